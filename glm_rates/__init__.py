@@ -1,0 +1,1 @@
+"""neuropipes pipeline glm_rates."""

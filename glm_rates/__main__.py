@@ -1,0 +1,5 @@
+"""Run the pipeline as ``python -m glm_rates``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,510 @@
+"""HDF5 in, HDF5 out, and who made it: the one module that all five pipelines share.
+
+Three questions are answered here. How is a file read so that a missing dataset gives a helpful line? (`read`) How is a result
+written so that it explains itself and is never half there? (`write`, `atomic`) How do results get into somebody's irreplaceable
+recording without ever risking it? (`update`, `recover`)
+
+`update` never lets the HDF5 library write into the recording. The library works on an overlay in memory (`_Overlay`); the blocks
+that changed go into a checksummed redo journal beside the file, which is forced to disk before the first byte of the recording is
+touched. Killed before that point, the recording is as it was; killed after it, `recover` (called by every `read` and `update`)
+finishes the work from the journal. Tested by killing processes on a local Linux disk; NFS, Windows and power loss are untested.
+
+Needs the standard library, numpy and h5py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there the journal protects against kills, not against two writers
+    fcntl = None  # type: ignore[assignment]
+
+BLOCK = 4096  #: bytes of one overlay block
+MAGIC = b"NPJOURN1"
+PREVIOUS = "_previous"
+MARKER = "result.json"  #: a folder that holds this was made by one of the pipelines
+
+
+class InputError(ValueError):
+    """A user's mistake, told in one line: what was given, where, what was expected, what to do (exit code 2)."""
+
+    exit_code = 2
+
+
+class LockedError(RuntimeError):
+    """The file is in use by another process (exit code 4)."""
+
+    exit_code = 4
+
+
+class Dataset(NamedTuple):
+    """An array with what a reader of the file must know about it."""
+
+    data: Any
+    units: str = ""
+    description: str = ""
+    dims: tuple[str, ...] = ()
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def read(path: str | Path, schema: str | None = None, required: Sequence[str] = ()) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only, after finishing an interrupted `update`.
+
+    Parameters
+    ----------
+    path : the file.
+    schema : expected root attribute ``schema``, for instance ``glm_rates/fit/1``; None accepts any file.
+    required : names of groups or datasets that must be there.
+
+    Raises
+    ------
+    InputError : no such file, no HDF5, another schema, or a required name is missing (the message lists what is there).
+    LockedError : another process is writing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    recover(path)
+    try:
+        file = h5py.File(path, "r")
+    except BlockingIOError:
+        raise LockedError(f"{path} is opened for writing by another process. Close it and run again.") from None
+    except OSError as error:
+        raise InputError(f"{path}: not a readable HDF5 file ({_first_line(error)}). Is it complete?") from None
+    with file:
+        found = file.attrs.get("schema")
+        if schema is not None and found != schema:
+            has = f"schema '{found}'" if found is not None else f"no schema; it has {_names(file)}"
+            raise InputError(f"{path}: expected schema '{schema}', the file has {has}.")
+        for name in required:
+            require(file, name)
+        yield file
+
+
+def require(group: h5py.Group, name: str) -> Any:
+    """Return ``group[name]``, or raise an InputError that lists what the group has instead."""
+    if name not in group:
+        where = "" if group.name == "/" else f" in '{group.name}'"
+        raise InputError(f"{group.file.filename}: no '{name}'{where}; there are {_names(group)}.")
+    return group[name]
+
+
+def _names(group: h5py.Group) -> str:
+    names = [f"'{name}'" for name in list(group)[:12]]
+    return ", ".join(names) + (", ..." if len(group) > 12 else "") if names else "no datasets"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+# --- writing new files -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; when the block ends well, force it to disk and rename it to ``path``.
+
+    A reader sees the old file or the new one, never a part. When the block fails, the temporary file is removed.
+    """
+    path = Path(path)
+    if not overwrite:
+        claim(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def claim(path: str | Path, overwrite: bool = False) -> Path:
+    """Return ``path`` when a result may be made there.
+
+    With ``overwrite`` an old file, or an old run folder (one with ``result.json`` in it), is accepted; the folder is removed.
+    A folder that no pipeline made is never removed.
+
+    Raises
+    ------
+    InputError : something is there already.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return path
+    if not overwrite:
+        raise InputError(f"{path} exists already. Give another --output, or --overwrite to replace it.")
+    if path.is_dir():
+        if not (path / MARKER).is_file():
+            raise InputError(
+                f"{path}: not replaced, the folder holds no '{MARKER}' of an earlier run. Give another --output."
+            )
+        shutil.rmtree(path)
+    return path
+
+
+def write(
+    path: str | Path,
+    schema: str,
+    datasets: Mapping[str, Dataset],
+    *,
+    attrs: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a new self-describing HDF5 file atomically; equal content gives equal bytes outside ``/provenance``.
+
+    Parameters
+    ----------
+    path : file to make.
+    schema : name and version of the layout, ``pipeline/kind/version``.
+    datasets : ``{"group/name": Dataset(...)}``; written in the order given.
+    attrs : further root attributes.
+    provenance : the dict of `provenance`.
+    overwrite : replace an existing file; else InputError.
+    """
+    with atomic(path, overwrite) as part, h5py.File(part, "w", track_order=True) as file:
+        file.attrs["schema"] = schema
+        _write_attrs(file, attrs)
+        _write_datasets(file, datasets)
+        _write_attrs(file.create_group("provenance"), provenance)
+    return Path(path)
+
+
+def _write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
+    for name, item in datasets.items():
+        data = np.asarray(item.data)
+        if data.dtype.kind == "U":
+            data = data.astype(h5py.string_dtype("utf-8"))
+        dataset = group.create_dataset(name, data=data, track_times=False)
+        dataset.attrs["units"], dataset.attrs["description"] = item.units, item.description
+        for axis, label in enumerate(item.dims):
+            dataset.dims[axis].label = label
+
+
+def _write_attrs(group: h5py.Group, attrs: Mapping[str, Any] | None) -> None:
+    for name, value in (attrs or {}).items():
+        group.attrs[name] = value if isinstance(value, (str, int, float, np.ndarray, np.generic)) else json.dumps(value)
+
+
+# --- provenance --------------------------------------------------------------------------------------------------------------
+
+
+def provenance(
+    command: str, config: Mapping[str, Any], seed: int | None = None, inputs: Sequence[str | Path] = ()
+) -> dict[str, str]:
+    """Return how an output was made, as text attributes: command, config, seed, versions, commit, inputs, time (UTC)."""
+    packages = ("neuropipes", "numpy", "h5py")
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    return {
+        "command": command,
+        "config": json.dumps(config, sort_keys=True),
+        "seed": "" if seed is None else str(seed),
+        "versions": json.dumps(versions),
+        "commit": _commit(),
+        "inputs": json.dumps({str(path): sha256(path) for path in inputs if Path(path).is_file()}),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _commit() -> str:
+    """Return the commit of the checkout this module lies in; empty for an installed wheel."""
+    here = Path(__file__).resolve().parent
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return ""
+    answer = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+# --- results inside an existing recording -------------------------------------------------------------------------------------
+
+
+def update(
+    path: str | Path,
+    group: str,
+    datasets: Mapping[str, Dataset],
+    *,
+    attrs: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace ``group`` inside an existing file; killed at any moment, the file holds the old group or the new one.
+
+    The group that was there stays for one generation as ``<group>_previous``. Nothing else in the file changes.
+
+    Raises
+    ------
+    InputError : no such file, no HDF5, or no permission to write.
+    LockedError : another process has the file open.
+    """
+    path, group = Path(path), group.strip("/")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    with _locked(path) as descriptor:
+        _recover(path, descriptor)
+        overlay = _Overlay(descriptor)
+        try:
+            with h5py.File(overlay, "r+") as file:
+                _keep_previous(file, group)
+                target = file.create_group(group, track_order=True)
+                _write_attrs(target, attrs)
+                _write_datasets(target, datasets)
+                _write_attrs(target.create_group("provenance"), provenance)
+        except OSError as error:
+            raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
+        _write_journal(_journal_of(path), overlay)
+        _recover(path, descriptor)
+
+
+def recover(path: str | Path) -> str | None:
+    """Finish or discard an `update` that was interrupted; return ``"replayed"``, ``"discarded"`` or None (nothing to do)."""
+    path = Path(path)
+    if not _journal_of(path).exists():
+        return None
+    with _locked(path) as descriptor:
+        return _recover(path, descriptor)
+
+
+def _keep_previous(file: h5py.File, group: str) -> None:
+    if group in file:
+        if group + PREVIOUS in file:
+            del file[group + PREVIOUS]
+        file.move(group, group + PREVIOUS)
+
+
+def _journal_of(path: Path) -> Path:
+    real = path.resolve()
+    return real.with_name(f".{real.name}.journal")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the file open for writing under an exclusive lock (the one that HDF5 itself takes on files it has open)."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except PermissionError:
+        raise InputError(f"{path}: no permission to write. Give --output FILE to write results beside it.") from None
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(f"{path} is open in another program. Close it there and run again.") from None
+            except OSError as error:
+                raise InputError(
+                    f"{path}: its file system gives no lock ({error}). Give --output FILE on a local disk."
+                ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class _Overlay(io.RawIOBase):
+    """A file object over a descriptor that keeps every written block in memory and leaves the file alone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.base_size = descriptor, os.fstat(descriptor).st_size
+        self.size, self.position = self.base_size, 0
+        self.blocks: dict[int, bytearray] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + (0, self.position, self.size)[whence]
+        return self.position
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self.position if size is None else size
+        return self.size
+
+    def _base(self, start: int, length: int) -> bytes:
+        data = b"" if start >= self.base_size else _read_at(self.descriptor, min(length, self.base_size - start), start)
+        return data.ljust(length, b"\0")
+
+    def base_checksum(self, number: int) -> int:
+        """Return the CRC-32 of a block as the file holds it."""
+        return zlib.crc32(self._base(number * BLOCK, BLOCK))
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        length = max(0, min(len(view), self.size - self.position))
+        first, last = self.position // BLOCK, (self.position + length - 1) // BLOCK
+        view[:length] = self._base(self.position, length)
+        for number in (
+            self.blocks.keys() & set(range(first, last + 1)) if last - first < len(self.blocks) else self.blocks
+        ):
+            if first <= number <= last:
+                start = max(self.position, number * BLOCK)
+                stop = min(self.position + length, (number + 1) * BLOCK)
+                view[start - self.position : stop - self.position] = self.blocks[number][
+                    start - number * BLOCK : stop - number * BLOCK
+                ]
+        self.position += length
+        return length
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):
+            number, offset = divmod(self.position, BLOCK)
+            length = min(BLOCK - offset, len(view) - done)
+            if number not in self.blocks:
+                self.blocks[number] = bytearray(BLOCK if length == BLOCK else self._base(number * BLOCK, BLOCK))
+            self.blocks[number][offset : offset + length] = view[done : done + length]
+            self.position, done = self.position + length, done + length
+        self.size = max(self.size, self.position)
+        return done
+
+
+def _write_journal(journal: Path, overlay: _Overlay) -> None:
+    """Write what changed to a file beside the recording; it counts only once its last 32 bytes, the checksum, are on disk."""
+    with open(journal, "wb") as handle:
+        digest = hashlib.sha256()
+
+        def put(data: bytes) -> None:
+            digest.update(data)
+            handle.write(data)
+
+        put(MAGIC + _pack(overlay.base_size, overlay.size, len(overlay.blocks)))
+        for number in sorted(overlay.blocks):
+            put(_pack(number * BLOCK, overlay.base_checksum(number)))
+            put(bytes(overlay.blocks[number]))
+        handle.write(digest.digest())
+        handle.flush()
+        os.fsync(handle.fileno())
+    _sync_folder(journal.parent)
+
+
+def _recover(path: Path, descriptor: int) -> str | None:
+    """Replay a complete journal into the file or drop an incomplete one. Replaying twice gives the same bytes."""
+    journal = _journal_of(path)
+    if not journal.exists():
+        return None
+    complete = _is_complete(journal)
+    if complete:
+        size, entries = _journal_entries(journal)
+        if not _belongs(descriptor, entries):
+            raise InputError(
+                f"{path} was changed by another program after an interrupted update. Check it, then delete {journal}."
+            )
+        for offset, _, data in entries:
+            _write_at(descriptor, data[: max(0, size - offset)], offset)
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    journal.unlink()
+    _sync_folder(journal.parent)
+    return "replayed" if complete else "discarded"
+
+
+def _is_complete(journal: Path) -> bool:
+    """Return whether the journal was written to its end."""
+    length = journal.stat().st_size
+    if length < len(MAGIC) + 24 + 32:
+        return False
+    with open(journal, "rb") as handle:
+        digest, left = hashlib.sha256(), length - 32
+        starts_right = handle.read(len(MAGIC)) == MAGIC
+        handle.seek(0)
+        while left:
+            chunk = handle.read(min(1 << 20, left))
+            digest.update(chunk)
+            left -= len(chunk)
+        return starts_right and handle.read() == digest.digest()
+
+
+def _journal_entries(journal: Path) -> tuple[int, list[tuple[int, int, bytes]]]:
+    """Return the file's new size and, for each block, its offset, the CRC-32 of its old content and its new content."""
+    with open(journal, "rb") as handle:
+        handle.seek(len(MAGIC))
+        _, size, count = _unpack(handle, 3)
+        return size, [(*_unpack(handle, 2), handle.read(BLOCK)) for _ in range(count)]  # type: ignore[misc]
+
+
+def _belongs(descriptor: int, entries: Sequence[tuple[int, int, bytes]]) -> bool:
+    """Return whether each block still has the content the journal was made for, or already the new one."""
+    for offset, old_checksum, data in entries:
+        now = _read_at(descriptor, BLOCK, offset)
+        if zlib.crc32(now.ljust(BLOCK, b"\0")) != old_checksum and data[: len(now)] != now:
+            return False
+    return True
+
+
+def _pack(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(8, "little") for number in numbers)
+
+
+def _unpack(handle: Any, count: int) -> tuple[int, ...]:
+    return tuple(int.from_bytes(handle.read(8), "little") for _ in range(count))
+
+
+def _read_at(descriptor: int, length: int, offset: int) -> bytes:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    parts = []
+    while length and (part := os.read(descriptor, length)):
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk (POSIX only; elsewhere a rename is not forced)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""neuropipes pipeline meso_forecast."""

@@ -1,0 +1,1 @@
+"""neuropipes pipeline neuro_diffusion."""

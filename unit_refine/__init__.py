@@ -1,0 +1,1 @@
+"""neuropipes pipeline unit_refine."""

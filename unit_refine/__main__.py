@@ -1,0 +1,5 @@
+"""Run the pipeline as ``python -m unit_refine``."""
+
+from .cli import main
+
+main()
