@@ -200,7 +200,7 @@ def _write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
     for name, item in datasets.items():
         data = np.asarray(item.data)
         if data.dtype.kind == "U":
-            data = data.astype(h5py.string_dtype("utf-8"))
+            data = np.char.encode(data, "utf-8")  # fixed length: PyTables and MATLAB read no other
         dataset = group.create_dataset(name, data=data, track_times=False)
         dataset.attrs["units"], dataset.attrs["description"] = item.units, item.description
         for axis, label in enumerate(item.dims):

@@ -1,0 +1,332 @@
+"""Is what hdf5io writes readable, complete, explained, and is a user's recording safe from it?"""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tables
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hdf5io
+from hdf5io import Dataset, InputError, LockedError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_recording(path, seed=0):
+    """Write a small recording as PyTables does: spike arrays, a table, a variable-length text."""
+    rng = np.random.default_rng(seed)
+    with tables.open_file(str(path), "w") as file:
+        group = file.create_group("/spike_trains", "dig_in_0", createparents=True)
+        file.create_array(group, "spike_array", rng.integers(0, 2, (30, 8, 700)).astype(float))
+        file.create_earray("/", "raw", obj=rng.integers(0, 99, (20000,)), filters=tables.Filters(complevel=3))
+        table = file.create_table(
+            "/", "unit_descriptor", {"unit_number": tables.Int32Col(), "snr": tables.Float32Col()}
+        )
+        table.append([(i, i / 2) for i in range(8)])
+
+
+def user_arrays_digest(path):
+    """Return a hash over every dataset outside our results, read by PyTables."""
+    digest = hashlib.sha256()
+    with tables.open_file(str(path), "r") as file:
+        for node in file.walk_nodes("/", "Leaf"):
+            if not node._v_pathname.startswith("/glm_output"):
+                digest.update(node._v_pathname.encode() + np.ascontiguousarray(node[:]).tobytes())
+    return digest.hexdigest()
+
+
+def results(value, size=60000):
+    """Return datasets whose every entry is ``value``, so that a mixture of two generations is seen at once."""
+    return {
+        "rates/pred": Dataset(np.full(size, float(value)), "spikes/bin", "a rate", ("bin",)),
+        "label": Dataset(np.array([f"generation {value}"])),
+    }
+
+
+def generation_in(path):
+    """Return the one generation that the results in a file belong to; fails on a mixture."""
+    with h5py.File(path, "r") as file:
+        group = file["glm_output"]
+        rates = group["rates/pred"][:]
+        assert (rates == rates[0]).all()
+        assert group["label"][0].decode() == f"generation {int(rates[0])}"
+        assert group.attrs["generation"] == rates[0]
+        return int(rates[0])
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "session 1.h5"
+    make_recording(path)
+    hdf5io.update(path, "glm_output", results(1), attrs={"generation": 1})
+    return path
+
+
+def test_a_written_file_explains_itself(tmp_path):
+    path = tmp_path / "x.h5"
+    made = hdf5io.provenance("glm-rates fit", {"bin_ms": 25}, seed=3, inputs=[])
+    hdf5io.write(path, "glm_rates/fit/1", results(2), attrs={"k": "v"}, provenance=made)
+    with hdf5io.read(path, "glm_rates/fit/1", ["rates/pred"]) as file:
+        rates = file["rates/pred"]
+        assert (rates.attrs["units"], rates.attrs["description"], rates.dims[0].label) == (
+            "spikes/bin",
+            "a rate",
+            "bin",
+        )
+        assert file.attrs["k"] == "v"
+        assert set(file["provenance"].attrs) == {"command", "config", "seed", "versions", "commit", "inputs", "time"}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    for name in "ab":
+        hdf5io.write(tmp_path / name, "s/1", results(5), attrs={"k": [1, 2]})
+        time.sleep(1.1 if name == "a" else 0)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_existing_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"exists already.*--overwrite"):
+        hdf5io.write(path, "s/1", results(1))
+    assert path.read_text() == "mine"
+
+
+def test_a_failed_write_leaves_neither_result_nor_litter(tmp_path):
+    def half_write():
+        with hdf5io.atomic(tmp_path / "x.txt") as part:
+            part.write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        half_write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_claim_removes_only_folders_that_a_pipeline_made(tmp_path):
+    foreign, ours = tmp_path / "foreign", tmp_path / "ours"
+    for folder in (foreign, ours):
+        folder.mkdir()
+        (folder / "data.txt").write_text("x")
+    (ours / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="not replaced"):
+        hdf5io.claim(foreign, overwrite=True)
+    with pytest.raises(InputError, match="exists already"):
+        hdf5io.claim(ours)
+    hdf5io.claim(ours, overwrite=True)
+    assert (foreign / "data.txt").exists()
+    assert not ours.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), (b"not hdf5 at all", "not a readable HDF5 file"), (b"", "not a readable HDF5 file")],
+)
+def test_an_unreadable_file_gives_one_line(tmp_path, content, message):
+    path = tmp_path / "x.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught, hdf5io.read(path):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_dataset_lists_what_is_there(recording):
+    with (
+        pytest.raises(InputError, match=r"no 'spikes'; there are .*'spike_trains'"),
+        hdf5io.read(recording, required=["spikes"]),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match=r"expected schema 'a/1', the file has no schema"),
+        hdf5io.read(recording, "a/1"),
+    ):
+        pass
+
+
+def test_update_keeps_the_users_arrays_and_one_generation_of_results(recording):
+    before = user_arrays_digest(recording)
+    hdf5io.update(recording, "/glm_output", results(2), attrs={"generation": 2}, provenance={"command": "x"})
+    hdf5io.update(recording, "/glm_output", results(3), attrs={"generation": 3})
+    assert generation_in(recording) == 3
+    assert user_arrays_digest(recording) == before
+    with h5py.File(recording) as file:
+        assert file["glm_output_previous"].attrs["generation"] == 2
+        assert sorted(k for k in file if k.startswith("glm")) == ["glm_output", "glm_output_previous"]
+
+
+def test_a_file_that_is_open_elsewhere_is_not_touched(recording):
+    before = recording.read_bytes()
+    with h5py.File(recording, "r"), pytest.raises(LockedError, match="open in another program"):
+        hdf5io.update(recording, "glm_output", results(2))
+    assert recording.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everything")
+def test_a_read_only_recording_is_refused(recording):
+    recording.chmod(0o444)
+    with pytest.raises(InputError, match="no permission to write"):
+        hdf5io.update(recording, "glm_output", results(2))
+
+
+def test_an_incomplete_journal_is_discarded_and_a_foreign_change_is_refused(recording, monkeypatch):
+    before = recording.read_bytes()
+    journal = hdf5io._journal_of(recording)
+    journal.write_bytes(hdf5io.MAGIC + b"cut in the middle")
+    assert hdf5io.recover(recording) == "discarded"
+    assert recording.read_bytes() == before
+
+    monkeypatch.setattr(hdf5io, "_recover", lambda *_: None)  # as if killed just before the file is touched
+    hdf5io.update(recording, "glm_output", results(2), attrs={"generation": 2})
+    monkeypatch.undo()
+    kept = journal.read_bytes()
+    _, entries = hdf5io._journal_entries(journal)
+    changed = bytearray(before)
+    changed[entries[0][0]] ^= 255
+    recording.write_bytes(changed)
+    with pytest.raises(InputError, match="changed by another program"):
+        hdf5io.recover(recording)
+    assert recording.read_bytes() == bytes(changed)
+    assert journal.read_bytes() == kept
+
+    recording.write_bytes(before)
+    assert hdf5io.recover(recording) == "replayed"
+    assert generation_in(recording) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    base=st.binary(max_size=3 * hdf5io.BLOCK),
+    writes=st.lists(
+        st.tuples(st.integers(0, 4 * hdf5io.BLOCK), st.binary(min_size=1, max_size=2 * hdf5io.BLOCK)), max_size=6
+    ),
+    window=st.tuples(st.integers(0, 4 * hdf5io.BLOCK), st.integers(1, 3 * hdf5io.BLOCK)),
+)
+def test_the_overlay_reads_like_a_file_that_was_written(tmp_path_factory, base, writes, window):
+    path = tmp_path_factory.mktemp("overlay") / "f"
+    path.write_bytes(base)
+    expected = bytearray(base)
+    descriptor = os.open(path, os.O_RDWR)
+    overlay = hdf5io._Overlay(descriptor)
+    for offset, data in writes:
+        expected.extend(b"\0" * (offset + len(data) - len(expected)))
+        expected[offset : offset + len(data)] = data
+        overlay.seek(offset)
+        overlay.write(data)
+    overlay.seek(window[0])
+    assert overlay.read(window[1]) == bytes(expected[window[0] : window[0] + window[1]])
+    assert path.read_bytes() == base  # untouched so far
+    hdf5io._write_journal(hdf5io._journal_of(path), overlay)
+    hdf5io._recover(path, descriptor)
+    os.close(descriptor)
+    assert path.read_bytes() == bytes(expected)
+
+
+# --- kills -------------------------------------------------------------------------------------------------------------------
+
+RESULTS = """
+    import os, signal, sys
+    sys.path.insert(0, {root!r})
+    import numpy as np
+    import hdf5io
+
+    def results(value, size):
+        return {{
+            "rates/pred": hdf5io.Dataset(np.full(size, float(value)), "spikes/bin", "a rate", ("bin",)),
+            "label": hdf5io.Dataset(np.array([f"generation {{value}}"])),
+        }}
+"""
+KILLED_AT_A_CALL = (
+    RESULTS
+    + """
+    left = {at}
+
+    def count(function):
+        def wrapper(*args, **kwargs):
+            global left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+        return wrapper
+
+    for name in ("write", "fsync", "ftruncate", "unlink", "open", "replace"):
+        setattr(os, name, count(getattr(os, name)))
+    hdf5io._pack = count(hdf5io._pack)
+    hdf5io.update({path!r}, "glm_output", results({at} + 1, 3000), attrs={{"generation": {at} + 1}})
+"""
+)
+KILLED_AT_A_MOMENT = (
+    RESULTS
+    + """
+    print("ready", flush=True)
+    for generation in range(2, 10000):
+        {action}
+"""
+)
+JOURNAL = "hdf5io.update({path!r}, 'glm_output', results(generation, 60000), attrs={{'generation': generation}})"
+SIDECAR = "hdf5io.write({path!r}, 's/1', results(generation, 60000), overwrite=True)"
+
+
+def start(template, **values):
+    code = textwrap.dedent(template).format(root=str(ROOT), **values)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_at_random(action, rng):
+    process = start(KILLED_AT_A_MOMENT, action=action)
+    process.stdout.readline()
+    time.sleep(rng.uniform(0, 0.05))
+    process.kill()
+    process.communicate()
+
+
+def check_survivor(path, before, generations):
+    hdf5io.recover(path)
+    assert generation_in(path) in generations
+    assert user_arrays_digest(path) == before
+
+
+def test_killed_at_any_call_of_the_commit_the_recording_survives(recording):
+    """Each call of the commit (journal writing, replay, clean-up) is once the last one."""
+    before, kills = user_arrays_digest(recording), 0
+    for at in range(1, 200):
+        process = start(KILLED_AT_A_CALL, at=at, path=str(recording))
+        _, errors = process.communicate(timeout=60)
+        check_survivor(recording, before, range(1, at + 2))
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors
+        kills += 1
+    assert generation_in(recording) == at + 1
+    assert kills >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_random_moments_the_recording_survives(recording, seed):
+    before, rng = user_arrays_digest(recording), random.Random(seed)
+    for _ in range(50):
+        kill_at_random(JOURNAL.format(path=str(recording)), rng)
+        check_survivor(recording, before, range(1, 10_000))
+
+
+def test_a_sidecar_killed_at_random_moments_is_old_or_new(tmp_path):
+    path, rng = tmp_path / "out.h5", random.Random(0)
+    hdf5io.write(path, "s/1", results(1))
+    for _ in range(10):
+        kill_at_random(SIDECAR.format(path=str(path)), rng)
+        with hdf5io.read(path, "s/1") as file:
+            rates = file["rates/pred"][:]
+            assert (rates == rates[0]).all()
