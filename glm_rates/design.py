@@ -1,0 +1,251 @@
+"""What does each bin of each trial know about the stimulus, the unit's own past and its neighbours' past?
+
+Counts are convolved with raised-cosine log kernels *within each trial over its full length* and only then cut to the
+analysis window: no history crosses a trial edge, and the real bins before the window are used. The kernels are those of
+nemos' ``RaisedCosineLogConv`` (Pillow et al. 2008), orthonormalised, because with few bins they are rank-deficient.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+EFFECT_OF = {"stimulus": "stimulus", "deviation": "stimulus", "coupling": "coupling", "history": "history"}
+
+
+class Kernels(NamedTuple):
+    """Orthonormal kernels: column k of ``values`` (lag, kernel) spans the same space as the raw raised cosines."""
+
+    values: np.ndarray
+    first_lag: int
+    n_raw: int
+
+    @property
+    def size(self) -> int:
+        """Number of independent kernels (the rank of the raised cosines)."""
+        return self.values.shape[1]
+
+
+class Trials(NamedTuple):
+    """Binned spikes of one population."""
+
+    counts: np.ndarray  # (trial, bin, unit)
+    taste: np.ndarray  # (trial,) index of the trial's taste
+    onset: np.ndarray  # (trial,) bin of stimulus onset
+    laser: np.ndarray  # (trial, bin) 1 where the laser is on
+
+
+class Window(NamedTuple):
+    """Bins of the analysis window, ``start`` included, ``stop`` not."""
+
+    start: int
+    stop: int
+
+
+class Design(NamedTuple):
+    """Linear predictor ``eta[n] = shared @ coef[n, :P] + own[n] @ coef[n, P:]``; rows are (trial, bin in window)."""
+
+    shared: np.ndarray  # (row, P); column 0 is the constant
+    own: np.ndarray  # (unit, row, K): each unit's own history; K may be 0
+    counts: np.ndarray  # (unit, row)
+    columns: dict[str, slice]  # block name -> columns among the P + K coefficients
+    row_trial: np.ndarray  # (row,)
+    kernels: dict[str, Kernels]
+
+    @property
+    def n_shared(self) -> int:
+        """P, the number of columns that all units share."""
+        return self.shared.shape[1]
+
+    @property
+    def n_coef(self) -> int:
+        """P + K, the number of coefficients of one unit."""
+        return self.shared.shape[1] + self.own.shape[2]
+
+    def rows(self, keep: np.ndarray) -> Design:
+        """The same design restricted to the trials flagged in ``keep`` (trial,)."""
+        chosen = keep[self.row_trial]
+        return self._replace(
+            shared=self.shared[chosen],
+            own=self.own[:, chosen],
+            counts=self.counts[:, chosen],
+            row_trial=self.row_trial[chosen],
+        )
+
+    def only(self, terms: tuple[str, ...]) -> Design:
+        """The nested design with these effects; constant, taste offset and laser stay."""
+        blocks = [b for b in self.columns if EFFECT_OF.get(b) is None or EFFECT_OF[b] in terms]
+        shared = [b for b in blocks if b != "history"]
+        own = self.own if "history" in blocks else self.own[:, :, :0]
+        return self._replace(
+            shared=np.hstack([self.shared[:, self.columns[b]] for b in shared]),
+            own=own,
+            columns=_consecutive({b: self.columns[b].stop - self.columns[b].start for b in blocks}),
+        )
+
+
+def _consecutive(widths: dict[str, int]) -> dict[str, slice]:
+    stops = np.cumsum(list(widths.values()))
+    return {name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops)}
+
+
+def raised_cosine_kernels(n_kernels: int, n_lags: int, first_lag: int = 1, cut: float = 1e-2) -> Kernels:
+    """Raised-cosine log kernels of nemos on ``n_lags`` bins, reduced to an orthonormal set.
+
+    Parameters
+    ----------
+    n_kernels :
+        Number of raised cosines (nemos needs at least 2).
+    n_lags :
+        Length of the kernels in bins.
+    first_lag :
+        Lag of the first row: 1 for spike history, 0 for a stimulus.
+    cut :
+        Singular values below ``cut`` times the largest are dropped: directions that the bins cannot tell apart.
+
+    Returns
+    -------
+    Kernels
+        ``values`` (n_lags, rank), orthonormal columns.
+
+    Examples
+    --------
+    >>> raised_cosine_kernels(8, 10).values.shape
+    (10, 5)
+    """
+    from nemos.basis import RaisedCosineLogConv
+
+    if n_lags == 1:
+        return Kernels(np.ones((1, 1)), first_lag, n_kernels)
+    raw = np.asarray(RaisedCosineLogConv(n_kernels, window_size=n_lags).evaluate_on_grid(n_lags)[1], float)
+    left, singular, _ = np.linalg.svd(raw, full_matrices=False)
+    rank = int((singular > cut * singular[0]).sum())
+    kernels = left[:, :rank] * np.sign(left[:, :rank].sum(axis=0) + 1e-12)
+    return Kernels(kernels, first_lag, n_kernels)
+
+
+def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window) -> np.ndarray:
+    """Causal convolution within each trial: ``out[i, b, n, k] = sum_l kernel[l, k] signal[i, b - first_lag - l, n]``.
+
+    Parameters
+    ----------
+    signal : (trial, bin, unit)
+        Whole trials; bins before the first count as zero.
+    kernels :
+        Kernels whose row l is lag ``first_lag + l``.
+    window :
+        Bins b of the output.
+
+    Returns
+    -------
+    numpy.ndarray (trial, bin in window, unit, kernel)
+    """
+    n_trials, _, n_units = signal.shape
+    n_lags, reverse = len(kernels.values), np.ascontiguousarray(kernels.values[::-1])
+    reach = n_lags - 1 + kernels.first_lag
+    out = np.empty((n_trials, window.stop - window.start, n_units, kernels.size))
+    for trial in range(n_trials):
+        padded = np.pad(signal[trial].astype(float), ((reach, 0), (0, 0)))
+        lagged = np.lib.stride_tricks.sliding_window_view(padded, n_lags, axis=0)[window.start : window.stop]
+        out[trial] = np.ascontiguousarray(lagged) @ reverse
+    return out
+
+
+def stimulus_features(trials: Trials, window: Window, kernels: Kernels) -> np.ndarray:
+    """Kernels laid down at each trial's stimulus onset, cut to the window: (trial, bin in window, kernel)."""
+    lag = np.arange(window.start, window.stop)[None, :] - trials.onset[:, None] - kernels.first_lag
+    inside = (lag >= 0) & (lag < len(kernels.values))
+    return kernels.values[np.where(inside, lag, 0)] * inside[..., None]
+
+
+def _taste_blocks(features: np.ndarray, taste: np.ndarray, n_tastes: int) -> np.ndarray:
+    """Copy the columns of ``features`` (row, k) once for each taste, zero where the row has another taste."""
+    member = taste[:, None] == np.arange(n_tastes)
+    return (member[:, :, None] * features[:, None, :]).reshape(len(features), -1)
+
+
+def build_design(
+    trials: Trials,
+    window: Window,
+    kernels: dict[str, Kernels],
+    terms: tuple[str, ...] = ("stimulus", "history", "coupling"),
+    laser: bool = False,
+) -> Design:
+    """Design of one population: constant, taste offset, stimulus, taste deviation, laser, coupling, own history.
+
+    Parameters
+    ----------
+    trials :
+        Binned spikes over whole trials.
+    window :
+        Bins that are modelled.
+    kernels :
+        ``{"stimulus", "history", "coupling"}`` as far as ``terms`` needs them.
+    terms :
+        Effects in the model; with several tastes the taste offset is always there.
+    laser :
+        Add a regressor that is 1 while the laser is on.
+
+    Returns
+    -------
+    Design
+    """
+    n_trials, _, n_units = trials.counts.shape
+    n_window = window.stop - window.start
+    n_rows = n_trials * n_window
+    row_trial = np.repeat(np.arange(n_trials), n_window)
+    n_tastes = int(trials.taste.max()) + 1
+    ones = np.ones((n_rows, 1))
+    blocks = {"constant": ones}
+    if n_tastes > 1:
+        blocks["offset"] = _taste_blocks(ones, trials.taste[row_trial], n_tastes)
+    if "stimulus" in terms:
+        features = stimulus_features(trials, window, kernels["stimulus"]).reshape(n_rows, -1)
+        blocks["stimulus"] = features
+        if n_tastes > 1:
+            blocks["deviation"] = _taste_blocks(features, trials.taste[row_trial], n_tastes)
+    if laser:
+        blocks["laser"] = trials.laser[:, window.start : window.stop].reshape(n_rows, 1)
+    if "coupling" in terms:
+        past = convolve_trials(trials.counts, kernels["coupling"], window)
+        blocks["coupling"] = past.reshape(n_rows, -1)
+    own = np.zeros((n_units, n_rows, 0))
+    if "history" in terms:
+        past = convolve_trials(trials.counts, kernels["history"], window)
+        own = np.ascontiguousarray(past.reshape(n_rows, n_units, -1).transpose(1, 0, 2))
+    widths = {name: block.shape[1] for name, block in blocks.items()}
+    if "history" in terms:
+        widths["history"] = own.shape[2]
+    counts = trials.counts[:, window.start : window.stop].reshape(n_rows, n_units).T
+    return Design(
+        np.hstack(list(blocks.values())),
+        own,
+        np.ascontiguousarray(counts, float),
+        _consecutive(widths),
+        row_trial,
+        kernels,
+    )
+
+
+@functools.cache
+def _cached_kernels(bin_ms: int, effect: str, length_ms: int, n_kernels: int) -> Kernels:
+    kernels = raised_cosine_kernels(n_kernels, max(1, length_ms // bin_ms), 0 if effect == "stimulus" else 1)
+    if kernels.size < n_kernels:
+        log.info(
+            "%s: %d raised cosines reduced to the %d that %d ms bins can tell apart",
+            effect,
+            n_kernels,
+            kernels.size,
+            bin_ms,
+        )
+    return kernels
+
+
+def standard_kernels(bin_ms: int, length_ms: dict[str, int], n_kernels: dict[str, int]) -> dict[str, Kernels]:
+    """Kernels of each effect; says once where the bins cannot carry all the cosines that were asked for."""
+    return {effect: _cached_kernels(bin_ms, effect, length_ms[effect], n_kernels[effect]) for effect in length_ms}

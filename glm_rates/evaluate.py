@@ -1,0 +1,199 @@
+"""Is the estimated rate right? Held-out bits per spike, simple rivals, and time rescaling.
+
+Scores are cross-validated over trials. The reference is a homogeneous Poisson rate, the training trials' mean of the taste;
+the rivals are what a user would do instead: a smoothed PSTH and a rolling window over the trial's own past.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.special import gammaln, xlogy
+from scipy.stats import kstest, t
+
+from .design import Trials, Window
+from .model import Settings, fit_design, make_design, nested_terms, predict
+
+PSTH_SD_MS = 50
+ROLLING_MS = 250
+BASELINES = ("homogeneous", "psth", "rolling window")
+
+
+class FoldScore(NamedTuple):
+    """Held-out log-likelihoods of one fold; trials outside the fold are zero."""
+
+    fold: int
+    log_likelihood: dict[str, np.ndarray]  # model or baseline -> (unit, trial), nats
+    rate: np.ndarray  # (trial, bin in window, unit) expected count under the full model; NaN outside the fold
+    inclusion: np.ndarray  # (target, source) of the full model, empty without coupling
+
+
+class Comparison(NamedTuple):
+    """One row of the model table, in bits per spike."""
+
+    pooled: float
+    pooled_low: float
+    pooled_high: float
+    mean: float
+    median: float
+    n_units: int
+
+
+def fold_of_trials(taste: np.ndarray, n_folds: int) -> np.ndarray:
+    """Fold of each trial: its rank within its taste modulo ``n_folds``, so that drift falls on all folds alike.
+
+    Examples
+    --------
+    >>> fold_of_trials(np.array([0, 0, 1, 0, 1]), 2)
+    array([0, 1, 0, 0, 1])
+    """
+    rank = np.zeros(len(taste), int)
+    for k in np.unique(taste):
+        rank[taste == k] = np.arange((taste == k).sum())
+    return rank % n_folds
+
+
+def poisson_log_likelihood(counts: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Log-likelihood in nats, elementwise: ``y log(mu) - mu - log y!``."""
+    return xlogy(counts, rate) - rate - gammaln(counts + 1)
+
+
+def bits_per_spike(log_likelihood, reference, n_spikes) -> np.ndarray:
+    """Information gained over the reference, bits per spike; NaN below two spikes.
+
+    Examples
+    --------
+    >>> float(bits_per_spike(np.log(2.0) * 10, 0.0, 5))
+    2.0
+    """
+    n_spikes = np.asarray(n_spikes, float)
+    gain = (np.asarray(log_likelihood) - reference) / np.log(2)
+    return np.where(n_spikes >= 2, gain / np.maximum(n_spikes, 1), np.nan)
+
+
+def homogeneous(counts: np.ndarray, taste: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Training mean count per bin of each trial's taste: (trial, unit); half a spike where there was none."""
+    out = np.zeros((len(counts), counts.shape[2]))
+    for k in np.unique(taste):
+        chosen = train & (taste == k)
+        chosen = chosen if chosen.any() else train
+        out[taste == k] = np.maximum(counts[chosen].mean(axis=(0, 1)), 0.5 / (chosen.sum() * counts.shape[1]))
+    return out
+
+
+def psth(counts: np.ndarray, taste: np.ndarray, train: np.ndarray, bin_ms: int) -> np.ndarray:
+    """Smoothed training PSTH of each trial's taste, (trial, bin, unit), with one pseudo-trial at the mean rate."""
+    flat = homogeneous(counts, taste, train)
+    out = np.repeat(flat[:, None], counts.shape[1], axis=1)
+    for k in np.unique(taste):
+        chosen = train & (taste == k)
+        if chosen.any():
+            total = gaussian_filter1d(counts[chosen].sum(axis=0), PSTH_SD_MS / bin_ms, axis=0, mode="nearest")
+            out[taste == k] = (total + flat[taste == k][0]) / (chosen.sum() + 1)
+    return out
+
+
+def rolling_window(trials: Trials, window: Window, flat: np.ndarray, bin_ms: int) -> np.ndarray:
+    """Mean count over the trial's last 250 ms, this bin excluded, with one pseudo-bin at the mean: (trial, bin, unit)."""
+    width = max(1, ROLLING_MS // bin_ms)
+    total = np.cumsum(np.pad(trials.counts.astype(float), ((0, 0), (1, 0), (0, 0))), axis=1)
+    bins = np.arange(window.start, window.stop)
+    first = np.maximum(bins - width, 0)
+    return (total[:, bins] - total[:, first] + flat[:, None]) / ((bins - first)[:, None] + 1)
+
+
+def score_fold(
+    trials: Trials, window: Window, settings: Settings, n_folds: int, fold: int, nested: bool = True
+) -> FoldScore:
+    """Fit on all other folds, prior included, and score the trials of ``fold``.
+
+    Returns
+    -------
+    FoldScore
+    """
+    test = fold_of_trials(trials.taste, n_folds) == fold
+    counts = trials.counts[:, window.start : window.stop].astype(float)
+    flat = homogeneous(counts, trials.taste, ~test)
+    rates = {
+        "homogeneous": np.broadcast_to(flat[:, None], counts.shape),
+        "psth": psth(counts, trials.taste, ~test, settings.bin_ms),
+        "rolling window": rolling_window(trials, window, flat, settings.bin_ms),
+    }
+    rate, inclusion, like = np.full(counts.shape, np.nan), np.zeros((0, 0)), None
+    models, whole = nested_terms(settings), make_design(trials, window, settings)
+    train, held_out = whole.rows(~test), whole.rows(test)
+    for name, terms in models.items() if nested else list(models.items())[-1:]:
+        fit = fit_design(train.only(terms), settings, like, covariance=False)
+        if fit.prior is not None and ("history" in terms):
+            like, inclusion = fit.prior, fit.prior.inclusion
+        held = np.maximum(predict(held_out.only(terms), fit), 0.5 / whole.counts.shape[1] * ~fit.fitted[:, None])
+        rate[test] = held.T.reshape(test.sum(), counts.shape[1], -1)
+        rates[name] = rate.copy()
+    scores = {}
+    for name, r in rates.items():
+        table = np.zeros((counts.shape[2], len(counts)))
+        table[:, test] = poisson_log_likelihood(counts[test], r[test]).sum(axis=1).T
+        scores[name] = table
+    return FoldScore(fold, scores, rate, inclusion if settings.coupling else np.zeros((0, 0)))
+
+
+def compare(
+    score: np.ndarray, reference: np.ndarray, n_spikes: np.ndarray, fold: np.ndarray, level: float = 0.95
+) -> Comparison:
+    """Bits per spike of one model over another, paired by fold.
+
+    Parameters
+    ----------
+    score, reference, n_spikes : (unit, trial)
+        Held-out log-likelihoods in nats, and spikes.
+    fold : (trial,)
+        Fold of each trial; the interval is a t interval over the folds' pooled differences.
+    """
+    use = n_spikes.sum(axis=1) >= 2
+    if not use.any():
+        return Comparison(*[np.nan] * 5, 0)
+    gain, spikes = (score - reference)[use] / np.log(2), n_spikes[use]
+    per_unit = gain.sum(axis=1) / spikes.sum(axis=1)
+    pooled = gain.sum() / spikes.sum()
+    folds = [k for k in np.unique(fold) if spikes[:, fold == k].sum() > 0]
+    parts = np.array([gain[:, fold == k].sum() / spikes[:, fold == k].sum() for k in folds])
+    half = np.nan
+    if len(parts) > 1:
+        half = t.ppf(0.5 + level / 2, len(parts) - 1) * parts.std(ddof=1) / np.sqrt(len(parts))
+    return Comparison(pooled, pooled - half, pooled + half, per_unit.mean(), float(np.median(per_unit)), int(use.sum()))
+
+
+def rescaled_intervals(
+    counts: np.ndarray, rate: np.ndarray, rng: np.random.Generator, corrected: bool = True
+) -> np.ndarray:
+    """Interspike intervals in units of expected spikes; standard exponential when the rate is right.
+
+    The y spikes of a bin are placed uniformly at random within it, which is their distribution given y under a rate that is
+    constant within the bin. This is the correction of Haslinger, Pipa & Brown (2010) for bins that hold several spikes.
+    Without it (``corrected=False``) every spike sits at the end of its bin.
+
+    Parameters
+    ----------
+    counts, rate : (row,)
+        Consecutive bins; trials may follow one another.
+    """
+    counts = counts.astype(int)
+    before = np.concatenate([[0.0], np.cumsum(rate)[:-1]])
+    bins = np.repeat(np.arange(len(counts)), counts)
+    place = rng.random(len(bins)) if corrected else np.ones(len(bins))
+    return np.diff(np.sort(before[bins] + place * rate[bins]))
+
+
+def time_rescaling(counts: np.ndarray, rate: np.ndarray, rng: np.random.Generator, corrected: bool = True):
+    """Kolmogorov-Smirnov test of the rescaled intervals (Brown et al. 2002).
+
+    Returns
+    -------
+    (quantiles, p)
+        Sorted ``1 - exp(-interval)``, uniform under the model, and the p value; NaN below 10 intervals.
+    """
+    finite = np.isfinite(rate)
+    z = np.sort(-np.expm1(-rescaled_intervals(counts[finite], rate[finite], rng, corrected)))
+    return z, (float(kstest(z, "uniform").pvalue) if len(z) >= 10 else np.nan)
