@@ -1,0 +1,386 @@
+"""Which options does each command have, with which defaults, bounds and units?
+
+Priors, current protocols and training presets are configuration too: everything that decides a number stands here.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PARAMETERS = ("C_m", "g_L", "E_L", "k", "V_thr", "G_act")
+UNITS = {
+    "density": {
+        "C_m": "uF/cm2",
+        "g_L": "mS/cm2",
+        "E_L": "mV",
+        "k": "mV",
+        "V_thr": "mV",
+        "G_act": "uA/cm2",
+        "current": "uA/cm2",
+    },
+    "lumped": {"C_m": "pF", "g_L": "nS", "E_L": "mV", "k": "mV", "V_thr": "mV", "G_act": "pA", "current": "pA"},
+}
+
+
+class Frozen(BaseModel):
+    """Base of all configs: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prior(Frozen):
+    """Prior of one parameter; ``lower``/``upper`` bound (truncate) a normal or log-normal."""
+
+    distribution: Literal["normal", "lognormal", "uniform", "fixed"]
+    center: float = Field(0.0, description="mean (normal), median (lognormal) or value (fixed)")
+    sd: float = Field(1.0, gt=0, description="standard deviation; of the logarithm for lognormal")
+    lower: float | None = None
+    upper: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Prior:
+        if self.distribution == "uniform" and (self.lower is None or self.upper is None):
+            raise ValueError("a uniform prior needs lower and upper")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower {self.lower} must be below upper {self.upper}")
+        if self.distribution == "lognormal" and (self.center <= 0 or (self.lower is not None and self.lower < 0)):
+            raise ValueError("a lognormal prior needs a positive center and bounds")
+        if not math.isfinite(self.center):
+            raise ValueError("center must be finite")
+        return self
+
+
+def _priors(c_m, g_l, g_act, e_l=(-65.0, 5.0), k=(6.0, 0.6), v_thr=(-50.0, 5.0)) -> dict[str, Prior]:
+    """Return the six priors from (median or mean, sd) pairs; ``g_act`` is a Prior."""
+    log = {"C_m": c_m, "g_L": g_l, "k": k}
+    linear = {"E_L": e_l, "V_thr": v_thr}
+    return (
+        {name: Prior(distribution="lognormal", center=c, sd=s) for name, (c, s) in log.items()}
+        | {name: Prior(distribution="normal", center=c, sd=s) for name, (c, s) in linear.items()}
+        | {"G_act": g_act}
+    )
+
+
+_FIXED_G = Prior(distribution="fixed", center=3.0)
+PRIORS: dict[str, dict[str, Prior]] = {
+    "default": _priors((1.0, 0.3), (0.1, 0.4), _FIXED_G),
+    "measured": _priors((0.72, 0.35), (0.037, 0.5), _FIXED_G),
+    "lumped": _priors(
+        (100.0, 0.7),
+        (6.0, 0.8),
+        Prior(distribution="lognormal", center=300.0, sd=0.7),
+        e_l=(-65.0, 10.0),
+        v_thr=(-45.0, 10.0),
+    ),
+}
+
+
+class Segment(Frozen):
+    """One piece of a current protocol; amplitudes in uA/cm2 (pA for the lumped prior), positive = inward."""
+
+    kind: Literal["step", "ramp", "noise"]
+    start_ms: float = Field(ge=0)
+    stop_ms: float
+    amplitude: float = Field(description="step height, ramp start, or mean of the noise")
+    end_amplitude: float = Field(0.0, description="end of a ramp")
+    sd: float = Field(0.0, ge=0, description="sd of Ornstein-Uhlenbeck noise")
+    tau_ms: float = Field(5.0, gt=0, description="correlation time of the noise")
+    noise_seed: int = Field(20231, ge=0, description="the noise is frozen: this seed makes it")
+
+
+def _step(start: float, stop: float, amplitude: float) -> Segment:
+    return Segment(kind="step", start_ms=start, stop_ms=stop, amplitude=amplitude)
+
+
+PROTOCOLS: dict[str, tuple[Segment, ...]] = {
+    "default": (
+        _step(40, 120, -1.5),
+        _step(160, 230, 1.0),
+        _step(230, 255, -3.0),
+        Segment(kind="ramp", start_ms=270, stop_ms=370, amplitude=-1.0, end_amplitude=3.0),
+        _step(370, 395, -3.0),
+        Segment(kind="noise", start_ms=395, stop_ms=500, amplitude=0.5, sd=1.5, tau_ms=5.0),
+    ),
+    "zero": (),
+    "negative-step": (_step(40, 140, -1.5),),
+    "positive-step": (_step(160, 330, 1.0),),
+}
+
+
+class Model(Frozen):
+    """The assumptions behind simulations: prior, current, noise, convention of k."""
+
+    prior: Literal["default", "measured", "lumped"] = Field(
+        "default", description="named prior; 'lumped' is in pF, nS, pA"
+    )
+    priors: dict[str, Prior] = Field({}, description="replace priors of single parameters (TOML: [priors.C_m] ...)")
+    protocol: str = Field(
+        "default",
+        description="current: default, zero, negative-step, positive-step, or a CSV file with time_ms and a current",
+    )
+    segments: list[Segment] = Field(
+        [], description="a protocol of your own (TOML: [[segments]] kind, start_ms, stop_ms, amplitude, ...)"
+    )
+    duration_ms: float = Field(500.0, gt=0, le=20000, description="length of a simulated trace in ms")
+    dt_ms: float = Field(1.0, gt=0, le=5, description="recording grid in ms (integration steps are finer)")
+    noise_mv: float = Field(2.0, gt=0, description="sd of the Gaussian observation noise in mV")
+    k_convention: Literal["width", "slope"] = Field(
+        "width", description="sigma(x/k), k in mV, or sigma(k x), k in 1/mV"
+    )
+    infer_g_act: bool = Field(False, description="infer G_act too (log-normal about 3 uA/cm2, sd .4)")
+    method: Literal["rk4", "euler", "exponential-euler"] = Field(
+        "rk4", description="integrator; the two others are less accurate and here to compare"
+    )
+
+    @model_validator(mode="after")
+    def _known_priors(self) -> Model:
+        for name in self.priors:
+            if name not in PARAMETERS:
+                raise ValueError(f"priors: unknown parameter '{name}'; expected one of {', '.join(PARAMETERS)}")
+        return self
+
+    @property
+    def units(self) -> str:
+        """``density`` (uF/cm2, mS/cm2, uA/cm2) or ``lumped`` (pF, nS, pA)."""
+        return "lumped" if self.prior == "lumped" else "density"
+
+    def resolved_priors(self) -> dict[str, Prior]:
+        """Return the prior of each of the six parameters, in the order of ``PARAMETERS``."""
+        table = dict(PRIORS[self.prior])
+        if self.infer_g_act and table["G_act"].distribution == "fixed":
+            table["G_act"] = Prior(distribution="lognormal", center=table["G_act"].center, sd=0.4)
+        table |= self.priors
+        return {name: table[name] for name in PARAMETERS}
+
+
+class Preset(Frozen):
+    """Everything that decides how a network is trained."""
+
+    n_simulations: int
+    epochs: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    summary: Literal["mlp", "conv", "lstm", "gru", "stats"] = "mlp"
+    summary_widths: tuple[int, ...] = (512, 512, 256)
+    summary_dim: int = 32
+    flow: Literal["affine", "spline"] = "affine"
+    flow_depth: int = 6
+    flow_widths: tuple[int, ...] = (128, 128)
+    batch_norm: Literal["actnorm", "subnet", "none"] = "actnorm"
+    offline_noise: bool = Field(
+        False, description="fix the noise once (the seed document's offline data) instead of fresh noise each epoch"
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset(n_simulations=20_480, epochs=8, summary_widths=(256, 256), flow_depth=4, flow_widths=(64, 64)),
+    "quick": Preset(n_simulations=50_176, epochs=20),
+    "standard": Preset(n_simulations=100_096, epochs=40),
+    "full": Preset(n_simulations=200_192, epochs=80, summary_widths=(768, 768, 384), summary_dim=48),
+    "seed": Preset(
+        n_simulations=100_000,
+        epochs=300,
+        learning_rate=1e-4,
+        summary="lstm",
+        summary_widths=(64, 64),
+        flow_depth=6,
+        offline_noise=True,
+    ),
+}
+
+
+class SimulateConfig(Model):
+    """Options of ``laa-bayes simulate``."""
+
+    n: int = Field(100_000, ge=1, le=10_000_000, description="number of simulated traces")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    shard_size: int = Field(10_000, ge=100, le=100_000, description="traces in one file of the bank")
+    jobs: int = Field(1, ge=1, le=256, description="worker processes (results do not depend on it)")
+    output: Path = Field(description="folder of the bank", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing bank made with other options")
+    dry_run: bool = Field(False, description="check the options and say what would be done")
+
+
+class TrainConfig(Model):
+    """Options of ``laa-bayes train``; an option left out takes the preset's value."""
+
+    preset: Literal["quick", "standard", "full", "seed", "demo"] = Field(
+        "quick", description="named set of training options"
+    )
+    bank: Path | None = Field(
+        None, description="train on this bank instead of simulating (its protocol, prior and noise win)"
+    )
+    protocol_from: Path | None = Field(None, description="take the current from this recording")
+    area_um2: float | None = Field(
+        None, gt=0, description="membrane area in um2: turns pA of --protocol-from into uA/cm2"
+    )
+    sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
+    window: str = Field("all", description="part of --protocol-from: all, sub-threshold, first-spike or t0:t1 in ms")
+    n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
+    epochs: int | None = Field(None, ge=1, description="passes over the simulations")
+    batch_size: int | None = Field(None, ge=8, description="simulations a gradient step")
+    learning_rate: float | None = Field(None, gt=0, lt=1, description="Adam's initial learning rate")
+    schedule: Literal["cosine", "exponential", "constant"] | None = Field(
+        None, description="decay of the learning rate"
+    )
+    summary: Literal["mlp", "conv", "lstm", "gru", "stats"] | None = Field(
+        None, description="summary network; 'stats' = MLP on summary statistics"
+    )
+    summary_widths: list[int] | None = Field(None, description="hidden units of the summary network")
+    flow: Literal["affine", "spline"] | None = Field(None, description="transform of the coupling layers")
+    flow_depth: int | None = Field(None, ge=1, le=32, description="number of coupling layers")
+    batch_norm: Literal["actnorm", "subnet", "none"] | None = Field(
+        None,
+        description="actnorm: learned scale and bias between layers; subnet: batch normalisation inside the subnets",
+    )
+    max_minutes: float | None = Field(None, gt=0, description="fewer epochs when the estimate exceeds this")
+    jobs: int = Field(1, ge=1, le=256, description="worker processes for the simulations")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    resume: bool = Field(False, description="continue an interrupted training in --output")
+    output: Path = Field(description="model folder", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing model folder")
+    dry_run: bool = Field(False, description="check the options, print the resolved preset, train nothing")
+
+    def resolved_preset(self) -> Preset:
+        """Return the preset with the given options in place of its own."""
+        names = set(Preset.model_fields) & set(type(self).model_fields)
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return Preset(**(PRESETS[self.preset].model_dump() | given))
+
+
+class DiagnoseConfig(Frozen):
+    """Options of ``laa-bayes diagnose``."""
+
+    model: Path = Field(description="model folder", json_schema_extra={"positional": True})
+    n_traces: int = Field(1000, ge=50, le=100_000, description="fresh test simulations")
+    n_draws: int = Field(500, ge=50, le=10_000, description="posterior draws a simulation")
+    n_exact: int = Field(32, ge=0, le=1000, description="test traces compared with the exact posterior")
+    n_typical: int = Field(100, ge=0, le=10_000, description="clean traces sent through the typicality tests")
+    seed: int = Field(1, ge=0, description="seed of the test simulations")
+    output: Path | None = Field(
+        None, description="folder of report and figures [MODEL/diagnosis]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(True, description="replace an earlier diagnosis")
+
+
+class Reading(Frozen):
+    """How a recording is read: units, columns, sweep, window, grid."""
+
+    columns: list[str] = Field(
+        [], description="names of the columns of a headerless table, e.g. time_ms,voltage_mV,current_pA"
+    )
+    area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
+    sweep: int = Field(0, ge=0, description="sweep or series of an ABF or NWB file")
+    window: str = Field("all", description="part of the trace: all, sub-threshold, first-spike or t0:t1 in ms")
+    grid_ms: float | None = Field(
+        None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
+    )
+
+
+class InferConfig(Reading):
+    """Options of ``laa-bayes infer``."""
+
+    model: str = Field(
+        description="model folder, or 'none': exact likelihood alone", json_schema_extra={"positional": True}
+    )
+    recording: Path = Field(description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True})
+    refine: Literal["none", "is", "laplace", "smc", "nuts"] = Field(
+        "laplace", description="exact-likelihood refinement of the network's posterior; falls back to smc by itself"
+    )
+    noise: Literal["auto", "known", "estimate"] = Field(
+        "auto",
+        description="known: the model's white noise; estimate: sd and AR(1) from the trace; auto: estimate on recordings in pA or nA",
+    )
+    series_resistance: Literal["auto", "on", "off"] = Field(
+        "auto", description="fit the series resistance (auto: with estimated noise)"
+    )
+    draws: int = Field(2000, ge=100, le=100_000, description="posterior draws to keep")
+    prior: Literal["default", "measured", "lumped"] | None = Field(
+        None, description="prior without a model [lumped for pA, measured with --area-um2]"
+    )
+    noise_mv: float = Field(2.0, gt=0, description="noise sd in mV without a model and with --noise known")
+    force: bool = Field(False, description="exit 0 although the trace does not fit the model")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Path | None = Field(
+        None, description="posterior file (.h5) [RECORDING.posterior.h5]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an existing posterior file")
+    report: bool = Field(True, description="write figures and report.html beside the posterior")
+
+
+class PosteriorPredictConfig(Frozen):
+    """Options of ``laa-bayes posterior-predict``."""
+
+    posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True})
+    current: Path | None = Field(None, description="CSV of another current (time_ms, current) [the recorded one]")
+    draws: int = Field(200, ge=10, le=10_000, description="posterior draws to simulate")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Path = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class Neuron(Frozen):
+    """The parameters of one neuron (the seed document's values)."""
+
+    C_m: float = Field(1.0, gt=0, description="membrane capacitance in uF/cm2 (or pF)")
+    g_L: float = Field(0.1, gt=0, description="leak conductance in mS/cm2 (or nS)")
+    E_L: float = Field(-65.0, ge=-200, le=100, description="leak reversal potential in mV")
+    k: float = Field(10.0, gt=0, description="activation slope: mV (width) or 1/mV (slope)")
+    V_thr: float = Field(-50.0, ge=-200, le=200, description="activation threshold in mV")
+    g_act: float = Field(3.0, ge=0, description="activation current in uA/cm2 (or pA)")
+    k_convention: Literal["width", "slope"] = Field(
+        "width", description="sigma(x/k), k in mV, or sigma(k x), k in 1/mV"
+    )
+
+    def theta(self) -> tuple[float, ...]:
+        """Return the six numbers in the order of ``PARAMETERS``, k as a width in mV."""
+        width = self.k if self.k_convention == "width" else 1.0 / self.k
+        return (self.C_m, self.g_L, self.E_L, width, self.V_thr, self.g_act)
+
+
+class FixedPointsConfig(Neuron):
+    """Options of ``laa-bayes fixed-points``."""
+
+    current: float = Field(0.0, description="constant current in uA/cm2 (or pA)")
+    output: Path | None = Field(
+        None, description="figure of the current-voltage curve (.png or .svg)", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an existing figure")
+
+
+class TraceConfig(Neuron):
+    """Options of ``laa-bayes trace``."""
+
+    current: str = Field(
+        "default", description="built-in protocol, or CSV with time_ms and current_uA_cm2 (or current_pA)"
+    )
+    dt_ms: float = Field(1.0, gt=0, le=5, description="grid of a built-in protocol in ms")
+    duration_ms: float = Field(500.0, gt=0, le=100_000, description="length of a built-in protocol in ms")
+    v0_mv: float | None = Field(None, description="initial voltage in mV [E_L]")
+    noise_mv: float = Field(0.0, ge=0, description="sd of Gaussian noise added to the voltage in mV")
+    method: Literal["rk4", "euler", "exponential-euler"] = Field("rk4", description="integrator")
+    seed: int = Field(0, ge=0, description="seed of the noise")
+    output: Path = Field(description="HDF5 or CSV file", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class InfoConfig(Frozen):
+    """Options of ``laa-bayes info``."""
+
+    path: Path = Field(description="model folder, bank, posterior or recording", json_schema_extra={"positional": True})
+    sweep: int = Field(0, ge=0, description="sweep of a recording")
+    columns: list[str] = Field([], description="names of the columns of a headerless table")
+
+
+class PlotConfig(Frozen):
+    """Options of ``laa-bayes plot``."""
+
+    path: Path = Field(description="posterior file, trace file or bank", json_schema_extra={"positional": True})
+    kind: Literal["auto", "pairs", "fit", "trace", "priors"] = Field("auto", description="which figure")
+    output: Path = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing figure")

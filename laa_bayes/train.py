@@ -1,0 +1,268 @@
+"""How is the posterior network trained? Simulations, fresh noise each epoch, Adam with a decaying rate, a checkpoint every epoch.
+
+The batches of an epoch depend on (seed, epoch) alone, so an interrupted training that is resumed ends where an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import hdf5io
+
+from . import bank as banks
+from .config import Preset
+from .model import TrainedModel, make_reference
+from .networks import bf, build_approximator, keras
+from .simulate import add_noise, draw
+
+N_VALIDATION, N_REFERENCE = 2048, 4096
+log = logging.getLogger("laa_bayes")
+
+
+class Epoch(NamedTuple):
+    """One line of ``history.csv``."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+
+
+class Batches(keras.utils.PyDataset):
+    """The shuffled batches of one epoch, each with fresh noise; a pure function of (seed, epoch, batch)."""
+
+    def __init__(self, bank: banks.Bank, preset: Preset, seed: int, epoch: int, n_batches: int | None = None):
+        super().__init__()
+        self.bank, self.preset, self.key = bank, preset, (seed, 1_000_003, epoch)
+        self.n_batches = n_batches or len(bank.z) // preset.batch_size
+        self.order = np.random.default_rng(np.random.SeedSequence(self.key)).permutation(len(bank.z))
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        rows = self.order[i * self.preset.batch_size : (i + 1) * self.preset.batch_size]
+        v = self.bank.v_mv[rows]
+        if not self.preset.offline_noise:
+            v = add_noise(v, self.bank.recipe.noise_mv, np.random.default_rng(np.random.SeedSequence([*self.key, i])))
+        return {"inference_variables": self.bank.z[rows], "summary_variables": v}
+
+
+class Fixed(keras.utils.PyDataset):
+    """A data set in fixed order, for validation."""
+
+    def __init__(self, z: np.ndarray, v_mv: np.ndarray, batch_size: int):
+        super().__init__()
+        self.z, self.v_mv, self.batch_size = z, v_mv, batch_size
+
+    def __len__(self) -> int:
+        return max(1, len(self.z) // self.batch_size)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        return {"inference_variables": self.z[rows], "summary_variables": self.v_mv[rows]}
+
+
+def held_out(recipe: banks.Recipe, n: int, purpose: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return z and noisy voltages of simulations that no training uses; ``purpose`` numbers independent sets."""
+    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 424_243, purpose]))
+    z, v = draw(recipe.priors, recipe.current, recipe.dt_ms, n, rng, recipe.method)
+    return z, add_noise(v, recipe.noise_mv, rng)
+
+
+def make_approximator(preset: Preset, bank: banks.Bank, n_epochs: int, seed: int) -> bf.ContinuousApproximator:
+    """Return the built, compiled approximator with the preset's optimiser: Adam with gradients clipped to norm 1."""
+    keras.utils.set_random_seed(seed)
+    approximator = build_approximator(preset, bank.recipe.current)
+    n_steps = n_epochs * (len(bank.z) // preset.batch_size)
+    schedules = keras.optimizers.schedules
+    rate = {
+        "cosine": lambda: schedules.CosineDecay(preset.learning_rate, n_steps, alpha=0.01),
+        "exponential": lambda: schedules.ExponentialDecay(preset.learning_rate, n_steps, 0.01),
+        "constant": lambda: preset.learning_rate,
+    }[preset.schedule]()
+    approximator.compile(optimizer=keras.optimizers.Adam(rate, clipnorm=1.0))
+    first = Batches(bank, preset, seed, 0, 1)[0]
+    approximator.build({key: value.shape for key, value in first.items()})
+    approximator.optimizer.build(approximator.trainable_variables)
+    return approximator
+
+
+def snapshot(approximator) -> dict[str, np.ndarray]:
+    """Return every variable of the networks and the optimiser."""
+    variables = [*approximator.variables, *approximator.optimizer.variables]
+    return {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+
+
+def restore(approximator, saved: dict[str, np.ndarray]) -> None:
+    """Set every variable from a snapshot."""
+    for i, variable in enumerate([*approximator.variables, *approximator.optimizer.variables]):
+        variable.assign(saved[f"v{i}"])
+
+
+def seconds_per_batch(approximator, bank: banks.Bank, preset: Preset, seed: int) -> float:
+    """Return the time of a gradient step from five batches (after one that compiles); the weights are put back."""
+    before = snapshot(approximator)
+    fit_epoch(approximator, Batches(bank, preset, seed, 0, 1))
+    began = time.perf_counter()
+    fit_epoch(approximator, Batches(bank, preset, seed, 0, 5))
+    seconds = (time.perf_counter() - began) / 5
+    restore(approximator, before)
+    return seconds
+
+
+def fit_epoch(approximator, batches: Batches) -> float:
+    """Train on the batches of one epoch; return the mean loss."""
+    history = approximator.fit(dataset=batches, epochs=1, verbose=0, shuffle=False)
+    return float(history.history["loss"][-1])
+
+
+def affordable_epochs(n_epochs: int, n_batches: int, batch_seconds: float, max_minutes: float | None) -> int:
+    """Return the number of epochs that fit into the given minutes (at least one); all of them without a limit."""
+    if max_minutes is None:
+        return n_epochs
+    return max(1, min(n_epochs, math.floor(60 * max_minutes / (n_batches * batch_seconds))))
+
+
+def train(
+    bank: banks.Bank, preset: Preset, seed: int, folder: Path, max_minutes: float | None = None, resume: bool = False
+) -> TrainedModel:
+    """Train a posterior network on a bank; a checkpoint and a line of history are written each epoch.
+
+    Raises
+    ------
+    InputError
+        The bank is smaller than two batches, or the checkpoint belongs to other options.
+    """
+    if len(bank.z) < 2 * preset.batch_size:
+        raise hdf5io.InputError(
+            f"{len(bank.z)} simulations are less than two batches of {preset.batch_size}. Use more, or a smaller --batch-size."
+        )
+    if preset.offline_noise:
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
+        bank = bank._replace(v_mv=add_noise(bank.v_mv, bank.recipe.noise_mv, rng))
+    saved = read_checkpoint(folder, preset, bank) if resume else None
+    approximator = make_approximator(preset, bank, preset.epochs, seed)
+    n_batches = len(bank.z) // preset.batch_size
+    batch_seconds = seconds_per_batch(approximator, bank, preset, seed)
+    n_epochs = affordable_epochs(preset.epochs, n_batches, batch_seconds, max_minutes)
+    if saved is None:
+        announce(preset, n_epochs, n_batches, batch_seconds)
+    if saved is not None:
+        n_epochs = int(saved["n_epochs"])
+    if n_epochs < preset.epochs:
+        approximator = make_approximator(preset, bank, n_epochs, seed)  # the decay of the rate fits the shorter run
+    history = [] if saved is None else read_history(folder, int(saved["done"]))
+    if saved is not None:
+        restore(approximator, saved)
+        log.info("resumed after epoch %d of %d", len(history), n_epochs)
+    history = run_epochs(approximator, bank, preset, seed, folder, n_epochs, history)
+    reference = make_reference(np.concatenate(summaries_of(approximator, held_out(bank.recipe, N_REFERENCE, 2)[1])))
+    info = {
+        "seed": seed,
+        "epochs": n_epochs,
+        "batch_seconds": batch_seconds,
+        "training_seconds": sum(line.seconds for line in history),
+        "validation_loss": history[-1].validation_loss,
+        "data_sha256": banks.data_digest(bank),
+    }
+    return TrainedModel(approximator, bank.recipe, preset, reference, info, folder)
+
+
+def announce(preset: Preset, n_epochs: int, n_batches: int, batch_seconds: float) -> None:
+    """Say what will be trained and how long it will take."""
+    minutes = n_epochs * n_batches * batch_seconds / 60
+    log.info(
+        "estimate from five timed batches: %.0f ms a batch, %.1f minutes for %d epochs",
+        1e3 * batch_seconds,
+        minutes,
+        n_epochs,
+    )
+    if n_epochs < preset.epochs:
+        log.warning(
+            "--max-minutes allows %d of %d epochs; the posterior will be wider than the preset's.",
+            n_epochs,
+            preset.epochs,
+        )
+    if preset.summary in ("lstm", "gru"):
+        log.info(
+            "recurrent cells use tanh (ReLU over hundreds of steps is unstable); the dense layer after them is ReLU"
+        )
+    names = {"actnorm": "ActNorm between layers (invertible)", "subnet": "inside the coupling subnets", "none": "none"}
+    log.info("batch normalisation: %s", names[preset.batch_norm])
+
+
+def run_epochs(
+    approximator, bank, preset: Preset, seed: int, folder: Path, n_epochs: int, history: list[Epoch]
+) -> list[Epoch]:
+    """Train the epochs that are missing; return the whole history."""
+    from tqdm import tqdm
+
+    validation = Fixed(*held_out(bank.recipe, N_VALIDATION, 1), batch_size=preset.batch_size)
+    for epoch in tqdm(range(len(history), n_epochs), desc="epochs", disable=None):
+        began = time.perf_counter()
+        loss = fit_epoch(approximator, Batches(bank, preset, seed, epoch))
+        scores = approximator.evaluate(validation, verbose=0, return_dict=True)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}; use a smaller --learning-rate")
+        rate = float(keras.ops.convert_to_numpy(approximator.optimizer.learning_rate))
+        history = [*history, Epoch(epoch + 1, loss, float(scores["loss"]), rate, time.perf_counter() - began)]
+        log.debug("epoch %d: loss %.3f, validation %.3f", epoch + 1, loss, history[-1].validation_loss)
+        write_checkpoint(approximator, folder, preset, bank, n_epochs, history)
+    return history
+
+
+def summaries_of(approximator, v_mv: np.ndarray) -> list[np.ndarray]:
+    """Return the summaries of noisy traces in parts."""
+    return [np.asarray(approximator.summary_network(v_mv[i : i + 512])) for i in range(0, len(v_mv), 512)]
+
+
+def fingerprint(preset: Preset, bank: banks.Bank) -> str:
+    """Return what a checkpoint must agree with to be resumed."""
+    return f"{preset.model_dump_json()} {bank.recipe.digest()} {bank.recipe.noise_mv} {len(bank.z)}"
+
+
+def write_checkpoint(
+    approximator, folder: Path, preset: Preset, bank: banks.Bank, n_epochs: int, history: list[Epoch]
+) -> None:
+    """Write weights, optimiser and history; the checkpoint names how many epochs it holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with hdf5io.atomic(folder / "history.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([Epoch._fields, *history])
+    extra = {
+        "n_epochs": np.array(n_epochs),
+        "done": np.array(len(history)),
+        "fingerprint": np.array(fingerprint(preset, bank)),
+    }
+    with hdf5io.atomic(folder / "checkpoint.npz") as part, part.open("wb") as file:
+        np.savez(file, **snapshot(approximator), **extra)
+
+
+def read_checkpoint(folder: Path, preset: Preset, bank: banks.Bank) -> dict[str, np.ndarray] | None:
+    """Return the checkpoint of an interrupted training, or None when it had not finished an epoch."""
+    path = folder / "checkpoint.npz"
+    if not path.exists():
+        log.info("%s: nothing to resume, starting at the first epoch", folder)
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        saved = {key: file[key] for key in file.files}
+    if str(saved["fingerprint"]) != fingerprint(preset, bank):
+        raise hdf5io.InputError(
+            f"{path}: was made with other options. Resume with the options it began with, or use --overwrite."
+        )
+    return saved
+
+
+def read_history(folder: Path, n_epochs: int | None = None) -> list[Epoch]:
+    """Return the losses of ``history.csv``."""
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return [Epoch(int(row[0]), *(float(x) for x in row[1:])) for row in rows][:n_epochs]
