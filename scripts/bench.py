@@ -7,7 +7,6 @@ Every benchmark holds its competitors inside and prints ratios measured in the s
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 
 import bootstrap
@@ -26,7 +25,7 @@ def main() -> None:
     end = names[0] + 1 if names else len(sys.argv)
     bootstrap.run_inside(__file__, parser, ours=sys.argv[1:end])
     script = scripts[parser.parse_args(sys.argv[1:end]).pipeline]
-    sys.exit(subprocess.run([sys.executable, str(script), *sys.argv[end:]], check=False).returncode)
+    bootstrap.become([sys.executable, str(script), *sys.argv[end:]])
 
 
 if __name__ == "__main__":

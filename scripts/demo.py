@@ -8,6 +8,7 @@ Every package that has a ``demo.toml`` runs its steps through its own console sc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -71,19 +72,36 @@ def run_step(command: list[str], log: Path) -> tuple[int, str]:
     with log.open("a", encoding="utf-8") as handle:
         handle.write(f"\n$ {shlex.join(command)}\n")
         handle.flush()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=handle, text=True, errors="replace")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=handle,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C comes to us alone; we hand it on once, to the command and its workers
+        )
         try:
             out, _ = process.communicate()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.kill()
+            stop(process)
             raise
         handle.write(out)
     lines = out.strip().splitlines()
     return process.returncode, lines[-1] if lines else ""
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a command and its workers: interrupt, ten seconds to clean up, kill."""
+    if bootstrap.WINDOWS:
+        process.kill()
+        return
+    for how, patience in ((signal.SIGINT, 10), (signal.SIGKILL, 10)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+            return
 
 
 def run_pipeline(name: str, folder: Path, split: bool) -> dict:
@@ -135,6 +153,7 @@ def main() -> int:
 
     settings = parser.parse_args()
     os.environ.pop("NEUROPIPES_INSIDE", None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = sorted(set(settings.only or [path.parent.name for path in bootstrap.ROOT.glob("*/demo.toml")]), key=order)
     if not names:
         return refuse("no pipeline of this checkout has a demo.toml.")

@@ -8,7 +8,7 @@ that choice (``-- -m slow``, ``-- tests/test_hdf5io.py -k kill``).
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 
 import bootstrap
@@ -22,7 +22,8 @@ def main() -> None:
     parser.add_argument("pytest_args", nargs="*", metavar="-- ARGS", help="handed to pytest (default: not slow)")
     bootstrap.run_inside(__file__, parser)
     arguments = parser.parse_args().pytest_args or QUICK
-    sys.exit(subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=bootstrap.ROOT, check=False).returncode)
+    os.chdir(bootstrap.ROOT)
+    bootstrap.become([sys.executable, "-m", "pytest", *arguments])
 
 
 if __name__ == "__main__":
