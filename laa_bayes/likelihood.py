@@ -52,7 +52,9 @@ class Observation(NamedTuple):
     v_mv: np.ndarray  #: (n_time,)
     current: np.ndarray  #: (n_time,)
     noise_mv: np.ndarray | float  #: sd of the white noise, where sigma is not inferred
-    mv_per_mohm: np.ndarray | float = 0.0  #: voltage across 1 MOhm for one unit of current
+    mv_per_mohm: np.ndarray | float = (
+        0.0  #: (n_time,) voltage that the current drops across 1 MOhm, where R_s is inferred
+    )
 
 
 class Optimum(NamedTuple):
@@ -94,7 +96,7 @@ def unpack(spec: Spec, w, xp=jnp, sp=jsp):
 def predict(spec: Spec, w, observed: Observation):
     """Return the noise-free recorded voltage (n_time,) of one coordinate vector: membrane plus series resistance."""
     theta, extra = unpack(spec, w)
-    drop = extra.get("R_s", 0.0) * observed.mv_per_mohm * observed.current
+    drop = extra.get("R_s", 0.0) * observed.mv_per_mohm + jnp.zeros_like(observed.current)
     v0 = observed.v_mv[0] - drop[0] + extra["v0"] if "v0" in extra else theta[2]
     return voltage_of(theta, observed.current, v0, spec.dt_ms, spec.substeps) + drop
 
@@ -175,19 +177,20 @@ def _levenberg_marquardt(spec: Spec, start, observed: Observation, n_iterations:
     """Minimise minus the log posterior from one start (Marquardt 1963, multiplicative damping)."""
 
     def step(_, state):
-        w, damping, (cost, gradient, precision) = state
-        damped = precision + damping * jnp.diag(jnp.diag(precision))
-        move = -jnp.linalg.solve(damped, gradient)
-        proposal = w + move * jnp.minimum(1.0, 3.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-12))  # at most 3 prior sd
+        w, proposal, damping, local = state
         candidate = gauss_newton(spec, proposal, observed)
-        better = candidate[0] < cost
-        keep = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), (proposal, candidate), (w, (cost, gradient, precision))
-        )
-        return keep[0], jnp.where(better, damping / 5, damping * 4).clip(1e-9, 1e9), keep[1]
+        better = candidate[0] < local[0]
+        w, local = jax.tree.map(lambda new, old: jnp.where(better, new, old), (proposal, candidate), (w, local))
+        damping = jnp.where(better, damping / 5, damping * 4).clip(1e-9, 1e9)
+        _, gradient, precision = local
+        move = -jnp.linalg.solve(precision + damping * jnp.diag(jnp.diag(precision)), gradient)
+        move = move * jnp.minimum(1.0, 3.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-12))  # at most 3 prior sd
+        return w, jnp.where(jnp.isfinite(move).all(), w + move, w), damping, local
 
-    initial = (start, jnp.asarray(1e-2, start.dtype), gauss_newton(spec, start, observed))
-    w, _, (cost, _, precision) = jax.lax.fori_loop(0, n_iterations, step, initial)
+    nowhere = (jnp.asarray(jnp.inf, start.dtype), jnp.zeros_like(start), jnp.eye(len(start), dtype=start.dtype))
+    w, _, _, (cost, _, precision) = jax.lax.fori_loop(
+        0, n_iterations, step, (start, start, jnp.asarray(0.05, start.dtype), nowhere)
+    )
     return w, cost, precision
 
 

@@ -30,7 +30,11 @@ if os.environ["KERAS_BACKEND"] != "jax":
 
 import logging  # noqa: E402
 
+logging.getLogger("jax").setLevel(logging.WARNING)
+logging.disable(logging.INFO)  # BayesFlow greets on import
 import bayesflow as bf  # noqa: E402
+
+logging.disable(logging.NOTSET)
 import keras  # noqa: E402
 from bayesflow.utils.serialization import serializable, serialize  # noqa: E402
 

@@ -18,6 +18,7 @@ from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_post
 
 N_IMPORTANCE = 4000
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
+POOR_ESS = 0.10  #: below this SMC is repeated with more particles
 
 
 class Refined(NamedTuple):
@@ -81,8 +82,7 @@ def refine(
     else:
         return smc(spec, observed, optimum, rng, n_draws)
     if result.ess < GOOD_ESS or result.pareto_k > GOOD_K:
-        again = smc(spec, observed, optimum, rng, n_draws)
-        return again if again.ess > result.ess else result
+        return smc(spec, observed, optimum, rng, n_draws)
     return result
 
 
@@ -180,6 +180,19 @@ def smc(
 
     Moves are differential evolution (ter Braak 2006); each temperature keeps an ESS of half the particles (Chopin 2002).
     """
+    particles = temper(spec, observed, optimum, rng, n_particles, n_moves=4)
+    result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)
+    if result.ess < POOR_ESS or result.pareto_k > GOOD_K:  # more particles, and the particles themselves as the answer
+        particles = temper(spec, observed, optimum, rng, 3 * n_particles, n_moves=8)
+        result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)
+        if result.ess < POOR_ESS or result.pareto_k > GOOD_K:
+            chosen = rng.choice(len(particles), n_draws, replace=n_draws > len(particles))
+            result = result._replace(w=particles[chosen])
+    return result._replace(method="smc")
+
+
+def temper(spec, observed, optimum: Optimum, rng, n_particles: int, n_moves: int) -> np.ndarray:
+    """Return particles (n_particles, n_w) moved along a geometric bridge from a wide t to the posterior."""
     wide = optimum._replace(precision=optimum.precision / 9 + np.eye(optimum.w.shape[1]) * 8 / 9)
     bridge = laplace_mixture(wide, df=5.0, inflate=1.0)
     w = bridge.sample(n_particles, rng)
@@ -191,23 +204,26 @@ def smc(
         beta = min(1.0, beta + step)
         chosen = systematic(weight, n_particles, rng)
         w, target, base = w[chosen], target[chosen], base[chosen]
-        for move in range(4 if beta < 1 else 8):
+        for move in range(n_moves if beta < 1 else 2 * n_moves):
             w, target, base = differential_evolution(
                 spec, observed, bridge, beta, (w, target, base), rng, swap=move % 4 == 3
             )
+    return w
+
+
+def population_monte_carlo(spec, observed, w: np.ndarray, optimum: Optimum, rng, n_draws: int) -> Refined:
+    """Return importance draws from a mixture fitted to particles, then to its own draws (Cappe et al. 2004): the best of three."""
     result = None
-    for _ in range(
-        3
-    ):  # population Monte Carlo: each proposal is fitted to the draws of the one before (Cappe et al. 2004)
+    for _ in range(3):
         proposal = fit_mixture(w, rng)
         draws = proposal.sample(N_IMPORTANCE, rng)
-        found = weigh(spec, observed, draws, proposal.log_density(draws), rng, max(n_draws, n_particles), optimum)
+        found = weigh(spec, observed, draws, proposal.log_density(draws), rng, max(n_draws, 1000), optimum)
         if result is None or found.ess > result.ess:
             result = found
         if found.ess > 0.6:
             break
         w = found.w
-    return result._replace(method="smc", w=result.w[:n_draws])
+    return result._replace(w=result.w[:n_draws])
 
 
 def next_temperature(log_ratio: np.ndarray, beta: float, share: float = 0.5) -> float:

@@ -24,7 +24,7 @@ N_LAGS = 20
 BLOCK_MS = 25.0
 
 
-class Test(NamedTuple):
+class Check(NamedTuple):
     """One typicality test."""
 
     name: str
@@ -40,12 +40,12 @@ class Test(NamedTuple):
 class Typicality(NamedTuple):
     """The tests, the hard facts and the verdict."""
 
-    tests: list[Test]
+    tests: list[Check]
     facts: list[str]  #: hard facts against the model
     verdict: str  #: typical or misspecified
 
 
-def judge(tests: list[Test], facts: list[str]) -> Typicality:
+def judge(tests: list[Check], facts: list[str]) -> Typicality:
     """Return the verdict: the worst test decides, any hard fact suffices."""
     return Typicality(tests, facts, "misspecified" if facts or any(t.flagged for t in tests) else "typical")
 
@@ -68,7 +68,7 @@ def _linearise_uncompiled(spec, w, observed):
 _linearise = jax.jit(_linearise_uncompiled, static_argnums=0)
 
 
-def residual_tests(e: np.ndarray, jacobian: np.ndarray, dt_ms: float, seed: int = 0) -> list[Test]:
+def residual_tests(e: np.ndarray, jacobian: np.ndarray, dt_ms: float, seed: int = 0) -> list[Check]:
     """Return the five tests of the residuals: chi-square, Ljung-Box, block means, largest residual, periodogram."""
     null = np.random.default_rng(seed).standard_normal((N_NULL, len(e)))
     gain = np.linalg.solve(jacobian.T @ jacobian + np.eye(jacobian.shape[1]), jacobian.T)
@@ -79,7 +79,7 @@ def residual_tests(e: np.ndarray, jacobian: np.ndarray, dt_ms: float, seed: int 
         above = (1 + np.sum(values >= here[name][0])) / (N_NULL + 1)
         below = (1 + np.sum(values <= here[name][0])) / (N_NULL + 1)
         tests.append(
-            Test(name, float(here[name][0]), float(min(1, 2 * min(above, below)) if name == "chi-square" else above))
+            Check(name, float(here[name][0]), float(min(1, 2 * min(above, below)) if name == "chi-square" else above))
         )
     return tests
 
@@ -104,15 +104,15 @@ def statistics_of(e: np.ndarray, dt_ms: float) -> dict[str, np.ndarray]:
     }
 
 
-def prior_surprise(w: np.ndarray) -> Test:
+def prior_surprise(w: np.ndarray) -> Check:
     """Return the test that the optimum is no rare draw from the prior: |w|^2 against chi-square."""
     squared = float(np.sum(w**2))
-    return Test("prior surprise", squared, float(stats.chi2.sf(squared, len(w))))
+    return Check("prior surprise", squared, float(stats.chi2.sf(squared, len(w))))
 
 
-def summary_distance(distance: float, reference: np.ndarray) -> Test:
+def summary_distance(distance: float, reference: np.ndarray) -> Check:
     """Return the test that a summary lies among those of clean simulations (``reference``: their sorted distances)."""
-    return Test("summary distance", float(distance), float((1 + np.sum(reference >= distance)) / (len(reference) + 1)))
+    return Check("summary distance", float(distance), float((1 + np.sum(reference >= distance)) / (len(reference) + 1)))
 
 
 def upward_crossings(v_mv: np.ndarray, above_mv: float = -20.0, rearm_mv: float = -40.0) -> np.ndarray:
