@@ -1,0 +1,122 @@
+"""Which metrics does a SpikeInterface SortingAnalyzer hold, and which can be computed from it?
+
+SpikeInterface is needed only here and in `simulate`; an analyzer's folder is never written.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hdf5io import InputError
+
+log = logging.getLogger(__package__)
+
+#: Extensions in the order in which they build on each other.
+EXTENSIONS = (
+    "random_spikes", "noise_levels", "waveforms", "templates", "spike_amplitudes", "spike_locations", "unit_locations",
+    "principal_components", "quality_metrics", "template_metrics",
+)  # fmt: skip
+METRIC_EXTENSIONS = ("quality_metrics", "template_metrics")
+#: Extensions that take job settings.
+PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
+
+
+def is_analyzer(path: Path) -> bool:
+    """Return whether a path is a SortingAnalyzer folder (binary or zarr)."""
+    if not path.is_dir():
+        return False
+    info = path / "spikeinterface_info.json"
+    return (info.is_file() and '"SortingAnalyzer"' in info.read_text(errors="replace")) or path.suffix == ".zarr"
+
+
+def spikeinterface():
+    """Return SpikeInterface's core, or say how to get it."""
+    try:
+        import spikeinterface.core as core
+    except ImportError:
+        from .console import EnvironmentMissing
+
+        raise EnvironmentMissing(
+            "SpikeInterface is not installed; analyzers need it: pip install 'neuropipes[curation]'"
+        ) from None
+    return core
+
+
+def read(path: Path, compute_missing: bool) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+    """Return unit ids, metrics, unit properties and metric parameters of an analyzer folder.
+
+    Raises
+    ------
+    InputError : the folder cannot be opened, or has no metrics and they were not asked for.
+    """
+    core = spikeinterface()
+    try:
+        analyzer = core.load_sorting_analyzer(path, load_extensions=False)
+    except Exception as error:  # whatever the broken folder makes it raise
+        raise InputError(
+            f"{path}: SpikeInterface cannot open this analyzer ({type(error).__name__}: {str(error)[:120]})."
+        ) from None
+    return from_analyzer(analyzer, str(path), compute_missing)
+
+
+def from_analyzer(
+    analyzer: Any, where: str, compute_missing: bool
+) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+    """Return unit ids, metrics, unit properties and metric parameters of an analyzer; see `read`."""
+    absent = [name for name in METRIC_EXTENSIONS if not has(analyzer, name)]
+    if absent and compute_missing:
+        analyzer = compute(analyzer, where)
+    elif len(absent) == len(METRIC_EXTENSIONS):
+        raise InputError(
+            f"{where}: the analyzer has no quality or template metrics. Add --compute-missing to compute them."
+        )
+    elif absent:
+        log.warning("%s: no %s; --compute-missing computes them", where, absent[0])
+    try:
+        tables = [analyzer.get_extension(name).get_data() for name in METRIC_EXTENSIONS if has(analyzer, name)]
+        table = pd.concat(tables, axis=1)
+    except Exception as error:
+        raise InputError(
+            f"{where}: the metrics of this analyzer cannot be decoded ({type(error).__name__}); save it with format='binary_folder'."
+        ) from None
+    ids = [str(i) for i in analyzer.unit_ids]
+    properties = {key: analyzer.sorting.get_property(key) for key in analyzer.sorting.get_property_keys()}
+    params = {
+        name.removesuffix("s") + "_params": {
+            key: value for key, value in analyzer.get_extension(name).params.items() if key in ("metric_names", "metric_params")
+        }
+        for name in METRIC_EXTENSIONS if has(analyzer, name)
+    }  # fmt: skip
+    return ids, table.reset_index(drop=True), properties, params
+
+
+def has(analyzer: Any, name: str) -> bool:
+    """Return whether an extension is there, in memory or in the folder."""
+    return analyzer.has_extension(name)
+
+
+def compute(analyzer: Any, where: str) -> Any:
+    """Return a copy of the analyzer in memory with every extension that metrics need.
+
+    Raises
+    ------
+    InputError : the recording behind the analyzer is gone and is needed.
+    """
+    needed = [name for name in EXTENSIONS if not has(analyzer, name)]
+    log.info("%s: computing %s", where, ", ".join(needed))
+    if not analyzer.has_recording() and "waveforms" in needed:
+        raise InputError(
+            f"{where}: {', '.join(needed)} must be computed from the recording, which the analyzer cannot find."
+        )
+    analyzer = analyzer.save_as(format="memory")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in needed:
+            analyzer.compute(name, **({"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}))
+    return analyzer

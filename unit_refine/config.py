@@ -1,0 +1,227 @@
+"""Which options does each command have? Names, units, defaults, bounds and help stand here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Task = Literal["three_class", "noise_vs_neural", "sua_vs_mua", "sua_vs_all"]
+Classifier = Literal[
+    "vote", "RandomForestClassifier", "GradientBoostingClassifier", "LogisticRegression", "MLPClassifier"
+]
+Imputation = Literal["median", "mean", "most_frequent", "knn"]
+Scaling = Literal["standard_scaler", "robust_scaler", "min_max_scaler"]
+
+POSITIONAL = {"positional": True}
+OUT = {"flags": ["-o"]}
+OVERWRITE = "replace an earlier result"
+
+
+class Command(BaseModel):
+    """What all commands of this pipeline share: a config is never changed, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tables(Command):
+    """Units to read: tables of metrics, Phy folders or SortingAnalyzer folders, one recording each."""
+
+    inputs: list[Path] = Field(
+        min_length=1,
+        description="metrics tables (CSV), Phy folders or SortingAnalyzer folders, one for each recording",
+        json_schema_extra=POSITIONAL,
+    )
+    compute_missing: bool = Field(
+        False, description="compute the metrics that an analyzer lacks, in memory; its folder is not changed"
+    )
+    max_memory: int = Field(
+        1000, ge=50, description="refuse work that is estimated to need more memory than this, in MB"
+    )
+
+
+class Labelled(Tables):
+    """Units with a curator's labels."""
+
+    labels: list[Path] = Field(
+        [], description="label files in Phy form (cluster_id, group), one for each input and in the same order"
+    )
+    label_column: str | None = Field(
+        None, description="column of the metrics table, or property of the analyzer, that holds the labels"
+    )
+    label_map: list[str] = Field(
+        [], description="what a label means, e.g. 0=noise,1=neural; good, mua, noise, neural or unlabeled on the right"
+    )
+    group_by: str = Field("file", description="what is held out together: 'file' (the recording) or a column's name")
+    animal_by: str | None = Field(
+        None, description="column, or regular expression on the file name (e.g. 'mouse[0-9]+'), that tells the animal"
+    )
+
+    @model_validator(mode="after")
+    def _labels_fit_inputs(self):
+        if self.labels and len(self.labels) != len(self.inputs):
+            raise ValueError(
+                f"--labels: {len(self.labels)} label files for {len(self.inputs)} inputs; give one for each, in the same order"
+            )
+        if self.labels and self.label_column:
+            raise ValueError("--labels and --label-column exclude each other: give one of them")
+        return self
+
+
+class TrainConfig(Labelled):
+    """Options of ``unit-refine train``."""
+
+    task: Task = Field("three_class", description="which classes to tell apart")
+    classifiers: list[Classifier] = Field(
+        ["vote"],
+        min_length=1,
+        description="classifiers to choose from; 'vote' is HistGradientBoosting + ExtraTrees, balanced",
+    )
+    imputation_strategies: list[Imputation] = Field(
+        ["median"], min_length=1, description="how a missing metric is filled, inside the cross-validation"
+    )
+    scaling_techniques: list[Scaling] = Field(
+        ["standard_scaler"],
+        min_length=1,
+        description="how metrics are scaled (after a signed log); only the first is used for trees",
+    )
+    metric_names: list[str] = Field([], description="metrics to use; default: every metric known to SpikeInterface")
+    cv_folds: int = Field(3, ge=2, le=20, description="inner folds (grouped) that choose among settings")
+    search_iterations: int = Field(
+        1, ge=1, le=8, description="settings tried for each classifier, imputation and scaling"
+    )
+    duplicates: Literal["remove", "refuse"] = Field(
+        "remove", description="what happens to units that stand in the data twice"
+    )
+    bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
+    allow_small: bool = Field(False, description="go on with 50 labelled units or fewer, or fewer than 6 of a class")
+    jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
+    output: Path = Field(Path("unit_refine_model"), description="model folder to make", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+    dry_run: bool = Field(False, description="read and check the input, say what would be trained, write nothing")
+
+
+class WithModel(Command):
+    """A command whose first word is a model folder."""
+
+    model: Path = Field(
+        description="model folder made by train, SpikeInterface or UnitRefine", json_schema_extra=POSITIONAL
+    )
+
+
+class PredictConfig(Tables, WithModel):
+    """Options of ``unit-refine predict``."""
+
+    cascade: Path | None = Field(
+        None, description="second model (sua_vs_mua) for the units that the first one does not call noise"
+    )
+    abstain: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of units, the least confident within each predicted class, left to a person",
+    )
+    min_confidence: float = Field(
+        0.0, ge=0, le=1, description="leave a unit to a person when its prediction_confidence is below this"
+    )
+    prior_correction: bool = Field(
+        False,
+        description="adapt the calibrated probabilities (never the labels) to the class shares of the new data (EM)",
+    )
+    output: Path = Field(Path("model_predictions.csv"), description="table to write", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class EvaluateConfig(Labelled, WithModel):
+    """Options of ``unit-refine evaluate``."""
+
+    bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
+    output: Path | None = Field(
+        None, description="folder for scores, figures and report; default: print only", json_schema_extra=OUT
+    )
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class CompareConfig(Labelled):
+    """Options of ``unit-refine compare``."""
+
+    models: list[Path] = Field(min_length=2, description="model folders, comma-separated or repeated")
+    bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
+    output: Path | None = Field(None, description="table (CSV) to write; default: print only", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class InspectConfig(WithModel):
+    """Options of ``unit-refine inspect``."""
+
+
+class ExportPhyConfig(Command):
+    """Options of ``unit-refine export-phy``."""
+
+    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL)
+    phy_folder: Path = Field(description="Phy folder that gets the labels", json_schema_extra=POSITIONAL)
+    write_group: bool = Field(
+        False, description="also fill cluster_group.tsv, keeping a backup and every label a person gave"
+    )
+    overwrite: bool = Field(False, description="replace cluster_unit_refine*.tsv of an earlier export")
+
+
+class ExportCurationConfig(Command):
+    """Options of ``unit-refine export-curation``."""
+
+    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL)
+    output: Path = Field(
+        Path("curation.json"), description="SpikeInterface curation file (format 2) to write", json_schema_extra=OUT
+    )
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class SuggestConfig(Tables, WithModel):
+    """Options of ``unit-refine suggest``."""
+
+    n: int = Field(20, ge=1, description="how many units to suggest")
+    output: Path = Field(Path("suggestions.csv"), description="table to write", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class SimulateConfig(Command):
+    """Options of ``unit-refine simulate``."""
+
+    kind: Literal["recordings", "tables"] = Field(
+        "recordings",
+        description="'recordings': simulated voltage with known spikes -> analyzers (needs SpikeInterface); 'tables': metrics only",
+    )
+    n_recordings: int = Field(3, ge=1, le=100, description="how many recordings")
+    n_units: int = Field(30, ge=9, le=5000, description="units of each recording, a third of each class")
+    duration_s: float = Field(60.0, ge=20, le=3600, description="length of a simulated recording in s")
+    n_channels: int = Field(16, ge=4, le=128, description="channels of a simulated recording")
+    noise_uv: float = Field(8.0, gt=0, description="standard deviation of the recording noise in microvolt")
+    label_noise: float = Field(0.0, ge=0, le=0.5, description="fraction of units whose label the curator gets wrong")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
+    output: Path = Field(Path("simulated_units"), description="folder to make", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class PlotConfig(Tables, WithModel):
+    """Options of ``unit-refine plot``."""
+
+    inputs: list[Path] = Field(
+        [], description="units to draw by predicted class; none: the training units", json_schema_extra=POSITIONAL
+    )
+    format: Literal["png", "svg", "pdf"] = Field("png", description="format of the figures")
+    output: Path = Field(Path("unit_refine_figures"), description="folder for the figures", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
+class ConvertMetricsConfig(Tables):
+    """Options of ``unit-refine convert-metrics``."""
+
+    spelling: Literal["new", "old"] = Field(
+        "new", description="metric names of SpikeInterface 0.103.2 and later, or those before"
+    )
+    output: Path = Field(Path("metrics.csv"), description="table to write", json_schema_extra=OUT)
+    overwrite: bool = Field(False, description=OVERWRITE)

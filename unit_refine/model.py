@@ -1,0 +1,179 @@
+"""How does a table of metrics become class probabilities?
+
+Every model is a scikit-learn pipeline with the steps ``imputer``, ``scaler`` and ``classifier``, as SpikeInterface expects. The
+classes weigh the same in every fit, however rare: by ``class_weight`` where the classifier has it, else by sample weights.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, RobustScaler, StandardScaler
+
+TREES = ("vote", "RandomForestClassifier", "GradientBoostingClassifier")
+SCALERS = {"standard_scaler": StandardScaler, "robust_scaler": RobustScaler, "min_max_scaler": MinMaxScaler}
+
+#: Settings tried for each classifier, best guess first; ``--search-iterations`` says how many of them.
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "vote": [{}, {"leaves": 8}, {"leaves": 20}, {"l2": 20.0}, {"iterations": 120}, {"min_leaf": 5}, {"min_leaf": 2}, {"leaves": 6}],
+    "RandomForestClassifier": [
+        {"min_samples_leaf": 3}, {"min_samples_leaf": 2}, {"min_samples_leaf": 5}, {"min_samples_leaf": 8},
+        {"min_samples_leaf": 3, "max_features": 0.3}, {"min_samples_leaf": 3, "criterion": "entropy"},
+        {"min_samples_leaf": 3, "max_features": 0.5}, {"min_samples_leaf": 12},
+    ],
+    "GradientBoostingClassifier": [
+        {}, {"max_depth": 4}, {"learning_rate": 0.05}, {"max_depth": 2}, {"n_estimators": 150, "learning_rate": 0.05},
+        {"max_depth": 4, "learning_rate": 0.05}, {"min_samples_leaf": 30}, {"n_estimators": 60},
+    ],
+    "LogisticRegression": [{"C": c} for c in (1.0, 0.1, 0.01, 10.0, 0.03, 0.3, 3.0, 100.0)],
+    "MLPClassifier": [
+        {}, {"alpha": 1.0}, {"hidden_layer_sizes": (16,)}, {"alpha": 10.0}, {"hidden_layer_sizes": (64,)},
+        {"activation": "tanh"}, {"hidden_layer_sizes": (32, 16)}, {"learning_rate_init": 3e-3},
+    ],
+}  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """One way to build a model."""
+
+    classifier: str
+    imputation: str
+    scaling: str
+    params: dict[str, Any]
+
+
+def settings(
+    classifiers: Sequence[str], imputations: Sequence[str], scalings: Sequence[str], iterations: int
+) -> Iterator[Setting]:
+    """Yield every combination to try; trees do not depend on the scaling and get the first one only."""
+    for classifier in classifiers:
+        for imputation in imputations:
+            for scaling in scalings[:1] if classifier in TREES else scalings:
+                for params in SETTINGS[classifier][:iterations]:
+                    yield Setting(classifier, imputation, scaling, params)
+
+
+def make_classifier(name: str, params: dict[str, Any], seed: int):
+    """Return an unfitted classifier."""
+    if name == "vote":
+        return _vote(seed, **params)
+    if name == "RandomForestClassifier":
+        return RandomForestClassifier(120, class_weight="balanced", random_state=seed, **params)
+    if name == "GradientBoostingClassifier":
+        return GradientBoostingClassifier(random_state=seed, **{"subsample": 0.5, "max_features": "sqrt", **params})
+    if name == "LogisticRegression":
+        return LogisticRegression(class_weight="balanced", max_iter=1000, **params)
+    default = {"hidden_layer_sizes": (32,), "alpha": 3.0, "max_iter": 60, "learning_rate_init": 2e-3}
+    return MLPClassifier(random_state=seed, **{**default, **params})
+
+
+def _vote(seed: int, leaves: int = 12, iterations: int = 60, l2: float = 5.0, min_leaf: int = 3) -> VotingClassifier:
+    boosting = HistGradientBoostingClassifier(
+        learning_rate=0.1, max_iter=iterations, max_leaf_nodes=leaves, min_samples_leaf=30, l2_regularization=l2,
+        max_features=0.4, max_bins=64, early_stopping=False, class_weight="balanced", random_state=seed,
+    )  # fmt: skip
+    trees = ExtraTreesClassifier(120, min_samples_leaf=min_leaf, class_weight="balanced", random_state=seed)
+    return VotingClassifier([("boosting", boosting), ("trees", trees)], voting="soft")
+
+
+def make_pipeline(setting: Setting, seed: int, threshold: float | None = None) -> Pipeline:
+    """Return an unfitted pipeline ``imputer -> scaler -> classifier``.
+
+    The scaling begins with a signed logarithm (arsinh): some metrics reach 1e15 for single units, and without it a standard
+    scaling leaves the other units no distinguishable digits in float32, in which trees and SpikeInterface compute.
+
+    Parameters
+    ----------
+    setting : what to build.
+    seed : seed of the classifier.
+    threshold : probability of class 1 from which a unit is called class 1, two classes only; None: the larger probability wins.
+    """
+    if setting.imputation == "knn":
+        imputer = KNNImputer(n_neighbors=5, add_indicator=True)
+    else:
+        imputer = SimpleImputer(strategy=setting.imputation, add_indicator=True)
+    scaler = Pipeline([("signed_log", FunctionTransformer(np.arcsinh)), ("scaling", SCALERS[setting.scaling]())])
+    classifier = make_classifier(setting.classifier, setting.params, seed)
+    if threshold is not None:
+        classifier = FixedThresholdClassifier(classifier, threshold=threshold, response_method="predict_proba")
+    return Pipeline([("imputer", imputer), ("scaler", scaler), ("classifier", classifier)])
+
+
+def class_weights(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return a weight for each unit with which all classes weigh the same, mean 1.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    counts = np.bincount(y, minlength=n_classes)
+    return (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
+
+
+def fit(setting: Setting, metrics: pd.DataFrame, y: np.ndarray, seed: int, threshold: float | None = None) -> Pipeline:
+    """Return a pipeline fitted with equal class weights.
+
+    Parameters
+    ----------
+    metrics : (n, m) metrics, missing values allowed.
+    y : (n,) class index.
+    """
+    pipeline, extra = make_pipeline(setting, seed, threshold), {}
+    if setting.classifier in ("GradientBoostingClassifier", "MLPClassifier"):
+        extra["classifier__sample_weight"] = class_weights(y, int(y.max()) + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the MLP stops early on purpose
+        warnings.filterwarnings("ignore", message="Skipping features without any observed values")
+        return pipeline.fit(metrics, y, **extra)
+
+
+def probabilities(pipeline: Pipeline, metrics: pd.DataFrame, n_classes: int, chunk: int = 20_000) -> np.ndarray:
+    """Return (n, n_classes) class probabilities; a class that a fold did not see has probability 0."""
+    parts = [pipeline.predict_proba(metrics.iloc[i : i + chunk]) for i in range(0, len(metrics), chunk)]
+    p = np.zeros((len(metrics), n_classes))
+    if parts:
+        p[:, np.asarray(pipeline.classes_, dtype=int)] = np.concatenate(parts)
+    return p
+
+
+def decide(p: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Return the class of each unit: the most probable, or with two classes the second where it reaches the threshold.
+
+    >>> decide(np.array([[0.7, 0.3], [0.6, 0.4]]), threshold=0.35).tolist()
+    [0, 1]
+    """
+    if p.shape[1] == 2:
+        return (p[:, 1] >= threshold).astype(int) if threshold != 0.5 else (p[:, 1] > p[:, 0]).astype(int)
+    return p.argmax(axis=1)
+
+
+def distance(p: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Return how far each unit is from the operating point: the smaller, the less sure.
+
+    Two classes: |p1 - threshold|; more: the lead of the first class over the second.
+    """
+    if p.shape[1] == 2:
+        return np.abs(p[:, 1] - threshold)
+    return lead(p)
+
+
+def lead(p: np.ndarray) -> np.ndarray:
+    """Return how far the most probable class is ahead of the next."""
+    ordered = np.sort(p, axis=1)
+    return ordered[:, -1] - ordered[:, -2]

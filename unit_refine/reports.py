@@ -1,0 +1,180 @@
+"""What does a person open after a run: figures and one page that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hdf5io import InputError
+
+from . import data, evaluate, plots, predicting, storage, workflow
+from .config import PlotConfig
+from .model import decide
+from .report import Section, write_report
+
+CAPTIONS = {
+    "confusion_matrix": "What is called what. Rows sum to 100 %.",
+    "roc_precision_recall": "Every possible trade-off, and the one that is used (circle).",
+    "calibration": "Is a probability of 0.8 right in 80 of 100 units? Bars: 95 % of the bin.",
+    "score_by_recording": "Each recording scored by a model that had not seen it.",
+    "permutation_importance": "Metrics that carry the same information are shuffled together; bars: standard deviation of three shuffles.",
+    "abstention_curve": "The least confident units of each predicted class are left to a person.",
+    "metric_distributions": "The metrics that matter most, by predicted class.",
+}
+TABLE_KEYS = ("group", "n_units", "balanced_accuracy", "precision", "recall", "roc_auc", "ece")
+
+
+def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
+    """Write figures and report of a training run into its model folder."""
+    units, held, scores = outcome.units, outcome.trained.held_out, outcome.scores
+    seen = np.isfinite(held.p[:, 0])
+    table = workflow.held_out_table(outcome)[seen]
+    figures = held_out_figures(
+        table, units.classes, outcome.trained.threshold, scores, outcome.importance, outcome.curve
+    )
+    important = [name for row in outcome.importance for name in row["metrics"][:1]]
+    guess = np.array(units.classes)[decide(held.p[seen], outcome.trained.threshold)]
+    figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
+    plots.save(figures, folder / "figures")
+    r = workflow.training_results(outcome)
+    sections = [
+        Section("Each recording, held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(figures, "score_by_recording", "confusion_matrix")),
+        Section("How sure", uncertainty_text(r), figures=captioned(figures, "calibration", "abstention_curve", "roc_precision_recall")),
+        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(figures, "permutation_importance", "metric_distributions")),
+    ]  # fmt: skip
+    if outcome.trained.table:
+        tried = workflow.accuracies(outcome).to_dict("records")
+        sections.append(
+            Section(
+                "Settings tried",
+                "Scores of the inner folds that chose the setting; they are a little too good, the headline is not.",
+                tried,
+            )
+        )
+    if outcome.animal_scores is not None:
+        text = "Whole animals held out: pessimistic with few animals, because the training set shrinks."
+        sections.insert(
+            1,
+            Section(
+                "Each animal, held out",
+                text,
+                [{k: row[k] for k in TABLE_KEYS} for row in outcome.animal_scores.by_group],
+            ),
+        )
+    headline = {
+        "balanced accuracy, unseen recordings": r["balanced_accuracy"],
+        f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
+        "one new recording, 95 %": f"{r['new_recording_low']:.2f} to {r['new_recording_high']:.2f}" if np.isfinite(r["new_recording_low"]) else "needs three recordings",
+        "precision": r["precision"], "ROC AUC": r["roc_auc"], "calibration error": r["ece"], "units": r["n_units"],
+    }  # fmt: skip
+    write_report(
+        folder / "report.html", title=f"Unit classifier: {', '.join(units.classes)}",
+        question="Can a classifier stand in for the curator on recordings it has not seen?", headline=headline, sections=sections,
+        warnings=warnings, provenance=provenance,
+    )  # fmt: skip
+
+
+def uncertainty_text(r: Mapping[str, Any]) -> str:
+    """Return what the probabilities are good for, in words and numbers."""
+    twenty = next(row for row in r["abstention"] if row["fraction"] == 0.2)
+    gain = twenty["balanced_accuracy"] - r["abstention"][0]["balanced_accuracy"]
+    threshold = "" if not np.isfinite(r["threshold_gain"]) else (
+        f" Tuning the decision threshold changes balanced accuracy by {r['threshold_gain']:+.3f} on recordings that did not tune it;"
+        f" the threshold used is {r['threshold']:.2f}."
+    )  # fmt: skip
+    return (
+        f"Leaving the least confident 20 % of each predicted class to a person changes balanced accuracy by {gain:+.3f}.{threshold}"
+        f"\n\nThe calibrated probabilities hold for the class shares of these recordings (error {r['ece']:.3f}; were all classes equally"
+        f" frequent, {r['ece_balanced']:.3f}). With other shares use --prior-correction, which adapts probabilities, never labels."
+    )
+
+
+def captioned(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure]:
+    """Return figures by caption."""
+    return {CAPTIONS[name]: figures[name] for name in names if name in figures}
+
+
+def held_out_figures(
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    threshold: float,
+    scores: evaluate.Scores,
+    importance: Sequence[Mapping],
+    curve: Sequence[Mapping],
+) -> dict[str, Figure]:
+    """Return every figure that follows from the held-out predictions of the training units."""
+    y = np.array([list(classes).index(label) for label in table["label"]])
+    p = table[[f"p_{c}" for c in classes]].to_numpy()
+    calibrated = table[[f"calibrated_{c}" for c in classes]].to_numpy()
+    return {
+        **plots.score_figures(y, p, calibrated, decide(p, threshold), scores, classes),
+        "permutation_importance": plots.importance(importance),
+        "abstention_curve": plots.abstention(curve),
+    }
+
+
+def evaluation(
+    folder: Path, found: predicting.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any]
+) -> None:
+    """Write figures, table and report of a model's score on new labelled units."""
+    y, classes, guess = found.units.y, found.units.classes, decide(found.p, found.threshold)
+    figures = plots.score_figures(y, found.p, found.calibrated, guess, found.scores, classes)
+    figures["abstention_curve"] = plots.abstention(
+        evaluate.abstention_curve(y, found.p, found.threshold, found.units.groups)
+    )
+    figures["metric_distributions"] = plots.distributions(
+        found.units.metrics, np.array(classes)[guess], list(found.units.metrics.columns)
+    )
+    plots.save(figures, folder / "figures")
+    rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
+    pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
+    r = predicting.evaluation_results(found)
+    headline = {
+        "balanced accuracy": r["balanced_accuracy"],
+        f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
+    }
+    headline |= {
+        "precision": r["precision"],
+        "ROC AUC": r["roc_auc"],
+        "calibration error": r["ece"],
+        "units": r["n_units"],
+    }
+    sections = [Section("By recording", table=rows, figures=captioned(figures, *figures))]
+    write_report(
+        folder / "report.html", title="Score on labelled units", question="Does this model agree with the curator of these recordings?",
+        headline=headline, sections=sections, warnings=warnings, provenance=provenance,
+    )  # fmt: skip
+
+
+def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
+    """Draw a model's figures from its folder, or the metrics of new units by predicted class."""
+    model = storage.load(config.model)
+    if config.inputs:
+        recordings = data.name_apart([data.read_recording(path, config) for path in config.inputs])
+        parts = [predicting.predict_one(model, r.table, str(r.source), False) for r in recordings]
+        metrics = pd.concat([r.table for r in recordings], ignore_index=True)
+        names = model.metric_names
+        guess = np.concatenate([np.array(model.classes)[part["guess"]] for part in parts])
+        numbers = data.numeric(metrics[[n for n in names if n in metrics.columns]], "inputs")
+        return plots.save({"metric_distributions": plots.distributions(numbers, guess, names)}, folder, config.format)
+    source = model.folder / "held_out_predictions.csv"
+    if not source.is_file():
+        raise InputError(
+            f"{source}: no such file; the model was not made by unit-refine train. Give units to draw: unit-refine plot MODEL UNITS.csv"
+        )
+    table = pd.read_csv(source, dtype={"unit_id": str, "recording": str}).dropna(subset=[f"p_{model.classes[0]}"])
+    y = np.array([model.classes.index(label) for label in table["label"]])
+    p = table[[f"p_{c}" for c in model.classes]].to_numpy()
+    calibrated = table[[f"calibrated_{c}" for c in model.classes]].to_numpy()
+    groups = table["recording"].to_numpy(dtype=str)
+    scores = evaluate.score(y, p, calibrated, groups, model.classes, threshold=model.threshold)
+    curve = evaluate.abstention_curve(y, p, model.threshold, groups)
+    rows = json.loads((model.folder / "permutation_importance.json").read_text(encoding="utf-8"))
+    figures = held_out_figures(table, model.classes, model.threshold, scores, rows, curve)
+    return plots.save(figures, folder, config.format)

@@ -1,0 +1,39 @@
+"""Which files does a simulation leave? For each recording a metrics table and Phy labels, and the analyzer they come from."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import analyzers, simulate
+from .config import SimulateConfig
+
+log = logging.getLogger(__package__)
+
+
+def write_all(folder: Path, config: SimulateConfig, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``recordingN_metrics.csv``, ``recordingN_cluster_group.tsv`` and, for recordings, ``recordingN_analyzer``."""
+    counts: Counter[str] = Counter()
+    if config.kind == "recordings":
+        analyzers.spikeinterface()
+    for i, seed in enumerate(np.random.SeedSequence(config.seed).spawn(config.n_recordings), start=1):
+        if config.kind == "tables":
+            table = simulate.metric_table(config.n_units, config.label_noise, np.random.default_rng(seed))
+        else:
+            log.info("recording %d of %d: %.0f s, %d units", i, config.n_recordings, config.duration_s, config.n_units)
+            made = simulate.ground_truth(config, seed)
+            metrics = simulate.write_analyzer(made, folder / f"recording{i}_analyzer")
+            table = metrics.rename_axis("unit_id").reset_index().assign(label=made.labels)
+        counts.update(table["label"])
+        table.to_csv(folder / f"recording{i}_metrics.csv", index=False)
+        groups = pd.DataFrame({"cluster_id": table["unit_id"], "group": table["label"]})
+        groups.to_csv(folder / f"recording{i}_cluster_group.tsv", sep="\t", index=False)
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+    return {"n_recordings": config.n_recordings, "n_units": config.n_units, "counts": dict(sorted(counts.items()))}
