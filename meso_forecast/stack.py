@@ -1,0 +1,267 @@
+"""Which linear forecaster can be trusted on this recording? A stack, chosen by blocked cross-validation.
+
+Members: an autoregression (AR) and an autoregression with lags of the population's latents (AR+VAR), each around four references
+(training mean, last value, context mean, slow mean); persistence; the training mean. Orders and penalties are chosen by blocked
+cross-validation over training and validation together, the members are mixed by convex weights per horizon that minimise the
+held-out squared error, and everything is refitted on training and validation. As all members are linear in the same columns the
+result is one linear map. The training mean is always a candidate, so that noise is forecast as noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+
+from .linear import (
+    REFERENCES,
+    Columns,
+    Design,
+    LinearMap,
+    Moments,
+    Reduced,
+    design,
+    gather_targets,
+    moments,
+    own_columns,
+    principal_basis,
+    project,
+    raw_weights,
+    reduce,
+    ridge,
+    row_chunks,
+    shared_columns,
+    squared_error,
+    take_blocks,
+)
+from .windows import Panel, blocks_of, window_origins
+
+ORDERS = (2, 4, 8, 16, 32)
+OWN_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+SHAPES = ((32, 4), (16, 8), (8, 16), (24, 12))  # latents, lags
+SHARED_PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+N_BLOCKS = 5
+SELECTION_NEURONS = 128
+FIT_NEURONS = 256
+
+
+class Member(NamedTuple):
+    """One regression of the stack and its hyper-parameters."""
+
+    reference: str
+    order: int = 0  #: own lags; 0: the reference itself is the forecast
+    own_penalty: float = 0.0
+    rank: int = 0
+    lags: int = 0
+    shared_penalty: float = np.inf
+    joint: bool = True
+
+    def design(self, c: Columns) -> Design:
+        """Return this member's change of columns."""
+        return design(c, self.reference, self.order, self.rank, self.lags)
+
+    def solve(self, r: Reduced, n_own: int, horizon: int):
+        """Return own and shared weights fitted on summed moments."""
+        if self.order == 0:
+            return np.zeros((len(r.xx), r.xx.shape[-1], horizon)), np.zeros((len(r.xx), r.zz.shape[0], horizon))
+        return ridge(r, self.own_penalty, self.shared_penalty, self.joint)
+
+
+class StackFit(NamedTuple):
+    """A fitted stack."""
+
+    map: LinearMap
+    members: list[Member]
+    weights: np.ndarray  #: (member, horizon), convex for each horizon
+    cv_mse: np.ndarray  #: (member, horizon), held-out error of each member
+    cv_mse_stack: np.ndarray  #: (horizon,)
+
+
+class Plan(NamedTuple):
+    """Everything the final fit needs, chosen on a sample of neurons."""
+
+    columns: Columns
+    basis: np.ndarray
+    members: list[Member]
+    weights: np.ndarray
+    cv_mse: np.ndarray
+    cv_mse_stack: np.ndarray
+
+
+def training_windows(panel: Panel, context: int, horizon: int, parts=(0, 1), n_blocks: int = N_BLOCKS):
+    """Return origins of all windows used for fitting and their cross-validation block (windows on block edges left out)."""
+    origins = window_origins(panel.usable, panel.label, parts, context, horizon)
+    return origins, blocks_of(origins, horizon, n_blocks)
+
+
+def choose(candidates: list[Member], m: Moments, c: Columns) -> Member:
+    """Return the member with the least held-out squared error, summed over neurons and horizons."""
+    return min(candidates, key=lambda member: held_out_error(member, m, c).sum())
+
+
+def held_out_error(member: Member, m: Moments, c: Columns) -> np.ndarray:
+    """Return the summed held-out squared error per horizon of one member."""
+    r = reduce(m, member.design(c))
+    total, folds = take_blocks(r, np.arange(len(r.n))), range(len(r.n))
+    error = np.zeros(c.horizon)
+    for k in folds:
+        test = take_blocks(r, [k])
+        a, b = member.solve(subtract(total, test), c.n_own, c.horizon)
+        error += squared_error(test, a, b).sum(0)
+    return error
+
+
+def subtract(total: Reduced, part: Reduced) -> Reduced:
+    """Return the moments of all windows but those of ``part``."""
+    return Reduced(*(t - p for t, p in zip(total, part)))
+
+
+def choose_members(m: Moments, c: Columns, n_neurons: int) -> list[Member]:
+    """Return the stack's members with hyper-parameters chosen by blocked cross-validation."""
+    orders = [p for p in ORDERS if p <= c.order] or [c.order]
+    shapes = [(min(k, c.rank), min(q, c.lags)) for k, q in SHAPES]
+    members, shape = [], None
+    for reference in REFERENCES:
+        ar = choose([Member(reference, p, OWN_PENALTIES[1]) for p in orders], m, c)
+        ar = choose([ar._replace(own_penalty=penalty) for penalty in OWN_PENALTIES], m, c)
+        members.append(ar)
+        if c.rank < 2:
+            continue
+        if shape is None:
+            shape = choose([ar._replace(rank=k, lags=q, shared_penalty=1e-2) for k, q in dict.fromkeys(shapes)], m, c)
+        var = ar._replace(rank=shape.rank, lags=shape.lags)
+        var = choose([var._replace(shared_penalty=penalty) for penalty in SHARED_PENALTIES], m, c)
+        members.append(choose([var, var._replace(joint=False)], m, c))
+    return [*members, Member("last"), Member("mean")]
+
+
+def error_products(members: list[Member], m: Moments, c: Columns) -> np.ndarray:
+    """Return mean products of the members' held-out errors, (horizon, member, member)."""
+    n_blocks, n_neurons = m.own.shape[:2]
+    parts = [
+        (member, (d := member.design(c)), (r := reduce(m, d)), take_blocks(r, np.arange(n_blocks)))
+        for member in members
+    ]
+    products = np.zeros((c.horizon, len(members), len(members)))
+    for k in range(n_blocks):
+        own = np.zeros((len(members), n_neurons, c.n_own + c.horizon, c.horizon))
+        shared = np.zeros((len(members), n_neurons, c.n_shared, c.horizon))
+        for i, (member, d, r, total) in enumerate(parts):
+            u, s = raw_weights(d, *member.solve(subtract(total, take_blocks(r, [k])), c.n_own, c.horizon))
+            own[i, :, : c.n_own], shared[i] = -u, -s.swapaxes(0, 1)
+            own[i, :, c.n_own + np.arange(c.horizon), np.arange(c.horizon)] = 1
+        left = m.own[k] @ own + m.cross[k] @ shared
+        below = m.cross[k].swapaxes(1, 2) @ own + m.shared[k] @ shared
+        products += np.einsum("indh,jndh->hij", own, left, optimize=True)
+        products += np.einsum("indh,jndh->hij", shared, below, optimize=True)
+    return products / (m.n_windows.sum() * n_neurons)
+
+
+def convex_weights(products: np.ndarray) -> np.ndarray:
+    """Return the weights, non-negative and summing to one, that minimise ``w' products w``.
+
+    >>> convex_weights(np.array([[1.0, 0.0], [0.0, 1.0]])).round(3).tolist()
+    [0.5, 0.5]
+    """
+    scale = np.trace(products) / len(products)
+    root = np.linalg.cholesky(products / scale + 1e-10 * np.eye(len(products))).T
+    heavy = 1e4
+    weights, _ = nnls(np.vstack([root, np.full(len(products), heavy)]), np.r_[np.zeros(len(products)), heavy])
+    return weights / weights.sum()
+
+
+def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, members: list[Member] | None = None) -> Plan:
+    """Choose the stack on a sample of neurons; see the module's docstring.
+
+    Parameters
+    ----------
+    panel : the recording; only its training and validation frames are used.
+    context, horizon : window in frames.
+    seed : seed of the sample of neurons and of the principal directions.
+    members : use these instead of choosing (no weights are fitted when there is one).
+    """
+    n_neurons = panel.x.shape[1]
+    origins, block = training_windows(panel, context, horizon)
+    if len(origins) < 10 * N_BLOCKS:
+        raise ValueError(f"only {len(origins)} windows of {context} + {horizon} frames for training; 50 are needed")
+    rank = min(max(k for k, _ in SHAPES), n_neurons)
+    lags = min(max(q for _, q in SHAPES), context)
+    c = Columns(context, horizon, min(max(ORDERS), context), rank if rank > 1 else 0, lags if rank > 1 else 0)
+    frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
+    basis = principal_basis(panel.x, frames, rank, seed)
+    sample = np.sort(np.random.default_rng(seed).choice(n_neurons, min(n_neurons, SELECTION_NEURONS), replace=False))
+    latents = project(panel.x, basis) if c.rank else None
+    m = moments(panel, origins, block, c, latents, sample)
+    members = members or choose_members(m, c, n_neurons)
+    products = error_products(members, m, c)
+    weights = np.stack([convex_weights(p) for p in products], axis=1)
+    cv_mse = np.diagonal(products, axis1=1, axis2=2).T
+    plan = Plan(c, basis, members, weights, cv_mse, np.einsum("ih,hij,jh->h", weights, products, weights))
+    return compact(plan)
+
+
+def compact(plan: Plan) -> Plan:
+    """Return the plan without columns that no member with weight uses."""
+    used = [m for m, w in zip(plan.members, plan.weights) if w.max() > 1e-6]
+    weights = plan.weights[[i for i, w in enumerate(plan.weights) if w.max() > 1e-6]]
+    rank, lags = max(m.rank for m in used), max(m.lags for m in used)
+    order = max(1, max(m.order for m in used))
+    cv = np.stack([e for e, w in zip(plan.cv_mse, plan.weights) if w.max() > 1e-6])
+    c = plan.columns._replace(order=order, rank=rank, lags=lags)
+    return plan._replace(
+        columns=c, basis=plan.basis[:, :rank], members=used, weights=weights / weights.sum(0), cv_mse=cv
+    )
+
+
+def mixed_weights(plan: Plan, reduced: list[tuple[Design, Reduced]], left_out: int | None):
+    """Return raw weights of the mixture, fitted on all blocks but ``left_out``."""
+    own = shared = 0
+    for member, w, (d, r) in zip(plan.members, plan.weights, reduced):
+        total = take_blocks(r, [k for k in range(len(r.n)) if k != left_out])
+        u, s = raw_weights(d, *member.solve(total, plan.columns.n_own, plan.columns.horizon))
+        own, shared = own + w * u, shared + w * s
+    return own, shared
+
+
+def fit_chunks(plan: Plan, panel: Panel) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield ``(neurons, own weights, shared weights, held-out residuals)`` chunk by chunk, in bounded memory.
+
+    The residuals (window, horizon, neuron) float32 are targets minus the forecast of the fold that did not see the window's
+    block; windows on block edges hold NaN.
+    """
+    c = plan.columns
+    origins, block = training_windows(panel, c.context, c.horizon)
+    latents = project(panel.x, plan.basis) if c.rank else None
+    z = shared_columns(latents, panel.usable, origins, c) if c.rank else np.zeros((len(origins), 0))
+    for part in row_chunks(panel.x.shape[1], FIT_NEURONS):
+        m = moments(panel, origins, block, c, latents, part)
+        reduced = [(d := member.design(c), reduce(m, d)) for member in plan.members]
+        residual = np.full((len(origins), c.horizon, part.stop - part.start), np.nan, np.float32)
+        folds = [mixed_weights(plan, reduced, k) for k in range(len(m.n_windows))]
+        for small in row_chunks(part.stop - part.start):
+            columns = slice(part.start + small.start, part.start + small.stop)
+            v = own_columns(panel.x[:, columns], panel.usable, origins, c)
+            y = gather_targets(panel, origins, c.horizon, columns)
+            for k, (own, shared) in enumerate(folds):
+                rows = np.flatnonzero(block == k)
+                f = np.matmul(v[:, rows], own[small]).transpose(1, 2, 0)
+                if c.rank:
+                    flat = shared[:, small].reshape(c.n_shared, -1)
+                    f = f + (z[rows] @ flat).reshape(len(rows), -1, c.horizon).swapaxes(1, 2)
+                residual[rows, :, small] = y[rows] - f
+        yield part, *mixed_weights(plan, reduced, None), residual
+
+
+def fit_stack(panel: Panel, context: int, horizon: int, seed: int = 0, visit=None) -> StackFit:
+    """Fit the stack; ``visit(neurons, held-out residuals)`` is called once for each chunk of neurons."""
+    plan = plan_stack(panel, context, horizon, seed)
+    own, shared = [], []
+    for part, u, s, residual in fit_chunks(plan, panel):
+        own.append(u)
+        shared.append(s)
+        if visit is not None:
+            visit(part, residual)
+    fitted = LinearMap(plan.columns, np.concatenate(own), np.concatenate(shared, axis=1), plan.basis)
+    return StackFit(fitted, plan.members, plan.weights, plan.cv_mse, plan.cv_mse_stack)

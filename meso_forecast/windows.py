@@ -1,0 +1,104 @@
+"""Which windows may be forecast, and how are they gathered fast?
+
+A window has an origin ``t``, the last frame that is seen: its context is ``t - context + 1 .. t``, its targets are
+``t + 1 .. t + horizon``. It exists only where every one of these frames was observed (no window crosses a gap) and where all
+targets belong to one part of the split. Contexts may reach back over the edge of a part; targets never do, which leaves a gap
+of one horizon between the targets of two parts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
+PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+class Panel(NamedTuple):
+    """One recording as every model sees it."""
+
+    x: np.ndarray  #: (time, neuron) float32, normalised activity; any value where not ``usable``
+    usable: np.ndarray  #: (time,) bool, frames observed in every field of view
+    label: np.ndarray  #: (time,) int8, part of the split that a target of this frame belongs to
+    dt_s: float = 0.2  #: frame interval
+    stimulus: np.ndarray | None = None  #: (time,) int, stimulus on each frame, 0 for none
+
+
+def observed_runs(usable: np.ndarray) -> np.ndarray:
+    """Return first and one-past-last frame of every run of observed frames, shape (run, 2).
+
+    >>> observed_runs(np.array([1, 1, 0, 1], bool)).tolist()
+    [[0, 2], [3, 4]]
+    """
+    edges = np.flatnonzero(np.diff(np.r_[False, np.asarray(usable, bool), False].astype(np.int8)))
+    return edges.reshape(-1, 2)
+
+
+def window_origins(usable: np.ndarray, label: np.ndarray, parts: int | tuple[int, ...], context: int, horizon: int):
+    """Return the origins of all windows whose targets lie in one of ``parts`` (each window in a single one), ascending.
+
+    Parameters
+    ----------
+    usable : (time,) bool.
+    label : (time,) int, part of each frame.
+    parts : one part or several; a window's targets never lie in two of them.
+    context, horizon : window lengths in frames.
+    """
+    n_time, length = len(usable), context + horizon
+    if n_time < length:
+        return np.empty(0, np.int64)
+    seen = np.r_[0, np.cumsum(np.asarray(usable, bool))]
+    whole = seen[length:] - seen[:-length] == length
+    origins = np.flatnonzero(whole) + context - 1
+    same = np.r_[0, np.cumsum(np.diff(label) == 0)]  # steps without an edge before each frame
+    one_part = same[origins + horizon] - same[origins + 1] == horizon - 1
+    return origins[one_part & np.isin(label[origins + 1], np.atleast_1d(parts))]
+
+
+def chronological_split(n_time: int, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)) -> np.ndarray:
+    """Return the part of each frame: first training, then validation, then test."""
+    edges = np.round(np.cumsum(fractions)[:2] * n_time).astype(int)
+    label = np.full(n_time, TEST, np.int8)
+    label[: edges[1]] = VALIDATION
+    label[: edges[0]] = TRAIN
+    return label
+
+
+def block_split(condition: np.ndarray, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)) -> np.ndarray:
+    """Return the part of each frame when every run of one condition is split chronologically by itself."""
+    label = np.empty(len(condition), np.int8)
+    edges = np.r_[0, np.flatnonzero(np.diff(condition)) + 1, len(condition)]
+    for start, stop in zip(edges[:-1], edges[1:]):
+        label[start:stop] = chronological_split(stop - start, fractions)
+    return label
+
+
+def held_out_stimulus_split(stimulus: np.ndarray, held_out: tuple[int, ...], fractions=(0.7, 0.1, 0.2)) -> np.ndarray:
+    """Return a split whose test frames are those of the held-out stimuli; all other frames train or validate.
+
+    The other frames keep their order: the last ``validation / (train + validation)`` of them are validation.
+    """
+    label = np.full(len(stimulus), TEST, np.int8)
+    rest = np.flatnonzero(~np.isin(stimulus, held_out))
+    cut = round(len(rest) * fractions[0] / (fractions[0] + fractions[1]))
+    label[rest[:cut]], label[rest[cut:]] = TRAIN, VALIDATION
+    return label
+
+
+def gather(x: np.ndarray, origins: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Return frames ``origin + first .. origin + last`` of every origin, shape (window, last - first + 1, neuron)."""
+    return np.take(x, np.asarray(origins)[:, None] + np.arange(first, last + 1), axis=0)
+
+
+def blocks_of(origins: np.ndarray, horizon: int, n_blocks: int) -> np.ndarray:
+    """Return the cross-validation block of each origin, -1 where its targets straddle two blocks.
+
+    Blocks are contiguous and hold equal numbers of windows; a window within one horizon before the next block is in none.
+    """
+    block = np.minimum(np.arange(len(origins)) * n_blocks // max(len(origins), 1), n_blocks - 1)
+    firsts = origins[np.searchsorted(block, np.arange(1, n_blocks))] if len(origins) else origins
+    for first in firsts:
+        block[(origins < first) & (origins + horizon > first)] = -1
+    return block
