@@ -1,0 +1,306 @@
+"""What does a rate network do, and how does its activity depend on its weights?
+
+``tau dh/dt = -h + W phi(h) + I + noise`` (Sompolinsky, Crisanti & Sommers 1988). With a = dt / tau the Euler rule reads
+``h <- (1 - a) h + a (W phi(h) + I) + n xi``. All networks and trials advance together, one matrix product a step and no
+autograd; the gradient is the hand-written adjoint of the same recursion (`_Trajectory`), which needs the rates alone.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Nonlinearity = str | Callable[[Tensor], Tensor]
+RATE = {
+    "tanh": lambda h, out: torch.tanh(h, out=out),
+    "relu": lambda h, out: torch.clamp_min(h, 0.0, out=out),
+    "softplus": lambda h, out: torch.logaddexp(h, torch.zeros((), dtype=h.dtype, device=h.device), out=out),
+}
+SLOPE = {  # phi'(h) as a function of x = phi(h)
+    "tanh": lambda x: 1 - x * x,
+    "relu": lambda x: (x > 0).to(x.dtype),
+    "softplus": lambda x: -torch.expm1(-x),
+}
+METHODS = ("euler", "exp_euler", "heun", "rk4")
+
+
+class Step(NamedTuple):
+    """One step of the recursion: ``h <- keep h + gain (W phi(h) + I) + spread xi``."""
+
+    keep: float  #: 1 - a for Euler, exp(-a) for the exponential rule
+    gain: float  #: a, or 1 - exp(-a)
+    spread: float  #: n, standard deviation of the noise added a step
+
+
+def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler", noise_scaling: str = "seed") -> Step:
+    """Return the coefficients of one step; warn where the rule is coarse, refuse where it is unstable.
+
+    Raises
+    ------
+    ValueError : dt or tau not positive, dt / tau >= 2 with Euler, an unknown method or noise scaling.
+    """
+    if not (dt > 0 and tau > 0 and noise_std >= 0):
+        raise ValueError(f"dt and tau must be positive and noise_std at least 0, not dt={dt}, tau={tau}, {noise_std}")
+    if method not in METHODS or noise_scaling not in ("seed", "ode"):
+        raise ValueError(f"method is one of {', '.join(METHODS)} and noise_scaling seed or ode: {method}, {noise_scaling}")
+    a = dt / tau
+    if method == "euler" and a >= 2:
+        raise ValueError(f"Euler is unstable for dt/tau = {a:g} >= 2; take dt < {2 * tau:g} or method='exp_euler'")
+    if method == "euler" and a > 1:
+        warnings.warn(f"dt/tau = {a:g} > 1: Euler overshoots at every step; take a smaller dt", stacklevel=3)
+    spread = math.sqrt(dt) * noise_std / (tau if noise_scaling == "ode" else 1.0)
+    return Step(math.exp(-a), -math.expm1(-a), spread) if method == "exp_euler" else Step(1 - a, a, spread)
+
+
+def simulate_rate_network(
+    W: Tensor,
+    h0: Tensor,
+    T: int,
+    dt: float,
+    tau: float,
+    I: Tensor | None = None,
+    noise_std: float = 0.0,
+    return_h: bool = False,
+    *,
+    method: str = "euler",
+    phi: Nonlinearity = "tanh",
+    noise_scaling: str = "seed",
+    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
+    record_every: int = 1,
+    memory_floats: int = 2**28,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Simulate one or many rate networks; differentiable in W, h0, I and noise.
+
+    Parameters
+    ----------
+    W : (N, N) or (B, N, N) weights, row = postsynaptic neuron.
+    h0 : (N,), (K, N), with batched weights (B, N) or (B, K, N): states at the first row.
+    T : rows of the result before thinning; T - 1 updates are made and ``x[0] = phi(h0)``.
+    dt, tau : step and membrane time constant, same unit.
+    I : current, broadcastable to the result's shape (.., T, N); ``(N,)`` and ``(T, N)`` are the usual ones.
+    noise_std : noise amplitude; ``noise_scaling`` "seed" adds sqrt(dt) noise_std a step, "ode" divides that by tau.
+    return_h : also return the states h.
+    method : euler, exp_euler, heun or rk4 (noise is added once a step, after the deterministic part).
+    phi : tanh, relu, softplus or a function.
+    generator : source of the noise.
+    noise : a path of standard normal numbers (.., T - 1, N) to replay instead of drawing one.
+    record_every : keep rows 0, m, 2 m, ...
+    memory_floats : where ``2 T B K N`` exceeds it, the backward pass recomputes segments of about sqrt(T) steps.
+
+    Returns
+    -------
+    x : (T, N), (K, T, N), (B, T, N) or (B, K, T, N) rates; with ``return_h`` the pair (x, h).
+
+    Raises
+    ------
+    ValueError : shapes that do not fit (both are named), bad step, unknown method or phi, T or record_every < 1.
+    """
+    step = step_of(dt, tau, noise_std, method, noise_scaling)
+    _check(W, h0, T, phi, record_every)
+    shape = _shape(W, h0)
+    W3, h3 = W.reshape(-1, *W.shape[-2:]), h0.reshape(shape.canonical)
+    drive = None if I is None else _over_time(I.to(h3), shape, T, "I")
+    path = None
+    if noise is not None:
+        path = _over_time(noise.to(h3), shape, T - 1, "noise")
+    elif step.spread > 0:
+        path = torch.randn((T - 1, *shape.canonical), generator=generator, dtype=h3.dtype, device=h3.device)
+    if callable(phi) or method in ("heun", "rk4"):
+        x, h = _plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
+        x, h = x[::record_every], h[::record_every]
+    else:
+        x, h = _Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
+    x, h = shape.restore(x), (shape.restore(h) if return_h else None)
+    return (x, h) if return_h else x
+
+
+class _Shape(NamedTuple):
+    """How the caller's shapes map to (B, K, N)."""
+
+    canonical: tuple[int, int, int]
+    squeeze: tuple[int, ...]  # axes of (B, K, T, N) that the caller did not ask for
+
+    def restore(self, rows: Tensor) -> Tensor:
+        rows = rows.permute(1, 2, 0, 3)
+        for axis in sorted(self.squeeze, reverse=True):
+            rows = rows.squeeze(axis)
+        return rows
+
+
+def _shape(W: Tensor, h0: Tensor) -> _Shape:
+    """Return the (B, K, N) form of a pair of shapes, or raise a ValueError that names both."""
+    n = W.shape[-1] if W.ndim in (2, 3) else -1
+    if n > 0 and W.shape[-2] == n and h0.ndim >= 1 and h0.shape[-1] == n:
+        if W.ndim == 2 and h0.ndim in (1, 2):
+            return _Shape((1, h0.shape[0] if h0.ndim == 2 else 1, n), (0,) if h0.ndim == 2 else (0, 1))
+        if W.ndim == 3 and h0.ndim in (2, 3) and h0.shape[0] == W.shape[0]:
+            return _Shape((W.shape[0], h0.shape[1] if h0.ndim == 3 else 1, n), () if h0.ndim == 3 else (1,))
+    raise ValueError(
+        f"W {tuple(W.shape)} and h0 {tuple(h0.shape)} do not fit: expected W (N, N) with h0 (N) or (K, N), "
+        "or W (B, N, N) with h0 (B, N) or (B, K, N)"
+    )
+
+
+def _check(W: Tensor, h0: Tensor, T: int, phi: Nonlinearity, record_every: int) -> None:
+    if T < 1 or record_every < 1:
+        raise ValueError(f"T and record_every must be at least 1, not {T} and {record_every}")
+    if not callable(phi) and phi not in RATE:
+        raise ValueError(f"phi is one of {', '.join(RATE)} or a function, not {phi!r}")
+    if W.dtype != h0.dtype or not W.is_floating_point():
+        raise ValueError(f"W and h0 must have one floating dtype, not {W.dtype} and {h0.dtype}")
+
+
+def _over_time(values: Tensor, shape: _Shape, T: int, name: str) -> Tensor:
+    """Return an input as (T, B, K, N)."""
+    full = [shape.canonical[0], shape.canonical[1], T, shape.canonical[2]]
+    for axis in shape.squeeze if values.ndim > 2 else ():
+        values = values.unsqueeze(axis)
+    try:
+        return values.expand(full).permute(2, 0, 1, 3)
+    except RuntimeError:
+        asked = [size for axis, size in enumerate(full) if axis not in shape.squeeze]
+        raise ValueError(f"{name} {tuple(values.shape)} does not broadcast to {tuple(asked)}") from None
+
+
+def _advance(h: Tensor, x: Tensor, Wt: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
+    """Return ``keep h + gain x W'`` for (B, K, N) states."""
+    if len(Wt) == 1:
+        target = None if out is None else out[0]
+        return torch.addmm(h[0], x[0], Wt[0], beta=step.keep, alpha=step.gain, out=target)[None]
+    return torch.baddbmm(h, x, Wt, beta=step.keep, alpha=step.gain, out=out)
+
+
+def _roll(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0) -> Iterator[tuple]:
+    """Yield (row, x, h) for ``T`` rows from state h at row ``start``, without autograd; the tensors are reused."""
+    Wt, rate = W.transpose(1, 2), RATE[phi]
+    here, there = h.clone(), torch.empty_like(h)
+    x = torch.empty_like(h)
+    for t in range(start, start + T):
+        rate(here, out=x)
+        yield t, x, here
+        if t + 1 < start + T:
+            _advance(here, x, Wt, step, out=there)
+            if drive is not None:
+                there.add_(drive[t], alpha=step.gain)
+            if path is not None:
+                there.add_(path[t], alpha=step.spread)
+            here, there = there, here
+
+
+def _rows(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str) -> Tensor:
+    """Return the rates (T, B, K, N) of consecutive rows; the quickest loop, as nothing is copied."""
+    Wt, rate = W.transpose(1, 2), RATE[phi]
+    X = h.new_empty((T, *h.shape))
+    here, there, rows = h.clone(), torch.empty_like(h), X.unbind(0)
+    for t, x in enumerate(rows):
+        rate(here, out=x)
+        if t + 1 < T:
+            _advance(here, x, Wt, step, out=there)
+            if drive is not None:
+                there.add_(drive[t], alpha=step.gain)
+            if path is not None:
+                there.add_(path[t], alpha=step.spread)
+            here, there = there, here
+    return X
+
+
+class _Trajectory(torch.autograd.Function):
+    """The trajectory as one differentiable operation; backward is the discrete adjoint of the recursion.
+
+    ``lam_t = keep lam_{t+1} + (g_t + gain lam_{t+1} W) phi'(x_t)``, and dW is one product ``gain sum_t lam_{t+1}' x_t``.
+    """
+
+    @staticmethod
+    def forward(ctx, W, h0, drive, path, T, step, phi, record_every, return_h, memory_floats):
+        needs_grad = any(ctx.needs_input_grad)
+        light = needs_grad and 2 * T * h0.numel() > memory_floats
+        every = max(1, math.isqrt(T)) if light else T
+        if record_every == 1 and not return_h and not light:
+            X = _rows(W, h0, T, step, drive, path, phi)
+            saved, starts, result = X, h0[None], (X, X.new_empty(0))
+        else:
+            kept, states, starts, rows = [], [], [], []
+            for t, x, h in _roll(W, h0, T, step, drive, path, phi):
+                if t % every == 0 and needs_grad:
+                    starts.append(h.clone())
+                if t % record_every == 0:
+                    kept.append(x.clone())
+                    states.append(h.clone() if return_h else h.new_empty(0))
+                if needs_grad and not light:
+                    rows.append(x.clone())
+            result = (torch.stack(kept), torch.stack(states))
+            saved = torch.stack(rows) if rows else h0.new_empty(0)
+            starts = torch.stack(starts) if starts else h0.new_empty(0)
+        if needs_grad:
+            ctx.save_for_backward(W, saved, starts, *(v for v in (drive, path) if v is not None))
+            ctx.setting = (T, step, phi, record_every, return_h, every, drive is not None, path is not None)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_x, grad_h):
+        W, saved, starts, *inputs = ctx.saved_tensors
+        T, step, phi, record_every, return_h, every, has_drive, has_path = ctx.setting
+        drive, path = (inputs[0] if has_drive else None), (inputs[-1] if has_path else None)
+        shape = starts.shape[1:]
+        lam, dW = W.new_zeros(shape), torch.zeros_like(W)
+        keep_all = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        every_lam = []
+        for first in reversed(range(0, T, every)):
+            length = min(every, T - first)
+            X = saved
+            if not saved.numel():
+                X = torch.stack(
+                    [x.clone() for _, x, _ in _roll(W, starts[first // every], length, step, drive, path, phi, first)]
+                )
+            slope, L = SLOPE[phi](X), torch.empty_like(X)
+            for t in reversed(range(first, first + length)):
+                L[t - first] = lam  # lam_{t+1}
+                back = torch.matmul(lam, W).mul_(step.gain)
+                if t % record_every == 0:
+                    back = back.add_(grad_x[t // record_every])
+                lam = torch.addcmul(lam * step.keep, back, slope[t - first])
+                if return_h and t % record_every == 0:
+                    lam = lam + grad_h[t // record_every]
+            left, right = (v.movedim(0, 1).reshape(len(W), -1, W.shape[-1]) for v in (L, X))
+            dW.baddbmm_(left.transpose(1, 2), right, alpha=step.gain)
+            if keep_all:
+                every_lam.insert(0, L)
+        later = torch.cat(every_lam)[: T - 1] if keep_all else None
+        d_drive = torch.cat([later, later.new_zeros((1, *shape))]) * step.gain if ctx.needs_input_grad[2] else None
+        d_path = later * step.spread if ctx.needs_input_grad[3] else None
+        return dW, lam, d_drive, d_path, None, None, None, None, None, None
+
+
+def _plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, method: str, phi: Nonlinearity):
+    """Return (x, h) rows by ordinary autograd: Heun, RK4 and the reader's own nonlinearities."""
+    rate = phi if callable(phi) else lambda state: RATE[phi](state, None)
+    Wt = W.transpose(1, 2)
+
+    def slope(state: Tensor, t: int) -> Tensor:
+        current = torch.matmul(rate(state), Wt) - state
+        return current if drive is None else current + drive[t]
+
+    states = [h]
+    for t in range(T - 1):
+        if method == "heun":
+            k1 = slope(h, t)
+            new = h + a / 2 * (k1 + slope(h + a * k1, t + 1))
+        elif method == "rk4":
+            k1 = slope(h, t)
+            k2 = slope(h + a / 2 * k1, t)
+            k3 = slope(h + a / 2 * k2, t)
+            new = h + a / 6 * (k1 + 2 * k2 + 2 * k3 + slope(h + a * k3, t + 1))
+        else:
+            new = step.keep * h + step.gain * (slope(h, t) + h)
+        h = new if path is None else new + step.spread * path[t]
+        states.append(h)
+    H = torch.stack(states)
+    return rate(H), H
