@@ -197,3 +197,37 @@ def time_rescaling(counts: np.ndarray, rate: np.ndarray, rng: np.random.Generato
     finite = np.isfinite(rate)
     z = np.sort(-np.expm1(-rescaled_intervals(counts[finite], rate[finite], rng, corrected)))
     return z, (float(kstest(z, "uniform").pvalue) if len(z) >= 10 else np.nan)
+
+
+def rescaling_curves(
+    counts: np.ndarray, rate: np.ndarray, seed: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Time rescaling of every unit: (cumulative fraction of quantiles at ``grid`` (unit, grid), p (unit,)).
+
+    The random places of spikes within bins depend on the seed and the unit's index alone.
+    """
+    curves, p = np.full((counts.shape[2], len(grid)), np.nan), np.full(counts.shape[2], np.nan)
+    for unit in range(counts.shape[2]):
+        rng = np.random.default_rng([seed, unit])
+        z, p[unit] = time_rescaling(counts[:, :, unit].ravel(), rate[:, :, unit].ravel(), rng)
+        if len(z) >= 10:
+            curves[unit] = np.searchsorted(z, grid, side="right") / len(z)
+    return curves, p
+
+
+def in_sample_gain(counts: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Log-likelihood of ``rate`` over the mean of the same trials, in nats: (unit,). Arrays are (trial, bin, unit)."""
+    mean = np.maximum(counts.mean(axis=(0, 1)), 1e-300)
+    return (xlogy(counts, np.maximum(rate, 1e-300) / mean) - rate + mean).sum(axis=(0, 1))
+
+
+def nested_pairs(names: list[str]) -> list[tuple[str, str]]:
+    """Pairs (smaller, larger) of models that differ by one effect.
+
+    Examples
+    --------
+    >>> nested_pairs(["psth", "stimulus", "history", "history+stimulus"])
+    [('stimulus', 'history+stimulus'), ('history', 'history+stimulus')]
+    """
+    effects = {name: set(name.split("+")) for name in names if name not in BASELINES}
+    return [(a, b) for b in effects for a in effects if effects[a] < effects[b] and len(effects[b] - effects[a]) == 1]

@@ -1,0 +1,170 @@
+"""Which options does each command have? Default, bounds and description of every option live here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _source(text: str = "blech_clust directory, .nwb file, or spike table (.csv, .npz with unit_id, time_s)"):
+    return Field(description=text, json_schema_extra={"positional": True})
+
+
+class ExtractOptions(_Frozen):
+    """What to read and how to bin it."""
+
+    bin_size: int = Field(25, ge=1, le=1000, description="bin size in ms")
+    history_window: int = Field(250, ge=1, description="history window in ms")
+    coupling_window: int = Field(125, ge=1, description="coupling window in ms")
+    time_lims: tuple[int, int] = Field((1500, 4500), description="analysis window in ms from the start of the trial")
+    time_lims_from_stimulus: tuple[int, int] | None = Field(
+        None, description="analysis window in ms from the stimulus; replaces --time-lims"
+    )
+    laser: Literal["include", "exclude", "regressor"] = Field(
+        "include", description="laser trials: use as they are, leave out, or add a laser-on regressor"
+    )
+    events: Path | None = Field(None, description="events of a spike table: CSV with time_s and a label column")
+    label_column: str | None = Field(
+        None, description="column with the stimulus of each trial (NWB trials, events CSV)"
+    )
+    align_column: str = Field("start_time", description="NWB trials column with the stimulus time in s")
+    trial_window: tuple[int, int] = Field(
+        (-2000, 5000), description="trial around each event in ms (NWB, spike tables)"
+    )
+    segment_s: float = Field(10.0, gt=0, description="segment length in s where there are no events")
+    blech_clust_env: str = Field(
+        "blech_clust",
+        description="conda environment that extracts: a name, its path, or none; default used where it exists",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in ("time_lims", "time_lims_from_stimulus", "trial_window"):
+            pair = getattr(self, name)
+            if pair is not None and pair[0] >= pair[1]:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} {pair[0]} {pair[1]}: the first must lie before the second"
+                )
+        if self.history_window < self.bin_size or self.coupling_window < self.bin_size:
+            raise ValueError(f"history and coupling windows must hold at least one bin of {self.bin_size} ms")
+        return self
+
+
+class FitOptions(_Frozen):
+    """Which model, under which prior, scored how."""
+
+    n_basis_funcs: int = Field(8, ge=2, le=64, description="number of raised cosines of the history filter")
+    n_coupling_funcs: int = Field(4, ge=2, le=64, description="number of raised cosines of the coupling filters")
+    stimulus_window: int = Field(2500, ge=1, description="stimulus kernel in ms from stimulus onset")
+    n_stimulus_funcs: int = Field(10, ge=2, le=64, description="number of raised cosines of the stimulus kernel")
+    include_coupling: bool = Field(False, description="coupling between the units of a region")
+    separate_tastes: bool = Field(False, description="one model for each taste instead of one joint model")
+    separate_regions: bool = Field(False, description="one population for each region")
+    prior: Literal["learned", "blocks", "cv"] = Field(
+        "learned",
+        description="empirical Bayes with edge selection; one variance per block; ridge chosen by inner folds",
+    )
+    penalty: float | None = Field(
+        None, ge=0, description="plain ridge of this strength (nemos' convention) instead of --prior"
+    )
+    solver: Literal["auto", "newton", "pcg", "nemos-lbfgs"] = Field(
+        "auto", description="exact Newton, Newton-PCG (auto picks by size), or nemos' LBFGS (needs --penalty)"
+    )
+    cv_folds: int = Field(5, ge=0, le=100, description="cross-validation folds over trials; 0 scores nothing held out")
+    nested: bool = Field(True, description="score the nested models too, not only the full one")
+    jobs: int = Field(1, ge=1, description="processes over folds and populations")
+    seed: int = Field(0, ge=0, description="seed of the random places of spikes within bins (time rescaling)")
+    nemos_env: Path | None = Field(None, description="interpreter or virtual environment that has nemos and fits")
+    create_nemos_env: bool = Field(False, description="make a virtual environment with nemos and fit there")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.solver == "nemos-lbfgs" and self.penalty is None:
+            raise ValueError("--solver nemos-lbfgs fits plain ridge only; give --penalty")
+        if self.cv_folds == 1:
+            raise ValueError("--cv-folds 1 leaves nothing to train on; give 0 or at least 2")
+        return self
+
+
+class InferConfig(ExtractOptions, FitOptions):
+    """Options of ``glm-rates infer``."""
+
+    data: Path = _source()
+    output: Path | None = Field(None, description="write a separate HDF5 file and leave the recording alone")
+    overwrite: bool = Field(False, description="replace an existing --output file")
+    retrain: bool = Field(False, description="fit again even if data and options are unchanged")
+    plots: bool = Field(True, description="draw figures and the report")
+    plot_units: Literal["all", "none"] | str = Field(
+        "all", description="units with a figure each: all, none, or indices 0,3,7"
+    )
+    keep_temp: bool = Field(False, description="keep the exchange folder of the two stages")
+    dry_run: bool = Field(False, description="say what would be done, and do nothing")
+
+
+class ExtractConfig(ExtractOptions):
+    """Options of ``glm-rates extract``."""
+
+    data: Path = _source()
+    output: Path = Field(description="exchange folder to write")
+    overwrite: bool = Field(False, description="replace an existing folder")
+
+
+class FitConfig(FitOptions):
+    """Options of ``glm-rates fit``."""
+
+    folder: Path = _source("exchange folder written by 'glm-rates extract'")
+    output: Path = Field(description="HDF5 file with the results")
+    overwrite: bool = Field(False, description="replace an existing file")
+    plots: bool = Field(True, description="draw figures and the report")
+
+
+class EvaluateConfig(FitOptions):
+    """Options of ``glm-rates evaluate``: held-out scores only."""
+
+    folder: Path = _source("exchange folder written by 'glm-rates extract'")
+    output: Path = Field(description="CSV file with the score of every unit and model")
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class PlotConfig(_Frozen):
+    """Options of ``glm-rates plot``."""
+
+    data: Path = _source("recording directory, recording .h5, or results file with rates")
+    output: Path | None = Field(None, description="folder for the figures; default glm_output/plots beside the file")
+    plot_units: Literal["all", "none"] | str = Field(
+        "all", description="units with a figure each: all, none, or indices 0,3,7"
+    )
+
+
+class CheckConfig(_Frozen):
+    """Options of ``glm-rates check``."""
+
+    data: Path = _source("blech_clust directory")
+
+
+class SimulateConfig(_Frozen):
+    """Options of ``glm-rates simulate``."""
+
+    output: Path = Field(description="directory to write, laid out as by blech_clust")
+    n_tastes: int = Field(4, ge=1, le=12, description="number of tastes")
+    n_trials: int = Field(30, ge=2, description="trials of each taste")
+    n_units: int = Field(12, ge=1, le=500, description="number of units, half of them in each region")
+    coupled: bool = Field(True, description="units of a region influence each other")
+    history: bool = Field(True, description="units have refractory and rebound history filters")
+    stimulus: bool = Field(True, description="tastes change the rates")
+    permute_labels: bool = Field(False, description="swap two spike arrays, as an old fault did (for 'check')")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    overwrite: bool = Field(False, description="replace an existing simulated directory")
+
+
+class EnvsConfig(_Frozen):
+    """Options of ``glm-rates envs``."""
+
+    blech_clust_env: str = Field("blech_clust", description="conda environment to look for: a name, a path, or none")
+    nemos_env: Path | None = Field(None, description="interpreter or virtual environment to try first")

@@ -1,0 +1,135 @@
+"""The figures in their files and the report that a person opens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+import hdf5io
+
+from . import plots
+from .data import Stored
+from .exchange import BadRecording
+from .pipeline import explained
+from .report import Section, write_report
+
+log = logging.getLogger(__name__)
+MAX_IN_REPORT = 6
+
+
+def wanted_units(text: str, n_units: int) -> list[int]:
+    """Parse ``--plot-units``: all, none, or indices.
+
+    Raises
+    ------
+    BadRecording
+        An index is no number or out of range.
+    """
+    if text in ("all", "none"):
+        return list(range(n_units)) if text == "all" else []
+    try:
+        units = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BadRecording(f"--plot-units {text}: expected all, none, or indices such as 0,3,7.") from None
+    if any(u not in range(n_units) for u in units):
+        raise BadRecording(f"--plot-units {text}: units are numbered 0 to {n_units - 1}.")
+    return units
+
+
+def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> dict[str, Path]:
+    """Write every figure below ``folder``; returns the files by caption."""
+    figures = {"Information gained by unit": ("bits_per_spike_distribution", plots.bits_distribution(stored))}
+    figures["Bits per spike by taste and region"] = ("bits_per_spike_by_taste_region", plots.bits_by_taste_region(rows))
+    if stored.summary["models"]:
+        figures["What explains the spikes"] = ("model_comparison", plots.model_comparison(stored))
+    figures["Goodness of fit"] = ("goodness_of_fit", plots.goodness_of_fit(stored))
+    coupling = plots.coupling_matrix(stored)
+    if coupling is not None:
+        figures["Coupling"] = ("coupling_matrix", coupling)
+    written = {caption: save(figure, folder / f"{name}.png") for caption, (name, figure) in figures.items()}
+    for unit in units:
+        name = f"individual_neurons/neuron_{unit:03d}_{stored.regions[unit]}.png"
+        written[f"Unit {unit}"] = save(plots.unit_figure(stored, unit), folder / name)
+    return written
+
+
+def save(figure, path: Path) -> Path:
+    """Write a figure as PNG, atomically and without a date."""
+    with hdf5io.atomic(path) as part:
+        figure.savefig(part, dpi=110, metadata={"Software": ""}, format="png")
+    return path
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Rows of ``bits_per_spike_summary.csv``."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[str]) -> Path:
+    """Write ``report.html``: how many units are explained, by what, and whether to believe it."""
+    models, steps = stored.summary["models"], stored.summary["steps"]
+    n_units, scores = len(stored.regions), stored.arrays.get("bits_per_spike_cv")
+    headline = {"units": n_units, "in-sample bits per spike, pooled": stored.summary["bits_per_spike"]["pooled"]}
+    if models:
+        last = list(models)[-1]
+        headline = {"units": n_units, "units explained (held-out bits > 0)": explained(stored),
+                    "held-out bits per spike, pooled": models[last]["pooled"], "... median over units": models[last]["median"],
+                    "in-sample, pooled": stored.summary["bits_per_spike"]["pooled"]}  # fmt: skip
+    p = stored.arrays["ks_pvalue"]
+    headline["units rejected by time rescaling"] = f"{(p < 0.05).sum()} of {np.isfinite(p).sum()}"
+    unit_rows = [
+        {"unit": u, "region": stored.regions[u], "spikes": int(stored.arrays["n_spikes"][u]),
+         "in-sample": stored.arrays["bits_per_spike"][u], **{f"held-out {name}": v[u] for name, v in stored.scores.items()}, "KS p": p[u]}
+        for u in range(n_units)
+    ]  # fmt: skip
+    general = {c: f for c, f in figures.items() if not c.startswith("Unit ")}
+    shown = [c for c in figures if c.startswith("Unit ")]
+    if scores is not None:
+        shown.sort(key=lambda c: -np.nan_to_num(scores[int(c.split()[1])], nan=-9.0))
+    sections = [
+        Section("Models", _verdict(models, steps), [{"model": n, **_rounded(v)} for n, v in models.items()]),
+        Section("Steps between nested models", "Paired by fold.", [{"step": n, **_rounded(v)} for n, v in steps.items()]),
+        Section("Figures", figures=general),
+        Section("Units with the highest held-out score", "All others are in plots/individual_neurons.", figures={c: figures[c] for c in shown[:MAX_IN_REPORT]}),
+        Section("Every unit", "Bits per spike over the mean rate of the taste; held-out: the training trials' mean.", unit_rows),
+    ]  # fmt: skip
+    question = (
+        "How fast does each unit fire on each trial, and how much of it do stimulus, own past and neighbours explain?"
+    )
+    command = json.loads(stored.provenance.get("config", "{}"))
+    title = f"Firing rates: {Path(command.get('data', command.get('folder', ''))).name}"
+    useful = [s for s in sections if s.table or s.figures]
+    return write_report(
+        path,
+        title=title,
+        question=question,
+        headline=headline,
+        sections=useful,
+        warnings=warnings,
+        provenance=stored.provenance,
+    )
+
+
+def _rounded(row: dict) -> dict:
+    return {key.replace("_", " "): value for key, value in row.items()}
+
+
+def _verdict(models: dict, steps: dict) -> str:
+    """Sentences computed from the table: which effect helps, and which does not."""
+    if not models:
+        return "Nothing was held out (--cv-folds 0): the in-sample figure says how well the model bends, not whether it is right."
+    lines = []
+    for name, row in steps.items():
+        low, high = row["pooled_low"], row["pooled_high"]
+        word = "helps" if low > 0 else "does harm" if high < 0 else "makes no difference that these folds can show"
+        lines.append(f"{name}: {word} ({row['pooled']:+.4f} bits per spike, 95 % {low:+.4f} to {high:+.4f}).")
+    best = list(models)[-1]
+    rivals = [n for n in ("psth", "rolling window") if n in models and models[n]["pooled"] > models[best]["pooled"]]
+    if rivals:
+        lines.append(f"It does not help here: {', '.join(rivals)} predicts held-out trials better than the full model.")
+    return "\n\n".join(lines)

@@ -1,0 +1,216 @@
+"""Stage 2: what are the rates and filters, and how well do they predict held-out trials? Exchange folder -> fits.
+
+Run by file in any interpreter with nemos: ``python stage2_fit.py FOLDER``, where FOLDER holds ``extract.*`` and ``settings.json``
+and receives ``fit.*`` and one nemos model file per population. Every population x fold is a pure task; ``jobs`` processes share
+them, each with one BLAS thread, and the result does not depend on their number.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # two contended BLAS threads are slower than one
+if __name__ in ("__main__", "__mp_main__") and not __package__:  # run by file: make the package importable by its place
+    __package__ = "glm_rates"
+    if __package__ not in sys.modules:
+        _here = Path(__file__).resolve().parent
+        _spec = importlib.util.spec_from_file_location(
+            __package__, str(_here / "__init__.py"), submodule_search_locations=[str(_here)]
+        )
+        sys.modules[__package__] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[__package__])
+
+import numpy as np
+
+from . import evaluate, model
+from .design import Trials, Window
+from .exchange import load, run_stage, save
+
+log = logging.getLogger("glm_rates.stage2_fit")
+KS_GRID = np.linspace(0, 1, 101)
+
+
+class Population(NamedTuple):
+    """Units that share a prior and may be coupled, and the trials they are fitted on."""
+
+    name: str  # region, or "all"
+    taste: int | None  # with separate tastes: the one taste
+    units: np.ndarray
+    trials: np.ndarray
+    data: Trials
+
+
+def populations(params: dict, arrays: dict, separate_regions: bool, separate_tastes: bool) -> list[Population]:
+    """Split the recording by region and taste as asked; regions without units do not appear."""
+    regions = np.array(params["regions"])
+    names = list(dict.fromkeys(params["regions"])) if separate_regions else ["all"]
+    tastes = range(len(params["tastes"])) if separate_tastes else [None]
+    out = []
+    for name in names:
+        units = np.flatnonzero(regions == name) if separate_regions else np.arange(len(regions))
+        for taste in tastes:
+            trials = np.flatnonzero(arrays["taste"] == taste) if taste is not None else np.arange(len(arrays["taste"]))
+            labels = np.zeros(len(trials), int) if taste is not None else arrays["taste"]
+            data = Trials(
+                arrays["counts"][trials][:, :, units], labels, arrays["onset"][trials], arrays["laser"][trials]
+            )
+            out.append(Population(name, taste, units, trials, data))
+    return out
+
+
+def settings_for(params: dict, wanted: dict, population: Population) -> model.Settings:
+    """Model settings of one population: no stimulus without events, no coupling of a single unit."""
+    settings = model.Settings(bin_ms=params["bin_ms"], stimulus=params.get("stimulus", True), laser=params["use_laser"])
+    settings = settings._replace(**{k: v for k, v in wanted.items() if k in model.Settings._fields})
+    return settings._replace(coupling=settings.coupling and len(population.units) > 1)
+
+
+def work(task):
+    """One task: ("fit" or fold number, population, window, settings, number of folds, whether to score nested models)."""
+    what, population, window, settings, n_folds, nested = task
+    if what == "fit":
+        return fit_population(population, window, settings)
+    return evaluate.score_fold(population.data, window, settings, n_folds, what, nested)
+
+
+def fit_population(population: Population, window: Window, settings: model.Settings) -> dict[str, np.ndarray]:
+    """Fit on all trials: rates, their uncertainty, filters and diagnostics, as arrays by name."""
+    trials = population.data
+    design = model.make_design(trials, window, settings)
+    models, like = list(model.nested_terms(settings).values()), None
+    if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
+        like = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False).prior
+    fit = model.fit_design(design, settings, like)
+    shape = (len(trials.counts), window.stop - window.start)
+    n_tastes = int(trials.taste.max()) + 1
+    out = model.filters(design, fit, settings.bin_ms, n_tastes)
+    sd = np.stack(
+        [
+            model.log_rate_sd(design, fit, u) if fit.fitted[u] else np.zeros(design.counts.shape[1])
+            for u in range(len(fit.coef))
+        ]
+    )
+    out |= {
+        "rate": model.predict(design, fit).T.reshape(*shape, -1),
+        "log_rate_sd": sd.T.reshape(*shape, -1),
+        "fitted": fit.fitted,
+        "converged": fit.converged,
+        "grad_norm": fit.grad_norm,
+        "penalty": fit.penalty * design.counts.shape[1],
+        "coef": fit.coef,
+        "intercept": fit.coef[:, 0],
+    }
+    if fit.prior is not None and settings.coupling:
+        out["edge_probability"] = fit.prior.inclusion
+    if fit.prior is not None:
+        out |= {f"prior_{block}": value for block, value in fit.prior.covariance.items()}
+    return out
+
+
+def run(folder: Path) -> None:
+    """Fit and score everything that ``settings.json`` asks for."""
+    import nemos
+
+    params, arrays = load(folder, "extract")
+    wanted = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    window, n_folds = Window(*params["window"]), wanted["cv_folds"]
+    groups = populations(params, arrays, wanted["separate_regions"], wanted["separate_tastes"])
+    smallest = min(int(np.bincount(g.data.taste).min()) for g in groups)
+    if n_folds and smallest < n_folds:
+        log.warning(
+            "a taste has %d trial(s), fewer than %d folds: it is missing from some test folds", smallest, n_folds
+        )
+    tasks = []
+    for group in groups:
+        settings = settings_for(params, wanted, group)
+        whats = (["fit"] if wanted["full_fit"] else []) + list(range(n_folds))
+        tasks += [(what, group, window, settings, n_folds, wanted["nested"]) for what in whats]
+    done = _map(tasks, wanted["jobs"])
+    versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": nemos.__version__}
+    meta, results = gather(groups, tasks, done, arrays, window, wanted, n_folds)
+    if wanted["save_models"] and wanted["full_fit"]:
+        from .nemos_bridge import save_model
+
+        for index, group in enumerate(groups):
+            settings = settings_for(params, wanted, group)
+            save_model(folder / f"model_{index}.npz", group.data, window, settings, results[f"{index}.coef"])
+    save(folder, "fit", {**meta, "versions": versions}, results)
+
+
+def _map(tasks: list, jobs: int) -> list:
+    n_fits = sum(task[0] == "fit" for task in tasks)
+    log.info("%d fit(s) and %d fold(s), %d process(es)", n_fits, len(tasks) - n_fits, min(jobs, len(tasks)))
+    if jobs == 1 or len(tasks) == 1:
+        return [work(task) for task in tasks]
+    import multiprocessing
+
+    with ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(work, tasks))
+
+
+def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: int) -> tuple[dict, dict]:
+    """Lay the parts out over the whole recording: arrays (trial, bin, unit), tables (model, unit, trial), and summaries."""
+    counts = arrays["counts"][:, window.start : window.stop].astype(float)
+    shape, results = counts.shape, {}
+    names = max((list(d.log_likelihood) for d in done if isinstance(d, evaluate.FoldScore)), key=len, default=[])
+    table = np.zeros((len(names), shape[2], shape[0]))
+    whole = {name: np.full(shape, np.nan) for name in ("rate", "log_rate_sd", "rate_cv")}
+    fold_of = np.zeros(shape[0], int)
+    meta = [{"region": g.name, "taste": g.taste, "units": g.units.tolist()} for g in groups]
+    index_of = {(g.name, g.taste): index for index, g in enumerate(groups)}
+    for task, part in zip(tasks, done):
+        group, index = task[1], index_of[task[1].name, task[1].taste]
+        block = np.ix_(group.trials, np.arange(shape[1]), group.units)
+        if task[0] == "fit":
+            for name in ("rate", "log_rate_sd"):
+                whole[name][block] = part.pop(name)
+            results |= {f"{index}.{name}": array for name, array in part.items()}
+            continue
+        fold_of[group.trials] = evaluate.fold_of_trials(group.data.taste, n_folds)
+        whole["rate_cv"][block] = np.where(np.isfinite(part.rate), part.rate, whole["rate_cv"][block])
+        largest = part.log_likelihood[list(part.log_likelihood)[-1]]  # a lone unit has no coupling: its largest model
+        for row, name in enumerate(names):
+            table[row][np.ix_(group.units, group.trials)] += part.log_likelihood.get(name, largest)
+    best = whole["rate_cv"] if n_folds else whole["rate"]
+    results |= {name: array for name, array in whole.items() if np.isfinite(array).any()}
+    results["ks_curve"], results["ks_pvalue"] = evaluate.rescaling_curves(counts, best, wanted["seed"], KS_GRID)
+    results["fold"] = fold_of
+    if n_folds:
+        results["log_likelihood"] = table
+    in_sample = None
+    if "rate" in results:
+        pairs = [
+            (counts[arrays["taste"] == k], whole["rate"][arrays["taste"] == k]) for k in np.unique(arrays["taste"])
+        ]
+        in_sample = np.stack([evaluate.in_sample_gain(*pair) for pair in pairs]) / np.log(2)
+        results["in_sample_bits"] = in_sample  # (taste, unit)
+    summary = summarise(counts, arrays["taste"], in_sample, names, table, fold_of)
+    return {"populations": meta, "scored": names, "summary": summary}, results
+
+
+def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fold: np.ndarray) -> dict:
+    """Scores pooled over the recording: in-sample, every model and rival over the homogeneous rate, and nested steps."""
+    spikes = counts.sum(axis=1).T
+    out: dict = {"models": {}, "steps": {}}
+    if in_sample is not None:
+        by_taste = np.stack([spikes[:, taste == k].sum(axis=1) for k in np.unique(taste)], axis=1)
+        gain = in_sample.T * np.log(2)
+        out["bits_per_spike"] = evaluate.compare(gain, 0 * gain, by_taste, np.unique(taste))._asdict()
+    for row, name in enumerate(names[1:], start=1):
+        out["models"][name] = evaluate.compare(table[row], table[0], spikes, fold)._asdict()
+    for before, after in evaluate.nested_pairs(names):
+        step = evaluate.compare(table[names.index(after)], table[names.index(before)], spikes, fold)
+        out["steps"][f"{after} over {before}"] = step._asdict()
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(run, sys.argv[1:]))
