@@ -19,7 +19,6 @@ from .linear import (
     REFERENCES,
     Columns,
     Design,
-    LinearMap,
     Moments,
     Reduced,
     design,
@@ -69,16 +68,6 @@ class Member(NamedTuple):
         return ridge(r, self.own_penalty, self.shared_penalty, self.joint)
 
 
-class StackFit(NamedTuple):
-    """A fitted stack."""
-
-    map: LinearMap
-    members: list[Member]
-    weights: np.ndarray  #: (member, horizon), convex for each horizon
-    cv_mse: np.ndarray  #: (member, horizon), held-out error of each member
-    cv_mse_stack: np.ndarray  #: (horizon,)
-
-
 class Plan(NamedTuple):
     """Everything the final fit needs, chosen on a sample of neurons."""
 
@@ -118,12 +107,12 @@ def subtract(total: Reduced, part: Reduced) -> Reduced:
     return Reduced(*(t - p for t, p in zip(total, part)))
 
 
-def choose_members(m: Moments, c: Columns, n_neurons: int) -> list[Member]:
+def choose_members(m: Moments, c: Columns, references=REFERENCES) -> list[Member]:
     """Return the stack's members with hyper-parameters chosen by blocked cross-validation."""
     orders = [p for p in ORDERS if p <= c.order] or [c.order]
     shapes = [(min(k, c.rank), min(q, c.lags)) for k, q in SHAPES]
     members, shape = [], None
-    for reference in REFERENCES:
+    for reference in references:
         ar = choose([Member(reference, p, OWN_PENALTIES[1]) for p in orders], m, c)
         ar = choose([ar._replace(own_penalty=penalty) for penalty in OWN_PENALTIES], m, c)
         members.append(ar)
@@ -172,7 +161,7 @@ def convex_weights(products: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, members: list[Member] | None = None) -> Plan:
+def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_members=choose_members) -> Plan:
     """Choose the stack on a sample of neurons; see the module's docstring.
 
     Parameters
@@ -180,7 +169,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, members:
     panel : the recording; only its training and validation frames are used.
     context, horizon : window in frames.
     seed : seed of the sample of neurons and of the principal directions.
-    members : use these instead of choosing (no weights are fitted when there is one).
+    choose_members : ``(moments, columns) -> members``, the rule that chooses.
     """
     n_neurons = panel.x.shape[1]
     origins, block = training_windows(panel, context, horizon)
@@ -194,7 +183,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, members:
     sample = np.sort(np.random.default_rng(seed).choice(n_neurons, min(n_neurons, SELECTION_NEURONS), replace=False))
     latents = project(panel.x, basis) if c.rank else None
     m = moments(panel, origins, block, c, latents, sample)
-    members = members or choose_members(m, c, n_neurons)
+    members = choose_members(m, c)
     products = error_products(members, m, c)
     weights = np.stack([convex_weights(p) for p in products], axis=1)
     cv_mse = np.diagonal(products, axis1=1, axis2=2).T
@@ -252,16 +241,3 @@ def fit_chunks(plan: Plan, panel: Panel) -> Iterator[tuple[slice, np.ndarray, np
                     f = f + (z[rows] @ flat).reshape(len(rows), -1, c.horizon).swapaxes(1, 2)
                 residual[rows, :, small] = y[rows] - f
         yield part, *mixed_weights(plan, reduced, None), residual
-
-
-def fit_stack(panel: Panel, context: int, horizon: int, seed: int = 0, visit=None) -> StackFit:
-    """Fit the stack; ``visit(neurons, held-out residuals)`` is called once for each chunk of neurons."""
-    plan = plan_stack(panel, context, horizon, seed)
-    own, shared = [], []
-    for part, u, s, residual in fit_chunks(plan, panel):
-        own.append(u)
-        shared.append(s)
-        if visit is not None:
-            visit(part, residual)
-    fitted = LinearMap(plan.columns, np.concatenate(own), np.concatenate(shared, axis=1), plan.basis)
-    return StackFit(fitted, plan.members, plan.weights, plan.cv_mse, plan.cv_mse_stack)

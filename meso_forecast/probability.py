@@ -1,0 +1,128 @@
+"""How sure is a forecast? A student-t for each neuron and horizon, with a scale that follows the recent errors.
+
+The t is fitted in closed form (moments) to residuals the forecaster did not see in its fit. Its scale is multiplied by the causal
+square root of a moving average of squared one-step errors, raised to a power (0, 1/2, 1) that the held-out residuals choose.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from scipy.special import betaln
+
+SCALE_FRAMES = 100
+POWERS = (0.0, 0.5, 1.0)
+MIN_DF, MAX_DF = 4.5, 60.0
+
+
+class StudentT(NamedTuple):
+    """Spread of the forecast errors around the point forecast."""
+
+    scale: np.ndarray  #: (horizon, neuron), in units of the activity
+    df: np.ndarray  #: (horizon, neuron), degrees of freedom
+    one_step: np.ndarray  #: (neuron,), root mean square of the one-step errors behind the fit
+    power: np.ndarray  #: (neuron,), exponent of the relative causal scale
+
+
+def causal_mean_square(error: np.ndarray, frames: float = SCALE_FRAMES, start: float | np.ndarray = 1.0) -> np.ndarray:
+    """Return the exponential mean of squared errors up to and including each row, (time, neuron); NaN rows carry over.
+
+    Parameters
+    ----------
+    error : (time, neuron), one-step errors by the frame they became known; NaN where there was none.
+    frames : length of the memory in frames.
+    start : value before the first row, a number or (neuron,).
+    """
+    keep = 1 - 1 / frames
+    out = np.empty(error.shape)
+    level = np.broadcast_to(np.asarray(start, float), error.shape[1:]).copy()
+    for t, row in enumerate(error):
+        if not np.isnan(row[0]):
+            level = keep * level + (1 - keep) * row.astype(float) ** 2
+        out[t] = level
+    return out
+
+
+def known_errors(one_step: np.ndarray, origins: np.ndarray, n_time: int) -> np.ndarray:
+    """Return one-step errors (window, neuron) laid out by the frame at which they are known, (time, neuron), NaN elsewhere."""
+    error = np.full((n_time, one_step.shape[1]), np.nan, np.float32)
+    error[origins + 1] = one_step
+    return error
+
+
+def fit_student_t(residual: np.ndarray, origins: np.ndarray) -> StudentT:
+    """Fit the t from held-out residuals.
+
+    Parameters
+    ----------
+    residual : (window, horizon, neuron), target minus forecast; NaN rows are left out.
+    origins : (window,), last frame each forecast saw.
+    """
+    square = np.nanmean(residual[:, 0] ** 2, axis=0)
+    one_step = np.sqrt(np.maximum(square, 1e-12))
+    first = origins[0]
+    known = known_errors(residual[:, 0] / one_step, origins - first, origins[-1] - first + 2)
+    level = causal_mean_square(known)[origins - first]
+    good = np.isfinite(residual).all((1, 2))
+    relative = np.sqrt(np.maximum(level, 1e-6))[:, None]
+    fits, scores = [], []
+    for power in POWERS:
+        standardised = residual[good] / relative[good] ** power
+        scale, df = moment_fit(standardised)
+        fits.append((scale, df))
+        log_likelihood = stats.t.logpdf(standardised[:: max(1, len(standardised) // 500)], df, scale=scale).sum((0, 1))
+        scores.append(
+            log_likelihood
+            - power * np.log(relative[good][:: max(1, len(standardised) // 500)]).sum((0, 1)) * residual.shape[1]
+        )
+    best = np.argmax(scores, axis=0)
+    columns = np.arange(residual.shape[2])
+    scale = np.stack([f[0] for f in fits])[best, :, columns].T
+    df = np.stack([f[1] for f in fits])[best, :, columns].T
+    return StudentT(scale, df, one_step, np.take(POWERS, best))
+
+
+def moment_fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and degrees of freedom of a centred t from second and fourth moments over axis 0 (kurtosis 3 + 6 / (df - 4))."""
+    variance = np.maximum((x.astype(float) ** 2).mean(0), 1e-12)
+    excess = (x.astype(float) ** 4).mean(0) / variance**2 - 3
+    df = np.clip(4 + 6 / np.maximum(excess, 1e-3), MIN_DF, MAX_DF)
+    return np.sqrt(variance * (df - 2) / df), df
+
+
+def window_scale(t: StudentT, known_error: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Return the scale of each forecast, (window, horizon, neuron) float32; uses errors known at each origin only.
+
+    ``known_error`` is (time, neuron) as in `known_errors`, from the first frame of the recording.
+    """
+    level = causal_mean_square(known_error / t.one_step)[origins]
+    relative = np.sqrt(np.clip(level, 1e-2, 1e2)) ** t.power
+    return (relative[:, None] * t.scale).astype(np.float32)
+
+
+def quantile(mean: np.ndarray, scale: np.ndarray, df: np.ndarray, level: float) -> np.ndarray:
+    """Return the quantile of the forecast at a level between 0 and 1."""
+    return mean + scale * stats.t.ppf(level, df)
+
+
+def crps_student_t(y: np.ndarray, mean: np.ndarray, scale: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Return the continuous ranked probability score of a student-t forecast (Jordan, Krueger and Lerch 2019, closed form).
+
+    >>> round(float(crps_student_t(0.0, 0.0, 1.0, 1e6)), 4)  # standard normal at its centre
+    0.2337
+    """
+    z = (y - mean) / scale
+    tail = 2 * np.sqrt(df) / (df - 1) * np.exp(betaln(0.5, df - 0.5) - 2 * betaln(0.5, df / 2))
+    density = stats.t.pdf(z, df)
+    return scale * (z * (2 * stats.t.cdf(z, df) - 1) + 2 * density * (df + z**2) / (df - 1) - tail)
+
+
+def crps_samples(y: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Return the CRPS of an ensemble over axis 0, ``E|X - y| - E|X - X'| / 2`` (fair version)."""
+    n = len(samples)
+    ordered = np.sort(samples, axis=0)
+    weights = (2 * np.arange(1, n + 1) - n - 1).reshape(-1, *[1] * (samples.ndim - 1))
+    spread = (weights * ordered).sum(0) / (n * (n - 1))
+    return np.abs(samples - y).mean(0) - spread
