@@ -109,28 +109,41 @@ def run_pipeline(name: str, folder: Path, split: bool) -> dict:
     import tomllib  # Python 3.11: by now we are inside the environment
 
     demo = tomllib.loads((bootstrap.ROOT / name / "demo.toml").read_text(encoding="utf-8"))
-    record = {"pipeline": name, "real": demo.get("real", ""), "steps": [], "failed": None, "log": f"{name}/demo.log"}
-    for number, step in enumerate(demo["step"], 1):
-        print(f"[{name} {number}/{len(demo['step'])}] {step['title']} ...", flush=True)
-        words = [str(word).replace("{out}", str(folder)) for word in step["args"]]
-        began = time.perf_counter()
-        try:
-            code, line = run_step([str(console_script(name, split)), *words], folder / "demo.log")
-        except OSError as error:
-            code, line = 127, f"{error.filename}: {error.strerror}"
-        seconds = round(time.perf_counter() - began, 1)
-        typed = shlex.join([name.replace("_", "-"), *words])
-        allowed = step.get("exit_codes", [0])
-        record["steps"].append(
-            {"title": step["title"], "command": typed, "seconds": seconds, "code": code, "line": line}
-        )
-        print(f"    {seconds:6.1f} s  {line if code in allowed else f'FAILED with exit code {code}'}", flush=True)
-        if code not in allowed:
-            record["failed"] = last_words(folder / "demo.log", typed, code)
-            print(f"    {record['failed'].splitlines()[-1]}\n    log: {folder / 'demo.log'}", flush=True)
-            break
-    (folder / "demo.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record = {
+        "pipeline": name,
+        "real": demo.get("real", ""),
+        "steps": [],
+        "failed": "interrupted",
+        "log": f"{name}/demo.log",
+    }
+    try:
+        for number, step in enumerate(demo["step"], 1):
+            print(f"[{name} {number}/{len(demo['step'])}] {step['title']} ...", flush=True)
+            words = [str(word).replace("{out}", str(folder)) for word in step["args"]]
+            record["failed"] = "interrupted"  # until the step has ended
+            record["failed"] = perform(step, console_script(name, split), words, folder / "demo.log", record["steps"])
+            if record["failed"]:
+                break
+    finally:
+        (folder / "demo.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     return record
+
+
+def perform(step: dict, program: Path, words: list[str], log: Path, done: list[dict]) -> str | None:
+    """Run one step and append what happened to ``done``; return the end of its log when it failed."""
+    began = time.perf_counter()
+    try:
+        code, line = run_step([str(program), *words], log)
+    except OSError as error:
+        code, line = 127, f"{error.filename}: {error.strerror}"
+    seconds, typed = round(time.perf_counter() - began, 1), shlex.join([program.stem, *words])
+    done.append({"title": step["title"], "command": typed, "seconds": seconds, "code": code, "line": line})
+    if code in step.get("exit_codes", [0]):
+        print(f"    {seconds:6.1f} s  {line}", flush=True)
+        return None
+    failure = last_words(log, typed, code)
+    print(f"    {seconds:6.1f} s  FAILED with exit code {code}: {failure.splitlines()[-1]}\n    log: {log}", flush=True)
+    return failure
 
 
 def last_words(log: Path, typed: str, code: int) -> str:

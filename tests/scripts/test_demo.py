@@ -92,6 +92,8 @@ def test_ctrl_c_ends_the_running_command_and_still_writes_the_page(project, plai
     assert process.returncode == 130
     assert "interrupted" in said
     assert "Traceback" not in said
-    assert (tmp_path / "out/index.html").exists()
+    page = (tmp_path / "out/index.html").read_text()
+    assert "fit the model" in page
+    assert "<pre>interrupted</pre>" in page
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert f"slow {tmp_path}" not in listed.stdout

@@ -177,7 +177,7 @@ def test_the_pins_satisfy_pyproject(name):
 
 def test_the_pipelines_pins_agree_with_those_of_all():
     pins = {
-        name: set(re.findall(r"^[a-z].*?==[^ ]+", (ROOT / f"envs/{name}.txt").read_text(), re.M)) for name in pin.EXTRAS
+        name: set(re.findall(r"^[a-z].*?==\S+", (ROOT / f"envs/{name}.txt").read_text(), re.M)) for name in pin.EXTRAS
     }
     for name in pin.EXTRAS:
         assert pins[name] <= pins["all"]
