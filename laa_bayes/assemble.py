@@ -87,10 +87,21 @@ def train_model(config: configs.TrainConfig, run):
         preset = preset.model_copy(update={"n_simulations": len(bank.z)})
     else:
         bank = banks.in_memory(recipe(config, preset.n_simulations, config.seed, min(10_000, preset.n_simulations)))
+    if config.resume and (config.output / "model.json").exists():
+        return finished_model(config.output, preset, bank)
     model = training.train(bank, preset, config.seed, config.output, config.max_minutes, config.resume)
     inputs = [p for p in (config.protocol_from,) if p is not None]
     archive.save(model, config.output, run.provenance(config, inputs))
     (config.output / "checkpoint.npz").unlink(missing_ok=True)
+    return model
+
+
+def finished_model(folder: Path, preset: configs.Preset, bank: banks.Bank):
+    """Return the model of a training that is already complete; InputError when it was made with other options."""
+    model = load_model(folder)
+    if model.preset != preset or model.recipe.digest() != bank.recipe.digest():
+        raise hdf5io.InputError(f"{folder}: holds a model made with other options. Use --overwrite, or another --output.")
+    log.info("%s: training was already complete", folder)
     return model
 
 

@@ -154,7 +154,7 @@ def run_tasks(function, tasks, jobs: int) -> Iterator:
 
 def check_folder(recipe: Recipe, folder: Path) -> None:
     """Raise InputError when ``folder`` holds something other than a bank of this recipe."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or not [path for path in folder.iterdir() if path.name != ".lock"]:
         return
     if not (folder / "bank.json").exists():
         raise hdf5io.InputError(

@@ -31,9 +31,9 @@ def clear_bank(folder: Path, wanted: banks.Recipe, overwrite: bool) -> None:
 def claim_model(config: configs.TrainConfig) -> None:
     """Make way for a model folder: resume, overwrite, or refuse."""
     folder = config.output
-    ours = (folder / "model.json").exists() or (folder / "checkpoint.npz").exists()
-    if config.resume or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if config.resume or not [path for path in folder.iterdir() if path.name != ".lock"]:
         return
+    ours = (folder / "model.json").exists() or (folder / "checkpoint.npz").exists()
     if not ours:
         raise hdf5io.InputError(f"{folder}: exists and is no model folder. Choose another --output.")
     if not config.overwrite:
@@ -48,6 +48,8 @@ def claim_model(config: configs.TrainConfig) -> None:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; LockedError when a living process of this host holds it."""
+    if folder.exists() and not folder.is_dir():
+        raise hdf5io.InputError(f"--output {folder}: is a file. Give a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     with contextlib.suppress(FileNotFoundError, ValueError):

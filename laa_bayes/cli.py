@@ -23,8 +23,9 @@ def simulate(config, run):
         return console.Result(
             {}, {"n": config.n, "n_time": len(recipe.current), "n_shards": len(recipe.shards())}, line
         )
-    claims.clear_bank(config.output, recipe, config.overwrite)
-    counts = bank.build(recipe, config.output, config.jobs, run.provenance(config))
+    with claims.locked(config.output):
+        claims.clear_bank(config.output, recipe, config.overwrite)
+        counts = bank.build(recipe, config.output, config.jobs, run.provenance(config))
     results = {
         "n": config.n,
         "n_time": len(recipe.current),
@@ -44,8 +45,8 @@ def train(config, run):
     if config.dry_run:
         preset = config.resolved_preset()
         return console.Result({}, preset.model_dump(mode="json"), f"would train: {preset}")
-    claims.claim_model(config)
     with claims.locked(config.output):
+        claims.claim_model(config)
         model = assemble.train_model(config, run)
     info = {
         key: model.info[key]

@@ -138,6 +138,7 @@ class Model(Frozen):
 
     @model_validator(mode="after")
     def _known_priors(self) -> Model:
+        self.resolved_priors()
         for name in self.priors:
             if name not in PARAMETERS:
                 raise ValueError(f"priors: unknown parameter '{name}'; expected one of {', '.join(PARAMETERS)}")
@@ -154,7 +155,19 @@ class Model(Frozen):
         if self.infer_g_act and table["G_act"].distribution == "fixed":
             table["G_act"] = Prior(distribution="lognormal", center=table["G_act"].center, sd=0.4)
         table |= self.priors
+        if self.k_convention == "slope" and "k" in self.priors:
+            table["k"] = _inverted(table["k"])
         return {name: table[name] for name in PARAMETERS}
+
+
+def _inverted(prior: Prior) -> Prior:
+    """Return the prior of 1/k from the prior of k (slope in 1/mV to width in mV)."""
+    if prior.distribution not in ("lognormal", "fixed"):
+        raise ValueError(
+            "priors.k with k_convention slope: use lognormal or fixed, or give the width with k_convention width"
+        )
+    bounds = {"lower": prior.upper and 1 / prior.upper, "upper": prior.lower and 1 / prior.lower}
+    return prior.model_copy(update={"center": 1 / prior.center, **bounds})
 
 
 class Preset(Frozen):
@@ -239,12 +252,19 @@ class TrainConfig(Model):
         description="actnorm: learned scale and bias between layers; subnet: batch normalisation inside the subnets",
     )
     max_minutes: float | None = Field(None, gt=0, description="fewer epochs when the estimate exceeds this")
-    jobs: int = Field(1, ge=1, le=256, description="worker processes for the simulations")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     resume: bool = Field(False, description="continue an interrupted training in --output")
     output: Path = Field(description="model folder", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing model folder")
     dry_run: bool = Field(False, description="check the options, print the resolved preset, train nothing")
+
+    @model_validator(mode="after")
+    def _recording_options(self) -> TrainConfig:
+        if self.protocol_from is None and (self.window != "all" or self.sweep or self.area_um2):
+            raise ValueError("--window, --sweep and --area-um2 belong to --protocol-from, which is missing")
+        if self.bank is not None and self.protocol_from is not None:
+            raise ValueError("--bank and --protocol-from exclude each other: a bank has its own current")
+        return self
 
     def resolved_preset(self) -> Preset:
         """Return the preset with the given options in place of its own."""
@@ -303,7 +323,7 @@ class InferConfig(Reading):
     prior: Literal["default", "measured", "lumped"] | None = Field(
         None, description="prior without a model [lumped for pA, measured with --area-um2]"
     )
-    noise_mv: float = Field(2.0, gt=0, description="noise sd in mV without a model and with --noise known")
+    noise_mv: float | None = Field(None, gt=0, description="noise sd in mV with --noise known [the model's, or 2]")
     force: bool = Field(False, description="exit 0 although the trace does not fit the model")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Path | None = Field(

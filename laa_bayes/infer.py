@@ -73,6 +73,10 @@ def prepare(
             + ("Give the membrane area: --area-um2." if have == "pA" else "Leave --area-um2 out, or train in uA/cm2.")
         )
     if model is not None:
+        if config.prior is not None:
+            raise hdf5io.InputError(
+                f"--prior {config.prior}: the model has its own prior. Leave --prior out, or use MODEL 'none'."
+            )
         priors = dict(model.recipe.priors)
     else:
         fallback = "lumped" if system == "lumped" else "measured" if config.area_um2 else "default"
@@ -150,7 +154,12 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         and not applies
         and (model is not None or cut.current_unit == "pA" or bool(config.area_um2))
     )
-    known = None if estimate else (model.recipe.noise_mv if model is not None else config.noise_mv)
+    trained_mv = 2.0 if model is None else model.recipe.noise_mv
+    known = None if estimate else config.noise_mv or trained_mv
+    if config.refine in ("none", "is") and known != trained_mv:
+        raise hdf5io.InputError(
+            f"--refine {config.refine}: the network was trained with {trained_mv:g} mV of white noise. Use --refine laplace."
+        )
     spec, observed = make_problem(cut, priors, config, known)
     rng = np.random.default_rng(config.seed)
     amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0] if applies else None

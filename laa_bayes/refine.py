@@ -295,7 +295,9 @@ def nuts(
         root = jnp.linalg.cholesky(jnp.linalg.inv(optimum.precision[0]))
         center = jnp.asarray(optimum.w[0])
         potential = functools.partial(_potential, spec, center, root, data)
-        kernel = NUTS(potential_fn=potential, forward_mode_differentiation=True, target_accept_prob=0.85)
+        kernel = NUTS(
+            potential_fn=potential, forward_mode_differentiation=True, dense_mass=True, target_accept_prob=0.85
+        )
         mcmc = MCMC(kernel, num_warmup=n_warmup, num_samples=n_draws, progress_bar=False)
         mcmc.run(jax.random.key(int(rng.integers(2**31))), init_params=jnp.zeros(len(center)))
         u = np.asarray(mcmc.get_samples())

@@ -1,0 +1,44 @@
+"""A tiny trained model, made once, and traces whose truth is known."""
+
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, run_command):
+    """Return the folder of a model trained by the command line in a few seconds (good enough to start from, not calibrated)."""
+    folder = tmp_path_factory.mktemp("laa_bayes") / "tiny"
+    arguments = ["--n-simulations", 6144, "--epochs", 4, "--summary-widths", "128,64", "--flow-depth", 3, "--seed", 0]
+    answer = run_command("laa_bayes", "train", "--preset", "demo", *arguments, "--output", folder)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """Return (C_m, g_L, E_L, k, V_thr, G_act) of the test neuron, in density units."""
+    return (1.0, 0.1, -65.0, 6.0, -50.0, 3.0)
+
+
+@pytest.fixture(scope="session")
+def noisy_trace(truth):
+    """Return time (ms), voltage (mV) and current (uA/cm2) of the test neuron under the default protocol, 2 mV of noise."""
+    from laa_bayes import config, simulate
+
+    current = simulate.protocol_current(config.SimulateConfig(output="bank"))
+    v = simulate.simulate(np.array([truth]), current, 1.0)[0]
+    return np.arange(500.0), v + 2.0 * np.random.default_rng(3).standard_normal(500), current
+
+
+@pytest.fixture
+def trace_csv(tmp_path, noisy_trace):
+    """Return a CSV file of the noisy trace."""
+    path = tmp_path / "trace.csv"
+    np.savetxt(
+        path, np.column_stack(noisy_trace), delimiter=",", header="time_ms,voltage_mV,current_uA_cm2", comments=""
+    )
+    return path

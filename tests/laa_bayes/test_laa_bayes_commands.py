@@ -1,0 +1,271 @@
+"""Does the command line do what it promises? In processes of its own, with exit codes, streams and files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from hdf5io import InputError
+from laa_bayes import archive, assemble, bank, claims, config
+
+
+def arrays(folder):
+    """Return the arrays of every shard of a bank as bytes."""
+    found = {}
+    for path in sorted(folder.glob("shard-*.h5")):
+        with h5py.File(path) as file:
+            found[path.name] = file["z"][()].tobytes() + file["v_mv"][()].tobytes()
+    return found
+
+
+def test_fixed_points_prints_one_json_object(run_command):
+    answer = run_command("laa_bayes", "fixed-points", "--k", "5", "--g-act", "3", "--json")
+    assert answer.returncode == 0
+    results = json.loads(answer.stdout)["results"]
+    assert results["knees"]["i_high"] == pytest.approx(0.2075, abs=1e-4)
+    assert [p["stable"] for p in results["fixed_points"]] == [True, False, True]
+
+
+def test_a_bank_is_byte_equal_for_one_and_two_workers_and_after_a_kill(run_command, tmp_path):
+    options = ["--n", 600, "--shard-size", 100, "--seed", 3]
+    assert run_command("laa_bayes", "simulate", *options, "--output", tmp_path / "one").returncode == 0
+    command = [
+        sys.executable,
+        "-m",
+        "laa_bayes",
+        "simulate",
+        *map(str, options),
+        "--jobs",
+        "2",
+        "--output",
+        str(tmp_path / "two"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not list((tmp_path / "two").glob("shard-*.h5")):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    again = run_command("laa_bayes", "simulate", *options, "--jobs", 2, "--output", tmp_path / "two", "--json")
+    results = json.loads(again.stdout)["results"]
+    assert results["shards_made"] + results["shards_skipped"] == 6
+    assert arrays(tmp_path / "one") == arrays(tmp_path / "two")
+    third = json.loads(run_command("laa_bayes", "simulate", *options, "--output", tmp_path / "two", "--json").stdout)
+    assert third["results"]["shards_skipped"] == 6
+    other = run_command("laa_bayes", "simulate", *options[:4], "--seed", 4, "--output", tmp_path / "two")
+    assert other.returncode == 2
+    assert "other options" in other.stderr
+
+
+def test_a_bank_in_memory_is_the_bank_on_disk(tmp_path):
+    options = config.SimulateConfig(output=tmp_path / "bank", n=250, shard_size=100)
+    recipe = assemble.recipe(options, 250, 0, 100)
+    bank.build(recipe, tmp_path / "bank")
+    on_disk, in_memory = bank.load(tmp_path / "bank"), bank.in_memory(recipe)
+    assert np.array_equal(on_disk.v_mv, in_memory.v_mv)
+    (tmp_path / "bank" / "shard-00001.h5").unlink()
+    with pytest.raises(InputError, match=r"shard-00001.h5: missing or unfinished"):
+        bank.load(tmp_path / "bank")
+
+
+def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
+    tiny_model, run_command, trace_csv, truth
+):
+    output = trace_csv.with_name("posterior.h5")
+    answer = run_command(
+        "laa_bayes", "infer", tiny_model, trace_csv, "--refine", "laplace", "--seed", 1, "--output", output, "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert results["verdict"] == "typical"
+    assert results["network"] is True
+    for name, value in zip(("C_m", "g_L", "E_L", "k", "V_thr"), truth, strict=False):
+        assert abs(results["mean"][name] - value) < 4.5 * results["sd"][name]
+    with h5py.File(output) as file:
+        assert file.attrs["schema"] == "laa_bayes/posterior/1"
+        assert file["posterior/C_m"].attrs["units"] == "uF/cm2"
+        assert "provenance" in file
+        assert file["posterior/k"][0] * file["posterior/k_slope"][0] == pytest.approx(1.0)
+    assert output.with_suffix(".report.html").stat().st_size > 50_000
+    again = run_command("laa_bayes", "infer", tiny_model, trace_csv, "--output", output)
+    assert again.returncode == 2
+    assert "exists. Use --overwrite" in again.stderr
+    predicted = run_command("laa_bayes", "posterior-predict", output, "--output", output.with_name("prediction.h5"))
+    assert predicted.returncode == 0, predicted.stderr
+
+
+def test_a_new_process_with_the_same_seed_draws_the_same(tiny_model, run_command, trace_csv):
+    def draws(name):
+        output = trace_csv.with_name(name)
+        answer = run_command(
+            "laa_bayes",
+            "infer",
+            tiny_model,
+            trace_csv,
+            "--refine",
+            "none",
+            "--no-report",
+            "--seed",
+            5,
+            "--output",
+            output,
+            "--force",
+        )
+        assert answer.returncode == 0, answer.stderr
+        with h5py.File(output) as file:
+            return file["w"][()]
+
+    assert np.array_equal(draws("a.h5"), draws("b.h5"))
+
+
+@pytest.mark.slow
+def test_a_model_of_few_epochs_fails_its_diagnosis_with_exit_3(tiny_model, run_command, tmp_path):
+    options = [
+        "--n-traces",
+        200,
+        "--n-draws",
+        200,
+        "--n-exact",
+        2,
+        "--n-typical",
+        4,
+        "--output",
+        tmp_path / "diagnosis",
+    ]
+    answer = run_command("laa_bayes", "diagnose", tiny_model, *options, "--json")
+    assert answer.returncode == 3, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert results["verdict"] == "fail"
+    assert results["failed"]
+    assert (tmp_path / "diagnosis" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_resumes_to_the_same_weights(run_command, tmp_path):
+    options = ["--preset", "demo", "--n-simulations", 4096, "--epochs", 6, "--summary-widths", "64", "--flow-depth", 2]
+    assert run_command("laa_bayes", "train", *options, "--output", tmp_path / "whole").returncode == 0
+    command = [sys.executable, "-m", "laa_bayes", "train", *map(str, options), "--output", str(tmp_path / "cut")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (tmp_path / "cut" / "checkpoint.npz").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    refused = run_command("laa_bayes", "train", *options, "--output", tmp_path / "cut")
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    resumed = run_command("laa_bayes", "train", *options, "--output", tmp_path / "cut", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, cut = ((tmp_path / name / "history.csv").read_text().splitlines() for name in ("whole", "cut"))
+    assert [line.split(",")[:3] for line in whole] == [line.split(",")[:3] for line in cut]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("summary", ["conv", "gru", "lstm", "stats"])
+@pytest.mark.parametrize(("flow", "norm"), [("affine", "actnorm"), ("spline", "subnet")])
+def test_every_network_trains_saves_and_loads_exactly(summary, flow, norm, tmp_path):
+    from laa_bayes import simulate, train
+
+    preset = config.Preset(
+        n_simulations=512,
+        epochs=1,
+        batch_size=128,
+        summary=summary,
+        summary_widths=(16, 16),
+        summary_dim=8,
+        flow=flow,
+        flow_depth=2,
+        flow_widths=(16,),
+        batch_norm=norm,
+    )
+    options = config.SimulateConfig(output="bank", duration_ms=60.0)
+    recipe = assemble.recipe(options, 512, 0, 512)
+    model = train.train(bank.in_memory(recipe), preset, 0, tmp_path / "model")
+    archive.save(model, tmp_path / "model", {})
+    v = simulate.add_noise(bank.in_memory(recipe).v_mv[:3], 2.0, np.random.default_rng(0))
+    loaded = archive.load(tmp_path / "model")
+    assert np.array_equal(model.sample(v, 20, 1), loaded.sample(v, 20, 1))
+    z = loaded.sample(v[:1], 50, 1)[0]
+    assert np.all(np.isfinite(loaded.log_density(z, v[0])))
+
+
+def test_a_model_with_other_weights_or_of_another_format_is_refused(tiny_model, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    with (copy / "model.keras").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="sha256 differs"):
+        archive.load(copy)
+    text = (copy / "model.json").read_text()
+    (copy / "model.json").write_text(text.replace("laa_bayes/model/1", "laa_bayes/model/9"))
+    with pytest.raises(InputError, match="format 'laa_bayes/model/9'"):
+        archive.load(copy)
+    (copy / "model.json").write_text(re.sub(r'"bayesflow": "\d+', '"bayesflow": "1', text))
+    shutil.copy(tiny_model / "model.keras", copy / "model.keras")
+    with pytest.raises(InputError, match="trained with bayesflow 1"):
+        archive.load(copy)
+    with pytest.raises(InputError, match="no trained model"):
+        archive.load(tmp_path)
+
+
+def test_another_keras_backend_is_exit_5(run_command, tiny_model, trace_csv):
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    answer = run_command("laa_bayes", "infer", tiny_model, trace_csv, env=environment)
+    assert answer.returncode == 5
+    assert "needs 'jax'" in answer.stderr
+
+
+def test_a_current_in_pa_needs_an_area_for_a_density_model(run_command, tiny_model, tmp_path, noisy_trace):
+    path = tmp_path / "pa.csv"
+    np.savetxt(path, np.column_stack(noisy_trace), delimiter=",", header="time_ms,voltage_mV,current_pA", comments="")
+    answer = run_command("laa_bayes", "infer", tiny_model, path)
+    assert answer.returncode == 2
+    assert "--area-um2" in answer.stderr
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_another_current_is_refused_without_refinement(run_command, tiny_model, tmp_path, noisy_trace):
+    t, v, current = noisy_trace
+    path = tmp_path / "other.csv"
+    np.savetxt(
+        path,
+        np.column_stack([t, v, current + 0.5]),
+        delimiter=",",
+        header="time_ms,voltage_mV,current_uA_cm2",
+        comments="",
+    )
+    answer = run_command("laa_bayes", "infer", tiny_model, path, "--refine", "none")
+    assert answer.returncode == 2
+    assert "valid for its training current" in answer.stderr
+
+
+def test_two_trainings_cannot_share_a_folder(tmp_path):
+    from hdf5io import LockedError
+
+    with claims.locked(tmp_path), pytest.raises(LockedError, match="is working there"), claims.locked(tmp_path):
+        pass
+    (tmp_path / ".lock").write_text(f"{__import__('socket').gethostname()} 999999999")
+    with claims.locked(tmp_path):
+        assert (tmp_path / ".lock").exists()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_options_left_out_take_the_presets_values_and_typed_ones_win():
+    chosen = config.TrainConfig(output="m", preset="seed", epochs=3, summary_widths=[8, 8]).resolved_preset()
+    assert (chosen.epochs, chosen.summary_widths, chosen.learning_rate, chosen.summary) == (3, (8, 8), 1e-4, "lstm")
+
+
+def test_the_seed_preset_has_every_number_of_the_seed_document():
+    seed = config.PRESETS["seed"]
+    assert (seed.n_simulations, seed.epochs, seed.batch_size, seed.learning_rate) == (100_000, 300, 256, 1e-4)
+    assert seed.summary == "lstm"
+    assert len(seed.summary_widths) == 2
+    assert all(64 <= width <= 128 for width in seed.summary_widths)
+    assert 4 <= seed.flow_depth <= 6
+    assert (seed.flow, seed.batch_norm, seed.schedule, seed.offline_noise) == ("affine", "actnorm", "cosine", True)
