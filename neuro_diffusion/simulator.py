@@ -48,7 +48,9 @@ def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler"
     if not (dt > 0 and tau > 0 and noise_std >= 0):
         raise ValueError(f"dt and tau must be positive and noise_std at least 0, not dt={dt}, tau={tau}, {noise_std}")
     if method not in METHODS or noise_scaling not in ("seed", "ode"):
-        raise ValueError(f"method is one of {', '.join(METHODS)} and noise_scaling seed or ode: {method}, {noise_scaling}")
+        raise ValueError(
+            f"method is one of {', '.join(METHODS)} and noise_scaling seed or ode: {method}, {noise_scaling}"
+        )
     a = dt / tau
     if method == "euler" and a >= 2:
         raise ValueError(f"Euler is unstable for dt/tau = {a:g} >= 2; take dt < {2 * tau:g} or method='exp_euler'")

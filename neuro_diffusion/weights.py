@@ -25,7 +25,9 @@ def parse_structure(structure: str) -> frozenset[str]:
     """
     parts = frozenset(structure.split("-"))
     if not parts <= set(PARTS):
-        raise ValueError(f"structure {structure!r}: unknown {sorted(parts - set(PARTS))}; join any of {', '.join(PARTS)}")
+        raise ValueError(
+            f"structure {structure!r}: unknown {sorted(parts - set(PARTS))}; join any of {', '.join(PARTS)}"
+        )
     return parts
 
 

@@ -1,0 +1,310 @@
+"""Where do a million networks live? A folder of HDF5 shards that any number of workers fills and a kill cannot spoil.
+
+``metadata.json`` holds the options and their digest; ``shard_00000.h5``, ... hold 1024 networks each, written under a temporary
+name and renamed. A finished shard of the same digest is skipped, so a killed build goes on. Weights are stored by default and
+activity is simulated again when asked for: simulating a network is quicker than writing its activity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import hdf5io
+
+from .console import log
+from .dataset_config import BuildDatasetConfig, ImportConnectomeConfig
+from .networks import Networks, Source, check, draw_networks, split_of
+
+SCHEMA = "neuro_diffusion/networks/1"
+KINDS = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
+SPLITS = ("train", "validation", "test")
+NO_RESULT = {"out_dir", "jobs", "scheduler"}  # options that do not change the networks
+
+
+class Built(NamedTuple):
+    """What a build did."""
+
+    folder: Path
+    n_networks: int
+    n_shards: int
+    n_written: int  #: shards written now; the others were there already
+    content: str  #: SHA-256 over all stored numbers in the order of the networks, whatever the shard size
+
+
+def digest_of(config: Source) -> str:
+    """Return the digest of every option that changes what a shard holds."""
+    options = {k: v for k, v in config.model_dump(mode="json").items() if k not in NO_RESULT}
+    if isinstance(config, ImportConnectomeConfig):
+        options["connectome"] = hdf5io.sha256(config.connectome)
+    return hashlib.sha256(json.dumps([type(config).__name__, options], sort_keys=True).encode()).hexdigest()
+
+
+def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> Built:
+    """Write the data set that ``config`` describes into ``config.out_dir``, or finish one that was begun.
+
+    Raises
+    ------
+    InputError : options that cannot be simulated, a folder with a data set of other options or a finished one.
+    LockedError : another process builds in the same folder.
+    """
+    try:
+        check(config)
+    except hdf5io.InputError:
+        raise
+    except ValueError as error:
+        raise hdf5io.InputError(str(error)) from None
+    folder, digest = config.out_dir, digest_of(config)
+    _refuse_other(folder, digest)
+    with _only_builder(folder):
+        _write_metadata(folder, config, digest, complete=False, provenance=provenance)
+        shards = range(-(-config.num_networks // config.shard_size))
+        todo = [s for s in shards if not _is_finished(folder / shard_name(s), digest)]
+        for shard in _run_all(config, digest, todo):
+            log.info("%s: shard %d of %d", folder, shard + 1, len(shards))
+        content = content_hash(folder, len(shards))
+        _write_metadata(folder, config, digest, complete=True, provenance=provenance, content=content)
+    return Built(folder, config.num_networks, len(shards), len(todo), content)
+
+
+def shard_name(shard: int) -> str:
+    """Return the file name of shard number ``shard``."""
+    return f"shard_{shard:05d}.h5"
+
+
+def make_shard(config: Source, digest: str, shard: int) -> int:
+    """Write one shard and return its number: a pure, idempotent task for any worker."""
+    torch.set_num_threads(1)
+    first = shard * config.shard_size
+    count = min(config.shard_size, config.num_networks - first)
+    networks = draw_networks(config, first, count, with_activity=config.store == "all")
+    attrs = {"digest": digest, "first": first, "count": count}
+    hdf5io.write(config.out_dir / shard_name(shard), SCHEMA, _datasets(networks, config), attrs=attrs, overwrite=True)
+    return shard
+
+
+def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
+    D = hdf5io.Dataset
+    found = {
+        "index": D(networks.index, "", "number of the network in the data set", ("network",)),
+        "seed": D(
+            np.full(len(networks.index), config.seed), "", "key of its Philox stream, with the index", ("network",)
+        ),
+        "theta": D(networks.g[:, None], "", "bulk radius g that was drawn", ("network", "parameter")),
+    }
+    if config.store != "seeds":
+        found["W"] = D(networks.W.numpy(), "", "weights, row = postsynaptic", ("network", "post", "pre"))
+    if config.store == "all":
+        found["activity"] = D(
+            networks.activity.numpy(),
+            "rate",
+            "recorded rates, NaN: not observed",
+            ("network", "trial", "time", "neuron"),
+        )
+        found["h0"] = D(networks.h0.numpy(), "", "true initial states", ("network", "trial", "neuron"))
+        found["observed"] = D(networks.observed, "", "neuron was recorded", ("network", "neuron"))
+    return found
+
+
+def _run_all(config: Source, digest: str, shards: list[int]) -> Iterator[int]:
+    """Yield the numbers of finished shards, made here, by local processes or by Dask workers."""
+    if config.scheduler:
+        from .cluster import run_tasks
+
+        yield from run_tasks(config.scheduler, make_shard, [(config, digest, s) for s in shards])
+    elif config.jobs == 1 or len(shards) < 2:
+        for shard in shards:
+            yield make_shard(config, digest, shard)
+    else:
+        with ProcessPoolExecutor(min(config.jobs, len(shards)), mp_context=get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(make_shard, config, digest, s) for s in shards]):
+                yield future.result()
+
+
+def _refuse_other(folder: Path, digest: str) -> None:
+    if not folder.exists() or not any(p.name != ".building" for p in folder.iterdir()):
+        return
+    if not (folder / "metadata.json").is_file():
+        raise hdf5io.InputError(
+            f"{folder} exists already and is no data set (no metadata.json). Give another --out-dir."
+        )
+    found = load_metadata(folder)
+    if found["digest"] != digest:
+        raise hdf5io.InputError(f"{folder} exists already with a data set of other options. Give another --out-dir.")
+    shards = -(-found["config"]["num_networks"] // found["config"]["shard_size"])
+    if found["complete"] and all(_is_finished(folder / shard_name(s), digest) for s in range(shards)):
+        raise hdf5io.InputError(f"{folder} exists already and is complete. Give another --out-dir.")
+
+
+def _is_finished(path: Path, digest: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with hdf5io.read(path, SCHEMA) as file:
+            return file.attrs["digest"] == digest
+    except (hdf5io.InputError, KeyError):
+        log.warning("%s is damaged; it is made again.", path)
+        return False
+
+
+def _write_metadata(folder: Path, config: Source, digest: str, complete: bool, provenance, content: str = "") -> None:
+    command = next(name for name, kind in KINDS.items() if type(config) is kind)
+    options = {k: v for k, v in config.model_dump(mode="json").items() if k not in NO_RESULT}
+    if isinstance(config, ImportConnectomeConfig):
+        options["connectome"] = str(config.connectome.resolve())
+    data = {"schema": SCHEMA, "command": command, "digest": digest, "complete": complete, "content": content}
+    with hdf5io.atomic(folder / "metadata.json") as part:
+        part.write_text(json.dumps({**data, "config": options, "provenance": provenance or {}}, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def _only_builder(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock file; a lock whose process is gone on this host is taken over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, mine = folder / ".building", f"{socket.gethostname()} {os.getpid()}"
+    for _ in range(2):
+        try:
+            with open(lock, "x", encoding="utf-8") as handle:
+                handle.write(mine)
+            break
+        except FileExistsError:
+            host, _, pid = lock.read_text(encoding="utf-8").partition(" ")
+            if host != socket.gethostname() or (
+                pid.isdigit() and Path("/proc").is_dir() and Path(f"/proc/{pid}").exists()
+            ):
+                raise hdf5io.LockedError(f"{folder} is being built by process {pid} on {host}. Wait for it.") from None
+            lock.unlink(missing_ok=True)
+    else:
+        raise hdf5io.LockedError(f"{folder} is being built by another process. Wait for it.")
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def load_metadata(folder: str | Path) -> dict[str, Any]:
+    """Return the contents of ``metadata.json``: schema, command, digest, complete, content, config.
+
+    Raises
+    ------
+    InputError : no data set, or not one of ours.
+    """
+    path = Path(folder) / "metadata.json"
+    if not path.is_file():
+        raise hdf5io.InputError(f"{folder}: no data set here (no metadata.json). Make one with build-dataset.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"schema {found['schema']!r}, expected {SCHEMA!r}")
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise hdf5io.InputError(f"{path}: not the metadata of a data set ({error}).") from None
+    return found
+
+
+def load_config(folder: str | Path) -> Source | None:
+    """Return the options that made a data set; None for one imported from .pt files."""
+    found = load_metadata(folder)
+    kind = KINDS.get(found["command"])
+    return None if kind is None else kind(**found["config"], out_dir=Path(folder))
+
+
+def list_networks(folder: str | Path) -> list[int]:
+    """Return the numbers of the networks in numeric order."""
+    return list(range(load_metadata(folder)["config"]["num_networks"]))
+
+
+def shards_of(folder: str | Path) -> list[Path]:
+    """Return the shard files in numeric order.
+
+    Raises
+    ------
+    InputError : an empty or unfinished data set.
+    """
+    found = load_metadata(folder)
+    count = -(-found["config"]["num_networks"] // found["config"]["shard_size"])
+    paths = [Path(folder) / shard_name(s) for s in range(count)]
+    missing = [p.name for p in paths if not p.is_file()]
+    if missing or not paths:
+        raise hdf5io.InputError(
+            f"{folder}: unfinished, {len(missing)} of {count} shards missing. Run the same command again to go on."
+        )
+    return paths
+
+
+def load_weights(folder: str | Path, split: str | None = None, limit: int | None = None) -> Tensor:
+    """Return the weights (B, N, N) of a split (train, validation, test; None: all), at most ``limit`` of them.
+
+    Raises
+    ------
+    InputError : no data set, a shard cut short, an empty split.
+    """
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split is one of {', '.join(SPLITS)} or None, not {split!r}")
+    found, have = [], 0
+    for shard in shards_of(folder):
+        with hdf5io.read(shard, SCHEMA, ["index"]) as file:
+            index = file["index"][()]
+            keep = np.ones(len(index), bool) if split is None else split_of(index) == SPLITS.index(split)
+            W = file["W"][()] if "W" in file else _weights_again(folder, index)
+        if not np.isfinite(W).all():
+            raise hdf5io.InputError(f"{shard}: weights that are not finite numbers. Make the shard again.")
+        found.append(W[keep])
+        have += int(keep.sum())
+        if limit is not None and have >= limit:
+            break
+    if have == 0:
+        raise hdf5io.InputError(
+            f"{folder}: no network in the {split or 'whole'} split. Build a data set with more networks."
+        )
+    return torch.from_numpy(np.concatenate(found)[:limit])
+
+
+def _weights_again(folder: str | Path, index: np.ndarray) -> np.ndarray:
+    return draw_networks(load_config(folder), int(index[0]), len(index), with_activity=False).W.numpy()
+
+
+def load_network(folder: str | Path, index: int) -> Networks:
+    """Return one network with its activity (leading axis 1), simulated again where the shard does not hold it.
+
+    Raises
+    ------
+    InputError : no such network.
+    """
+    found = load_metadata(folder)
+    count, size = found["config"]["num_networks"], found["config"]["shard_size"]
+    if not 0 <= index < count:
+        raise hdf5io.InputError(f"{folder}: no network {index}; the data set has 0 to {count - 1}.")
+    config = load_config(folder)
+    shard = Path(folder) / shard_name(index // size)
+    with hdf5io.read(shard, SCHEMA) as file:
+        if "activity" not in file and config is not None:
+            return draw_networks(config, index, 1)
+        row = slice(index % size, index % size + 1)
+        at = lambda name: file[name][row] if name in file else None  # noqa: E731
+        values = [None if at(n) is None else torch.from_numpy(at(n)) for n in ("W", "activity", "h0")]
+        return Networks(at("index"), values[0], at("theta")[:, 0], values[1], values[2], at("observed"))
+
+
+def content_hash(folder: str | Path, n_shards: int) -> str:
+    """Return the SHA-256 over every stored number, dataset by dataset, in the order of the networks."""
+    sums: dict[str, Any] = {}
+    for shard in range(n_shards):
+        with hdf5io.read(Path(folder) / shard_name(shard), SCHEMA) as file:
+            for name in sorted(k for k in file if k != "provenance"):
+                sums.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(file[name][()]).tobytes())
+    return hashlib.sha256("".join(f"{k}:{v.hexdigest()}" for k, v in sorted(sums.items())).encode()).hexdigest()

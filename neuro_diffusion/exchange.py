@@ -1,0 +1,124 @@
+"""How do networks travel to and from one-file-a-network folders, ``network_0.pt``, ``network_1.pt``, ...?
+
+A ``.pt`` file is a dictionary: ``W`` (N, N), optionally ``activity`` or ``activities`` (K, T, N) and ``h0`` (K, N). Files are read
+with ``weights_only=True``: nothing in them is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import hdf5io
+
+from .dataset import SCHEMA, Built, content_hash, list_networks, load_metadata, load_network, shard_name
+
+ACTIVITY_NAMES = ("activity", "activities")
+
+
+def list_pt(folder: Path) -> list[Path]:
+    """Return ``network_*.pt`` in numeric order (network_9999 before network_10000).
+
+    Raises
+    ------
+    InputError : no such folder or file in it.
+    """
+    found = [(int(m[1]), p) for p in Path(folder).glob("network_*.pt") if (m := re.fullmatch(r"network_(\d+)", p.stem))]
+    if not found:
+        raise hdf5io.InputError(
+            f"{folder}: no network_*.pt here. Give the folder that holds network_0.pt, network_1.pt, ..."
+        )
+    return [path for _, path in sorted(found)]
+
+
+def read_pt(path: Path) -> dict[str, np.ndarray]:
+    """Return ``W`` and, where present, ``activity`` and ``h0`` of one file as float32 arrays.
+
+    Raises
+    ------
+    InputError : not a PyTorch file of plain tensors, no square W, shapes that disagree, numbers that are not finite.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several kinds for a damaged or unsafe file
+        raise hdf5io.InputError(f"{path}: not a PyTorch file of plain tensors ({type(error).__name__}).") from None
+    if not isinstance(content, dict) or not isinstance(content.get("W"), torch.Tensor):
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise hdf5io.InputError(f"{path}: expected a dictionary with a tensor 'W'; the file has {keys}.")
+    names = {"W": "W", "h0": "h0", **dict.fromkeys(ACTIVITY_NAMES, "activity")}
+    found = {names[k]: v.float().numpy() for k, v in content.items() if k in names and isinstance(v, torch.Tensor)}
+    W = found["W"]
+    if W.ndim != 2 or W.shape[0] != W.shape[1]:
+        raise hdf5io.InputError(f"{path}: W has shape {W.shape}, expected (N, N).")
+    for name, array in found.items():
+        if array.shape[-1] != len(W) or not np.isfinite(array).all() or (name == "activity" and array.ndim != 3):
+            raise hdf5io.InputError(f"{path}: {name} {array.shape} is not finite, or does not fit W {W.shape}.")
+    return found
+
+
+def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024, overwrite: bool = False) -> Built:
+    """Write the networks of a folder of ``.pt`` files as a data set; all must have one shape and the same contents.
+
+    Raises
+    ------
+    InputError : see `list_pt` and `read_pt`; files that differ in shape or contents; ``out_dir`` exists.
+    """
+    paths = list_pt(folder)
+    first = {name: array.shape for name, array in read_pt(paths[0]).items()}
+    hdf5io.claim(out_dir, overwrite)
+    digest = hashlib.sha256("".join(hdf5io.sha256(p) for p in paths).encode()).hexdigest()
+    shards = range(-(-len(paths) // shard_size))
+    for shard in shards:
+        part = paths[shard * shard_size : (shard + 1) * shard_size]
+        arrays = [_same(path, first) for path in part]
+        index = np.arange(shard * shard_size, shard * shard_size + len(part))
+        D = hdf5io.Dataset
+        found = {"index": D(index, "", "place in the imported folder", ("network",))}
+        found["theta"] = D(np.full((len(part), 1), np.nan), "", "bulk radius g: unknown", ("network", "parameter"))
+        for name in first:
+            found[name] = D(np.stack([a[name] for a in arrays]), "", f"{name} of the imported file")
+        hdf5io.write(out_dir / shard_name(shard), SCHEMA, found, attrs={"digest": digest, "first": int(index[0])})
+    content = content_hash(out_dir, len(shards))
+    config = {"num_networks": len(paths), "shard_size": shard_size, "N": int(first["W"][0]), "store": "all"}
+    data = {
+        "schema": SCHEMA,
+        "command": "import-pt",
+        "digest": digest,
+        "complete": True,
+        "content": content,
+        "config": config,
+    }
+    with hdf5io.atomic(out_dir / "metadata.json") as file:
+        file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return Built(out_dir, len(paths), len(shards), len(shards), content)
+
+
+def _same(path: Path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
+    arrays = read_pt(path)
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != shapes:
+        raise hdf5io.InputError(f"{path}: holds {found}, the first file {shapes}. All files must agree.")
+    return arrays
+
+
+def export_pt(dataset: Path, out_dir: Path, limit: int | None = None, overwrite: bool = False) -> list[Path]:
+    """Write ``network_<i>.pt`` files of a data set; rates of neurons that were not observed are NaN."""
+    numbers = list_networks(dataset)[:limit]
+    load_metadata(dataset)
+    hdf5io.claim(out_dir, overwrite)
+    return list(_export(dataset, out_dir, numbers))
+
+
+def _export(dataset: Path, out_dir: Path, numbers: list[int]) -> Iterator[Path]:
+    for number in numbers:
+        network = load_network(dataset, number)
+        found = {"W": network.W, "activity": network.activity, "h0": network.h0}
+        with hdf5io.atomic(out_dir / f"network_{number}.pt") as part:
+            torch.save({name: value[0].clone() for name, value in found.items() if value is not None}, part)
+        yield out_dir / f"network_{number}.pt"

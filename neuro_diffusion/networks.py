@@ -1,0 +1,110 @@
+"""Which network is number i of a data set? A pure function of the options and i, in whatever order and by whomever it is asked.
+
+Network i has a Philox stream with the key (seed, i) for its weights and a jumped one for its activity. Activity is simulated in
+blocks of `BLOCK` consecutive networks that do not depend on shards or workers, so that the last bit is the same as well.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .connectome import read_connectome, sample_subnetwork, split_half
+from .dataset_config import BuildDatasetConfig, ImportConnectomeConfig
+from .simulator import simulate_rate_network, step_of
+from .weights import random_stream, sample_weight_matrix_batch
+
+BLOCK = 64  #: networks simulated together
+Source = BuildDatasetConfig | ImportConnectomeConfig
+
+
+class Networks(NamedTuple):
+    """Consecutive networks of a data set."""
+
+    index: np.ndarray  #: (B)
+    W: Tensor  #: (B, N, N) float32
+    g: np.ndarray  #: (B) radius that was drawn
+    activity: Tensor | None  #: (B, K, T, N) recorded rates with noise; NaN where a neuron was not observed
+    h0: Tensor | None  #: (B, K, N) true initial states
+    observed: np.ndarray | None  #: (B, N) True where a neuron was recorded
+
+
+def draw_weights(config: Source, first: int, count: int) -> tuple[Tensor, np.ndarray]:
+    """Return the weights (B, N, N) and radii (B) of networks ``first .. first + count - 1``."""
+    matrix = None
+    if isinstance(config, ImportConnectomeConfig):
+        matrix = split_half(read_connectome(config.connectome, config.dataset), config.part)
+    W, g = [], []
+    for index in range(first, first + count):
+        rng = random_stream(config.seed, index)
+        g.append(float(rng.uniform(min(config.g), max(config.g))))
+        if matrix is None:
+            W.append(_random_weights(config, g[-1], rng))
+        else:
+            W.append(sample_subnetwork(matrix, config.N, g[-1], config.ei_ratio, rng, config.transform))
+    return torch.stack(W), np.array(g)
+
+
+def _random_weights(config: BuildDatasetConfig, g: float, rng: np.random.Generator) -> Tensor:
+    options = {"dale": config.dale, "structure": config.structure, "density": config.density, "rng": rng}
+    return sample_weight_matrix_batch(1, config.N, g, config.ei_ratio, **options)[0]
+
+
+def draw_networks(config: Source, first: int, count: int, with_activity: bool = True) -> Networks:
+    """Return networks ``first .. first + count - 1`` of a data set, with their activity if wanted."""
+    if not with_activity:
+        W, g = draw_weights(config, first, count)
+        return Networks(np.arange(first, first + count), W, g, None, None, None)
+    blocks = [_block(config, b) for b in range(first // BLOCK, (first + count - 1) // BLOCK + 1)]
+    start = first % BLOCK
+    cut = slice(start, start + count)
+    join = lambda name: _join([getattr(b, name) for b in blocks])[cut]  # noqa: E731
+    return Networks(*(join(name) for name in Networks._fields))
+
+
+def _join(parts: list) -> np.ndarray | Tensor:
+    return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)
+
+
+def _block(config: Source, block: int) -> Networks:
+    """Return the whole block of networks, simulated together."""
+    index = np.arange(block * BLOCK, (block + 1) * BLOCK)
+    W, g = draw_weights(config, int(index[0]), BLOCK)
+    K, T, N = config.num_trials, config.T, config.N
+    h0, xi, eta = np.empty((BLOCK, K, N), np.float32), None, None
+    observed = np.zeros((BLOCK, N), bool)
+    xi = np.empty((BLOCK, K, T - 1, N), np.float32) if config.noise_std > 0 else None
+    eta = np.empty((BLOCK, K, T, N), np.float32) if config.observation_noise > 0 else None
+    for row, i in enumerate(index):
+        rng = np.random.Generator(random_stream(config.seed, int(i)).bit_generator.jumped())
+        h0[row] = config.h0_std * rng.standard_normal((K, N), np.float32)
+        observed[row, rng.permutation(N)[: max(1, round(config.observed * N))]] = True
+        for path in (xi, eta):
+            if path is not None:
+                path[row] = rng.standard_normal(path.shape[1:], np.float32)
+    noise = None if xi is None else torch.from_numpy(xi)
+    start = torch.from_numpy(h0)
+    x = simulate_rate_network(W, start, T, config.dt, config.tau, None, config.noise_std, noise=noise)
+    if eta is not None:
+        x = x + config.observation_noise * torch.from_numpy(eta)
+    x = x.masked_fill(~torch.from_numpy(observed)[:, None, None], float("nan"))
+    return Networks(index, W, g, x.contiguous(), start, observed)
+
+
+def check(config: Source) -> None:
+    """Raise ValueError where the options cannot be simulated; read the connectome once."""
+    step_of(config.dt, config.tau, config.noise_std)
+    draw_weights(config, 0, 1)
+
+
+def split_of(index: np.ndarray) -> np.ndarray:
+    """Return the split of each index: 0 train (80 %), 1 validation, 2 test, by a hash that ignores the size of the data set."""
+    z = np.asarray(index, np.uint64) + np.uint64(0x9E3779B97F4A7C15)  # splitmix64, Steele, Lea & Flood 2014
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    tenth = z % np.uint64(10)
+    return np.where(tenth == 0, 2, np.where(tenth == 1, 1, 0))
