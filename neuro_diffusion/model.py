@@ -1,0 +1,135 @@
+"""What is p(W) and p(W | activity)? One denoising network for both: without data the likelihood precision is zero.
+
+Also the regression network, the honest second baseline: the same network, asked once for the posterior mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import diffusion
+from .network import build_network, features
+from .ridge import Likelihood, Spectrum, gaussian_likelihood
+
+
+class ModelSpec(NamedTuple):
+    """Everything needed to rebuild a model: saved as JSON with its weights."""
+
+    arch: str = "pool"
+    width: int = 48
+    depth: int = 4
+    hidden: int = 96
+    parameterization: str = "edm"
+    objective: str = "diffusion"  #: "diffusion" or "regression"
+    scale: float = 1.3  #: standard deviation of sqrt(N) W over the training data
+    a: float = 0.1  #: dt / tau of the activity
+    n_time: int = 50  #: time steps of the training trials
+    n_neurons: int = 16  #: N of the training data
+    conditional: bool = True  #: trained with activity
+
+
+class WeightModel(nn.Module):
+    """Denoiser of standardised weight matrices, w = sqrt(N) W / scale."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec, self.noise = spec, diffusion.Noise()
+        self.net = build_network(spec.arch, spec.width, spec.depth, spec.hidden)
+
+    def unit(self, N: int) -> float:
+        """Return the size of one standard unit of W at network size N."""
+        return self.spec.scale / math.sqrt(N)
+
+    def prepare(self, likelihood: Likelihood) -> Spectrum:
+        """Return the likelihood in standard units, decomposed once for all noise levels."""
+        return diffusion.standardise(likelihood, self.unit(likelihood.b.shape[-1]))
+
+    def likelihood(self, y: Tensor, a: float | None = None, noise_std=None, observed=None) -> Likelihood:
+        """Return the Gaussian likelihood of W (B, N, N) given noisy rates y (B, K, T, N), linearised under this model's prior scale."""
+        variance = torch.full((len(y),), self.unit(y.shape[-1]) ** 2, dtype=y.dtype, device=y.device)
+        return gaussian_likelihood(y, self.spec.a if a is None else a, variance, noise_std, observed)[0]
+
+    def forward(self, w: Tensor, sigma: Tensor, data: Spectrum) -> tuple[Tensor, Tensor]:
+        """Return the denoised weights and the scale of the network's correction, both (B, S, N, N).
+
+        Parameters
+        ----------
+        w : (B, S, N, N) noisy standardised weights. sigma : (B, S). data : spectrum of the likelihood of B networks.
+        """
+        step = diffusion.gaussian_step(w, sigma, data)
+        top = sigma.new_full((1, 1), self.noise.sigma_max)
+        static = diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
+        x = features(w, sigma, step.mean, step.variance, static)
+        skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization)
+        return skip + size * self.net(x, sigma, step.shrinkage), size
+
+    def denoiser(self, data: Spectrum, guidance: float = 1.0) -> diffusion.Denoiser:
+        """Return ``(w, sigma) -> w0``: guidance 0 ignores the data, 1 is the conditional model, above 1 is not calibrated."""
+        null = diffusion.without_data(len(data.b), data.b.shape[-1], data.b)
+
+        def denoise(w: Tensor, sigma: float) -> Tensor:
+            level = torch.full(w.shape[:2], sigma, dtype=w.dtype, device=w.device)
+            if guidance == 1:
+                return self(w, level, data)[0]
+            free = self(w, level, null)[0]
+            return free if guidance == 0 else free + guidance * (self(w, level, data)[0] - free)
+
+        return denoise
+
+    def loss(self, w: Tensor, data: Spectrum, generator: torch.Generator | None = None, copies: int = 1) -> Tensor:
+        """Return the denoising loss of clean standardised weights w (B, N, N), ``copies`` noise levels each."""
+        clean = w[:, None].expand(-1, copies, -1, -1)
+        if self.spec.objective == "regression":
+            estimate, size = self(torch.zeros_like(clean), self.top_level(clean), data)
+            return (((estimate - clean) / size) ** 2).mean()
+        sigma = diffusion.draw_sigma((len(w), copies), self.noise, generator).to(w)
+        noisy = clean + sigma[..., None, None] * torch.randn(clean.shape, generator=generator).to(w)
+        estimate, size = self(noisy, sigma, data)
+        return (((estimate - clean) / size) ** 2).mean()
+
+    def top_level(self, w: Tensor) -> Tensor:
+        """Return sigma_max for each of w (B, S, N, N)."""
+        return torch.full(w.shape[:2], self.noise.sigma_max, dtype=w.dtype, device=w.device)
+
+    @torch.no_grad()
+    def regress(self, likelihood: Likelihood) -> Tensor:
+        """Return the network's one-step estimate of W (B, N, N): the regression baseline."""
+        blank = torch.zeros_like(likelihood.b)[:, None]
+        estimate = self(blank, self.top_level(blank), self.prepare(likelihood))[0][:, 0]
+        return estimate * self.unit(blank.shape[-1])
+
+    @torch.no_grad()
+    def sample(
+        self,
+        data: Spectrum,
+        n_samples: int,
+        *,
+        sampler: str = "dpmpp-2m",
+        steps: int = 18,
+        schedule: str = "karras",
+        guidance: float = 1.0,
+        generator: torch.Generator | None = None,
+        chunk: int = 512,
+    ) -> Tensor:
+        """Return samples of W (B, S, N, N) given the data of B networks; in chunks of so many matrices, same result for any chunk."""
+        if self.spec.objective != "diffusion":
+            raise ValueError("a regression network has no samples; give a diffusion model.")
+        B, N = len(data.b), data.b.shape[-1]
+        levels = diffusion.noise_levels(steps, schedule, self.noise)
+        start = torch.randn((B, n_samples, N, N), generator=generator).to(data.b) * math.sqrt(float(levels[0]) ** 2 + 1)
+        out, size = [], max(1, chunk // n_samples)
+        for first in range(0, B, size):
+            part = Spectrum(*(z[first : first + size] for z in data))
+            denoise = self.denoiser(part, guidance)
+            out.append(diffusion.sample(denoise, start[first : first + size], levels, sampler, generator))
+        return torch.cat(out) * self.unit(N)
+
+    @torch.no_grad()
+    def sample_prior(self, n: int, N: int, **options) -> Tensor:
+        """Return n samples (n, N, N) of the prior."""
+        like = next(self.parameters())
+        return self.sample(diffusion.without_data(n, N, like), 1, **options)[:, 0]
