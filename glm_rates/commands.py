@@ -28,6 +28,7 @@ def infer(config, run) -> Result:
         return _plan(config, target, group, folder)
     with pipeline.exchange_folder(config.keep_temp) as temporary:
         pipeline.extract(source, config, temporary)
+        pipeline.wanted_units(config.plot_units, len(exchange.load(temporary, "extract")[0]["regions"]))
         mark = pipeline.digest(temporary, config)
         reused = not config.retrain and _reusable(target, group, folder, mark)
         if config.output is not None and not reused and not config.retrain:
@@ -101,7 +102,7 @@ def _draw(stored, folder: Path, units: str, warnings: list[str]) -> dict[str, Pa
     except ImportError as error:
         log.warning("no figures and no report: %s; install the 'glm' extra", error)
         return {}
-    chosen = reporting.wanted_units(units, len(stored.regions))
+    chosen = pipeline.wanted_units(units, len(stored.regions))
     figures = reporting.draw(
         stored, reporting.read_rows(folder / "bits_per_spike_summary.csv"), folder / "plots", chosen
     )
@@ -205,7 +206,7 @@ def plot(config, run) -> Result:
     from . import reporting
 
     stored = data.read_results(target)
-    chosen = reporting.wanted_units(config.plot_units, len(stored.regions))
+    chosen = pipeline.wanted_units(config.plot_units, len(stored.regions))
     output = config.output or folder / "plots"
     figures = reporting.draw(stored, reporting.read_rows(folder / "bits_per_spike_summary.csv"), output, chosen)
     page = reporting.report(

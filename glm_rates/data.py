@@ -247,7 +247,7 @@ def read_results(path: Path) -> Stored:
         The file holds no results of this pipeline.
     """
     with hdf5io.read(path) as file:
-        node = file[GROUP] if GROUP in file else file
+        node = file.get(GROUP, file)
         if node.attrs.get("schema") != SCHEMA:
             raise BadRecording(f"{path}: no results of glm-rates in it. Run 'glm-rates infer' first.")
         params, meta = json.loads(node.attrs["params"]), json.loads(node.attrs["meta"])

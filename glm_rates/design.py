@@ -77,6 +77,18 @@ class Design(NamedTuple):
             row_trial=self.row_trial[chosen],
         )
 
+    def in_canonical_order(self) -> Design:
+        """The same rows with trials sorted by what they hold, so that no sum depends on the order they came in."""
+        rows = [np.flatnonzero(self.row_trial == trial) for trial in np.unique(self.row_trial)]
+        rows.sort(key=lambda at: (self.counts[:, at].tobytes(), self.shared[at].tobytes()))
+        order = np.concatenate(rows)
+        return self._replace(
+            shared=self.shared[order],
+            own=self.own[:, order],
+            counts=np.ascontiguousarray(self.counts[:, order]),
+            row_trial=self.row_trial[order],
+        )
+
     def only(self, terms: tuple[str, ...]) -> Design:
         """The nested design with these effects; constant, taste offset and laser stay."""
         blocks = [b for b in self.columns if EFFECT_OF.get(b) is None or EFFECT_OF[b] in terms]

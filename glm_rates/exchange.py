@@ -55,14 +55,14 @@ def load(folder, stage):
     folder = Path(folder)
     path = folder / (stage + ".json")
     if not path.is_file():
-        raise BadRecording("%s: no %s.json; expected a folder written by 'glm-rates %s'." % (folder, stage, stage))
+        raise BadRecording(f"{folder}: no {stage}.json; expected a folder written by 'glm-rates {stage}'.")
     try:
         params = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadRecording("%s: not JSON (%s)." % (path, error)) from None
+        raise BadRecording(f"{path}: not JSON ({error}).") from None
     if params.get("contract") != CONTRACT:
         found = params.get("contract")
-        raise BadRecording("%s: contract %s, expected %d. Run the extraction again." % (path, found, CONTRACT))
+        raise BadRecording(f"{path}: contract {found}, expected {CONTRACT}. Run the extraction again.")
     names = params["arrays"]
     return params, {n: np.load(str(folder / (stage + "." + n + ".npy")), allow_pickle=False) for n in names}
 
@@ -72,7 +72,7 @@ def digest(arrays, options):
     sha = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        sha.update(("%s %s %s" % (name, array.dtype.str, array.shape)).encode())
+        sha.update((f"{name} {array.dtype.str} {array.shape}").encode())
         sha.update(array.tobytes())
     return sha.hexdigest()
 

@@ -95,6 +95,7 @@ def fit_design(design: Design, settings: Settings, like: Prior | None = None, *,
     -------
     Fit
     """
+    design = design.in_canonical_order()
     fitted = design.counts.sum(axis=1) >= MIN_SPIKES
     if settings.prior in ("learned", "blocks"):
         learned = settings.prior == "learned"

@@ -157,7 +157,7 @@ def json_results(stored) -> dict[str, Any]:
         row |= {"ks_pvalue": arrays["ks_pvalue"][unit], "converged": bool(arrays["converged"][unit])}
         units.append(row)
     three = ("pooled", "mean", "median")
-    models = {name: value for name, value in summary["models"].items()}
+    models = dict(summary["models"].items())
     return {
         "n_units": len(units),
         "bits_per_spike": {k: summary["bits_per_spike"][k] for k in three},
@@ -174,3 +174,22 @@ def explained(stored) -> int | None:
     """Number of units whose held-out bits per spike are above zero; None where nothing was held out."""
     scores = stored.arrays.get("bits_per_spike_cv")
     return None if scores is None else int((scores > 0).sum())
+
+
+def wanted_units(text: str, n_units: int) -> list[int]:
+    """Parse ``--plot-units``: all, none, or indices.
+
+    Raises
+    ------
+    exchange.BadRecording
+        An index is no number or out of range.
+    """
+    if text in ("all", "none"):
+        return list(range(n_units)) if text == "all" else []
+    try:
+        units = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise exchange.BadRecording(f"--plot-units {text}: expected all, none, or indices such as 0,3,7.") from None
+    if any(u not in range(n_units) for u in units):
+        raise exchange.BadRecording(f"--plot-units {text}: units are numbered 0 to {n_units - 1}.")
+    return units

@@ -31,7 +31,7 @@ def bits_distribution(stored: Stored) -> Figure:
     everything = np.concatenate([*series.values(), [0.0]])
     edges = np.histogram_bin_edges(everything, 24)
     for name, values in series.items():
-        step = dict(histtype="stepfilled", alpha=0.55) if name == "held-out" else dict(histtype="step", lw=1.6)
+        step = {"histtype": "stepfilled", "alpha": 0.55} if name == "held-out" else {"histtype": "step", "lw": 1.6}
         axis.hist(values, edges, color=COLOUR[name], label=f"{name}, median {np.median(values):.3f}", **step)
     axis.axvline(0, color="k", lw=0.8, ls=":")
     n = max((len(v) for v in series.values()), default=0)
@@ -143,8 +143,8 @@ def coupling_matrix(stored: Stored) -> Figure | None:
         limit = max(np.abs(total).max(), 1e-3)
         edges = population.get("edge_probability", (total != 0).astype(float))
         for axis, matrix, label, style in (
-            (row[0], total, "summed filter, log rate per spike", dict(cmap="PuOr_r", vmin=-limit, vmax=limit)),
-            (row[1], edges, "probability of the edge", dict(cmap="Greys", vmin=0, vmax=1)),
+            (row[0], total, "summed filter, log rate per spike", {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}),
+            (row[1], edges, "probability of the edge", {"cmap": "Greys", "vmin": 0, "vmax": 1}),
         ):
             image = axis.imshow(matrix, interpolation="nearest", **style)
             figure.colorbar(image, ax=axis, label=label, shrink=0.8)

@@ -57,7 +57,7 @@ class H5:
         try:
             self.file = self._open(str(path), "r")
         except OSError as error:
-            raise BadRecording("%s: not a readable HDF5 file (%s)." % (path, str(error).split("\n")[0])) from None
+            raise BadRecording("{}: not a readable HDF5 file ({}).".format(path, str(error).split("\n")[0])) from None
 
     def __enter__(self):
         return self
@@ -83,9 +83,9 @@ def one_file(folder: Path, ending: str, required: bool = True) -> Path | None:
     found = sorted(p for p in folder.glob("*" + ending) if not p.name.startswith("."))
     if len(found) > 1:
         names = ", ".join(p.name for p in found)
-        raise BadRecording("%s: %d files end in %s (%s); expected exactly one." % (folder, len(found), ending, names))
+        raise BadRecording(f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one.")
     if not found and required:
-        raise BadRecording("%s: no file ends in %s; expected a blech_clust directory." % (folder, ending))
+        raise BadRecording(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
     return found[0] if found else None
 
 
@@ -94,9 +94,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise BadRecording("%s: not readable as JSON (%s)." % (path, error)) from None
+        raise BadRecording(f"{path}: not readable as JSON ({error}).") from None
     if not isinstance(document, dict):
-        raise BadRecording("%s: expected a JSON object, found %s." % (path, type(document).__name__))
+        raise BadRecording(f"{path}: expected a JSON object, found {type(document).__name__}.")
     return document
 
 
@@ -110,7 +110,7 @@ def read_recording(folder: Path) -> Recording:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise BadRecording("%s: no such directory." % folder)
+        raise BadRecording(f"{folder}: no such directory.")
     path, info = one_file(folder, ".h5"), read_json(one_file(folder, ".info"))
     params = one_file(folder, ".params", required=False)
     durations = (read_json(params) if params else {}).get("spike_array_durations", DEFAULT_DURATIONS)
@@ -121,24 +121,24 @@ def read_recording(folder: Path) -> Recording:
             trials = list(csv.DictReader(handle))
     with H5(path) as h5:
         if "spike_trains" not in h5:
-            raise BadRecording("%s: no '/spike_trains'. Run blech_make_arrays.py first." % path)
-        groups = [g for g in h5.names("spike_trains") if "spike_trains/%s/spike_array" % g in h5]
-        shapes = {g: tuple(int(s) for s in h5.node("spike_trains/%s/spike_array" % g).shape) for g in groups}
+            raise BadRecording(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
+        groups = [g for g in h5.names("spike_trains") if f"spike_trains/{g}/spike_array" in h5]
+        shapes = {g: tuple(int(s) for s in h5.node(f"spike_trains/{g}/spike_array").shape) for g in groups}
         table = np.asarray(h5.node("unit_descriptor")[:]) if "unit_descriptor" in h5 else None
     tastes = _tastes(info, path)
     missing = [t.dig_in for t in tastes if t.dig_in not in shapes]
     if missing:
         where = ", ".join(sorted(shapes)) or "nothing"
-        raise BadRecording("%s: no spike_array for %s; /spike_trains has %s." % (path, ", ".join(missing), where))
+        raise BadRecording("{}: no spike_array for {}; /spike_trains has {}.".format(path, ", ".join(missing), where))
     skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
     for name in skipped:
         log.info("%s has spike trains but no taste role in .info: skipped", name)
     tastes = [t for t in tastes if shapes[t.dig_in][0] > 0 or log.warning("%s has no trials: skipped", t.dig_in)]
     if not tastes:
-        raise BadRecording("%s: no trials in any spike_array." % path)
+        raise BadRecording(f"{path}: no trials in any spike_array.")
     n_units = {shapes[t.dig_in][1] for t in tastes}
     if len(n_units) > 1 or 0 in n_units:
-        raise BadRecording("%s: spike arrays hold %s units; expected one number above 0." % (path, sorted(n_units)))
+        raise BadRecording(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
     units, regions, unit_region = _units(info, table, n_units.pop(), path)
     return Recording(path, tastes, skipped, shapes, int(durations[0]), regions, unit_region, units, trials)
 
@@ -147,14 +147,14 @@ def _tastes(info: dict[str, Any], path: Path) -> list[Taste]:
     role = info.get("taste_params") or {}
     names = role.get("dig_in_names")
     if names is None and "dig_ins" in role:
-        names = ["dig_in_%d" % int(i) for i in role["dig_ins"]]
+        names = [f"dig_in_{int(i)}" for i in role["dig_ins"]]
     if not names:
-        raise BadRecording("%s: its .info names no tastes (taste_params.dig_in_names or .dig_ins)." % path)
+        raise BadRecording(f"{path}: its .info names no tastes (taste_params.dig_in_names or .dig_ins).")
     labels = role.get("tastes") or names
     counts = role.get("trial_count") or [None] * len(names)
     counts = counts if isinstance(counts, list) else [counts] * len(names)
     if len(labels) != len(names):
-        raise BadRecording("%s: .info has %d tastes for %d dig-ins." % (path, len(labels), len(names)))
+        raise BadRecording(f"{path}: .info has {len(labels)} tastes for {len(names)} dig-ins.")
     counts = (counts + [None] * len(names))[: len(names)]
     return [Taste(str(n), str(l), None if c is None else int(c)) for n, l, c in zip(names, labels, counts)]
 
@@ -163,7 +163,7 @@ def _units(info, table, n_units: int, path: Path):
     """Columns of the unit table, region names, and each unit's region by its electrode number."""
     columns = {} if table is None else {name: table[name] for name in table.dtype.names}
     if table is not None and len(table) != n_units:
-        raise BadRecording("%s: /unit_descriptor has %d rows, the spike arrays %d units." % (path, len(table), n_units))
+        raise BadRecording(f"{path}: /unit_descriptor has {len(table)} rows, the spike arrays {n_units} units.")
     layout = {str(k).lower(): v for k, v in (info.get("electrode_layout") or {}).items()}
     home: dict[int, str] = {}
     regions = [name for name in layout if name != "none" and not name.startswith("emg")]
@@ -194,7 +194,7 @@ def laser_intervals(recording: Recording, taste: Taste, n_trials: int, h5: H5) -
                 start, length = float(row.get("laser_lag") or 0), float(row.get("laser_duration") or 0)
                 out[trial] = start, start + length
         return out
-    group = "spike_trains/%s/" % taste.dig_in
+    group = f"spike_trains/{taste.dig_in}/"
     if group + "laser_durations" in h5:
         length = np.asarray(h5.node(group + "laser_durations")[:], float).ravel()[:n_trials]
         has_lag = group + "laser_onset_lag" in h5

@@ -13,31 +13,11 @@ import hdf5io
 
 from . import plots
 from .data import Stored
-from .exchange import BadRecording
 from .pipeline import explained
 from .report import Section, write_report
 
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6
-
-
-def wanted_units(text: str, n_units: int) -> list[int]:
-    """Parse ``--plot-units``: all, none, or indices.
-
-    Raises
-    ------
-    BadRecording
-        An index is no number or out of range.
-    """
-    if text in ("all", "none"):
-        return list(range(n_units)) if text == "all" else []
-    try:
-        units = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise BadRecording(f"--plot-units {text}: expected all, none, or indices such as 0,3,7.") from None
-    if any(u not in range(n_units) for u in units):
-        raise BadRecording(f"--plot-units {text}: units are numbered 0 to {n_units - 1}.")
-    return units
 
 
 def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> dict[str, Path]:

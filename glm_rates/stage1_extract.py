@@ -62,10 +62,10 @@ def extract_blech(source, options):
     counts, taste, trial, laser = [], [], [], []
     with H5(recording.h5) as h5:
         for k, t in enumerate(recording.tastes):
-            node, n = h5.node("spike_trains/%s/spike_array" % t.dig_in), recording.shapes[t.dig_in][0]
+            node, n = h5.node(f"spike_trains/{t.dig_in}/spike_array"), recording.shapes[t.dig_in][0]
             spikes = np.asarray(node[:, :, start:stop])
             if not np.isfinite(spikes).all() or (spikes < 0).any():
-                raise BadRecording("%s: /spike_trains/%s/spike_array has NaN or negative values." % (source, t.dig_in))
+                raise BadRecording(f"{source}: /spike_trains/{t.dig_in}/spike_array has NaN or negative values.")
             binned = spikes.reshape(n, shape[1], -1, width).sum(axis=3)
             counts.append(binned.transpose(0, 2, 1).astype(np.int16))
             taste += [k] * n
@@ -142,7 +142,7 @@ def extract(folder):
     request = json.loads((Path(folder) / "request.json").read_text(encoding="utf-8"))
     source, options = Path(request["source"]), request["options"]
     if not source.exists():
-        raise BadRecording("%s: no such file or directory." % source)
+        raise BadRecording(f"{source}: no such file or directory.")
     if source.is_dir():
         params, arrays = extract_blech(source, options)
     else:

@@ -5,6 +5,7 @@ and receives ``fit.*`` and one nemos model file per population. Every population
 them, each with one BLAS thread, and the result does not depend on their number.
 """
 
+# ruff: noqa: E402 (run by file, the package must be registered before its modules are imported)
 from __future__ import annotations
 
 import importlib.util

@@ -1,0 +1,106 @@
+"""Priors learned from the population: what they recover, and that they add nothing where there is nothing."""
+
+import numpy as np
+import pytest
+
+from glm_rates import evaluate, model, prior
+from glm_rates.design import Window
+
+WINDOW = Window(60, 180)
+
+
+def test_model_average_precision_shrinks_to_the_average():
+    r, information = 0.4, 7.0
+    ridge = prior.model_average_precision(np.array([r]), np.array([information]))[0]
+    assert information / (information + ridge) == pytest.approx(r * information / (information + 1))
+    assert prior.model_average_precision(np.array([1.0]), np.array([3.0]))[0] == 1
+    assert np.isinf(prior.model_average_precision(np.array([1e-4]), np.array([3.0])))[0]
+
+
+def test_edge_probability_is_the_ratio_of_marginal_likelihoods():
+    """One weight, Gaussian likelihood: log BF from the formula against a numerical integral."""
+    information, natural = 5.0, 4.0
+    w = np.linspace(-8, 8, 200_001)
+    slab = np.exp(-0.5 * w**2) / np.sqrt(2 * np.pi)
+    numeric = np.log(np.sum(np.exp(natural * w - 0.5 * information * w**2) * slab) * (w[1] - w[0]))
+    variance = 1 / (1 + information)
+    assert numeric == pytest.approx(0.5 * np.log(variance) + 0.5 * natural**2 * variance, abs=1e-6)
+
+
+def test_the_spread_of_history_filters_is_recovered(learned, population):
+    design, fit = learned
+    filters = model.filters(design, fit, 25, 2)
+    truth = population[1].truth.history
+    rate_hz = design.counts.mean(axis=1) * 40
+    busy = np.flatnonzero(rate_hz > 8)
+    assert len(busy) >= 3
+    found = [np.corrcoef(filters["history"][u], truth[u])[0, 1] for u in busy]
+    assert np.median(found) >= 0.95
+
+
+def test_coupled_pairs_are_more_probable_than_uncoupled(learned, population):
+    _, fit = learned
+    edge = (population[1].truth.coupling != 0).any(axis=2)
+    off = ~np.eye(len(edge), dtype=bool)
+    inside, outside = fit.prior.inclusion[edge & off], fit.prior.inclusion[~edge & off]
+    auc = np.mean(inside[:, None] > outside) + 0.5 * np.mean(inside[:, None] == outside)
+    assert auc >= 0.72
+    assert not np.diag(fit.prior.inclusion).any()
+
+
+def test_standard_errors_cover_the_true_history(learned, population):
+    design, fit = learned
+    filters = model.filters(design, fit, 25, 2)
+    inside = np.abs(filters["history"] - population[1].truth.history) < 2.5 * filters["history_se"] + 0.02
+    assert inside.mean() > 0.9
+
+
+def test_shuffling_trials_leaves_the_coefficients(population):
+    trials, _ = population
+    settings = model.Settings()
+    order = np.random.default_rng(0).permutation(len(trials.taste))
+    mixed = trials._replace(counts=trials.counts[order], taste=trials.taste[order])
+    a, b = (
+        model.fit_design(model.make_design(t, WINDOW, settings), settings, covariance=False) for t in (trials, mixed)
+    )
+    np.testing.assert_allclose(a.coef, b.coef, atol=1e-8)
+
+
+def test_pure_noise_scores_nothing_and_coupling_does_no_harm(make_trials):
+    trials, _ = make_trials(n_trials=20, coupled=False, history=False, stimulus=False)
+    settings = model.Settings(coupling=True)
+    folds = [evaluate.score_fold(trials, WINDOW, settings, 3, k) for k in range(3)]
+    total = {name: sum(f.log_likelihood[name] for f in folds) for name in folds[0].log_likelihood}
+    spikes = trials.counts[:, 60:180].sum(axis=1).T
+    fold = evaluate.fold_of_trials(trials.taste, 3)
+    full = evaluate.compare(total["history+stimulus+coupling"], total["homogeneous"], spikes, fold)
+    step = evaluate.compare(total["history+stimulus+coupling"], total["history+stimulus"], spikes, fold)
+    assert abs(full.pooled) < 0.005
+    assert abs(full.median) < 0.005
+    assert step.pooled > -0.002
+
+
+@pytest.mark.parametrize("rule", ["blocks", "cv", "ridge"])
+def test_every_rule_fits_and_beats_the_mean_rate_on_the_rows_it_saw(rule, make_trials):
+    trials, _ = make_trials(n_units=4, n_trials=6)
+    settings = model.Settings(prior=rule, penalty=1e-2 if rule == "ridge" else None, coupling=True)
+    made = model.make_design(trials, WINDOW, settings)
+    fit = model.fit_design(made, settings)
+    counts, rate = made.counts, model.predict(made, fit)
+    gain = (counts * np.log(rate / counts.mean(axis=1, keepdims=True)) - rate).sum() + counts.sum()
+    assert gain > 0
+    assert fit.converged.all()
+
+
+def test_a_silent_unit_gets_rate_zero_and_stops_nobody(make_trials):
+    trials, _ = make_trials(n_units=4, n_trials=6)
+    silent = trials.counts.copy()
+    silent[:, :, 2] = 0
+    settings = model.Settings(coupling=True)
+    made = model.make_design(trials._replace(counts=silent), WINDOW, settings)
+    fit = model.fit_design(made, settings)
+    rate = model.predict(made, fit)
+    assert (rate[2] == 0).all()
+    assert not fit.fitted[2]
+    assert fit.fitted[[0, 1, 3]].all()
+    assert np.isfinite(rate).all()
