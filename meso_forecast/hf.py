@@ -28,7 +28,9 @@ class HFShape(NamedTuple):
     heads: int = 4
 
 
-def build(name: str, n_neurons: int, context: int, horizon: int, shape: HFShape | None = None, **given: Any) -> nn.Module:
+def build(
+    name: str, n_neurons: int, context: int, horizon: int, shape: HFShape | None = None, **given: Any
+) -> nn.Module:
     """Return an untrained Hugging Face model: ``informer`` or ``autoformer``.
 
     Raises
@@ -96,6 +98,24 @@ class HFNet(nn.Module):
 
     def forward(self, context: torch.Tensor, recording: int = 0) -> torch.Tensor:
         return self.forecast_t(context)[1]
+
+
+def make(
+    name: str,
+    n_neurons: int,
+    context: int,
+    horizon: int,
+    shape: HFShape,
+    attention: str = "full",
+    fused: bool = True,
+    **loss,
+) -> HFNet:
+    """Return an untrained `HFNet` that remembers how it was made; ``loss`` goes to `HFNet`."""
+    given = {"attention_type": attention} if name == "informer" else {}
+    model = build(name, n_neurons, context, horizon, shape, **given)
+    net = HFNet(fuse(model) if fused and name == "informer" else model, **loss)
+    net.name, net.shape, net.attention, net.fused = name, shape, attention, fused
+    return net
 
 
 class HFForecaster(NamedTuple):

@@ -38,7 +38,7 @@ def fit_informer(panels: Sequence[Panel], context: int, horizon: int, body: str,
     sources = [source(panel, s, held, lags, horizon) for panel, (s, _, held) in zip(panels, prepared)]
     torch.manual_seed(options.seed)
     net = Correction(body, lags, latents, horizon, outputs, len(panels))
-    net.lags = lags
+    net.lags, net.name = lags, body
     with torch.no_grad():  # targets of unit size for the optimiser; predictions are scaled back by the last layer
         unit = float(np.sqrt(np.mean([s.target[torch.from_numpy(s.rows[s.train])].square().mean() for s in sources])))
     scaled = [s._replace(target=s.target / unit) for s in sources]
@@ -81,7 +81,7 @@ def fit_time_linear(name: str, panel: Panel, context: int, horizon: int, options
     """Return ``nlinear`` or ``dlinear`` trained on the activity itself."""
     torch.manual_seed(options.seed)
     net = PointForecast({"nlinear": NLinear, "dlinear": DLinear}[name](context, horizon), spike_weight)
-    net.lags = context
+    net.lags, net.horizon = context, horizon
     train, validation = (window_origins(panel.usable, panel.label, part, context, horizon) for part in (0, 1))
     fitted = fit(net, [Source(torch.from_numpy(panel.x), None, train, validation, None, context, horizon)], options)
     return Network(net, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss})

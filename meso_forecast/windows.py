@@ -8,6 +8,7 @@ of one horizon between the targets of two parts.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def block_split(condition: np.ndarray, fractions: tuple[float, float, float] = (
     """Return the part of each frame when every run of one condition is split chronologically by itself."""
     label = np.empty(len(condition), np.int8)
     edges = np.r_[0, np.flatnonzero(np.diff(condition)) + 1, len(condition)]
-    for start, stop in zip(edges[:-1], edges[1:]):
+    for start, stop in itertools.pairwise(edges):
         label[start:stop] = chronological_split(stop - start, fractions)
     return label
 
