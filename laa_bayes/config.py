@@ -191,7 +191,7 @@ class Preset(Frozen):
 
 
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(n_simulations=20_480, epochs=8, summary_widths=(256, 256), flow_depth=4, flow_widths=(64, 64)),
+    "demo": Preset(n_simulations=40_960, epochs=18, summary_widths=(256, 256), flow_depth=5, flow_widths=(96, 96)),
     "quick": Preset(n_simulations=50_176, epochs=20),
     "standard": Preset(n_simulations=100_096, epochs=40),
     "full": Preset(n_simulations=200_192, epochs=80, summary_widths=(768, 768, 384), summary_dim=48),

@@ -16,7 +16,7 @@ from .likelihood import Observation, Spec
 from .model import TrainedModel
 from .priors import inferred, theta_from_z
 from .protocols import fingerprint
-from .recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample
+from .recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample, textbook_fit
 from .simulate import SHARP_K_MV, substeps_for
 
 DEFAULT_GRID_MS = 0.25
@@ -331,6 +331,7 @@ def summary(posterior: Posterior) -> dict:
             "tests": {t.name: {"statistic": t.statistic, "p": t.p_value, "flagged": t.flagged} for t in kind.tests},
             "facts": kind.facts,
         },
+        "textbook": textbook_fit(posterior.recording),
         "activation_bic": posterior.activation_bic,
         "activation_supported": posterior.activation_bic > 0,
         "n_samples": len(posterior.observed.v_mv),

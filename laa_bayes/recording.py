@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
+from scipy import optimize, signal
 
 import hdf5io
 
@@ -166,3 +167,30 @@ def decimate(x: np.ndarray, ratio: float) -> np.ndarray:
     filtered = signal.resample_poly(padded, fraction.denominator, fraction.numerator)
     skip = pad * fraction.denominator // fraction.numerator
     return filtered[skip : skip + int((len(x) - 1) / ratio + 1e-6) + 1]
+
+
+def textbook_fit(recording: Recording, skip_ms: float = 1.0) -> dict[str, float] | None:
+    """Return capacitance and conductance from one exponential after the window's only current step, or None without such a step.
+
+    tau from the exponential, input conductance from the step over the extrapolated voltage change, C = tau g. Units follow the
+    current: pA gives pF and nS, uA/cm2 gives uF/cm2 and mS/cm2. The first ``skip_ms`` hold the drop across the electrode.
+    """
+    onsets = step_onsets(recording)
+    if len(onsets) != 1 or onsets[0] < 5 or len(recording.v_mv) - onsets[0] < 20:
+        return None
+    before = recording.v_mv[: onsets[0] - 1].mean()
+    step = float(np.median(recording.current[onsets[0] + 2 :]) - np.median(recording.current[: onsets[0] - 1]))
+    start = onsets[0] + int(np.ceil(skip_ms / recording.dt_ms))
+    time, v = (np.arange(start, len(recording.v_mv)) - onsets[0]) * recording.dt_ms, recording.v_mv[start:]
+
+    def curve(t, last, change, tau):
+        return last - change * np.exp(-t / tau)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optimize.OptimizeWarning)
+            (last, _, tau), _ = optimize.curve_fit(curve, time, v, (v[-1], v[-1] - before, time[-1] / 4), maxfev=5000)
+    except RuntimeError:
+        return None
+    g = step / (last - before)
+    return {"tau_ms": float(tau), "g_L": float(g), "C_m": float(tau * g)} if tau > 0 and g > 0 else None

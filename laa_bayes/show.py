@@ -55,11 +55,15 @@ def describe(config: configs.InfoConfig) -> dict:
     r = data.read_recording(path, config.sweep, config.columns)
     steps = [float(r.time_ms[i]) for i in recordings.step_onsets(r)]
     spikes = len(recordings.upward_crossings(r.v_mv))
-    extent = {"duration_ms": r.dt_ms * len(r.v_mv), "dt_ms": r.dt_ms, "voltage_mv": [r.v_mv.min(), r.v_mv.max()]}
+    extent = {
+        "duration_ms": r.dt_ms * len(r.v_mv),
+        "dt_ms": r.dt_ms,
+        "voltage_mv": [float(r.v_mv.min()), float(r.v_mv.max())],
+    }
     return {
         "kind": "recording",
         **extent,
-        "current": [r.current.min(), r.current.max()],
+        "current": [float(r.current.min()), float(r.current.max())],
         "current_unit": r.current_unit,
         "steps_at_ms": steps,
         "spikes": spikes,

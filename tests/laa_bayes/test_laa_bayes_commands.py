@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from laa_bayes import archive, assemble, bank, claims, config
+from laa_bayes import archive, assemble, bank, claims, config, data, infer, priors, recording
 
 
 def arrays(folder):
@@ -87,7 +87,12 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
     assert results["network"] is True
     for name, value in zip(("C_m", "g_L", "E_L", "k", "V_thr"), truth, strict=False):
         assert abs(results["mean"][name] - value) < 4.5 * results["sd"][name]
+    here = archive.load(tiny_model)
+    v = data.read_recording(trace_csv).v_mv[None].astype(np.float32)
+    theta = priors.theta_from_z(here.recipe.priors, here.sample(v, 2000, 1)[0])
     with h5py.File(output) as file:
+        # a new process with the same seed draws the same
+        assert np.array_equal(file["amortised/V_thr"][()], theta[:, 4])
         assert file.attrs["schema"] == "laa_bayes/posterior/1"
         assert file["posterior/C_m"].attrs["units"] == "uF/cm2"
         assert "provenance" in file
@@ -98,30 +103,6 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
     assert "exists. Use --overwrite" in again.stderr
     predicted = run_command("laa_bayes", "posterior-predict", output, "--output", output.with_name("prediction.h5"))
     assert predicted.returncode == 0, predicted.stderr
-
-
-def test_a_new_process_with_the_same_seed_draws_the_same(tiny_model, run_command, trace_csv):
-    def draws(name):
-        output = trace_csv.with_name(name)
-        answer = run_command(
-            "laa_bayes",
-            "infer",
-            tiny_model,
-            trace_csv,
-            "--refine",
-            "none",
-            "--no-report",
-            "--seed",
-            5,
-            "--output",
-            output,
-            "--force",
-        )
-        assert answer.returncode == 0, answer.stderr
-        with h5py.File(output) as file:
-            return file["w"][()]
-
-    assert np.array_equal(draws("a.h5"), draws("b.h5"))
 
 
 @pytest.mark.slow
@@ -221,28 +202,40 @@ def test_another_keras_backend_is_exit_5(run_command, tiny_model, trace_csv):
     assert "needs 'jax'" in answer.stderr
 
 
-def test_a_current_in_pa_needs_an_area_for_a_density_model(run_command, tiny_model, tmp_path, noisy_trace):
-    path = tmp_path / "pa.csv"
-    np.savetxt(path, np.column_stack(noisy_trace), delimiter=",", header="time_ms,voltage_mV,current_pA", comments="")
-    answer = run_command("laa_bayes", "infer", tiny_model, path)
-    assert answer.returncode == 2
-    assert "--area-um2" in answer.stderr
-    assert not list(tmp_path.glob("*.h5"))
+def options_for(path, **changes):
+    return config.InferConfig(model="model", recording=path, **changes)
 
 
-def test_another_current_is_refused_without_refinement(run_command, tiny_model, tmp_path, noisy_trace):
-    t, v, current = noisy_trace
-    path = tmp_path / "other.csv"
-    np.savetxt(
-        path,
-        np.column_stack([t, v, current + 0.5]),
-        delimiter=",",
-        header="time_ms,voltage_mV,current_uA_cm2",
-        comments="",
-    )
-    answer = run_command("laa_bayes", "infer", tiny_model, path, "--refine", "none")
-    assert answer.returncode == 2
-    assert "valid for its training current" in answer.stderr
+def test_a_current_in_pa_needs_an_area_for_a_density_model(tiny_model, noisy_trace):
+    trace = recording.Recording(*noisy_trace[1:], "pA", 1.0, 0.0, "trace.csv")
+    with pytest.raises(InputError, match="--area-um2"):
+        infer.infer(trace, options_for("trace.csv"), archive.load(tiny_model))
+
+
+def test_another_current_or_grid_is_refused_without_refinement(tiny_model, noisy_trace):
+    model = archive.load(tiny_model)
+    _, v, current = noisy_trace
+    for other in (
+        recording.Recording(v, current + 0.5, "uA/cm2", 1.0, 0.0, "trace.csv"),
+        recording.Recording(v[:400], current[:400], "uA/cm2", 1.0, 0.0, "trace.csv"),
+    ):
+        assert not infer.network_applies(model, other)
+        with pytest.raises(InputError, match="valid for its training current"):
+            infer.infer(other, options_for("trace.csv", refine="none"), model)
+    assert infer.network_applies(model, recording.Recording(v, current, "uA/cm2", 1.0, 0.0, "trace.csv"))
+
+
+@pytest.mark.slow
+def test_unrefined_and_weighted_answers_come_from_the_network(tiny_model, noisy_trace):
+    model = archive.load(tiny_model)
+    trace = recording.Recording(*noisy_trace[1:], "uA/cm2", 1.0, 0.0, "trace.csv")
+    plain = infer.infer(trace, options_for("trace.csv", refine="none"), model)
+    assert np.array_equal(plain.w, plain.amortised)
+    weighted = infer.infer(trace, options_for("trace.csv", refine="is"), model)
+    assert weighted.refined.method in ("is", "smc")  # a network this small is far too wide, so SMC usually takes over
+    laplace = infer.infer(trace, options_for("trace.csv"), model)
+    assert weighted.w.std(axis=0) == pytest.approx(laplace.w.std(axis=0), rel=0.2)
+    assert np.all(plain.w.std(axis=0) > laplace.w.std(axis=0))
 
 
 def test_two_trainings_cannot_share_a_folder(tmp_path):

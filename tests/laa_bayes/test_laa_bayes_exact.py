@@ -157,7 +157,7 @@ def clean_and_broken():
     }
 
 
-def tests_of(v):
+def verdict_of(v):
     spec, observed = SPEC, likelihood.Observation(np.ascontiguousarray(v), CURRENT, 2.0)
     optimum = refine.find_modes(spec, observed, np.random.default_rng(0)).w[0]
     e, jacobian = typicality.residuals_and_jacobian(spec, optimum, observed)
@@ -170,11 +170,11 @@ def tests_of(v):
 @pytest.mark.parametrize("name", list(clean_and_broken()))
 def test_a_disturbed_trace_is_flagged(name, noisy_trace, truth):
     clean = simulate.simulate(np.array([truth]), CURRENT, 1.0)[0]
-    assert tests_of(clean_and_broken()[name](noisy_trace[1], clean)).verdict == "misspecified"
+    assert verdict_of(clean_and_broken()[name](noisy_trace[1], clean)).verdict == "misspecified"
 
 
 def test_a_clean_trace_is_typical(noisy_trace):
-    assert tests_of(noisy_trace[1]).verdict == "typical"
+    assert verdict_of(noisy_trace[1]).verdict == "typical"
 
 
 def test_repeated_firing_under_constant_current_is_a_hard_fact():

@@ -186,6 +186,15 @@ def test_resampling_removes_what_the_grid_cannot_hold_and_keeps_the_charge():
         recording.resample(found, 0.1)
 
 
+def test_the_textbook_fit_finds_tau_and_conductance_of_an_rc_membrane():
+    t = np.arange(0, 120, 0.25)
+    current = np.where(t >= 20, -50.0, 0.0)
+    v = -65 - np.where(t >= 20, 50 / 5.0 * (1 - np.exp(-(t - 20) / 18.0)), 0.0)
+    found = recording.textbook_fit(recording.Recording(v, current, "pA", 0.25, 0.0, "test"))
+    assert (found["tau_ms"], found["g_L"], found["C_m"]) == pytest.approx((18.0, 5.0, 90.0), rel=1e-3)
+    assert recording.textbook_fit(recording.Recording(v, 0 * current, "pA", 0.25, 0.0, "test")) is None
+
+
 def test_a_current_in_pa_becomes_a_density_through_the_area():
     found = recording.as_density(step_recording(), 10_000.0)  # 1e-4 cm2: 100 pA are 1 uA/cm2
     assert found.current.max() == pytest.approx(1.0)
