@@ -1,0 +1,218 @@
+"""Which options does each command take? Defaults, bounds and descriptions stand here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ModelName = Literal[
+    "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "nlinear", "dlinear", "var",
+    "stack", "informer", "informer-hf", "autoformer-hf",
+]  # fmt: skip
+
+
+def positional(description: str, **given: Any) -> Any:
+    """Return a field that is typed without a flag."""
+    return Field(description=description, json_schema_extra={"positional": True}, **given)
+
+
+class Base(BaseModel):
+    """What all commands share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Output(Base):
+    """A command that makes something."""
+
+    overwrite: bool = Field(False, description="replace an existing output")
+    dry_run: bool = Field(False, description="check the input and say what would be done; write nothing")
+
+
+class Source(Base):
+    """Where a session comes from."""
+
+    source: str = positional("ALF session folder, eid:ID, suite2p folder, NWB file or activity HDF5 file")
+    one_cache: Path | None = Field(None, description="folder of a local ONE cache (<lab>/Subjects/...), for eid:ID")
+    fs_hz: float | None = Field(
+        None, gt=0, le=1000, description="frame rate in Hz, for suite2p folders (they do not say)"
+    )
+    skip_bad_fov: bool = Field(
+        False, description="leave out a field of view with broken files, with a warning, instead of stopping"
+    )
+    line_axis: int = Field(0, ge=0, le=1, description="column of mpciROIs.stackPos that is the scan line (0 or 1)")
+
+
+class SimulateConfig(Output):
+    """Options of ``simulate``."""
+
+    output: Path = Field(description="folder to make: a ONE cache with one session")
+    n_fovs: int = Field(2, ge=1, le=16, description="fields of view")
+    n_rois: int = Field(330, ge=10, le=20000, description="ROIs in each field of view, 30 % of them cells")
+    n_frames: int = Field(3000, ge=400, le=200000, description="frames, 0.205 s apart")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+
+
+class SessionsConfig(Output):
+    """Options of ``sessions``."""
+
+    cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...")
+    output: Path | None = Field(None, description="CSV file to write: eid, subject, date, duration_hours, ...")
+    protocol: str = Field("", description="keep sessions whose task folders or protocol contain this text")
+    min_duration_min: float = Field(0.0, ge=0, description="least duration in minutes")
+    max_bad_frames: float = Field(
+        0.2, ge=0, le=1, description="greatest fraction of bad frames of a good field of view"
+    )
+    min_rois: int = Field(1, ge=1, description="least number of cells of a good field of view")
+
+
+class ExtractConfig(Source, Output):
+    """Options of ``extract``."""
+
+    output: Path = Field(description="HDF5 file to write: /activity_matrix and /timestamps")
+    signal: Literal["dff", "raw"] = Field("dff", description="dff: F - neucoeff x Fneu; raw: F")
+    neucoeff: float = Field(0.7, ge=0, le=2, description="neuropil coefficient")
+    time_window: float | None = Field(None, gt=0, description="only the first so many seconds")
+
+
+class PreprocessConfig(Source, Output):
+    """Options of ``preprocess``."""
+
+    output: Path = Field(description="HDF5 file to write")
+    signal: Literal["dff", "fluorescence", "deconvolved"] = Field(
+        "dff", description="dff, F - neucoeff x Fneu as it is, or deconvolved"
+    )
+    neucoeff: float = Field(0.7, ge=0, le=2, description="neuropil coefficient")
+    baseline: Literal["maximin", "percentile", "training"] = Field(
+        "maximin", description="F0: causal maximin, causal percentile, or percentile of the training part"
+    )
+    window_s: float = Field(60.0, gt=0, description="length of the running baseline in s")
+    percentile: float = Field(10.0, ge=0, le=50, description="percentile of the baseline")
+    normalise: Literal["zscore", "percentile", "none"] = Field(
+        "zscore", description="scale of each neuron, fitted on the training part; percentile: 0 to 99.5"
+    )
+    smooth_s: float = Field(0.0, ge=0, description="time constant in s of a causal smoothing; 0: none")
+    least_probability: float = Field(0.0, ge=0, le=1, description="least classifier probability of a cell")
+    split: Literal["chronological", "blocks", "stimulus"] = Field(
+        "chronological", description="how frames are dealt to training, validation and test"
+    )
+    fractions: tuple[float, float, float] = Field((0.7, 0.1, 0.2), description="training, validation, test")
+    held_out: list[str] = Field([], description="stimulus types that only the test part sees (--split stimulus)")
+    cut_after_last_stimulus: bool = Field(False, description="end the recording with its last stimulus")
+
+    @model_validator(mode="after")
+    def _fractions_are_parts(self) -> PreprocessConfig:
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError("--fractions: three positive numbers that sum to 1 are expected")
+        return self
+
+
+class Window(Base):
+    """Length of the windows, and training."""
+
+    context: int = Field(48, ge=8, le=2000, description="frames that a forecast sees")
+    horizon: int = Field(8, ge=1, le=200, description="frames that are forecast")
+    body: Literal["mlp", "informer", "gru"] = Field("mlp", description="network of our correction")
+    epochs: int = Field(60, ge=1, description="most passes over the training windows")
+    batch: int = Field(128, ge=1, description="windows in a batch")
+    batches_per_epoch: int | None = Field(None, ge=1, description="most batches in a pass; not set: all")
+    patience: int = Field(6, ge=1, description="passes without a better validation loss before training stops")
+    learning_rate: float = Field(1e-3, gt=0, description="step size of AdamW")
+    spike_weight: float = Field(
+        1.0,
+        ge=1,
+        description="weight of frames above 2.5 sd in the loss of nlinear, dlinear and the Hugging Face models; mean weight 1",
+    )
+    scale_penalty: float = Field(
+        0.0, ge=0, description="penalty on the squared log of the predicted scale, Hugging Face models"
+    )
+    d_model: int = Field(64, ge=8, description="width of the Hugging Face models")
+    layers: int = Field(2, ge=1, le=16, description="encoder and decoder layers of the Hugging Face models")
+    attention: Literal["full", "prob"] = Field(
+        "full", description="attention of informer-hf; prob leaks the future beyond 20 steps"
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where networks are trained")
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        "auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
+    )
+    devices: str = Field("1", pattern=r"^(auto|-1|\d+)$", description="devices, as Lightning counts them")
+    num_nodes: int = Field(1, ge=1, description="machines, for Lightning")
+    strategy: str = Field("auto", description="Lightning strategy, such as ddp")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+
+
+class TrainConfig(Window, Output):
+    """Options of ``train``."""
+
+    recordings: list[Path] = positional(
+        "preprocessed sessions; several train one network with a read-in and read-out for each"
+    )
+    model: ModelName = Field("informer", description="which forecaster")
+    output: Path = Field(description="model folder to make")
+    resume: bool = Field(False, description="go on with an interrupted training in the same folder")
+
+
+class CompareConfig(Window, Output):
+    """Options of ``compare``."""
+
+    recording: Path = positional("preprocessed session")
+    models: list[ModelName] = Field(
+        ["persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "nlinear", "dlinear", "var", "stack", "informer"],
+        description="forecasters to compare; persistence, mean, ar and ar16 are always added",
+    )  # fmt: skip
+    n_seeds: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="trainings of each network; scores are those of the first, the others show the spread",
+    )
+    output: Path = Field(description="folder for the report, figures and result.json")
+
+
+class EvaluateConfig(Output):
+    """Options of ``evaluate``."""
+
+    model: Path = positional("model folder made by train")
+    recording: Path = positional("preprocessed session")
+    output: Path | None = Field(None, description="folder for the report, figures and result.json; not set: print only")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+
+class ForecastConfig(Output):
+    """Options of ``forecast``."""
+
+    model: Path = positional("model folder made by train")
+    recording: Path = positional("preprocessed session")
+    part: Literal["test", "validation", "train", "all", "last"] = Field(
+        "test", description="windows to forecast; last: what follows the recording's end"
+    )
+    every: int = Field(1, ge=1, description="forecast each so-many-th window")
+    quantiles: list[float] = Field([0.05, 0.25, 0.5, 0.75, 0.95], description="quantile levels between 0 and 1")
+    output: Path = Field(description="HDF5 file to write")
+
+    @model_validator(mode="after")
+    def _levels_are_probabilities(self) -> ForecastConfig:
+        if (
+            not self.quantiles
+            or not all(0 < q < 1 for q in self.quantiles)
+            or sorted(set(self.quantiles)) != self.quantiles
+        ):
+            raise ValueError("--quantiles: ascending levels between 0 and 1 are expected")
+        return self
+
+
+class PlotConfig(Output):
+    """Options of ``plot``."""
+
+    forecast: Path = positional("forecast file made by forecast")
+    recording: Path = positional("the preprocessed session that was forecast")
+    neurons: list[int] = Field([], description="rows of the neurons to draw; not set: the four best forecast")
+    output: Path = Field(description="folder for PNG figures")
+
+
+class InfoConfig(Base):
+    """Options of ``info``."""
+
+    path: Path = positional("preprocessed session, activity file, forecast file or model folder")

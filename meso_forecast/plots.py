@@ -1,0 +1,117 @@
+"""Which figures answer which question? Arrays in, matplotlib figures out; one colour for one model through the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Okabe-Ito, colour-blind safe
+COLOURS = {
+    "informer": "#D55E00", "stack": "#0072B2", "ar": "#000000", "ar16": "#666666", "persistence": "#999999", "mean": "#CCCCCC",
+    "var": "#009E73", "informer-hf": "#CC79A7", "autoformer-hf": "#AA4499", "nlinear": "#56B4E9", "dlinear": "#88CCEE",
+    "linear-regression": "#E69F00", "context-mean": "#BBAA88", "stimulus-mean": "#F0E442",
+}  # fmt: skip
+EMPHASISED = ("informer", "stack", "ar", "persistence")
+
+
+def error_by_horizon(mse: Mapping[str, np.ndarray], low: Mapping, high: Mapping, dt_s: float, n_windows: int) -> Figure:
+    """Return squared error against horizon, one line a model; bars: 95 % block-bootstrap interval."""
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(mse.items()):
+        lead = (np.arange(1, len(values) + 1) + 0.04 * (i - len(mse) / 2)) * dt_s
+        strong = name in EMPHASISED
+        bars = np.clip([values - low[name], high[name] - values], 0, None)
+        axes.errorbar(lead, values, bars, label=name, color=COLOURS.get(name, "#332288"), lw=2 if strong else 1, elinewidth=0.7,
+                      marker="o" if strong else ".", ms=4, zorder=3 if strong else 2)  # fmt: skip
+    axes.set(
+        xlabel="time ahead (s)",
+        ylabel="mean squared error (z²)",
+        title=f"Error against horizon, {n_windows} test windows",
+    )
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def traces(
+    times: np.ndarray, truth: np.ndarray, mean: np.ndarray, bands: np.ndarray, names: list[str], lead_s: float
+) -> Figure:
+    """Return example traces with the forecast made ``lead_s`` before.
+
+    Parameters
+    ----------
+    times : (window,) s, of the target.
+    truth, mean : (window, neuron).
+    bands : (4, window, neuron), quantiles 5, 25, 75, 95 %.
+    names : (neuron,), label of each neuron.
+    """
+    figure = Figure(figsize=(9, 1.7 * len(names) + 0.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
+    for i, (a, name) in enumerate(zip(axes, names)):
+        a.fill_between(times, bands[0, :, i], bands[3, :, i], color="#D55E00", alpha=0.18, lw=0, label="90 %")
+        a.fill_between(times, bands[1, :, i], bands[2, :, i], color="#D55E00", alpha=0.35, lw=0, label="50 %")
+        a.plot(times, mean[:, i], color="#D55E00", lw=1.2, label="forecast")
+        a.plot(times, truth[:, i], color="black", lw=0.8, label="truth")
+        a.set_ylabel(f"{name}\n(z)", fontsize=8)
+    axes[0].legend(fontsize=8, ncol=4, loc="upper right", frameon=False)
+    axes[0].set_title(f"Truth and forecasts made {lead_s:.2f} s before")
+    axes[-1].set_xlabel("time (s)")
+    return figure
+
+
+def skill_map(position: np.ndarray, skill: np.ndarray, fov: np.ndarray, against: str) -> Figure:
+    """Return each neuron's skill at its place in the cortex (in the order of the file where places are unknown)."""
+    figure = Figure(figsize=(6.5, 5), layout="constrained")
+    axes = figure.subplots()
+    limit = max(0.05, float(np.nanpercentile(np.abs(skill), 98)))
+    known = np.isfinite(position[:, :2]).all() and np.ptp(position[:, :2]) > 0
+    x, y = (position[:, 0], position[:, 1]) if known else (np.arange(len(skill)), fov)
+    points = axes.scatter(
+        x, y, c=skill, cmap="PuOr_r", vmin=-limit, vmax=limit, s=14, edgecolor="#555555", linewidth=0.2
+    )
+    figure.colorbar(points, label=f"skill against {against} (1 - error ratio)")
+    labels = (
+        ("medio-lateral (µm or pixels)", "antero-posterior (µm or pixels)") if known else ("neuron", "field of view")
+    )
+    title = f"Skill per neuron, n = {len(skill)}, median {np.nanmedian(skill):+.3f}"
+    axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    return figure
+
+
+def rasters(times: np.ndarray, truth: np.ndarray, mean: np.ndarray, lead_s: float, most: int = 300) -> Figure:
+    """Return rasters (neuron by time) of truth, forecast and residual, neurons ordered by their first principal component."""
+    use = np.linspace(0, truth.shape[1] - 1, min(most, truth.shape[1])).astype(int)
+    y, f = truth[:, use], mean[:, use]
+    centred = y - y.mean(0)
+    order = np.argsort(np.linalg.svd(centred, full_matrices=False)[2][0])
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True, sharey=True)
+    for a, values, title in zip(axes, (y, f, y - f), ("truth", f"forecast {lead_s:.2f} s before", "residual")):
+        image = a.imshow(values[:, order].T, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest",
+                         extent=(times[0], times[-1], len(use), 0))  # fmt: skip
+        a.set(ylabel="neuron", title=f"{title} (n = {len(use)})")
+    axes[-1].set_xlabel("time (s)")
+    figure.colorbar(image, ax=axes, label="activity (z)", shrink=0.6)
+    return figure
+
+
+def calibration(levels: np.ndarray, observed: Mapping[str, np.ndarray], n: int) -> Figure:
+    """Return the share of truths below each predicted quantile, against its level."""
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--", label="calibrated")
+    for name, values in observed.items():
+        axes.plot(levels, values, marker="o", ms=3, color=COLOURS.get(name, "#332288"), label=name)
+    axes.set(
+        xlabel="quantile level", ylabel="share of truths below", title=f"Calibration, n = {n} values", aspect="equal"
+    )
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def save(figure: Figure, path) -> None:
+    """Write a figure as PNG, the same bytes for the same figure."""
+    figure.savefig(path, dpi=130, metadata={"Software": ""})
