@@ -1,0 +1,188 @@
+"""Is the simulator the recursion it claims to be, in every shape and method, and is its gradient right?"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
+
+from neuro_diffusion.simulator import simulate_rate_network, step_of
+from neuro_diffusion.simulator_check import check
+
+
+def slow(W, h0, T, dt, tau, I, noise, noise_std):
+    """Return x of one network and trial, neuron by neuron."""
+    h, rows, a, N = h0.numpy().astype(float).copy(), [], dt / tau, len(h0)
+    for t in range(T):
+        rows.append(np.tanh(h))
+        if t < T - 1:
+            new = np.empty(N)
+            for i in range(N):
+                drive = sum(float(W[i, j]) * rows[-1][j] for j in range(N))
+                new[i] = (1 - a) * h[i] + a * (drive + float(I[t, i])) + math.sqrt(dt) * noise_std * float(noise[t, i])
+            h = new
+    return np.array(rows)
+
+
+@pytest.fixture
+def network():
+    g = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(6, 6, generator=g) / 2,
+        torch.randn(6, generator=g),
+        torch.randn(20, 6, generator=g),
+        torch.randn(19, 6, generator=g),
+    )
+
+
+def test_the_simulator_equals_a_loop_over_neurons_to_1e6(network):
+    W, h0, I, noise = network
+    x = simulate_rate_network(W, h0, 20, 0.1, 0.7, I, 0.3, noise=noise)
+    np.testing.assert_allclose(x, slow(W, h0, 20, 0.1, 0.7, I, noise, 0.3), atol=1e-6)
+
+
+def test_every_shape_gives_the_same_trajectories():
+    g = torch.Generator().manual_seed(1)
+    W, h0 = torch.randn(3, 5, 5, generator=g), torch.randn(3, 4, 5, generator=g)
+    every = simulate_rate_network(W, h0, 12, 0.1, 1.0)
+    assert every.shape == (3, 4, 12, 5)
+    for b in range(3):
+        torch.testing.assert_close(simulate_rate_network(W[b], h0[b], 12, 0.1, 1.0), every[b], atol=1e-6, rtol=0)
+        torch.testing.assert_close(simulate_rate_network(W[b], h0[b, 2], 12, 0.1, 1.0), every[b, 2], atol=1e-6, rtol=0)
+    torch.testing.assert_close(simulate_rate_network(W, h0[:, 1], 12, 0.1, 1.0), every[:, 1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("W", "h0"), [((4, 5), (5,)), ((5, 5), (4,)), ((2, 5, 5), (3, 5)), ((5, 5), (2, 3, 5)), ((5,), (5,))]
+)
+def test_shapes_that_do_not_fit_are_named(W, h0):
+    with pytest.raises(ValueError, match=r"W \(.*\) and h0 \(.*\) do not fit: expected"):
+        simulate_rate_network(torch.zeros(W), torch.zeros(h0), 5, 0.1, 1.0)
+
+
+def test_an_input_that_does_not_broadcast_is_named(network):
+    W, h0, I, _ = network
+    with pytest.raises(ValueError, match=r"I \(20, 5\) does not broadcast to \(20, 6\)"):
+        simulate_rate_network(W, h0, 20, 0.1, 1.0, I[:, :5])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"memory_floats": 1},
+        {"record_every": 3},
+        {"return_h": True, "record_every": 2, "memory_floats": 1},
+        {"phi": "softplus"},
+        {"phi": "relu"},
+        {"method": "exp_euler", "noise_scaling": "ode"},
+        {"method": "heun"},
+        {"method": "rk4", "phi": torch.sin},
+    ],
+    ids=str,
+)
+def test_the_gradient_passes_gradcheck_in_float64(options):
+    g = torch.Generator().manual_seed(2)
+    draw = lambda *s: torch.randn(*s, generator=g, dtype=torch.double).requires_grad_()  # noqa: E731
+    W, h0, I, noise = draw(2, 4, 4), draw(2, 3, 4), draw(7, 4), draw(2, 3, 6, 4)
+
+    def run(W, h0, I, noise):
+        return simulate_rate_network(W, h0, 7, 0.1, 0.5, I, 0.3, noise=noise, **options)
+
+    assert torch.autograd.gradcheck(run, (W, h0, I, noise))
+
+
+def test_recomputed_segments_give_the_same_gradient_as_stored_rates():
+    g = torch.Generator().manual_seed(3)
+    h0, grads = torch.randn(4, 8, generator=g), []
+    for memory in (2**28, 1):
+        W = (torch.randn(8, 8, generator=torch.Generator().manual_seed(4)) / 2).requires_grad_()
+        simulate_rate_network(W, h0, 53, 0.1, 1.0, memory_floats=memory).square().mean().backward()
+        grads.append(W.grad)
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("exp_euler", 1), ("heun", 2), ("rk4", 4)])
+def test_the_error_against_solve_ivp_falls_with_the_order_of_the_method_for_tau_not_1(method, order):
+    g, tau, end = torch.Generator().manual_seed(5), 2.0, 4.0
+    W, h0 = torch.randn(10, 10, generator=g, dtype=torch.double) * 0.5, torch.randn(10, generator=g, dtype=torch.double)
+    I = torch.randn(10, generator=g, dtype=torch.double)
+    right = lambda t, h: (-h + W.numpy() @ np.tanh(h) + I.numpy()) / tau  # noqa: E731
+    exact = np.tanh(solve_ivp(right, (0, end), h0.numpy(), rtol=1e-11, atol=1e-12).y[:, -1])
+    errors = []
+    for steps in (40, 80):
+        x = simulate_rate_network(W, h0, steps + 1, end / steps, tau, I, method=method)
+        errors.append(np.abs(x[-1].numpy() - exact).max())
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
+
+
+def test_uncoupled_noise_has_the_variance_of_its_recursion():
+    a, s, W = 0.1, 0.5, torch.zeros(200, 200)
+    g = torch.Generator().manual_seed(6)
+    _, h = simulate_rate_network(W, torch.zeros(8, 200), 2000, a, 1.0, None, s, True, generator=g)
+    assert float(h[:, 200:].var()) == pytest.approx(a * s**2 / (1 - (1 - a) ** 2), rel=0.03)
+    _, h = simulate_rate_network(
+        W, torch.zeros(8, 200), 2000, 0.2, 2.0, None, s, True, noise_scaling="ode", generator=g
+    )
+    assert float(h[:, 200:].var()) == pytest.approx(0.2 * s**2 / 4 / (1 - 0.9**2), rel=0.03)
+
+
+def test_a_replayed_noise_path_gives_the_same_bits_and_a_generator_decides_the_path(network):
+    W, h0, _, noise = network
+    runs = [simulate_rate_network(W, h0, 20, 0.1, 1.0, None, 0.2, noise=noise) for _ in range(2)]
+    assert torch.equal(*runs)
+    runs = [
+        simulate_rate_network(W, h0, 20, 0.1, 1.0, None, 0.2, generator=torch.Generator().manual_seed(s))
+        for s in (1, 1, 2)
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_unstable_steps_are_refused_and_coarse_ones_warned_of(network):
+    W, h0, *_ = network
+    with pytest.raises(ValueError, match="Euler is unstable for dt/tau = 2"):
+        simulate_rate_network(W, h0, 5, 2.0, 1.0)
+    with pytest.warns(UserWarning, match=r"dt/tau = 1.5 > 1"):
+        simulate_rate_network(W, h0, 5, 1.5, 1.0)
+    assert torch.isfinite(simulate_rate_network(W, h0, 50, 2.0, 1.0, method="exp_euler")).all()
+    with pytest.raises(ValueError, match="dt and tau must be positive"):
+        step_of(0.0, 1.0)
+    with pytest.raises(ValueError, match="phi is one of tanh, relu, softplus"):
+        simulate_rate_network(W, h0, 5, 0.1, 1.0, phi="sigmoid")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 30))
+def test_relabelling_the_neurons_relabels_the_activity(seed, n, T):
+    g = torch.Generator().manual_seed(seed)
+    W, h0, p = (
+        torch.randn(n, n, generator=g, dtype=torch.double),
+        torch.randn(3, n, generator=g, dtype=torch.double),
+        torch.randperm(n, generator=g),
+    )
+    x = simulate_rate_network(W, h0, T, 0.1, 1.0)
+    torch.testing.assert_close(simulate_rate_network(W[p][:, p], h0[:, p], T, 0.1, 1.0), x[..., p])
+
+
+def test_the_example_of_the_readme_runs_and_gradients_flow():
+    W = torch.randn(50, 50, requires_grad=True) / (50**0.5)
+    W.retain_grad()
+    activity = simulate_rate_network(W, torch.randn(50), T=100, dt=0.1, tau=1.0)
+    activity.mean().backward()
+    assert activity.shape == (100, 50)
+    assert W.grad.shape == (50, 50)
+    assert float(W.grad.norm()) > 0
+
+
+def test_check_simulator_passes_and_would_notice_a_wrong_time_constant(monkeypatch):
+    assert [c.passed for c in check(20, 50, 1)] == [True] * 4
+    right = simulate_rate_network
+    monkeypatch.setattr(
+        "neuro_diffusion.simulator_check.simulate_rate_network",
+        lambda W, h, T, dt, tau, **k: right(W, h, T, dt, tau * 1.01, **k),
+    )
+    assert not check(20, 50, 1)[0].passed
