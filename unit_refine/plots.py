@@ -17,9 +17,6 @@ COLOURS = {
     "good": "#009E73", "sua": "#009E73", "neural": "#009E73", "mua": "#E69F00", "other": "#E69F00", "noise": "#8C564B",
 }  # fmt: skip
 BLUE, GREY = "#0072B2", "#7f7f7f"
-SHORT = {
-    "balanced_accuracy": "balanced accuracy",
-}
 
 
 def colour(name: str) -> str:

@@ -41,7 +41,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
     important = [name for row in outcome.importance for name in row["metrics"][:1]]
     guess = np.array(units.classes)[decide(held.p[seen], outcome.trained.threshold)]
     figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
-    plots.save(figures, folder / "figures")
+    figures = plots.save(figures, folder / "figures")
     r = workflow.training_results(outcome)
     sections = [
         Section("Each recording, held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(figures, "score_by_recording", "confusion_matrix")),
@@ -95,7 +95,7 @@ def uncertainty_text(r: Mapping[str, Any]) -> str:
     )
 
 
-def captioned(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure]:
+def captioned(figures: Mapping[str, Path], *names: str) -> dict[str, Path]:
     """Return figures by caption."""
     return {CAPTIONS[name]: figures[name] for name in names if name in figures}
 
@@ -131,7 +131,7 @@ def evaluation(
     figures["metric_distributions"] = plots.distributions(
         found.units.metrics, np.array(classes)[guess], list(found.units.metrics.columns)
     )
-    plots.save(figures, folder / "figures")
+    figures = plots.save(figures, folder / "figures")
     rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
     pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
     r = predicting.evaluation_results(found)

@@ -1,0 +1,52 @@
+"""One tiny data set and one model for all tests of unit_refine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory):
+    """Return the folder of four simulated recordings (tables and Phy labels)."""
+    from unit_refine.simulate import metric_table
+
+    folder = tmp_path_factory.mktemp("tables")
+    for i, seed in enumerate(np.random.SeedSequence(1).spawn(4)):
+        table = metric_table(60, 0.05, np.random.default_rng(seed))
+        table.to_csv(folder / f"rec{i}.csv", index=False)
+        table.drop(columns="label").to_csv(folder / f"bare{i}.csv", index=False)
+        groups = pd.DataFrame({"cluster_id": table["unit_id"], "group": table["label"]})
+        groups.to_csv(folder / f"group{i}.tsv", sep="\t", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_train():
+    """Return ``train(inputs, folder, **options) -> Outcome`` with a cheap classifier, through the Python functions."""
+
+    def train(inputs, folder, report=False, **options):
+        from unit_refine import reports, workflow
+        from unit_refine.config import TrainConfig
+
+        options = {"label_column": "label", "classifiers": ["LogisticRegression"], "bootstraps": 100, **options}
+        config = TrainConfig(inputs=inputs, output=folder, **options)
+        with workflow.Staging(config.output, config.overwrite) as part:
+            outcome = workflow.run_training(config, workflow.load_units(config))
+            workflow.write_model(part, config, outcome)
+            if report:
+                reports.training(part, outcome, [], {})
+        return outcome
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def model(tables, tmp_path_factory, run_command):
+    """Return the folder of a default three-class model trained by the command line on three of the recordings."""
+    folder = tmp_path_factory.mktemp("model") / "three"
+    inputs = [tables / f"rec{i}.csv" for i in range(3)]
+    answer = run_command(
+        "unit_refine", "train", *inputs, "--label-column", "label", "--output", folder, "--bootstraps", "200"
+    )
+    assert answer.returncode == 0, answer.stderr
+    return folder

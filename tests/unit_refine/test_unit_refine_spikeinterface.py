@@ -1,0 +1,120 @@
+"""SpikeInterface reads our models, we read its analyzers, and a simulated recording is curated end to end."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("spikeinterface.curation")
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory, run_command):
+    folder = tmp_path_factory.mktemp("simulated") / "s"
+    options = ["--n-recordings", "2", "--n-units", "30", "--duration-s", "30", "--n-channels", "8", "--seed", "3"]
+    answer = run_command("unit_refine", "simulate", *options, "-o", folder)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def analyzer_model(simulated, tmp_path_factory, run_command):
+    folder = tmp_path_factory.mktemp("model") / "m"
+    inputs = [simulated / f"recording{i}_analyzer" for i in (1, 2)]
+    answer = run_command(
+        "unit_refine", "train", *inputs, "--label-column", "ground_truth", "-o", folder, "--bootstraps", "100"
+    )
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+def test_a_simulated_recording_is_curated_far_better_than_chance(analyzer_model):
+    scores = json.loads((analyzer_model / "result.json").read_text())["results"]
+    assert scores["balanced_accuracy"] > 0.6
+    assert scores["n_units"] == 60
+
+
+def test_an_analyzer_and_its_table_give_the_same_model(simulated, analyzer_model, run_command, tmp_path):
+    inputs = [simulated / f"recording{i}_metrics.csv" for i in (1, 2)]
+    labels = ",".join(str(simulated / f"recording{i}_cluster_group.tsv") for i in (1, 2))
+    answer = run_command(
+        "unit_refine", "train", *inputs, "--labels", labels, "-o", tmp_path / "m", "--bootstraps", "100"
+    )
+    assert answer.returncode == 0, answer.stderr
+    ours, theirs = (pd.read_csv(f / "training_data.csv") for f in (tmp_path / "m", analyzer_model))
+    shared = [c for c in ours.columns if c in theirs.columns]
+    assert len(shared) >= 30
+    assert np.allclose(ours[shared], theirs[shared], rtol=1e-6, equal_nan=True)
+
+
+def test_spikeinterface_gives_the_same_labels_and_probabilities(simulated, analyzer_model, run_command, tmp_path):
+    import spikeinterface.core as core
+    from spikeinterface.curation import model_based_label_units
+
+    path = simulated / "recording1_analyzer"
+    answer = run_command("unit_refine", "predict", analyzer_model, path, "-o", tmp_path / "p.csv")
+    assert answer.returncode == 0, answer.stderr
+    ours = pd.read_csv(tmp_path / "p.csv")
+    theirs = model_based_label_units(core.load_sorting_analyzer(path), model_folder=analyzer_model, trust_model=True)
+    assert theirs["prediction"].tolist() == ours["predicted_quality"].tolist()
+    assert np.abs(theirs["probability"].to_numpy() - ours["prediction_confidence"].to_numpy()).max() < 1e-6
+
+
+def test_missing_metrics_are_computed_without_touching_the_analyzer(simulated, analyzer_model, run_command, tmp_path):
+    path = tmp_path / "analyzer"
+    shutil.copytree(simulated / "recording1_analyzer", path)
+    for name in ("quality_metrics", "template_metrics"):
+        shutil.rmtree(path / "extensions" / name)
+    before = sorted(str(p) for p in path.rglob("*"))
+    refused = run_command("unit_refine", "predict", analyzer_model, path, "-o", tmp_path / "p.csv")
+    assert refused.returncode == 2
+    assert "Add --compute-missing" in refused.stderr
+    answer = run_command("unit_refine", "predict", analyzer_model, path, "--compute-missing", "-o", tmp_path / "p.csv")
+    assert answer.returncode == 0, answer.stderr
+    assert sorted(str(p) for p in path.rglob("*")) == before
+    whole = run_command(
+        "unit_refine", "predict", analyzer_model, simulated / "recording1_analyzer", "-o", tmp_path / "q.csv"
+    )
+    assert whole.returncode == 0, whole.stderr
+    a, b = (pd.read_csv(tmp_path / name)["predicted_quality"] for name in ("p.csv", "q.csv"))
+    assert (a == b).mean() > 0.9
+
+
+def test_train_model_takes_analyzers_from_python(simulated, tmp_path):
+    import spikeinterface.core as core
+
+    from unit_refine import train_model
+
+    analyzers = [core.load_sorting_analyzer(simulated / f"recording{i}_analyzer") for i in (1, 2)]
+    labels = [a.sorting.get_property("ground_truth").tolist() for a in analyzers]
+    outcome = train_model(
+        mode="analyzers",
+        analyzers=analyzers,
+        labels=labels,
+        folder=tmp_path / "m",
+        classifiers=["LogisticRegression"],
+        bootstraps=100,
+    )
+    assert outcome.units.classes == ("good", "mua", "noise")
+    info = json.loads((tmp_path / "m" / "model_info.json").read_text())
+    assert "snr" in info["metric_params"]["quality_metric_params"]["metric_params"]
+
+
+def test_a_model_that_spikeinterface_trained_is_read(tables, run_command, tmp_path):
+    from spikeinterface.curation import train_model
+
+    table = pd.concat([pd.read_csv(tables / f"rec{i}.csv") for i in range(3)], ignore_index=True)
+    table.drop(columns=["unit_id", "label"]).to_csv(tmp_path / "metrics.csv")
+    train_model(
+        mode="csv", labels=[table["label"].tolist()], metrics_paths=[tmp_path / "metrics.csv"], folder=tmp_path / "m",
+        metric_names=[c for c in table.columns if c not in ("unit_id", "label")], imputation_strategies=["median"],
+        scaling_techniques=["standard_scaler"], search_kwargs={"cv": 2, "n_iter": 1}, seed=0, verbose=False,
+    )  # fmt: skip
+    answer = run_command(
+        "unit_refine", "evaluate", tmp_path / "m", tables / "rec3.csv", "--label-column", "label", "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["results"]["balanced_accuracy"] > 0.6
