@@ -227,7 +227,8 @@ def run_inside(script: str, parser: argparse.ArgumentParser, ours: list[str] | N
         ours = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     settings = parser.parse_args(ours)
     with reporting():
-        python = next(iter(prepare(settings).values()))
+        wanted = getattr(settings, "only", None) or PIPELINES
+        python = next(iter(prepare(settings, wanted).values()))
     become([str(python), script, *sys.argv[1:]], dict(os.environ, NEUROPIPES_INSIDE=str(ROOT)))
 
 

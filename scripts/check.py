@@ -26,6 +26,7 @@ QUIET = [
     "index",
     "misc",
     "operator",
+    "type-var",
     "union-attr",
     "var-annotated",
 ]
