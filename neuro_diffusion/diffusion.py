@@ -8,6 +8,7 @@ m is EDM's own skip. Weights are in standard units (unit prior variance).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -140,7 +141,7 @@ def sample(
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler '{sampler}': expected one of {', '.join(SAMPLERS)}.")
     w, old, values = start, None, [float(v) for v in levels]
-    for k, (now, then) in enumerate(zip(values[:-1], values[1:])):
+    for k, (now, then) in enumerate(itertools.pairwise(values)):
         clean = denoise(w, now)
         if then == 0:
             return clean

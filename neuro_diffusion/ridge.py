@@ -179,10 +179,8 @@ def gaussian_likelihood(
         precision = likelihood.A + torch.diag_embed((1 / prior_variance)[:, None, None].expand_as(likelihood.b))
         W = torch.cholesky_solve(likelihood.b[..., None], torch.linalg.cholesky(precision))[..., 0]
         fitted = torch.tanh(fitted_states(W, f, omega, z, a))
-        x = fitted if seen is None else (x + 0.0)
-        if seen is not None:
-            break_even = seen[:, None, None]
-            x = x * break_even
+        if seen is None:
+            x = fitted  # with unseen neurons the fitted path lacks their drive: the smoothed one stays
     return mask_rows(likelihood, seen), noise
 
 
@@ -236,19 +234,22 @@ def fit_ridge(y: Tensor, a: float, noise_std: Tensor | None = None, observed: Te
     return Ridge(mean, sd, variance, noise, likelihood)
 
 
-def oracle_ridge(likelihood: Likelihood, W: Tensor) -> Tensor:
-    """Return the ridge mean (B, N, N) at the penalty that correlates best with the true W: what no user could choose."""
+def oracle_ridge(likelihood: Likelihood, W: Tensor, block: Tensor | None = None) -> Tensor:
+    """Return the ridge mean (B, N, N) at the penalty that correlates best with the true W (over ``block``): what no user could choose."""
     s, N = spectrum(likelihood), W.shape[-1]
+    keep = torch.ones_like(W) if block is None else block.to(W.dtype)
     best, score = torch.zeros_like(W), torch.full(W.shape[:1], -2.0, dtype=W.dtype, device=W.device)
     for pv in PRIOR_GRID.to(W) / N:
         mean, _ = posterior(s, pv.expand(len(W)))
-        found = entry_correlation(mean, W)
+        found = entry_correlation(mean, W, keep)
         best = torch.where((found > score)[:, None, None], mean, best)
         score = torch.maximum(score, found)
     return best
 
 
-def entry_correlation(estimate: Tensor, W: Tensor) -> Tensor:
-    """Return the Pearson correlation over entries of each (..., N, N) estimate with W."""
-    x, y = (z.flatten(-2) - z.flatten(-2).mean(-1, keepdim=True) for z in (estimate, W))
-    return (x * y).sum(-1) / (x.norm(dim=-1) * y.norm(dim=-1)).clamp_min(1e-12)
+def entry_correlation(estimate: Tensor, W: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Return the Pearson correlation over entries (those of weight 1 in ``keep``) of each (..., N, N) estimate with W."""
+    k = torch.ones_like(W) if keep is None else keep.to(W.dtype)
+    count = k.sum((-1, -2), keepdim=True)
+    x, y = (k * (z - (k * z).sum((-1, -2), keepdim=True) / count) for z in (estimate, W))
+    return (x * y).sum((-1, -2)) / (x.norm(dim=(-1, -2)) * y.norm(dim=(-1, -2))).clamp_min(1e-12)

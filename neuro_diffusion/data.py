@@ -1,0 +1,234 @@
+"""What is in the files? Activity of a user, saved models, posteriors. Nothing that is loaded here can run code."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import hdf5io
+
+from .model import ModelSpec, WeightModel
+
+MODEL_SCHEMA = "neuro_diffusion/model/1"
+STATE = "resume.safetensors"
+
+
+class Activity(NamedTuple):
+    """A recording."""
+
+    y: Tensor  #: (K, T, N) rates, 0 where not recorded
+    observed: Tensor  #: (N) True where a neuron was recorded
+
+
+# --- models --------------------------------------------------------------------------------------------------------------------
+
+
+def save_model(folder: Path, model: WeightModel, config: Mapping[str, Any]) -> None:
+    """Write ``model.safetensors`` and ``model.json`` (architecture, units and the options of the training)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with hdf5io.atomic(folder / "model.safetensors") as part:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part)
+    text = json.dumps({"schema": MODEL_SCHEMA, "spec": model.spec._asdict(), "training": dict(config)}, indent=1)
+    with hdf5io.atomic(folder / "model.json") as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, objective: str | None = None, conditional: bool = False) -> WeightModel:
+    """Return a saved model, ready to use.
+
+    Parameters
+    ----------
+    objective : "diffusion" or "regression" if only that will do. conditional : it must have been trained with activity.
+
+    Raises
+    ------
+    InputError : no model, a foreign or damaged checkpoint, or one of another kind.
+    """
+    path = Path(folder) / "model.json"
+    if not path.is_file():
+        raise hdf5io.InputError(
+            f"{folder}: no model here (no model.json). Train one with train-prior or train-conditional."
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != MODEL_SCHEMA:
+            raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
+        model = WeightModel(ModelSpec(**found["spec"]))
+        model.load_state_dict(load_file(path.with_name("model.safetensors")))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise hdf5io.InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
+    spec = model.spec
+    if objective is not None and spec.objective != objective:
+        raise hdf5io.InputError(
+            f"{folder}: a {spec.objective} model, expected one trained with --objective {objective}."
+        )
+    if conditional and not spec.conditional:
+        raise hdf5io.InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
+    return model.eval()
+
+
+def save_state(
+    folder: Path, state: Mapping[str, Tensor], step: int, config: Mapping[str, Any], spec: ModelSpec
+) -> None:
+    """Write what an interrupted training needs to go on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"step": str(step), "config": json.dumps(config, sort_keys=True), "spec": json.dumps(spec._asdict())}
+    with hdf5io.atomic(folder / STATE) as part:
+        save_file(dict(state), part, metadata=about)
+
+
+def load_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """Return the tensors and the step of an interrupted training.
+
+    Raises
+    ------
+    InputError : nothing to resume, or a training with other options.
+    """
+    from safetensors import safe_open
+
+    path = Path(folder) / STATE
+    if not path.is_file():
+        raise hdf5io.InputError(f"{folder}: nothing to resume (no {STATE}). Run without --resume.")
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        step, before = int(about["step"]), json.loads(about["config"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise hdf5io.InputError(f"{path}: not the state of a training, or damaged ({error}).") from None
+    free = {"resume", "overwrite", "output", "save_every"}
+    other = sorted(k for k in config if k not in free and config[k] != before.get(k))
+    if other:
+        raise hdf5io.InputError(
+            f"{folder}: the interrupted training had other options ({', '.join(other)}). Give the same ones."
+        )
+    return state, step
+
+
+# --- activity ------------------------------------------------------------------------------------------------------------------
+
+
+def load_activity(path: Path, dataset: str | None = None) -> Activity:
+    """Return the rates of a recording; see ``InferConfig.activity`` for the formats.
+
+    Raises
+    ------
+    InputError : unreadable file, several candidate arrays, wrong shape, NaN inside a recorded neuron, rates outside [-1, 1].
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise hdf5io.InputError(f"{path}: no such file.")
+    if path.suffix.lower() == ".csv":
+        array = _from_csv(path)
+    elif path.suffix.lower() == ".npz":
+        array = _from_npz(path, dataset)
+    else:
+        array = _from_hdf5(path, dataset)
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    if array.ndim not in (2, 3):
+        raise hdf5io.InputError(
+            f"{path}: activity has shape {array.shape}, expected (time, neuron) or (trial, time, neuron)."
+        )
+    y = np.asarray(array if array.ndim == 3 else array[None], np.float32)
+    if y.shape[1] < 6 or y.shape[2] < 2:
+        raise hdf5io.InputError(
+            f"{path}: activity has shape {array.shape}; at least 6 time steps and 2 neurons are needed."
+        )
+    return _checked(path, y)
+
+
+def _checked(path: Path, y: np.ndarray) -> Activity:
+    missing = np.isnan(y)
+    observed = ~missing.all((0, 1))
+    if not observed.any():
+        raise hdf5io.InputError(f"{path}: every value is NaN.")
+    bad = np.flatnonzero(missing.any((0, 1)) & observed)
+    if len(bad) or np.isinf(y).any():
+        where = (
+            f"neuron {bad[0]} has {int(missing[:, :, bad[0]].sum())} NaN" if len(bad) else "there are infinite values"
+        )
+        raise hdf5io.InputError(f"{path}: {where}. A neuron is recorded throughout, or its whole column is NaN.")
+    share = float((np.abs(y[:, :, observed]) > 1.5).mean())
+    if share > 0:
+        raise hdf5io.InputError(
+            f"{path}: {share:.1%} of the values lie outside [-1.5, 1.5]; rates x = tanh(h) are expected. Rescale them."
+        )
+    if float(y[:, :, observed].std()) < 1e-6:
+        raise hdf5io.InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
+    return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed))
+
+
+def _from_csv(path: Path) -> np.ndarray:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise hdf5io.InputError(f"{path}: not a text file.") from None
+    cells = [line.replace(";", ",").replace("\t", ",").split(",") for line in lines]
+    for skip in (0, 1):  # a header line may stand above
+        try:
+            rows = [[float(c) if c.strip() else np.nan for c in row] for row in cells[skip:]]
+        except ValueError:
+            continue
+        if rows and len({len(r) for r in rows}) == 1:
+            return np.array(rows)
+    raise hdf5io.InputError(f"{path}: not a table of numbers with a row a time step and a column a neuron.")
+
+
+def _from_npz(path: Path, dataset: str | None) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            name = _choose(path, {k: file[k].ndim for k in file.files}, dataset)
+            return np.asarray(file[name], float)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, hdf5io.InputError):
+            raise
+        raise hdf5io.InputError(f"{path}: not a readable npz file of plain arrays ({error}).") from None
+
+
+def _from_hdf5(path: Path, dataset: str | None) -> np.ndarray:
+    with hdf5io.read(path) as file:
+        found: dict[str, int] = {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+                found[name] = item.ndim
+
+        file.visititems(visit)
+        return np.asarray(file[_choose(path, found, dataset)][()], float)
+
+
+def _choose(path: Path, dimensions: Mapping[str, int], wanted: str | None) -> str:
+    """Return the array that holds the activity: the one asked for, 'activity', or the only one with two or three axes."""
+    fit = [name for name, n in dimensions.items() if n in (2, 3)]
+    if wanted is not None:
+        if wanted.strip("/") in dimensions:
+            return wanted.strip("/")
+        raise hdf5io.InputError(f"{path}: no '{wanted}'; there are {', '.join(dimensions) or 'no arrays'}.")
+    if "activity" in dimensions:
+        return "activity"
+    if len(fit) == 1:
+        return fit[0]
+    raise hdf5io.InputError(
+        f"{path}: {len(fit)} arrays could be the activity ({', '.join(fit[:8])}). Name one with --dataset."
+    )
+
+
+def load_truth(path: Path, N: int) -> Tensor:
+    """Return the true weights (N, N) of a file's dataset 'W'."""
+    with hdf5io.read(path, required=["W"]) as file:
+        W = np.asarray(file["W"][()], np.float32).squeeze()
+    if W.shape != (N, N) or not np.isfinite(W).all():
+        raise hdf5io.InputError(f"{path}: 'W' has shape {W.shape}, expected finite ({N}, {N}).")
+    return torch.from_numpy(W)

@@ -1,0 +1,97 @@
+"""Figures: weights side by side, eigenvalues, calibration, gain over ridge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+COLOURS = {
+    "truth": "black",
+    "ridge": "#E69F00",
+    "oracle ridge": "#999999",
+    "diffusion": "#0072B2",
+    "regression": "#009E73",
+    "pigdm": "#CC79A7",
+}
+
+
+def weights_figure(panels: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Return weight matrices (N, N) side by side on one colour scale; panels whose name holds 'sd' have their own."""
+    figure = Figure(figsize=(2.9 * len(panels), 3.3), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    limit = max(np.abs(M).max() for name, M in panels.items() if "sd" not in name)
+    for axis, (name, M) in zip(axes, panels.items()):
+        if "sd" in name:
+            image = axis.imshow(M, cmap="viridis", vmin=0)
+            figure.colorbar(image, ax=axis, shrink=0.7, label="sd of a weight")
+        else:
+            image = axis.imshow(M, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            if axis is axes[0]:
+                figure.colorbar(image, ax=axis, shrink=0.7, label="weight", location="left")
+        axis.set(title=name, xlabel="presynaptic neuron", xticks=[], yticks=[])
+    axes[0].set_ylabel("postsynaptic neuron")
+    figure.suptitle(title)
+    return figure
+
+
+def eigenvalue_figure(sets: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Return the eigenvalues of each set of matrices (B, N, N) in the complex plane, with the unit circle."""
+    figure = Figure(figsize=(4.2 * len(sets), 4.2), layout="constrained")
+    angle = np.linspace(0, 2 * np.pi, 200)
+    axes = np.atleast_1d(figure.subplots(1, len(sets), sharex=True, sharey=True))
+    for axis, (name, W) in zip(axes, sets.items()):
+        z = np.linalg.eigvals(W).ravel()
+        axis.plot(z.real, z.imag, ".", ms=2, alpha=0.4, color=COLOURS.get(name, "#0072B2"))
+        axis.plot(np.cos(angle), np.sin(angle), "k-", lw=0.8)
+        axis.set(title=f"{name}, {len(W)} matrices", xlabel="real part", aspect="equal")
+    axes[0].set_ylabel("imaginary part")
+    figure.suptitle(title)
+    return figure
+
+
+def benchmark_figure(rows: Sequence[Mapping[str, Any]], n_networks: int) -> Figure:
+    """Return the entry correlation of each method against the number of trials, a panel a noise level and observed fraction."""
+    cells = sorted({(r["noise"], r["observed"]) for r in rows})
+    figure = Figure(figsize=(4.2 * len(cells), 3.8), layout="constrained")
+    for axis, (noise, observed) in zip(np.atleast_1d(figure.subplots(1, len(cells), sharey=True)), cells):
+        part = [r for r in rows if (r["noise"], r["observed"]) == (noise, observed)]
+        for name in ("ridge", "oracle ridge", "regression", "pigdm", "diffusion"):
+            if name in part[0]:
+                K, mean, se = (np.array([r[k] for r in part]) for k in ("trials", name, f"{name} se"))
+                axis.errorbar(K, mean, 2 * se, label=name, color=COLOURS[name], marker="o", ms=4, capsize=2)
+        axis.set(xscale="log", xlabel="trials K", title=f"noise {noise:g}, {observed:.0%} observed")
+        axis.set_xticks(sorted({r["trials"] for r in part}), [str(k) for k in sorted({r["trials"] for r in part})])
+        axis.minorticks_off()
+    figure.axes[0].set_ylabel("entry correlation with the truth")
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle(f"{n_networks} held-out networks, bars are 2 standard errors")
+    return figure
+
+
+def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray, n_networks: int) -> Figure:
+    """Return found against nominal coverage of each condition, and the rank histogram of all entries of the last."""
+    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    levels = (50, 80, 95)
+    left.plot([0, 1], [0, 1], color="#999999", lw=1)
+    for row in rows:
+        left.plot(
+            [p / 100 for p in levels],
+            [row[f"coverage {p} %"] for p in levels],
+            "o-",
+            ms=4,
+            color=COLOURS["diffusion"],
+            alpha=0.5,
+        )
+    left.set(
+        xlabel="nominal coverage", ylabel="found coverage", title=f"{len(rows)} conditions, {n_networks} networks each"
+    )
+    right.bar(
+        (np.arange(len(histogram)) + 0.5) / len(histogram), histogram, 0.9 / len(histogram), color=COLOURS["diffusion"]
+    )
+    right.axhline(1, color="black", lw=0.8)
+    right.set(xlabel="rank of the true weight among samples", ylabel="density", title="rank histogram, last condition")
+    return figure
