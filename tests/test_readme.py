@@ -65,7 +65,7 @@ def parse(words):
     context = command.make_context(arguments[0], [a for a in arguments[1:] if a not in ("--help", "-h")])
     if "--help" in words:
         return
-    given = dict(context.params)
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in context.params.items()}
     own = [given.pop(name) for name in ("config_file", "as_json", "quiet", "verbose")]
     if own[0] is None:  # a TOML file that the page speaks of is the reader's
         config_class = inspect.unwrap(command.callback).config_class
