@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from pathlib import Path
@@ -23,9 +24,13 @@ def infer(config, run) -> Result:
         raise exchange.BadRecording(
             f"{source}: results of a single file need --output FILE.h5; the file itself is never written."
         )
-    target, group, folder = _places(source, config.output)
     if config.dry_run:
-        return _plan(config, target, group, folder)
+        return _plan(config, *_places(source, config.output))
+    with pipeline.alone(source) if config.output is None else contextlib.nullcontext():
+        return _infer(config, run, source, *_places(source, config.output))
+
+
+def _infer(config, run, source: Path, target: Path, group: str, folder: Path) -> Result:
     with pipeline.exchange_folder(config.keep_temp) as temporary:
         pipeline.extract(source, config, temporary)
         pipeline.wanted_units(config.plot_units, len(exchange.load(temporary, "extract")[0]["regions"]))
@@ -149,18 +154,13 @@ def fit(config, run) -> Result:
     return Result(outputs, results, line, record=folder)
 
 
+@contextlib.contextmanager
 def _copy(folder: Path):
     """A private copy of an exchange folder, so that the user's stays as it was extracted."""
-    import contextlib
-
-    @contextlib.contextmanager
-    def opened():
-        exchange.load(folder, "extract")
-        with pipeline.exchange_folder(keep=False) as temporary:
-            shutil.copytree(folder, temporary, dirs_exist_ok=True)
-            yield temporary
-
-    return opened()
+    exchange.load(folder, "extract")
+    with pipeline.exchange_folder(keep=False) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        yield temporary
 
 
 def evaluate(config, run) -> Result:

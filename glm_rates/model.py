@@ -69,12 +69,11 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
     """Design of the full model."""
-    kernels = standard_kernels(
-        settings.bin_ms,
-        {"history": settings.history_ms, "coupling": settings.coupling_ms, "stimulus": settings.stimulus_ms},
-        {"history": settings.n_history, "coupling": settings.n_coupling, "stimulus": settings.n_stimulus},
-    )
-    return build_design(trials, window, kernels, terms_of(settings), settings.laser)
+    terms = terms_of(settings)
+    lengths = {"history": settings.history_ms, "coupling": settings.coupling_ms, "stimulus": settings.stimulus_ms}
+    numbers = {"history": settings.n_history, "coupling": settings.n_coupling, "stimulus": settings.n_stimulus}
+    kernels = standard_kernels(settings.bin_ms, {term: lengths[term] for term in terms}, numbers)
+    return build_design(trials, window, kernels, terms, settings.laser)
 
 
 def fit_design(design: Design, settings: Settings, like: Prior | None = None, *, covariance: bool = True) -> Fit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -63,6 +64,33 @@ def exchange_folder(keep: bool) -> Iterator[Path]:
             log.info("exchange folder kept: %s", folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a recording directory for the length of a run; a second run on it stops at once.
+
+    The lock is the system's (``flock`` on the directory) and vanishes with the process; where there is none (Windows), the
+    journal alone protects the recording.
+
+    Raises
+    ------
+    hdf5io.LockedError
+        Another run has the directory.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise hdf5io.LockedError(f"{folder}: another glm-rates run works on it. Wait until it is done.") from None
+    finally:
+        os.close(descriptor)
 
 
 def recording_file(source: Path) -> Path | None:

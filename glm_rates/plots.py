@@ -41,7 +41,7 @@ def bits_distribution(stored: Stored) -> Figure:
         title=f"Information gained, n = {n} units",
     )
     if series:
-        axis.legend(frameon=False)
+        figure.legend(frameon=False, loc="outside lower center", ncols=2)
     _tidy(axis)
     return figure
 
@@ -86,10 +86,10 @@ def model_comparison(stored: Stored) -> Figure:
         colour = COLOUR["psth"] if name in ("psth", "rolling window") else COLOUR["held-out"]
         axis.barh(row, value["pooled"], color=colour, height=0.6)
         axis.plot([value["pooled_low"], value["pooled_high"]], [row, row], color="k", lw=1.4)
-    best = max(v["pooled"] for v in shown.values())
+    best = max(np.nanmax([v["pooled"], v["pooled_high"] or np.nan]) for v in shown.values())
     low = min(0.0, worst) - 0.25 * max(best, 0.01)
     clipped = [n for n in names if shown[n]["pooled"] < low]
-    axis.set_xlim(low, max(best, 0.002) * 1.25)
+    axis.set_xlim(low, max(best, 0.002) * 1.08)
     for name in clipped:
         axis.text(low, names.index(name), f"  {shown[name]['pooled']:.3f}", va="center", color="w")
     axis.axvline(0, color="k", lw=0.8)
@@ -161,20 +161,19 @@ def unit_figure(stored: Stored, unit: int) -> Figure:
     """One unit: rasters over the estimated rate with its interval and the PSTH, by taste, and the filters below."""
     n_tastes = len(stored.tastes)
     columns = max(n_tastes, 3)
-    figure = Figure(figsize=(2.5 * columns + 0.6, 6.6), layout="constrained")
-    grid = figure.add_gridspec(3, 6 * columns, height_ratios=(1.1, 1.2, 1.3))
-    width = 6 * columns // n_tastes
-    rates = [_rate_axis(figure, grid, stored, unit, k, slice(k * width, (k + 1) * width)) for k in range(n_tastes)]
-    top = max(axis.get_ylim()[1] for axis in rates)
-    for k, axis in enumerate(rates):
-        axis.set_ylim(0, top)
-        axis.set_ylabel("rate (Hz)" if k == 0 else "")
-        axis.tick_params(labelleft=k == 0)
-    rates[0].legend(frameon=False, fontsize=7, loc="upper left")
+    figure = Figure(figsize=(2.5 * columns + 0.6, 7), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(2.2, 1.3))
+    axes = above.subplots(2, n_tastes, squeeze=False, sharex=True, sharey="row")
+    for k in range(n_tastes):
+        _rate_axes(*axes[:, k], stored, unit, k)
+    axes[0, 0].set(ylabel="trial", ylim=(max(np.bincount(stored.arrays["taste"])), -1))
+    axes[1, 0].set(ylabel="rate (Hz)", ylim=(0, None))
+    above.legend(
+        *axes[1, 0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=3
+    )
     effects = [e for e in ("history", "stimulus", "coupling") if any(e in p for p in stored.populations)]
-    for place, effect in enumerate(effects):
-        span = 6 * columns // len(effects)
-        _filter_axis(figure.add_subplot(grid[2, place * span : (place + 1) * span]), stored, unit, effect)
+    for axis, effect in zip(below.subplots(1, len(effects), squeeze=False)[0], effects):
+        _filter_axis(axis, stored, unit, effect)
     cv = stored.arrays.get("bits_per_spike_cv", np.full(len(stored.regions), np.nan))[unit]
     spikes, region = int(stored.arrays["n_spikes"][unit]), stored.regions[unit]
     held = f"{cv:.3f} held-out bits per spike" if np.isfinite(cv) else "no held-out score"
@@ -182,36 +181,27 @@ def unit_figure(stored: Stored, unit: int) -> Figure:
     return figure
 
 
-def _rate_axis(figure, grid, stored: Stored, unit: int, k: int, place: slice):
+def _rate_axes(raster, axis, stored: Stored, unit: int, k: int) -> None:
+    """Raster of one taste, and below it the mean estimated rate with its interval over the PSTH."""
     at = stored.arrays["taste"] == k
     counts, rate = stored.arrays["counts"][at][:, :, unit], stored.arrays["rate"][at][:, :, unit]
     sd = stored.arrays["log_rate_sd"][at][:, :, unit]
     time, to_hz = stored.time_ms + stored.bin_ms / 2, 1000 / stored.bin_ms
-    raster = figure.add_subplot(grid[0, place])
     trial, b = np.nonzero(counts)
     raster.plot(time[b], trial, "|", ms=3, mew=0.7, color="k")
-    raster.set(
-        xlim=(stored.time_ms[0], stored.time_ms[-1] + stored.bin_ms),
-        ylim=(len(counts), -1),
-        title=f"{stored.tastes[k]}, n = {len(counts)} trials",
-    )
-    raster.title.set_fontsize(9)
-    raster.tick_params(labelbottom=False)
-    raster.set_ylabel("trial" if k == 0 else "")
-    axis = figure.add_subplot(grid[1, place], sharex=raster)
+    raster.set_xlim(stored.time_ms[0], stored.time_ms[-1] + stored.bin_ms)
+    raster.set_title(f"{stored.tastes[k]}, n = {len(counts)} trials", fontsize=9)
     mean = rate.mean(axis=0) * to_hz
     half = 1.96 * np.sqrt((sd**2).mean(axis=0))
+    low, high = mean * np.exp(-half), mean * np.exp(half)
     axis.plot(time, counts.mean(axis=0) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
-    axis.fill_between(
-        time, mean * np.exp(-half), mean * np.exp(half), color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval"
-    )
-    axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated, trial mean")
+    axis.fill_between(time, low, high, color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval")
+    axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated, mean over trials")
     axis.set_xlabel("ms from the stimulus" if stored.has_stimulus else "ms in the segment")
     for a in (raster, axis):
         if stored.has_stimulus:
             a.axvline(0, color="k", lw=0.7, ls=":")
         _tidy(a)
-    return axis
 
 
 def _filter_axis(axis, stored: Stored, unit: int, effect: str) -> None:

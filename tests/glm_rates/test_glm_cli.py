@@ -266,3 +266,31 @@ def test_dry_run_says_what_and_does_nothing(recording, run_command):
     assert done.returncode == 0
     assert done.stdout.startswith("would extract with")
     assert sorted(p.name for p in recording.iterdir()) == before
+
+
+def test_a_second_run_on_the_same_recording_is_exit_4(recording, run_command):
+    from glm_rates import pipeline
+
+    with pipeline.alone(recording):
+        done = run_command("glm_rates", "infer", recording)
+    assert done.returncode == 4
+    assert "another glm-rates run works on it" in done.stderr.splitlines()[-1]
+
+
+def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path):
+    import signal
+    import subprocess
+    import time
+
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "glm_rates", "infer", str(recording), "--output", str(tmp_path / "r.h5")]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    for line in child.stderr:
+        if "fit(s) and" in line:
+            break
+    time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    rest = child.stderr.read()
+    assert child.wait() == 130
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
