@@ -17,13 +17,14 @@ from scipy.signal import lfilter
 
 from hdf5io import InputError
 
-from .fov import FOVData
+from .fov import FOVData, Trace
 from .session import MesoscopeSession
 from .windows import TRAIN
 
 log = logging.getLogger(__package__)
 BLOCK = 1024
 QUANTILE_FRAMES = 4000
+PERCENTILE_STEP = 16
 
 
 class Rules(NamedTuple):
@@ -71,36 +72,52 @@ def gaps(clock: np.ndarray) -> np.ndarray:
 
 
 class Baseline:
-    """Causal baseline of blocks in order; keeps only what one window needs."""
+    """Causal baseline of blocks in order; keeps only what one window needs, and does not depend on how frames are blocked.
 
-    def __init__(self, kind: str, window: int, percentile: float, fixed: np.ndarray | None = None) -> None:
-        self.kind, self.window, self.percentile, self.fixed = kind, window, percentile, fixed
-        self.smooth, self.past, self.past_minimum = None, None, None
+    The trace is smoothed by an exponential mean of half a window first: a faster one would follow the noise, and the jitter of the
+    baseline, shared by neighbouring frames, would make white noise look predictable.
+    """
+
+    def __init__(
+        self, kind: str, window: int, percentile: float, fixed: np.ndarray | None = None, warm: int = 0
+    ) -> None:
+        self.kind, self.window, self.percentile, self.fixed, self.warm = kind, window, percentile, fixed, warm
+        self.frame, self.memory = 0, {}
 
     def __call__(self, block: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Return the baseline of each frame of the block, (time, neuron); bad frames do not enter it."""
         if self.kind == "training":
             return np.broadcast_to(self.fixed, block.shape)
-        keep = 1 - 1 / max(2.0, self.window / 12)
-        start = block[~bad][:1] if (~bad).any() else block[:1]
-        if self.smooth is None:
-            self.smooth = start[0].astype(float)
-        filled = hold(block, bad, self.smooth)
-        smooth, _ = lfilter([1 - keep], [1, -keep], filled, axis=0, zi=keep * self.smooth[None])
-        self.smooth = smooth[-1]
-        lowest = self.running(smooth, "past", minimum_filter1d if self.kind == "maximin" else None)
-        return self.running(lowest, "past_minimum", maximum_filter1d) if self.kind == "maximin" else lowest
+        good = np.flatnonzero(~bad)
+        before = self.memory.get("value", block[good[0] if len(good) else 0])
+        filled = hold(block, bad, before)
+        self.memory["value"] = filled[-1]
+        if self.kind == "percentile":
+            out = self.running(filled, "trace", None)
+        else:
+            out = self.running(
+                self.running(self.smooth(filled), "trace", minimum_filter1d), "minimum", maximum_filter1d
+            )
+        self.frame += len(block)
+        return out
+
+    def smooth(self, block: np.ndarray) -> np.ndarray:
+        """Return the exponential mean of the trace so far, without the bias of a start."""
+        keep = 1 - 2 / self.window
+        state = self.memory.get("mean", np.zeros(block.shape[1]))
+        mean, _ = lfilter([1 - keep], [1, -keep], block.astype(float), axis=0, zi=keep * state[None])
+        self.memory["mean"] = mean[-1]
+        return mean / (1 - keep ** np.arange(self.frame + 1, self.frame + 1 + len(block)))[:, None]
 
     def running(self, block: np.ndarray, memory: str, filter1d) -> np.ndarray:
         """Return a running extreme (or a low percentile) over the last ``window`` frames."""
-        past = getattr(self, memory)
-        joined = block if past is None else np.concatenate([past, block])
-        setattr(self, memory, joined[-(self.window - 1) :] if self.window > 1 else joined[:0])
+        past = self.memory.get(memory, block[:0])
+        joined = np.concatenate([past, block])
+        self.memory[memory] = joined[-(self.window + PERCENTILE_STEP) :]
         if filter1d is None:
-            out = causal_percentile(joined, self.window, self.percentile)
-        else:
-            out = filter1d(joined, self.window, axis=0, mode="nearest", origin=(self.window - 1) // 2)
-        return out[len(joined) - len(block) :]
+            return causal_percentile(joined, len(past), self.frame, self.window, self.percentile)
+        out = filter1d(joined, self.window, axis=0, mode="nearest", origin=(self.window - 1) // 2)
+        return out[len(past) :]
 
 
 def hold(block: np.ndarray, bad: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -109,12 +126,21 @@ def hold(block: np.ndarray, bad: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.where((last >= 0)[:, None], block[np.maximum(last, 0)], before)
 
 
-def causal_percentile(x: np.ndarray, window: int, percentile: float, step: int = 16) -> np.ndarray:
-    """Return the percentile of the last ``window`` frames, computed every ``step`` frames and held in between, (time, neuron)."""
-    out = np.empty_like(x)
-    for t in range(0, len(x), step):
-        out[t : t + step] = np.percentile(x[max(0, t + 1 - window) : t + 1], percentile, axis=0)
-    return out
+def causal_percentile(x: np.ndarray, first: int, frame: int, window: int, percentile: float) -> np.ndarray:
+    """Return the percentile of the last ``window`` frames of rows ``first ..``, computed at every 16th frame and held in between.
+
+    ``frame`` is the number of row ``first`` in the recording, so that the held frames do not depend on the blocks.
+    """
+    frames = np.arange(frame, frame + len(x) - first)
+    held = frames - frames % PERCENTILE_STEP
+    rows = held - frame + first
+    values = {r: np.percentile(x[max(0, r + 1 - window) : r + 1], percentile, axis=0) for r in np.unique(rows)}
+    return np.stack([values[r] for r in rows])
+
+
+def signal_of(c: Cells, rules: Rules) -> Trace:
+    """Return the array that the activity comes from."""
+    return c.fov.deconvolved if rules.signal == "deconvolved" and c.fov.deconvolved is not None else c.fov.fluorescence
 
 
 def corrected(c: Cells, rules: Rules, start: int, stop: int) -> np.ndarray:
@@ -163,10 +189,10 @@ def survey(c: Cells, rules: Rules, train: np.ndarray, seen: np.ndarray, smooth: 
         rows = slice(start, min(start + BLOCK, len(train)))
         x = corrected(c, rules, rows.start, rows.stop)
         good = seen[rows]
-        broken |= ~np.isfinite(x[good]).all(0)
+        broken |= ~np.isfinite(x[~c.fov.bad_frames[c.frame[rows]]]).all(0)
         fine = good & train[rows]
-        if fine.any():
-            low, high = np.minimum(low, x[fine].min(0)), np.maximum(high, x[fine].max(0))
+        raw = signal_of(c, rules).read(int(c.frame[rows][0]), int(c.frame[rows][-1]) + 1, c.rois)
+        low, high = np.fmin(low, raw.min(0)), np.fmax(high, raw.max(0))
         both = fine[1:] & fine[:-1]
         square += (np.diff(x.astype(float), axis=0)[both] ** 2).sum(0)
         count += both.sum()
@@ -188,15 +214,24 @@ def floor_of(s: Survey) -> np.ndarray:
     return np.maximum(np.maximum(3 * s.noise, 0.1 * s.level), 1e-6)
 
 
+def warm_up(c: list[Cells], rules: Rules, n_time: int, dt_s: float) -> int:
+    """Return how many first frames a running baseline needs: one window, at most 5 % of the recording; they are not observed."""
+    if rules.signal != "dff" or rules.baseline == "training" or all(f.fov.processed for f in c):
+        return 0
+    return min(round(rules.window_s / dt_s), n_time // 20)
+
+
 def blocks(c: Cells, rules: Rules, s: Survey, seen: np.ndarray, dt_s: float) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield ``(frames, activity)`` of a FOV in order; unobserved frames hold NaN."""
     window = max(2, round(rules.window_s / dt_s))
-    floor, baseline = floor_of(s), Baseline(rules.baseline, window, rules.percentile, s.baseline)
+    warm = warm_up([c], rules, len(seen), dt_s)
+    floor, baseline = floor_of(s), Baseline(rules.baseline, window, rules.percentile, s.baseline, warm)
     keep = np.exp(-dt_s / rules.smooth_s) if rules.smooth_s > 0 else 0.0
     state = None
     for start in range(0, len(seen), BLOCK):
         rows = slice(start, min(start + BLOCK, len(seen)))
-        x, bad = corrected(c, rules, rows.start, rows.stop), ~seen[rows]
+        x = corrected(c, rules, rows.start, rows.stop)
+        bad = ~seen[rows] & (np.arange(rows.start, rows.stop) >= warm) | c.fov.bad_frames[c.frame[rows]]
         x = np.where(np.isfinite(x), x, 0)
         if rules.signal == "dff" and not c.fov.processed:
             f0 = baseline(x, bad)
@@ -207,7 +242,7 @@ def blocks(c: Cells, rules: Rules, s: Survey, seen: np.ndarray, dt_s: float) -> 
             x, _ = lfilter([1 - keep], [1, -keep], filled, axis=0, zi=keep * state[None])
             state = x[-1]
         x = x.astype(np.float32)
-        x[bad] = np.nan
+        x[~seen[rows]] = np.nan
         yield rows, x
 
 

@@ -95,6 +95,7 @@ def write_recording(
         float(np.median(np.diff(clock))),
     )
     seen = pre.observed(cells)
+    seen[: pre.warm_up(cells, rules, len(clock), dt_s)] = False
     found = [pre.survey(f, rules, label == 0, seen[:, i]) for i, f in enumerate(cells)]
     cells, found, dropped = without_traps(cells, found)
     with hdf5io.atomic(output, overwrite=True) as part, h5py.File(part, "w", track_order=True) as file:
