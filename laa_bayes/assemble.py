@@ -45,10 +45,10 @@ def current_of(config: configs.Model) -> tuple[np.ndarray, float, str]:
     from . import data
     from .simulate import protocol_current
 
-    source = getattr(config, "protocol_from", None)
+    source = config.protocol_from if isinstance(config, configs.TrainConfig) else None
     if source is None and (config.segments or config.protocol in configs.PROTOCOLS):
         return protocol_current(config), config.dt_ms, config.units
-    if source is not None:
+    if isinstance(config, configs.TrainConfig) and source is not None:
         whole = data.read_recording(source, config.sweep)
         whole = (
             recordings.as_density(whole, config.area_um2) if config.area_um2 and whole.current_unit == "pA" else whole
@@ -100,7 +100,9 @@ def finished_model(folder: Path, preset: configs.Preset, bank: banks.Bank):
     """Return the model of a training that is already complete; InputError when it was made with other options."""
     model = load_model(folder)
     if model.preset != preset or model.recipe.digest() != bank.recipe.digest():
-        raise hdf5io.InputError(f"{folder}: holds a model made with other options. Use --overwrite, or another --output.")
+        raise hdf5io.InputError(
+            f"{folder}: holds a model made with other options. Use --overwrite, or another --output."
+        )
     log.info("%s: training was already complete", folder)
     return model
 

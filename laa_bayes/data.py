@@ -122,12 +122,12 @@ def identify(
     path: Path, header: list[str], values: np.ndarray, need=("time", "voltage", "current")
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Return quantity -> (values in ms, mV, pA or uA/cm2; unit) from column names such as ``voltage_mV`` or ``I (nA)``."""
-    found = {}
+    found: dict[str, tuple[np.ndarray, str]] = {}
     for name, column in zip(header, values.T, strict=True):
         words = re.split(r"[_\s(\[\])/]+", name.strip().lower().replace("µ", "u").replace("²", "2").replace("^", ""))
         words = [word for word in words if word]
         quantity = next((q for q, spellings in NAMES.items() if words and words[0] in spellings), None)
-        if quantity in need and quantity not in found:
+        if quantity is not None and quantity in need and quantity not in found:
             found[quantity] = convert(
                 path,
                 name,

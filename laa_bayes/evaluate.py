@@ -13,14 +13,9 @@ import numpy as np
 from scipy import stats
 
 LEVELS = np.arange(1, 20) / 20
-LIMITS = {
-    "coverage_50": 0.05,
-    "coverage_90": 0.03,
-    "calibration_error": 0.03,
-    "median_z": 0.15,
-    "sd_ratio": (0.95, 2.2),
-    "contraction": {"C_m": 0.99, "g_L": 0.99, "E_L": 0.99, "k": 0.98, "V_thr": 0.95},
-}
+CALIBRATION_LIMITS = {"coverage_50": 0.05, "coverage_90": 0.03, "calibration_error": 0.03, "median_z": 0.15}
+LEAST_CONTRACTION = {"C_m": 0.99, "g_L": 0.99, "E_L": 0.99, "k": 0.98, "V_thr": 0.95}
+SD_RATIO = (0.95, 2.2)
 
 
 class Calibration(NamedTuple):
@@ -161,7 +156,7 @@ def sharpness(draws: np.ndarray, exact: np.ndarray, with_c2st: bool = True) -> S
 
 
 def judge(table: dict[str, Calibration], sd_ratio: dict[str, float]) -> list[Finding]:
-    """Return pass / warn / fail of every demand (``LIMITS``)."""
+    """Return pass / warn / fail of every demand (``CALIBRATION_LIMITS``)."""
     findings = []
     for name, c in table.items():
         verdict = "fail" if c.log_gamma_01 < 0 else "warn" if c.log_gamma_05 < 0 else "pass"
@@ -170,13 +165,19 @@ def judge(table: dict[str, Calibration], sd_ratio: dict[str, float]) -> list[Fin
         )
         for score, nominal in (("coverage_50", 0.5), ("coverage_90", 0.9)):
             value = getattr(c, score)
-            findings.append(within(name, score, value, nominal - LIMITS[score], nominal + LIMITS[score]))
-        findings.append(within(name, "calibration_error", c.calibration_error, 0.0, LIMITS["calibration_error"]))
-        if name in LIMITS["contraction"]:
-            findings.append(within(name, "contraction", c.contraction, LIMITS["contraction"][name], 1.0))
-        findings.append(within(name, "median_z", c.median_z, -LIMITS["median_z"], LIMITS["median_z"]))
+            findings.append(
+                within(name, score, value, nominal - CALIBRATION_LIMITS[score], nominal + CALIBRATION_LIMITS[score])
+            )
+        findings.append(
+            within(name, "calibration_error", c.calibration_error, 0.0, CALIBRATION_LIMITS["calibration_error"])
+        )
+        if name in LEAST_CONTRACTION:
+            findings.append(within(name, "contraction", c.contraction, LEAST_CONTRACTION[name], 1.0))
+        findings.append(
+            within(name, "median_z", c.median_z, -CALIBRATION_LIMITS["median_z"], CALIBRATION_LIMITS["median_z"])
+        )
         if name in sd_ratio:
-            findings.append(within(name, "sd / exact sd", sd_ratio[name], *LIMITS["sd_ratio"]))
+            findings.append(within(name, "sd / exact sd", sd_ratio[name], *SD_RATIO))
     return findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 class TrainedModel(NamedTuple):
     """A network with everything it assumes."""
 
-    approximator: object
+    approximator: Any  #: the BayesFlow approximator
     recipe: Recipe
     preset: Preset
     reference: Reference

@@ -46,7 +46,7 @@ def theta_from_z(priors: Priors, z, xp=np, sp=special):
 
 def value_from_z(prior: Prior, z, xp=np, sp=special):
     """Return the value of one parameter at coordinate ``z`` (any shape)."""
-    if prior.distribution == "uniform":
+    if prior.distribution == "uniform" and prior.lower is not None and prior.upper is not None:
         return prior.lower + (prior.upper - prior.lower) * sp.ndtr(z)
     low, high = _standard_bounds(prior)
     if np.isfinite(low) or np.isfinite(high):
@@ -58,7 +58,7 @@ def value_from_z(prior: Prior, z, xp=np, sp=special):
 def z_from_value(prior: Prior, value: np.ndarray) -> np.ndarray:
     """Return the coordinate of a value; the inverse of ``value_from_z`` (values beyond a bound are clipped to it)."""
     value = np.asarray(value, float)
-    if prior.distribution == "uniform":
+    if prior.distribution == "uniform" and prior.lower is not None and prior.upper is not None:
         return special.ndtri(np.clip((value - prior.lower) / (prior.upper - prior.lower), 1e-12, 1 - 1e-12))
     z = (
         np.log(value / prior.center) / prior.sd

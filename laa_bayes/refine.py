@@ -213,17 +213,13 @@ def temper(spec, observed, optimum: Optimum, rng, n_particles: int, n_moves: int
 
 def population_monte_carlo(spec, observed, w: np.ndarray, optimum: Optimum, rng, n_draws: int) -> Refined:
     """Return importance draws from a mixture fitted to particles, then to its own draws (Cappe et al. 2004): the best of three."""
-    result = None
-    for _ in range(3):
-        proposal = fit_mixture(w, rng)
+    rounds: list[Refined] = []
+    while len(rounds) < 3 and (not rounds or rounds[-1].ess <= 0.6):
+        proposal = fit_mixture(rounds[-1].w if rounds else w, rng)
         draws = proposal.sample(N_IMPORTANCE, rng)
-        found = weigh(spec, observed, draws, proposal.log_density(draws), rng, max(n_draws, 1000), optimum)
-        if result is None or found.ess > result.ess:
-            result = found
-        if found.ess > 0.6:
-            break
-        w = found.w
-    return result._replace(w=result.w[:n_draws])
+        rounds.append(weigh(spec, observed, draws, proposal.log_density(draws), rng, max(n_draws, 1000), optimum))
+    best = max(rounds, key=lambda found: found.ess)
+    return best._replace(w=best.w[:n_draws])
 
 
 def next_temperature(log_ratio: np.ndarray, beta: float, share: float = 0.5) -> float:

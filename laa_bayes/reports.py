@@ -60,7 +60,7 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
         ),
     ]
     if d.sharpness is not None:
-        sections.append(exact_section(d, names))
+        sections.append(exact_section(d, d.sharpness, names))
     example = d.example
     sections.append(
         Section(
@@ -81,9 +81,8 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
     return sections
 
 
-def exact_section(d: Diagnosis, names: list[str]) -> Section:
+def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Section:
     """Return the comparison of the network's posterior with the exact one, refined side by side."""
-    s = d.sharpness
     rows = [
         {
             "parameter": name,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from laa_bayes import config, data, infer, recording
+from laa_bayes import assemble, config, data, infer, model, recording
 
 AREA_UM2 = 15_400.0  # 1.54e-4 cm2
 
@@ -198,6 +198,21 @@ def test_the_textbook_fit_finds_tau_and_conductance_of_an_rc_membrane():
 def test_a_current_in_pa_becomes_a_density_through_the_area():
     found = recording.as_density(step_recording(), 10_000.0)  # 1e-4 cm2: 100 pA are 1 uA/cm2
     assert found.current.max() == pytest.approx(1.0)
+
+
+def test_a_network_trained_on_a_recordings_current_applies_to_that_recording_only(tmp_path):
+    cell = step_recording()
+    header, columns = "time_ms,voltage_mV,current_pA", (cell.time_ms, cell.v_mv, cell.current)
+    path = table(tmp_path / "cell.csv", header, columns)
+    options = config.TrainConfig(output="m", prior="lumped", protocol_from=path, window="sub-threshold")
+    trained = model.TrainedModel(None, assemble.recipe(options, 1000, 0, 1000), None, None, {})
+    for window, applies in (("sub-threshold", True), ("0:120", False)):
+        request = config.InferConfig(model="m", recording=path, window=window)
+        cut, system, _ = infer.prepare(data.read_recording(path), request, trained)
+        assert (system, cut.dt_ms) == ("lumped", 0.25)
+        assert infer.network_applies(trained, cut) is applies
+    with pytest.raises(InputError, match="Use --prior lumped, or give --area-um2"):
+        assemble.recipe(config.TrainConfig(output="m", protocol_from=path), 1000, 0, 1000)
 
 
 @pytest.mark.slow
