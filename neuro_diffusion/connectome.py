@@ -98,6 +98,8 @@ def _square(path: Path, rows: list[list[str]]) -> np.ndarray:
     if rows and not _is_number(rows[0][0]):
         rows = [row[1:] for row in rows]
     try:
+        if not rows:
+            raise ValueError
         return np.array([[float(cell) for cell in row] for row in rows])
     except ValueError:
         raise hdf5io.InputError(

@@ -171,45 +171,34 @@ def _over_time(values: Tensor, shape: _Shape, T: int, name: str) -> Tensor:
         raise ValueError(f"{name} {tuple(values.shape)} does not broadcast to {tuple(asked)}") from None
 
 
-def _advance(h: Tensor, x: Tensor, Wt: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
-    """Return ``keep h + gain x W'`` for (B, K, N) states."""
-    if len(Wt) == 1:
-        target = None if out is None else out[0]
-        return torch.addmm(h[0], x[0], Wt[0], beta=step.keep, alpha=step.gain, out=target)[None]
-    return torch.baddbmm(h, x, Wt, beta=step.keep, alpha=step.gain, out=out)
+def _roll(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0, X=None) -> Iterator[tuple]:
+    """Yield (row, x, h) for ``T`` rows from state h (B, K, N) at row ``start``, without autograd.
 
-
-def _roll(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0) -> Iterator[tuple]:
-    """Yield (row, x, h) for ``T`` rows from state h at row ``start``, without autograd; the tensors are reused."""
-    Wt, rate = W.transpose(1, 2), RATE[phi]
-    here, there = h.clone(), torch.empty_like(h)
-    x = torch.empty_like(h)
-    for t in range(start, start + T):
-        rate(here, out=x)
-        yield t, x, here
-        if t + 1 < start + T:
-            _advance(here, x, Wt, step, out=there)
+    The state is updated in place; the rates go into the rows of ``X`` (T, B, K, N) or, without it, into one reused tensor.
+    """
+    Wt, rate, keep, gain = W.transpose(1, 2).contiguous(), RATE[phi], step.keep, step.gain
+    h = h.clone(memory_format=torch.contiguous_format)
+    one = len(W) == 1  # a plain matrix product costs half of a batched one
+    state, weights = (h[0], Wt[0]) if one else (h, Wt)
+    update = state.addmm_ if one else state.baddbmm_
+    rows = [state.new_empty(state.shape)] * T if X is None else (X[:, 0] if one else X).unbind(0)
+    end = start + T - 1
+    for t, x in enumerate(rows, start):
+        rate(state, out=x)
+        yield t, x, h
+        if t < end:
+            update(x, weights, beta=keep, alpha=gain)
             if drive is not None:
-                there.add_(drive[t], alpha=step.gain)
+                h.add_(drive[t], alpha=gain)
             if path is not None:
-                there.add_(path[t], alpha=step.spread)
-            here, there = there, here
+                h.add_(path[t], alpha=step.spread)
 
 
-def _rows(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str) -> Tensor:
-    """Return the rates (T, B, K, N) of consecutive rows; the quickest loop, as nothing is copied."""
-    Wt, rate = W.transpose(1, 2), RATE[phi]
+def _rows(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0) -> Tensor:
+    """Return the rates (T, B, K, N) of T rows."""
     X = h.new_empty((T, *h.shape))
-    here, there, rows = h.clone(), torch.empty_like(h), X.unbind(0)
-    for t, x in enumerate(rows):
-        rate(here, out=x)
-        if t + 1 < T:
-            _advance(here, x, Wt, step, out=there)
-            if drive is not None:
-                there.add_(drive[t], alpha=step.gain)
-            if path is not None:
-                there.add_(path[t], alpha=step.spread)
-            here, there = there, here
+    for _ in _roll(W, h, T, step, drive, path, phi, start, X):
+        pass
     return X
 
 
@@ -233,10 +222,10 @@ class _Trajectory(torch.autograd.Function):
                 if t % every == 0 and needs_grad:
                     starts.append(h.clone())
                 if t % record_every == 0:
-                    kept.append(x.clone())
+                    kept.append(x.clone().view(h.shape))
                     states.append(h.clone() if return_h else h.new_empty(0))
                 if needs_grad and not light:
-                    rows.append(x.clone())
+                    rows.append(x.clone().view(h.shape))
             result = (torch.stack(kept), torch.stack(states))
             saved = torch.stack(rows) if rows else h0.new_empty(0)
             starts = torch.stack(starts) if starts else h0.new_empty(0)
@@ -255,22 +244,11 @@ class _Trajectory(torch.autograd.Function):
         lam, dW = W.new_zeros(shape), torch.zeros_like(W)
         keep_all = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
         every_lam = []
+        gradients = (grad_x.contiguous(), grad_h.contiguous() if return_h else None, record_every)
         for first in reversed(range(0, T, every)):
             length = min(every, T - first)
-            X = saved
-            if not saved.numel():
-                X = torch.stack(
-                    [x.clone() for _, x, _ in _roll(W, starts[first // every], length, step, drive, path, phi, first)]
-                )
-            slope, L = SLOPE[phi](X), torch.empty_like(X)
-            for t in reversed(range(first, first + length)):
-                L[t - first] = lam  # lam_{t+1}
-                back = torch.matmul(lam, W).mul_(step.gain)
-                if t % record_every == 0:
-                    back = back.add_(grad_x[t // record_every])
-                lam = torch.addcmul(lam * step.keep, back, slope[t - first])
-                if return_h and t % record_every == 0:
-                    lam = lam + grad_h[t // record_every]
+            X = saved if saved.numel() else _rows(W, starts[first // every], length, step, drive, path, phi, first)
+            L, lam = _adjoint(W, lam, X, step, phi, first, gradients)
             left, right = (v.movedim(0, 1).reshape(len(W), -1, W.shape[-1]) for v in (L, X))
             dW.baddbmm_(left.transpose(1, 2), right, alpha=step.gain)
             if keep_all:
@@ -279,6 +257,25 @@ class _Trajectory(torch.autograd.Function):
         d_drive = torch.cat([later, later.new_zeros((1, *shape))]) * step.gain if ctx.needs_input_grad[2] else None
         d_path = later * step.spread if ctx.needs_input_grad[3] else None
         return dW, lam, d_drive, d_path, None, None, None, None, None, None
+
+
+def _adjoint(W, lam, X, step: Step, phi: str, first: int, gradients) -> tuple[Tensor, Tensor]:
+    """Return lam_{t+1} for the rows of a segment (T, B, K, N), and lam at its first row."""
+    grad_x, grad_h, record_every = gradients
+    L, slope, one = torch.empty_like(X), SLOPE[phi](X), len(W) == 1
+    L[-1] = lam
+    flat = (lambda v: v[:, 0]) if one else (lambda v: v)
+    after, slopes, given = flat(L).unbind(0), flat(slope).unbind(0), flat(grad_x).unbind(0)
+    states = None if grad_h is None else flat(grad_h).unbind(0)
+    zero, product, weights = torch.zeros_like(after[0]), torch.addmm if one else torch.baddbmm, W[0] if one else W
+    entry = torch.empty_like(zero)
+    for k in reversed(range(len(X))):
+        seen, place = (first + k) % record_every == 0, (first + k) // record_every
+        back = product(given[place] if seen else zero, after[k], weights, alpha=step.gain).mul_(slopes[k])
+        result = torch.add(back, after[k], alpha=step.keep, out=after[k - 1] if k else entry)
+        if seen and states is not None:
+            result.add_(states[place])
+    return L, entry.view(X.shape[1:])
 
 
 def _plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, method: str, phi: Nonlinearity):
