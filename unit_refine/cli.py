@@ -14,7 +14,7 @@ app = console.application(
 @console.command(app, configs.TrainConfig)
 def train(config, run):
     """Learn a curator's labels; make a model folder that SpikeInterface and UnitRefine read."""
-    from . import reports, workflow
+    from . import workflow
 
     with workflow.Staging(config.output, config.overwrite) if not config.dry_run else workflow.nothing() as part:
         units = workflow.load_units(config)
@@ -24,6 +24,9 @@ def train(config, run):
             )
         outcome = workflow.run_training(config, units)
         workflow.write_model(part, config, outcome)
+
+        from . import reports  # matplotlib: not needed where the input is refused
+
         reports.training(part, outcome, run.warnings, run.provenance(config, config.inputs))
     results = workflow.training_results(outcome)
     line = (

@@ -6,10 +6,13 @@ anything of it is built. The folder has the files that SpikeInterface and UnitRe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +43,8 @@ ALLOWED = frozenset(
         "sklearn._loss.link.Interval",
         "sklearn.ensemble._gb_losses.BinomialDeviance",
         "sklearn.ensemble._gb_losses.MultinomialDeviance",
+        "_loss.CyHalfBinomialLoss",  # so named by scikit-learn 1.5
+        "_loss.CyHalfMultinomialLoss",
         "sklearn.utils._bunch.Bunch",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
@@ -111,7 +116,7 @@ def load_pipeline(path: Path) -> tuple[Any, list[str]]:
             f"{path}: refused, it holds {', '.join(foreign[:4])}{', ...' if len(foreign) > 4 else ''}, which a curation model does"
             " not need. Nothing of it was executed. Train the model again, or ask who made it."
         )
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, old_module_names():
         warnings.simplefilter("always")
         try:
             pipeline = skops_io.load(path, trusted=sorted(ALLOWED))
@@ -125,6 +130,19 @@ def load_pipeline(path: Path) -> tuple[Any, list[str]]:
     translate_old_attributes(pipeline)
     check_trees(pipeline, path)
     return pipeline, notices
+
+
+@contextlib.contextmanager
+def old_module_names() -> Iterator[None]:
+    """Let the losses be found under the module name that scikit-learn 1.5 wrote for them, ``_loss``, while a model loads."""
+    import sklearn._loss._loss as losses
+
+    sys.modules.setdefault("_loss", losses)
+    try:
+        yield
+    finally:
+        if sys.modules.get("_loss") is losses:
+            del sys.modules["_loss"]
 
 
 def first_line(error: BaseException) -> str:

@@ -272,7 +272,7 @@ def test_copies_of_a_suggested_unit_are_not_suggested():
 
 def test_workers_and_order_of_files_do_not_change_the_model(tables, quick_train, tmp_path):
     inputs = [tables / f"rec{i}.csv" for i in range(3)]
-    options = {"classifiers": ["vote", "LogisticRegression"], "cv_folds": 2}
+    options = {"classifiers": ["RandomForestClassifier", "LogisticRegression"], "cv_folds": 2}
     one = quick_train(inputs, tmp_path / "a", jobs=1, **options)
     two = quick_train(inputs[::-1], tmp_path / "b", jobs=2, max_memory=2000, **options)
     assert np.array_equal(one.trained.held_out.p, two.trained.held_out.p)
