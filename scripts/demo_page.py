@@ -40,6 +40,7 @@ iframe { width: 100%; height: 40rem; border: 1px solid #d5d9de; }
 <p>{% if p.real %}With your own recordings: <code>{{ p.real }}</code>. {% endif %}<a href="{{ p.log }}">Log</a></p>
 {% if p.figures %}<h3>Figures</h3><div class="figures">{% for name, png in p.figures.items() %}
 <figure><img alt="{{ name }}" src="data:image/png;base64,{{ png }}"><figcaption><a href="{{ name }}">{{ name }}</a></figcaption></figure>{% endfor %}</div>{% endif %}
+{% if p.further %}<p>{{ p.further }} further figures are in <code>{{ p.pipeline }}/</code>.</p>{% endif %}
 {% for r in p.reports %}<h3>Report <a href="{{ r }}">{{ r }}</a></h3>
 <details{% if not p.figures %} open{% endif %}><summary>show it here</summary><iframe loading="lazy" src="{{ r }}" title="{{ r }}"></iframe></details>{% endfor %}
 </section>{% endfor %}
@@ -82,8 +83,7 @@ def describe(folder: Path, output: Path) -> dict[str, Any]:
         for path in images[:MOST_FIGURES]
     }
     record["warnings"] = warnings_below(folder)
-    if len(images) > MOST_FIGURES:
-        record["warnings"].append(f"{len(images) - MOST_FIGURES} further figures are in {folder.relative_to(output)}/")
+    record["further"] = max(0, len(images) - MOST_FIGURES)
     return record
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import installers
@@ -181,6 +182,30 @@ def test_the_pipelines_pins_agree_with_those_of_all():
     }
     for name in pin.EXTRAS:
         assert pins[name] <= pins["all"]
+
+
+def imports_of(tree):
+    """Yield the top-level names that a module imports outside ``try`` (inside, their absence has an answer)."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+        elif not isinstance(node, ast.Try):
+            yield from imports_of(node)
+
+
+@pytest.mark.parametrize("name", [name for name in pin.EXTRAS if name != "all"])
+def test_a_pipelines_own_environment_has_everything_that_it_imports(name):
+    lines = (ROOT / f"envs/{name}.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.split("==")[0]) for line in lines if not line.startswith("#")}
+    installed = packages_distributions()
+    missing = set()
+    for path in (ROOT / name).rglob("*.py"):
+        for module in set(imports_of(ast.parse(path.read_text()))) - sys.stdlib_module_names - {"hdf5io", name}:
+            if not {canonicalize_name(d) for d in installed.get(module, [module])} & pinned:
+                missing.add(f"{module} in {path.name}")
+    assert not missing
 
 
 def test_torch_is_pinned_exactly():
