@@ -18,9 +18,9 @@ from torch.autograd.function import once_differentiable
 
 Nonlinearity = str | Callable[[Tensor], Tensor]
 RATE = {
-    "tanh": lambda h, out: torch.tanh(h, out=out),
-    "relu": lambda h, out: torch.clamp_min(h, 0.0, out=out),
-    "softplus": lambda h, out: torch.logaddexp(h, torch.zeros((), dtype=h.dtype, device=h.device), out=out),
+    "tanh": torch.tanh,
+    "relu": lambda h, out=None: torch.clamp_min(h, 0.0, out=out),
+    "softplus": lambda h, out=None: torch.logaddexp(h, torch.zeros((), dtype=h.dtype, device=h.device), out=out),
 }
 SLOPE = {  # phi'(h) as a function of x = phi(h)
     "tanh": lambda x: 1 - x * x,
@@ -280,7 +280,7 @@ def _adjoint(W, lam, X, step: Step, phi: str, first: int, gradients) -> tuple[Te
 
 def _plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, method: str, phi: Nonlinearity):
     """Return (x, h) rows by ordinary autograd: Heun, RK4 and the reader's own nonlinearities."""
-    rate = phi if callable(phi) else lambda state: RATE[phi](state, None)
+    rate = phi if callable(phi) else RATE[phi]
     Wt = W.transpose(1, 2)
 
     def slope(state: Tensor, t: int) -> Tensor:

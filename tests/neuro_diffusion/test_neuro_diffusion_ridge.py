@@ -1,104 +1,145 @@
-"""The Gaussian likelihood of the rows of W, and ridge regression."""
+"""Is the Gaussian likelihood of W the regression it claims to be, and is its ridge calibrated where that is possible?"""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion import ridge
 from neuro_diffusion.activity import generate_activity_trials
+from neuro_diffusion.ridge import (
+    Likelihood,
+    best_prior_variance,
+    entry_correlation,
+    estimate_noise,
+    exponential_filter,
+    fit_ridge,
+    gaussian_likelihood,
+    log_evidence,
+    oracle_ridge,
+    posterior,
+    row_likelihood,
+    spectrum,
+)
 from neuro_diffusion.weights import sample_weight_matrix_batch
 
-
-def networks(B=8, N=10, seed=0):
-    return sample_weight_matrix_batch(B, N, (0.8, 1.8), structure="dale-sparse-lognormal", seed=seed)
+A = 0.1
 
 
-def trials(W, K, noise, T=50, seed=1):
-    g = torch.Generator().manual_seed(seed)
-    return generate_activity_trials(W, K, T, 0.1, 1.0, observation_noise=noise, generator=g)
+@pytest.fixture(scope="module")
+def task():
+    """Return (W, y) of 24 networks with 4 trials at noise .02."""
+    W = sample_weight_matrix_batch(24, 10, 1.2, structure="dale-sparse-lognormal", seed=0)
+    y = generate_activity_trials(W, 4, 50, A, 1.0, seed=1, observation_noise=0.02).x
+    return W, y
 
 
-def test_the_filter_form_is_exact():
-    W = networks().double()
-    x, h0 = trials(W, 3, 0.0)
-    f = ridge.exponential_filter(x, 0.1)
-    decay = (0.9 ** torch.arange(50, dtype=torch.float64))[:, None]
-    h = f @ W[:, None].transpose(-1, -2) + decay * h0[:, :, None]
-    torch.testing.assert_close(torch.tanh(h), x, atol=1e-12, rtol=0)
-
-
-def test_the_likelihood_is_that_of_a_dense_weighted_regression_with_h0_integrated_out():
-    W = networks(1, 4).double()
-    y, _ = trials(W, 2, 0.05)
-    noise = torch.tensor([0.05], dtype=torch.float64)
-    x = ridge.smooth(y, noise, 0.1)
-    f = ridge.exponential_filter(x, 0.1)
-    found, omega, z = ridge.row_likelihood(y, x, f, noise, 0.1)
-    decay = 0.9 ** torch.arange(50, dtype=torch.float64)
-    A, b = torch.zeros(4, 4, 4).double(), torch.zeros(4, 4).double()
-    for i in range(4):
-        for k in range(2):
-            precision = torch.linalg.inv(torch.diag(1 / omega[0, k, :, i]) + torch.outer(decay, decay))
-            A[i] += f[0, k].T @ precision @ f[0, k]
-            b[i] += f[0, k].T @ precision @ z[0, k, :, i]
-    torch.testing.assert_close(found.A[0], A, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(found.b[0], b, rtol=1e-8, atol=1e-8)
-
-
-def test_a_vanishing_unseen_drive_gives_the_white_likelihood():
-    W = networks(2, 5).double()
-    y, _ = trials(W, 2, 0.05)
-    noise = torch.full((2,), 0.05).double()
-    x = ridge.smooth(y, noise, 0.1)
-    f = ridge.exponential_filter(x, 0.1)
-    white, _, _ = ridge.row_likelihood(y, x, f, noise, 0.1)
-    coloured, _, _ = ridge.row_likelihood(y, x, f, noise, 0.1, drive_variance=torch.zeros(2).double())
-    torch.testing.assert_close(coloured.A, white.A, rtol=1e-3, atol=1e-3)
-
-
-def test_evidence_equals_the_log_determinant_formula():
+def test_the_filter_form_reproduces_the_states_exactly():
+    W = sample_weight_matrix_batch(2, 6, 1.5, seed=0).double()
     g = torch.Generator().manual_seed(0)
-    root = torch.randn(1, 3, 3, 3, generator=g).double()
-    A, b = root @ root.transpose(-1, -2), torch.randn(1, 3, 3, generator=g).double()
-    found = ridge.log_evidence(ridge.spectrum(ridge.Likelihood(A, b)), torch.tensor([[0.7]]).double())
-    expected = 0.0
-    for i in range(3):
-        P = A[0, i] + torch.eye(3).double() / 0.7
-        expected += 0.5 * (b[0, i] @ torch.linalg.solve(P, b[0, i]) - torch.logdet(0.7 * P))
-    assert found.item() == pytest.approx(float(expected), rel=1e-10)
+    from neuro_diffusion.simulator import simulate_rate_network
+
+    h0 = torch.randn(2, 3, 6, generator=g, dtype=torch.double)
+    x, h = simulate_rate_network(W, h0, 40, A, 1.0, return_h=True)
+    decay = (1 - A) ** torch.arange(40, dtype=torch.double)
+    filtered = exponential_filter(x, A)
+    torch.testing.assert_close(decay[:, None] * h0[:, :, None] + filtered @ W[:, None].mT, h)
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.05, 0.1])
-def test_noise_is_estimated_within_three_percent(noise):
-    y, _ = trials(networks(), 4, noise)
-    assert ridge.estimate_noise(y).mean().item() == pytest.approx(noise, rel=0.03)
+def test_the_likelihood_equals_a_dense_weighted_regression_with_h0_integrated_out(task):
+    _, y = task
+    y = y[:1].double()
+    x, noise = y.clamp(-0.9, 0.9), torch.tensor([0.05], dtype=torch.double)
+    f = exponential_filter(x, A)
+    found, omega, z = row_likelihood(y, x, f, noise, A)
+    decay, i = (1 - A) ** np.arange(50), 3
+    A_i, b_i = np.zeros((10, 10)), np.zeros(10)
+    for k in range(4):
+        covariance = np.diag(1 / omega[0, k, :, i].numpy()) + np.outer(decay, decay)
+        F, precision = f[0, k].numpy(), np.linalg.inv(covariance)
+        A_i += F.T @ precision @ F
+        b_i += F.T @ precision @ z[0, k, :, i].numpy()
+    np.testing.assert_allclose(found.A[0, i], A_i, rtol=1e-6)
+    np.testing.assert_allclose(found.b[0, i], b_i, rtol=1e-6)
 
 
-def test_plentiful_data_determine_the_weights():
-    W = networks(N=8)
-    y, _ = trials(W, 16, 1e-3)
-    assert ridge.entry_correlation(ridge.fit_ridge(y, 0.1).mean, W).mean() > 0.99
+def test_the_evidence_differs_between_prior_variances_as_the_dense_gaussian_says():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((7, 3)), rng.standard_normal(7)
+    like = Likelihood(
+        torch.from_numpy(X.T @ X)[None, None].repeat(1, 3, 1, 1), torch.from_numpy(X.T @ y)[None, None].repeat(1, 3, 1)
+    )
+
+    def dense(pv):
+        C = np.eye(7) + pv * X @ X.T
+        return -0.5 * (y @ np.linalg.solve(C, y) + np.linalg.slogdet(C)[1])
+
+    found = log_evidence(spectrum(like), torch.tensor([[0.3], [2.0]], dtype=torch.double))
+    assert float(found[1] - found[0]) == pytest.approx(3 * (dense(2.0) - dense(0.3)))
 
 
-def test_the_oracle_is_never_below_the_marginal_likelihood_on_the_same_grid():
-    W = networks()
-    fit = ridge.fit_ridge(trials(W, 2, 0.05).x, 0.1)
-    oracle = ridge.oracle_ridge(fit.likelihood, W)
-    assert (ridge.entry_correlation(oracle, W) >= ridge.entry_correlation(fit.mean, W) - 1e-5).all()
+def test_the_posterior_is_the_textbook_formula_in_every_row():
+    g = torch.Generator().manual_seed(1)
+    root = torch.randn(2, 4, 4, 6, generator=g, dtype=torch.double)
+    like = Likelihood(root @ root.mT, torch.randn(2, 4, 4, generator=g, dtype=torch.double))
+    mean, sd = posterior(spectrum(like), torch.tensor([0.5, 2.0], dtype=torch.double))
+    covariance = torch.linalg.inv(like.A + torch.eye(4) / torch.tensor([0.5, 2.0])[:, None, None, None])
+    torch.testing.assert_close(mean, (covariance @ like.b[..., None])[..., 0])
+    torch.testing.assert_close(sd, covariance.diagonal(dim1=-2, dim2=-1).sqrt())
 
 
-def test_rows_and_columns_of_unobserved_neurons_say_nothing():
-    W = networks(2, 6)
-    seen = torch.tensor([[True] * 4 + [False] * 2] * 2)
-    y = trials(W, 2, 0.05).x
-    likelihood, _ = ridge.gaussian_likelihood(y, 0.1, torch.full((2,), 0.2), observed=seen)
-    assert (likelihood.A[:, 4:] == 0).all()
-    assert likelihood.A[:, :4, 4:].abs().max() < 1e-6
-    filled = y.clone()
-    filled[..., 4:] = 0.3
-    again, _ = ridge.gaussian_likelihood(filled, 0.1, torch.full((2,), 0.2), observed=seen)
-    torch.testing.assert_close(again.b, likelihood.b)
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_the_noise_is_estimated_within_3_percent(noise):
+    W = sample_weight_matrix_batch(16, 16, 1.3, seed=2)
+    y = generate_activity_trials(W, 8, 50, A, 1.0, seed=3, observation_noise=noise).x
+    assert float(estimate_noise(y).mean()) == pytest.approx(noise, rel=0.03)
 
 
-def test_too_short_a_recording_is_refused():
-    with pytest.raises(ValueError, match="at least 6 are needed"):
-        ridge.estimate_noise(torch.zeros(1, 1, 5, 3))
+def test_ridge_recovers_w_and_little_noise_and_many_trials_recover_nearly_all_of_it():
+    W = sample_weight_matrix_batch(8, 10, 1.2, seed=4)
+    y = generate_activity_trials(W, 10, 50, A, 1.0, seed=5, observation_noise=1e-3).x
+    assert float(entry_correlation(fit_ridge(y, A).mean, W).mean()) > 0.99
+
+
+def test_marginal_likelihood_stays_near_the_penalty_that_an_oracle_would_choose(task):
+    W, y = task
+    found = fit_ridge(y, A)
+    own = entry_correlation(found.mean, W)
+    best = entry_correlation(oracle_ridge(found.likelihood, W), W)
+    assert bool((best >= own - 1e-3).all())
+    assert float((best - own).mean()) < 0.03
+
+
+def test_intervals_of_ridge_cover_w_drawn_from_its_own_prior():
+    g = torch.Generator().manual_seed(6)
+    W = torch.randn(40, 10, 10, generator=g) / math.sqrt(10)
+    y = generate_activity_trials(W, 4, 50, A, 1.0, seed=7, observation_noise=0.05).x
+    found = fit_ridge(y, A)
+    covered = ((W - found.mean).abs() < 1.96 * found.sd).float().mean()
+    assert float(covered) == pytest.approx(0.95, abs=0.04)
+    assert float(found.prior_variance.median()) == pytest.approx(0.1, rel=0.5)
+
+
+def test_rows_of_unseen_neurons_carry_no_information_and_their_columns_none_either(task):
+    W, y = task
+    observed = torch.ones(len(W), 10, dtype=torch.bool)
+    observed[:, 7:] = False
+    hidden = y.masked_fill(~observed[:, None, None], 0.0)
+    like, _ = gaussian_likelihood(hidden, A, torch.full((len(W),), 0.1), observed=observed)
+    assert float(like.A[:, 7:].abs().max()) == 0
+    assert float(like.b[:, 7:].abs().max()) == 0
+    assert float(like.A[:, :7, 7:].abs().max()) == 0
+    whole = fit_ridge(y, A, observed=torch.ones_like(observed))
+    assert torch.equal(whole.mean, fit_ridge(y, A).mean)
+
+
+def test_the_most_probable_prior_variance_lies_where_the_evidence_is_highest(task):
+    s = spectrum(fit_ridge(task[1], A).likelihood)
+    best, evidence = best_prior_variance(s)
+    for factor in (0.3, 3.0):
+        assert bool((log_evidence(s, factor * best) <= evidence + 1e-3).all())
+
+
+def test_too_short_trials_are_refused():
+    with pytest.raises(ValueError, match="4 time steps: at least 6"):
+        estimate_noise(torch.zeros(1, 1, 4, 3))
