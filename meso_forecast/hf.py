@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .fused import fuse
 from .model import Network
 from .networks import student_t_loss
 from .train import Options, Source, fit
@@ -89,7 +90,7 @@ def build(a: Architecture) -> nn.Module:
     }  # fmt: skip
     if a.name == "informer-hf":
         settings = transformers.InformerConfig(**shared, attention_type=a.attention, distil=True)
-        return transformers.InformerForPrediction(settings)
+        return fuse(transformers.InformerForPrediction(settings))
     settings = transformers.AutoformerConfig(**shared, label_length=min(10, a.context - N_LAGS))
     return transformers.AutoformerForPrediction(settings)
 

@@ -50,12 +50,23 @@ def window_origins(usable: np.ndarray, label: np.ndarray, parts: int | tuple[int
     n_time, length = len(usable), context + horizon
     if n_time < length:
         return np.empty(0, np.int64)
-    seen = np.r_[0, np.cumsum(np.asarray(usable, bool))]
+    seen = running_count(np.asarray(usable, bool))
     whole = seen[length:] - seen[:-length] == length
-    origins = np.flatnonzero(whole) + context - 1
-    same = np.r_[0, np.cumsum(np.diff(label) == 0)]  # steps without an edge before each frame
-    one_part = same[origins + horizon] - same[origins + 1] == horizon - 1
-    return origins[one_part & np.isin(label[origins + 1], np.atleast_1d(parts))]
+    label = np.asarray(label)
+    wanted = label == np.atleast_1d(parts)[0]
+    for part in np.atleast_1d(parts)[1:]:
+        wanted |= label == part
+    stays = running_count(label[1:] == label[:-1])  # steps without an edge before each frame
+    first = slice(context, context + len(whole))  # the first target of each window
+    one_part = stays[context + horizon - 1 :][: len(whole)] - stays[first] == horizon - 1
+    return np.flatnonzero(whole & one_part & wanted[first]) + context - 1
+
+
+def running_count(flags: np.ndarray) -> np.ndarray:
+    """Return how many flags are set before each position, (len + 1,) int32."""
+    out = np.zeros(len(flags) + 1, np.int32)
+    np.cumsum(flags, out=out[1:])
+    return out
 
 
 def chronological_split(n_time: int, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)) -> np.ndarray:

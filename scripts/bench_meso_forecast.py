@@ -1,0 +1,284 @@
+"""How fast is meso_forecast beside what people use? Competitors are measured in the same run; ratios are printed.
+
+Window gathering against a DataLoader that asks for one item at a time (in RAM, and from gzip chunks with h5py); one training step and its
+memory against Hugging Face's Informer; a forecast with 100 samples against its ``generate``; growth with neurons and context.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+CONTEXT, HORIZON, BATCH = 48, 8, 16
+
+
+def cpu_seconds(work, repeats: int = 5) -> float:
+    """Return the least CPU time of one call, after a warm-up call."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def show(title: str, rows: list[dict]) -> None:
+    """Print one table."""
+    print(f"\n{title}")
+    keys = list(rows[0])
+    print("  " + "  ".join(f"{k:>22}" for k in keys))
+    for row in rows:
+        print("  " + "  ".join(f"{row[k]:>22.4g}" if isinstance(row[k], float) else f"{row[k]!s:>22}" for k in keys))
+
+
+def gather_bench(n_neurons: int = 1000, n_time: int = 6000, windows: int = 256) -> list[dict]:
+    """Gather 256 windows: one index_select, a per-item DataLoader, per-item reads of gzip chunks."""
+    import h5py
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    x = np.random.default_rng(0).standard_normal((n_time, n_neurons), np.float32)
+    tensor, origins = torch.from_numpy(x), np.random.default_rng(1).integers(CONTEXT, n_time - HORIZON, windows)
+    length = CONTEXT + HORIZON
+
+    class Items(Dataset):
+        def __len__(self):
+            return windows
+
+        def __getitem__(self, i):
+            t = origins[i]
+            return tensor[t - CONTEXT + 1 : t + HORIZON + 1].clone()
+
+    steps = torch.arange(1 - CONTEXT, HORIZON + 1)
+    batches = [(torch.from_numpy(origins[i : i + BATCH])[:, None] + steps).flatten() for i in range(0, windows, BATCH)]
+
+    def selected() -> None:
+        for index in batches:
+            tensor.index_select(0, index).unflatten(0, (-1, length))
+
+    def loaded() -> None:
+        for _ in loader:
+            pass
+
+    ours = cpu_seconds(selected)
+    loader = DataLoader(Items(), batch_size=BATCH)
+    in_ram = cpu_seconds(loaded)
+    with tempfile.TemporaryDirectory() as folder:
+        with h5py.File(Path(folder) / "x.h5", "w") as file:
+            file.create_dataset("x", data=x, chunks=True, compression="gzip")
+        with h5py.File(Path(folder) / "x.h5", "r") as file:
+            data = file["x"]
+            few = origins[:16]
+            gzip = cpu_seconds(lambda: [data[t - CONTEXT + 1 : t + HORIZON + 1] for t in few], 1) * windows / len(few)
+    return [
+        {"gather": "index_select a batch", "ms": 1e3 * ours, "ratio": 1.0},
+        {"gather": "DataLoader per item", "ms": 1e3 * in_ram, "ratio": in_ram / ours},
+        {"gather": "h5py gzip per item", "ms": 1e3 * gzip, "ratio": gzip / ours},
+    ]
+
+
+def training_step(which: str, n_neurons: int, context: int = CONTEXT):
+    """Return a function that makes one optimiser step at batch 16."""
+    import torch
+
+    from meso_forecast import fused, hf, networks
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if which.startswith("hf"):
+        net = hf.HuggingFace(hf.Architecture("informer-hf", n_neurons, context, HORIZON))
+        if which == "hf":  # as the library has it
+            fused.unfuse(net.inner)
+        x, y = torch.randn(BATCH, context, n_neurons), torch.randn(BATCH, HORIZON, n_neurons)
+    else:
+        lags = min(16, context)
+        net = networks.Correction(which.removeprefix("ours "), lags, 12, HORIZON, 64)
+        x, y = torch.randn(BATCH, lags, 12), torch.randn(BATCH, HORIZON, 64)
+    return stepper(net, x, y)
+
+
+def stepper(net, x, y):
+    """Return a function that makes one step of AdamW."""
+    import torch
+
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        net.loss(x, y).backward()
+        optimizer.step()
+
+    return step
+
+
+def same_body_step(n_neurons: int, context: int = CONTEXT):
+    """Return a step of Hugging Face's own body on 64 latents: the low-rank projection is the only difference."""
+    return training_step("hf", 64, context)
+
+
+WHICH = {
+    "HF Informer": lambda n: training_step("hf", n),
+    "HF Informer, fused": lambda n: training_step("hf fused", n),
+    "ours, HF body on 64": same_body_step,
+    "ours, informer": lambda n: training_step("ours informer", n),
+    "ours, mlp (default)": lambda n: training_step("ours mlp", n),
+}
+
+
+def peak_memory(which: str, n_neurons: int) -> float:
+    """Return the peak memory of three steps above that of the imports, MB, in a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, __file__, "--memory-of", which, "--neurons", str(n_neurons)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def memory_child(which: str, n_neurons: int) -> None:
+    """Print the peak memory of three steps above the base."""
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+
+    WHICH[which](50)()
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = WHICH[which](n_neurons)
+    for _ in range(3):
+        step()
+    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024))
+
+
+def step_bench(sizes: tuple[int, ...]) -> list[dict]:
+    """Time and memory of a training step, all against Hugging Face's Informer."""
+    rows = []
+    for n in sizes:
+        base = base_memory = None
+        for which, make in WHICH.items():
+            seconds = cpu_seconds(make(n))
+            memory = peak_memory(which, n) if n == max(sizes) else float("nan")
+            base, base_memory = base or seconds, base_memory or memory
+            rows.append(
+                {
+                    "neurons": n,
+                    "step": which,
+                    "ms": 1e3 * seconds,
+                    "times faster": base / seconds,
+                    "MB": memory,
+                    "memory ratio": memory / base_memory,
+                }
+            )
+    return rows
+
+
+def forecast_bench(n_neurons: int = 500, n_time: int = 2500) -> list[dict]:
+    """Forecast with 100 samples: our closed-form student-t around the corrected stack, and ``generate``."""
+    import torch
+
+    from meso_forecast import fused, hf, model, ours, train, windows
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n_time, n_neurons)).astype(np.float32)
+    x[1:] = 0.7 * x[:-1] + x[1:]
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+    panel = windows.Panel(x, np.ones(n_time, bool), windows.chronological_split(n_time))
+    fitted = ours.fit_informer([panel], CONTEXT, HORIZON, "mlp", train.Options(epochs=1))[0]
+    fitted.gate = fitted.gate._replace(is_open=True)
+    probabilistic = model.with_spread(fitted, panel, CONTEXT, HORIZON)
+    origins = windows.window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+
+    def ours_samples() -> None:
+        f = probabilistic.forecast(panel, origins)
+        for i in range(0, len(origins), 32):
+            shape = (100, *f.mean[i : i + 32].shape)
+            f.mean[i : i + 32] + f.scale[i : i + 32] * rng.standard_t(f.df, size=shape).astype(np.float32)
+
+    our = cpu_seconds(ours_samples, 1) / len(origins)
+    net = hf.build(hf.Architecture("informer-hf", n_neurons, CONTEXT, HORIZON)).eval()
+    fused.unfuse(net)
+    few = torch.randn(2, CONTEXT, n_neurons)
+    clock = torch.zeros(2, CONTEXT + HORIZON, 1)
+    given = {
+        "past_values": few,
+        "past_time_features": clock[:, :CONTEXT],
+        "future_time_features": clock[:, CONTEXT:],
+        "past_observed_mask": torch.ones_like(few),
+    }
+    net.config.num_parallel_samples = 100
+    theirs = cpu_seconds(lambda: net.generate(**given), 1) / 2
+    return [
+        {"100 samples of": "HF generate", "ms a window": 1e3 * theirs, "times faster": 1.0},
+        {"100 samples of": "ours", "ms a window": 1e3 * our, "times faster": theirs / our},
+    ]
+
+
+def context_bench(n_neurons: int = 1000) -> list[dict]:
+    """Growth of a step with the context."""
+    rows = []
+    for context in (24, 48, 96):
+        theirs, ours_ = (
+            cpu_seconds(training_step("hf", n_neurons, context)),
+            cpu_seconds(training_step("ours mlp", n_neurons, context)),
+        )
+        rows.append({"context": context, "HF ms": 1e3 * theirs, "ours ms": 1e3 * ours_, "times faster": theirs / ours_})
+    return rows
+
+
+def splitter_bench() -> list[dict]:
+    """The window splitter against the obvious loop, on 20 000 frames with gaps."""
+    from meso_forecast.windows import chronological_split, window_origins
+
+    n = 20000
+    usable, label = np.random.default_rng(0).random(n) > 0.002, chronological_split(n)
+
+    def loop() -> list[int]:
+        found = []
+        for t in range(CONTEXT - 1, n - HORIZON):
+            ahead = label[t + 1 : t + 1 + HORIZON]
+            if all(usable[t - CONTEXT + 1 : t + HORIZON + 1]) and all(ahead == 0):
+                found.append(t)
+        return found
+
+    assert loop() == window_origins(usable, label, 0, CONTEXT, HORIZON).tolist()
+    slow, fast = cpu_seconds(loop, 1), cpu_seconds(lambda: window_origins(usable, label, 0, CONTEXT, HORIZON))
+    return [
+        {"splitter": "loop", "ms": 1e3 * slow, "ratio": slow / fast},
+        {"splitter": "ours", "ms": 1e3 * fast, "ratio": 1.0},
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run all benchmarks, or the parts named."""
+    parts = {
+        "splitter": splitter_bench, "gather": gather_bench, "step": None, "forecast": forecast_bench, "context": context_bench,
+    }  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=", ".join(parts))
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--neurons", type=int, nargs="+", default=[500, 1000, 5000], help="sizes of the training step")
+    given = parser.parse_args(argv)
+    if given.memory_of:
+        memory_child(given.memory_of, given.neurons[0])
+        return
+    parts["step"] = lambda: step_bench(tuple(given.neurons))
+    for name in given.parts or parts:
+        show(name, parts[name]())
+    if importlib.util.find_spec("neuralforecast") is None:
+        print("\nneuralforecast is not installed: not measured")
+
+
+if __name__ == "__main__":
+    main()
