@@ -79,6 +79,10 @@ def sample(config, run):
         raise hdf5io.InputError(
             f"{config.data}: networks of {real.shape[-1]} neurons, the samples have {N}. Give --neurons {real.shape[-1]}."
         )
+    if real is not None and min(config.n, len(real)) < 20:
+        raise hdf5io.InputError(
+            f"--n {config.n}, {len(real)} test networks: at least 20 of each are needed to compare."
+        )
     g = torch.Generator().manual_seed(config.seed)
     W = model.sample_prior(
         config.n, N, sampler=config.sampler, steps=config.steps, schedule=config.schedule, generator=g

@@ -123,9 +123,20 @@ def _linear_time(sigma: float) -> float:
     return (math.sqrt(BETA_MIN**2 + 2 * BETA_RANGE * math.log1p(sigma**2)) - BETA_MIN) / BETA_RANGE
 
 
+def start(
+    data: Spectrum, n_samples: int, sigma: float, generator: torch.Generator | None = None, with_data: bool = True
+) -> Tensor:
+    """Return weights (B, S, N, N) at the first noise level, about the Gaussian posterior mean of the data (0 without)."""
+    B, N = data.b.shape[:2]
+    noise = torch.randn((B, n_samples, N, N), generator=generator).to(data.b) * math.sqrt(sigma**2 + 1)
+    if not with_data:
+        return noise
+    return noise + (data.vectors @ (data.b / (data.values + 1))[..., None])[..., 0][:, None]
+
+
 def sample(
     denoise: Denoiser,
-    start: Tensor,
+    first: Tensor,
     levels: Tensor,
     sampler: str = "dpmpp-2m",
     generator: torch.Generator | None = None,
@@ -134,13 +145,13 @@ def sample(
 
     Parameters
     ----------
-    denoise : ``(w, sigma) -> w0``. start : weights at the first level. levels : falling, the last 0.
+    denoise : ``(w, sigma) -> w0``. first : weights at the first level. levels : falling, the last 0.
     sampler : "dpmpp-2m" (Lu et al. 2022), "heun" (Karras et al. 2022), "ddim" (Song et al. 2021), "ancestral", "ddpm" (the last
         two add noise at each step; "ddpm" with the full posterior variance of Ho et al. 2020).
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler '{sampler}': expected one of {', '.join(SAMPLERS)}.")
-    w, old, values = start, None, [float(v) for v in levels]
+    w, old, values = first, None, [float(v) for v in levels]
     for k, (now, then) in enumerate(itertools.pairwise(values)):
         clean = denoise(w, now)
         if then == 0:

@@ -120,7 +120,7 @@ class WeightModel(nn.Module):
             raise ValueError("a regression network has no samples; give a diffusion model.")
         B, N = len(data.b), data.b.shape[-1]
         levels = diffusion.noise_levels(steps, schedule, self.noise)
-        start = torch.randn((B, n_samples, N, N), generator=generator).to(data.b) * math.sqrt(float(levels[0]) ** 2 + 1)
+        start = diffusion.start(data, n_samples, float(levels[0]), generator, with_data=guidance > 0)
         out, size = [], max(1, chunk // n_samples)
         for first in range(0, B, size):
             part = Spectrum(*(z[first : first + size] for z in data))

@@ -67,12 +67,11 @@ def guided_prior_samples(
     B, N = len(data.b), data.b.shape[-1]
     noise = model.noise if sigma_start is None else model.noise._replace(sigma_max=sigma_start)
     levels = diffusion.noise_levels(steps, schedule, noise)
-    xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
-    w = (
-        xi * math.sqrt(noise.sigma_max**2 + 1)
-        if start is None
-        else start[:, None] / model.unit(N) + noise.sigma_max * xi
-    )
+    if start is None:
+        w = diffusion.start(data, n_samples, noise.sigma_max, generator)
+    else:
+        xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
+        w = start[:, None] / model.unit(N) + noise.sigma_max * xi
     return diffusion.sample(guided_denoiser(model, data), w, levels, sampler, generator) * model.unit(N)
 
 

@@ -1,7 +1,5 @@
 """Samplers against a posterior known in closed form; equivariance; guidance."""
 
-import math
-
 import pytest
 import torch
 
@@ -21,8 +19,8 @@ def gaussian_problem(B=6, N=4, seed=0):
 def exact_sampler(data, sampler, steps, S=2000, schedule="karras"):
     g = torch.Generator().manual_seed(1)
     levels = diffusion.noise_levels(steps, schedule, diffusion.Noise())
-    start = torch.randn((len(data.b), S, 4, 4), generator=g).double() * math.sqrt(101)
-    return diffusion.sample(diffusion.gaussian_denoiser(data), start, levels, sampler, g)
+    first = diffusion.start(data, S, 10.0, g)
+    return diffusion.sample(diffusion.gaussian_denoiser(data), first, levels, sampler, g)
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("dpmpp-2m", 24), ("heun", 24)])
@@ -105,7 +103,7 @@ def test_every_parameterization_has_the_loss_of_its_own_target(parameterization)
     model = WeightModel(ModelSpec(parameterization=parameterization, width=16, hidden=24, depth=1))
     w = torch.randn(64, 6, 6, generator=torch.Generator().manual_seed(0))
     loss = model.loss(w, diffusion.without_data(64, 6, w), torch.Generator().manual_seed(1), copies=4)
-    assert 0.8 < float(loss) < 1.1
+    assert 0.8 < loss.item() < 1.1
 
 
 def test_guidance_one_is_the_conditional_model_bit_for_bit():
@@ -127,11 +125,9 @@ def test_samples_do_not_depend_on_the_chunk():
 def test_the_guided_prior_is_exact_for_a_gaussian_prior():
     """With F = 0 the unconditional denoiser is that of a normal prior, and guidance must give the exact posterior."""
     model, data = WeightModel(ModelSpec(width=16, hidden=24, depth=1, scale=2.0)).double(), gaussian_problem()
-    found = guided_prior_samples(model, data, 1500, steps=24, generator=torch.Generator().manual_seed(0)) / model.unit(
-        4
-    )
+    found = guided_prior_samples(model, data, 300, steps=24, generator=torch.Generator().manual_seed(0)) / model.unit(4)
     mean, sd = posterior(data, torch.ones(6).double())
-    torch.testing.assert_close(found.mean(1), mean, atol=0.12, rtol=0)
+    torch.testing.assert_close(found.mean(1), mean, atol=0.25, rtol=0)
     assert (found.std(1) / sd).mean().item() == pytest.approx(1.0, abs=0.05)
 
 

@@ -1,0 +1,252 @@
+"""The commands, from a data set to a benchmark, as a user types them."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from neuro_diffusion import dataset
+
+
+@pytest.fixture(scope="module")
+def recording(nd_data, tmp_path_factory):
+    """Return an HDF5 file with three noisy trials of a network and its true weights."""
+    network, path = dataset.load_network(nd_data, 5), tmp_path_factory.mktemp("rec") / "activity.h5"
+    x = network.activity[0, :3].numpy()
+    with h5py.File(path, "w") as file:
+        file["activity"] = x + 0.02 * np.random.default_rng(0).standard_normal(x.shape)
+        file["W"] = network.W[0].numpy()
+    return path
+
+
+def fast(*arguments):
+    return ("--samples", 8, "--steps", 4, *arguments)
+
+
+def test_a_model_with_other_sizes_than_the_defaults_reloads_and_samples(
+    neuro_diffusion_cli, nd_model, nd_data, tmp_path
+):
+    answer = neuro_diffusion_cli(
+        "sample", nd_model, "--n", 24, "--steps", 6, "--data", nd_data, "--output", tmp_path / "s.h5", "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert 0.5 < results["against_test_networks"]["radius_ratio"] < 2
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file["W"].shape == (24, 6, 6)
+        assert np.isfinite(file["W"][()]).all()
+
+
+def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, nd_model, recording, tmp_path):
+    out = tmp_path / "posterior.h5"
+    answer = neuro_diffusion_cli(
+        "infer", nd_model, recording, "--prior", nd_model, "--refine", "map", "--truth", recording, "--output", out, *fast(), "--json"
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert [row["method"] for row in results["methods"]] == ["diffusion", "ridge", "pigdm", "refined (map)"]
+    assert all(row["held-out log-likelihood per value"] is not None for row in results["methods"])
+    assert results["noise_std"] == pytest.approx(0.02, rel=0.15)
+    with h5py.File(out) as file:
+        assert file.attrs["schema"] == "neuro_diffusion/posterior/1"
+        np.testing.assert_allclose(file["samples"][()].mean(0), file["mean"][()], atol=1e-6)
+        assert set(file["estimates"]) == {"diffusion", "ridge", "pigdm", "refined_map"}
+    assert (tmp_path / "posterior.png").stat().st_size > 1000
+
+
+def test_the_same_seed_gives_the_same_json_and_another_seed_another(neuro_diffusion_cli, nd_model, recording, tmp_path):
+    found = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        answer = neuro_diffusion_cli(
+            "infer", nd_model, recording, "--output", tmp_path / f"{name}.h5", *fast("--seed", seed), "--json"
+        )
+        assert answer.returncode == 0, answer.stderr
+        found.append(json.loads(answer.stdout)["results"])
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "nwb"])
+def test_every_format_gives_the_same_answer(neuro_diffusion_cli, nd_model, recording, tmp_path, kind):
+    with h5py.File(recording) as file:
+        x = file["activity"][0]
+    path = tmp_path / f"x.{kind}"
+    if kind == "csv":
+        path.write_text(
+            "\n".join([",".join(f"n{i}" for i in range(6)), *(",".join(map(repr, map(float, row))) for row in x)])
+        )
+    elif kind == "npz":
+        np.savez(path, rates=x)
+    else:
+        pynwb = pytest.importorskip("pynwb")
+        from datetime import UTC, datetime
+
+        nwb = pynwb.NWBFile("rates", "x", datetime(2020, 1, 1, tzinfo=UTC))
+        nwb.add_acquisition(pynwb.TimeSeries("rates", data=x, unit="n/a", rate=10.0))
+        with pynwb.NWBHDF5IO(path, "w") as io:
+            io.write(nwb)
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["activity"] = x
+    results = []
+    for source in (path, tmp_path / "one.h5"):
+        answer = neuro_diffusion_cli(
+            "infer", nd_model, source, "--output", tmp_path / f"{source.stem}.out.h5", *fast(), "--json"
+        )
+        assert answer.returncode == 0, answer.stderr
+        results.append(json.loads(answer.stdout)["results"])
+    assert results[0]["noise_std"] == pytest.approx(results[1]["noise_std"], rel=1e-4)
+    assert "untested" in results[0]["reason"]
+
+
+def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(neuro_diffusion_cli, nd_model, nd_data, tmp_path):
+    answer = neuro_diffusion_cli(
+        "benchmark", nd_model, nd_data, "--trials", "1,3", "--noise", "0.05", "--observed", "1,0.5", "--networks", 8,
+        "--prior", nd_model, "--output", tmp_path / "b", *fast(), "--json",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    table = json.loads(answer.stdout)["results"]["table"]
+    assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
+    for row in table:
+        assert row["oracle ridge"] >= row["ridge"] - 1e-6
+        assert row["ridge se"] > 0
+    assert table[1]["ridge"] > table[0]["ridge"]
+    with open(tmp_path / "b" / "benchmark.csv", newline="") as handle:
+        assert float(next(csv.DictReader(handle))["ridge"]) == pytest.approx(table[0]["ridge"])
+    assert "held-out" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_a_killed_training_goes_on_and_ends_where_an_unbroken_one_ends(
+    neuro_diffusion_cli, nd_data, nd_small, nd_model, tmp_path
+):
+    command = ["train-conditional", nd_data, "--output", tmp_path / "m", *nd_small, "--save-every", 30]
+    process = subprocess.Popen([sys.executable, "-m", "neuro_diffusion", *map(str, command)], stderr=subprocess.DEVNULL)
+    end = time.time() + 120
+    while not (tmp_path / "m" / "resume.safetensors").exists() and time.time() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "m" / "model.json").exists()
+    answer = neuro_diffusion_cli(*command, "--resume", "--json")
+    assert answer.returncode == 0, answer.stderr
+    resumed = json.loads(answer.stdout)["results"]
+    unbroken = json.loads((nd_model / "result.json").read_text())["results"]
+    assert resumed.pop("resumed_from") == 30
+    unbroken.pop("resumed_from")
+    assert resumed == unbroken
+
+
+def test_the_regression_baseline_is_trained_and_shown(neuro_diffusion_cli, nd_data, nd_model, nd_small, tmp_path):
+    trained = neuro_diffusion_cli(
+        "train-conditional",
+        nd_data,
+        "--objective",
+        "regression",
+        "--output",
+        tmp_path / "r",
+        *nd_small[2:],
+        "--iterations",
+        5,
+    )
+    assert trained.returncode == 0, trained.stderr
+    answer = neuro_diffusion_cli(
+        "benchmark", nd_model, nd_data, "--regression", tmp_path / "r", "--trials", "1", "--noise", "0.05", "--networks", 4, *fast(), "--json"
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert 0 < json.loads(answer.stdout)["results"]["table"][0]["regression"] < 1
+
+
+def write_h5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+def wave(T=30, N=6):
+    return np.sin(np.arange(T * N).reshape(T, N) / 7.0)
+
+
+def broken(kind, folder, model):
+    """Return (model, activity) of one kind of bad input."""
+    path, x = folder / "bad.h5", wave()
+    if kind == "nan":
+        x[4, 2] = np.nan
+    if kind == "range":
+        x = 5 * x
+    if kind == "constant":
+        x = 0 * x
+    arrays = {"a": x, "b": x} if kind == "ambiguous" else {"activity": x[:4] if kind == "short" else x}
+    write_h5(path, **arrays)
+    if kind == "text":
+        path = folder / "bad.csv"
+        path.write_text("one,two\nthree,four\nfive,six\n")
+    if kind in ("foreign", "cut"):
+        model = model_copy(model, folder / "model")
+        if kind == "foreign":
+            (model / "model.json").write_text('{"hello": 1}')
+        else:
+            whole = (model / "model.safetensors").read_bytes()
+            (model / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    return model, path
+
+
+def model_copy(source, target):
+    target.mkdir()
+    for name in ("model.json", "model.safetensors"):
+        (target / name).write_bytes((source / name).read_bytes())
+    return target
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("nan", "neuron 2 has 1 NaN"),
+        ("range", "outside [-1.5, 1.5]"),
+        ("constant", "constant"),
+        ("short", "at least 6 time steps"),
+        ("ambiguous", "Name one with --dataset"),
+        ("text", "not a table of numbers"),
+        ("foreign", "not a model of this package"),
+        ("cut", "not a model of this package, or damaged"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(neuro_diffusion_cli, nd_model, tmp_path, kind, message):
+    model, activity = broken(kind, tmp_path, nd_model)
+    answer = neuro_diffusion_cli("infer", model, activity, "--output", tmp_path / "out.h5", *fast())
+    assert answer.returncode == 2, answer.stderr
+    assert message in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_an_unrecorded_neuron_is_a_column_of_nan_and_warned_of(neuro_diffusion_cli, nd_model, recording, tmp_path):
+    with h5py.File(recording) as file:
+        x = file["activity"][()]
+    x[:, :, 3] = np.nan
+    path = write_h5(tmp_path / "part.h5", activity=x)
+    answer = neuro_diffusion_cli("infer", nd_model, path, "--output", tmp_path / "p.h5", *fast(), "--json")
+    assert answer.returncode == 0, answer.stderr
+    outcome = json.loads(answer.stdout)
+    assert outcome["results"]["n_observed"] == 5
+    assert "1 of 6 neurons were not recorded" in outcome["warnings"][0]
+
+
+def test_guidance_above_one_is_labelled(neuro_diffusion_cli, nd_model, recording, tmp_path):
+    answer = neuro_diffusion_cli(
+        "infer", nd_model, recording, "--guidance", 2, "--output", tmp_path / "g.h5", *fast(), "--json"
+    )
+    assert "not calibrated" in json.loads(answer.stdout)["warnings"][0]
+
+
+def test_a_regression_network_is_refused_where_samples_are_wanted(neuro_diffusion_cli, nd_data, nd_model, tmp_path):
+    model = model_copy(nd_model, tmp_path / "model")
+    text = (model / "model.json").read_text().replace('"objective": "diffusion"', '"objective": "regression"')
+    (model / "model.json").write_text(text)
+    answer = neuro_diffusion_cli("sample", model, "--output", tmp_path / "s.h5")
+    assert answer.returncode == 2
+    assert "expected one trained with --objective diffusion" in answer.stderr

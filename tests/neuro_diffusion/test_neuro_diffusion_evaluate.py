@@ -1,0 +1,95 @@
+"""Scores with known answers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from neuro_diffusion import evaluate, infer
+from neuro_diffusion.refine import refine_weight_matrix
+from neuro_diffusion.ridge import fit_ridge, gaussian_likelihood
+from neuro_diffusion.simulator import simulate_rate_network
+from neuro_diffusion.weights import sample_weight_matrix_batch
+
+
+def test_the_truth_has_no_functional_error_and_never_diverges():
+    W = sample_weight_matrix_batch(3, 8, 1.5)
+    h0 = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0))
+    assert (evaluate.functional_error(W, W, h0, 40, 0.1) == 0).all()
+    assert (evaluate.divergence_horizon(W, W, h0, 40, 0.1) == 40).all()
+    assert (evaluate.functional_error(torch.zeros_like(W), W, h0, 40, 0.1) > 0.05).all()
+
+
+def test_a_posterior_that_contains_the_truth_as_one_of_its_draws_is_calibrated():
+    g = torch.Generator().manual_seed(0)
+    draws = torch.randn(200, 40, 6, 6, generator=g)
+    s = evaluate.score(draws[:, 1:], draws[:, 0])
+    assert s.coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
+    assert s.crps.mean().item() == pytest.approx(1 / math.sqrt(math.pi), abs=0.02)  # of a standard normal
+    histogram = evaluate.rank_histogram(evaluate.sbc_ranks(draws[:, 1:], draws[:, 0]), 39, 10)
+    assert np.abs(histogram - 1).max() < 0.15
+
+
+def test_a_posterior_half_as_wide_does_not_cover():
+    g = torch.Generator().manual_seed(0)
+    draws = torch.randn(200, 40, 6, 6, generator=g)
+    s = evaluate.score(0.5 * draws[:, 1:], draws[:, 0])
+    assert s.coverage.mean(0)[1] < 0.6
+
+
+def test_area_under_the_curve_counts_ties_half():
+    p, w = torch.tensor([0.9, 0.5, 0.5, 0.1]), torch.tensor([1.0, 1.0, -1.0, -1.0])
+    assert evaluate.area_under_curve(p, w) == pytest.approx(3.5 / 4)
+    assert math.isnan(evaluate.area_under_curve(p, torch.ones(4)))
+
+
+def test_mean_and_error_ignore_missing_values():
+    mean, error = evaluate.mean_and_error(torch.tensor([1.0, 3.0, math.nan]))
+    assert (mean, error) == pytest.approx((2.0, 1.0))
+
+
+def trials_of(W, K, noise):
+    g = torch.Generator().manual_seed(3)
+    x = simulate_rate_network(W, torch.randn(K, len(W), generator=g), 50, 0.1, 1.0)
+    return x + noise * torch.randn(x.shape, generator=g)
+
+
+def test_the_true_weights_have_a_larger_heldout_likelihood_than_others():
+    W = sample_weight_matrix_batch(2, 6, 1.5)
+    y = trials_of(W[0], 1, 0.02)[None]
+    test, _ = gaussian_likelihood(y, 0.1, None, torch.tensor([0.02]), n_relinearise=0)
+    values = [float(evaluate.heldout_log_likelihood(w[None], test, 300)) for w in (W[0], W[1], torch.zeros(6, 6))]
+    assert values[0] > max(values[1:])
+    assert values[2] == 0
+
+
+def test_ridge_is_trusted_when_the_data_determine_the_weights():
+    W = sample_weight_matrix_batch(1, 6, 1.5)[0]
+    base = fit_ridge(trials_of(W, 16, 1e-3)[None], 0.1)
+    name, reason = infer.choose(base, torch.randn(8, 6, 6), {"diffusion": 9.0, "ridge": 1.0})
+    assert name == "ridge"
+    assert "a learned prior is not needed" in reason
+
+
+def test_the_larger_heldout_likelihood_is_trusted_otherwise():
+    W = sample_weight_matrix_batch(1, 6, 1.5)[0]
+    base = fit_ridge(trials_of(W, 1, 0.1)[None], 0.1)
+    samples = torch.randn(8, 6, 6)
+    assert infer.choose(base, samples, {"diffusion": 0.2, "ridge": 0.3})[0] == "ridge"
+    assert infer.choose(base, samples, {"diffusion": 0.4, "ridge": 0.3})[0] == "diffusion"
+    assert "untested" in infer.choose(base, samples, {})[1]
+
+
+def test_the_trajectory_fit_is_kept_only_when_heldout_trials_agree():
+    W = sample_weight_matrix_batch(1, 6, 1.5, seed=4)[0]
+    y, metadata = trials_of(W, 4, 0.02), {"dt": 0.1, "tau": 1.0, "noise_std": 0.02}
+    start = fit_ridge(y[None], 0.1).mean[0]
+    worse = start + 0.2 * torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    found = refine_weight_matrix(worse, y, metadata, 150, 0.02, 0.01, method="map")
+    assert found.accepted
+    assert found.error_after < found.error_before
+    assert (found.W - W).norm() < (worse - W).norm()
+    kept = refine_weight_matrix(W, y, metadata, 30, 1.0, 0.0, method="map")
+    assert not kept.accepted
+    assert torch.equal(kept.W, W)
