@@ -1,0 +1,173 @@
+"""Do the commands keep their promises, from a session on disk to a figure?"""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]
+
+
+@pytest.fixture(scope="module")
+def trained(meso, small_session, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    answer = meso("train", small_session[1], "--output", folder, *FAST)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def forecast_file(meso, small_session, trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("forecast") / "forecast.h5"
+    answer = meso("forecast", trained, small_session[1], "--every", 3, "--output", path)
+    assert answer.returncode == 0, answer.stderr
+    return path
+
+
+def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_session, tmp_path):
+    models = "persistence,ar,var,dlinear,informer-hf,autoformer-hf,informer"
+    answer = meso(
+        "compare", small_session[1], "--models", models, *FAST, "--d-model", 16, "--output", tmp_path / "run", "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert set(results["models"]) == {*models.split(","), "mean", "ar16"}
+    errors = [row["mse_mean"] for row in results["models"].values()]
+    assert errors == sorted(errors)
+    row = results["models"]["ar"]
+    assert row["ci"][0] < row["mse_mean"] < row["ci"][1]
+    assert {"mse", "mae", "skill_vs_persistence", "skill_vs_ar", "ci"} <= set(row)
+    assert row["skill_vs_ar"] == 0
+    assert "beats AR:" in results["verdict"]
+    report = (tmp_path / "run/report.html").read_text()
+    assert results["verdict"] in report
+    assert {p.stem for p in (tmp_path / "run/figures").glob("*.png")} == {
+        "error_by_horizon",
+        "skill_map",
+        "traces",
+        "rasters",
+        "calibration",
+    }
+
+
+def test_a_forecast_file_explains_itself_and_its_quantiles_are_ordered(forecast_file):
+    with h5py.File(forecast_file) as file:
+        assert file.attrs["schema"] == "meso_forecast/forecast/1"
+        assert file["quantiles"].shape == (5, *file["mean"].shape)
+        assert (np.diff(file["quantiles"][:], axis=0) > 0).all()
+        assert np.abs(file["quantiles"][2] - file["mean"][:]).max() < 1e-5
+        assert all(file[name].attrs["description"] for name in ("mean", "quantiles", "origin", "lead"))
+        assert "seed" in file["provenance"].attrs
+
+
+def test_a_saved_model_forecasts_what_it_forecast_before_it_was_saved(trained, small_session):
+    from meso_forecast import data, recording
+
+    opened = recording.open_recording(small_session[1])
+    origins = np.arange(1000, 1010)
+    a = data.forecaster_for(data.load_model(trained), opened).forecast(opened.panel, origins)
+    folder = trained.with_name("again")
+    saved = data.load_model(trained)
+    data.save_model(folder, saved.about, saved.forecasters)
+    b = data.forecaster_for(data.load_model(folder), opened).forecast(opened.panel, origins)
+    assert np.array_equal(a.mean, b.mean)
+    assert np.array_equal(a.scale, b.scale)
+    assert (trained / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_evaluate_and_plot_and_info_work_on_what_train_made(meso, trained, small_session, forecast_file, tmp_path):
+    answer = meso("evaluate", trained, small_session[1], "--output", tmp_path / "score", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert list(json.loads(answer.stdout)["results"]["models"])
+    assert (tmp_path / "score/report.html").stat().st_size > 10000
+    answer = meso("plot", forecast_file, small_session[1], "--neurons", "0,3", "--output", tmp_path / "figures")
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "figures/traces.png").read_bytes()[:4] == b"\x89PNG"
+    for path, text in ((trained, "model informer, 24 -> 4 frames"), (small_session[1], "meso_forecast/recording/1")):
+        assert text in meso("info", path).stdout
+
+
+def test_the_future_after_the_end_can_be_forecast(meso, trained, small_session, tmp_path):
+    answer = meso("forecast", trained, small_session[1], "--part", "last", "--output", tmp_path / "f.h5")
+    assert answer.returncode == 0, answer.stderr
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert np.isfinite(file["mean"][:]).all()
+        assert file["origin"][:].tolist() == [1199]
+
+
+def test_sessions_are_listed_and_written_as_a_csv_that_opens(meso, small_session, tmp_path):
+    from meso_forecast.session import MesoscopeSession, open_one
+
+    cache = small_session[0].parents[4]
+    answer = meso("sessions", cache, "--output", tmp_path / "s.csv", "--json")
+    assert answer.returncode == 0, answer.stderr
+    row = json.loads(answer.stdout)["results"]["sessions"][0]
+    assert row["total_rois"] == 12
+    session = MesoscopeSession.from_csv(open_one(cache), tmp_path / "s.csv", index=0)
+    assert session.eid == row["eid"]
+    assert meso("sessions", cache, "--min-duration-min", 500, "--json").stdout.count('"sessions": []') == 1
+
+
+def test_extract_writes_what_the_session_reads(meso, small_session, tmp_path):
+    from meso_forecast.session import MesoscopeSession
+
+    answer = meso("extract", small_session[0], "--output", tmp_path / "a.h5")
+    assert answer.returncode == 0, answer.stderr
+    activity, times, eid = MesoscopeSession.load_session_from_hdf5(tmp_path / "a.h5")
+    expected, clock = MesoscopeSession.from_path(small_session[0]).get_dff_activity_matrix(neucoeff=0.7)
+    assert np.array_equal(activity, expected)
+    assert np.array_equal(times, clock)
+    assert eid
+
+
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(meso, small_session, tmp_path):
+    """Two epochs, then two more after a restart, against four in one go."""
+    four = ["--model", "dlinear", "--context", 24, "--horizon", 4, "--batches-per-epoch", 4, "--patience", 50]
+    assert meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "a").returncode == 0
+    part = meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "b")
+    assert part.returncode == 0
+    shutil.copytree(tmp_path / "b/training", tmp_path / "kept")
+    answer = meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "b", "--resume")
+    assert answer.returncode == 0, answer.stderr
+    assert "resumed from" in answer.stderr
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    other = meso("train", small_session[1], *four, "--epochs", 4, "--seed", 3, "--output", tmp_path / "b", "--resume")
+    assert other.returncode == 2
+    assert "was trained with seed = 0, not 3" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "SESSION", "--context", "900", "--output", "OUT"], "windows of 900 + 8 frames without a gap"),
+        (["forecast", "SESSION", "SESSION", "--output", "OUT"], "expected a model folder made by"),
+        (["train", "SESSION", "SESSION", "--model", "ar", "--output", "OUT"], "is trained on one recording"),
+        (["train", "SESSION", "--resume", "--output", "OUT"], "there is no training to resume"),
+        (["preprocess", "eid:1234", "--output", "OUT"], "--one-cache DIR is needed"),
+        (
+            ["preprocess", "SESSION", "--fractions", "0.5,0.2,0.2", "--output", "OUT"],
+            "three positive numbers that sum to 1",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(meso, small_session, tmp_path, arguments, message):
+    words = [str(small_session[1]) if a == "SESSION" else str(tmp_path / "out") if a == "OUT" else a for a in arguments]
+    answer = meso(*words)
+    assert answer.returncode == 2, answer.stderr
+    assert message in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_refuses_a_recording_of_other_neurons(meso, trained, tmp_path):
+    for command in (
+        ["simulate", "--output", tmp_path / "one", "--n-fovs", 1, "--n-rois", 50, "--n-frames", 600, "--seed", 5],
+        ["preprocess", tmp_path / "one/simlab/Subjects/SIM_001/2024-05-17/001", "--output", tmp_path / "other.h5"],
+    ):
+        assert meso(*command).returncode == 0
+    answer = meso("forecast", trained, tmp_path / "other.h5", "--output", tmp_path / "f.h5")
+    assert answer.returncode == 2
+    assert "are not those the model was trained on" in answer.stderr
+    assert not (tmp_path / "f.h5").exists()

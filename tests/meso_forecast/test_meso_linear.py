@@ -1,0 +1,149 @@
+"""Are the linear forecasters exact, causal and honest about noise?"""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from meso_forecast import linear, model, stack, windows
+from meso_forecast.windows import Panel, chronological_split, gather, window_origins
+
+CONTEXT, HORIZON = 24, 4
+
+
+def panel_of(x, usable=None):
+    label = chronological_split(len(x))
+    x = (x - x[label == 0].mean(0)) / x[label == 0].std(0)
+    return Panel(x.astype(np.float32), np.ones(len(x), bool) if usable is None else usable, label)
+
+
+def coupled(n_time=1500, n_neurons=6, seed=0):
+    """Two slow latents seen by all neurons, with private noise."""
+    rng = np.random.default_rng(seed)
+    z = np.zeros((n_time, 2))
+    for t in range(1, n_time):
+        z[t] = [0.97 * z[t - 1, 0] - 0.2 * z[t - 1, 1], 0.2 * z[t - 1, 0] + 0.97 * z[t - 1, 1]] + rng.standard_normal(2)
+    z /= z.std(0)
+    return panel_of(z @ rng.standard_normal((2, n_neurons)) + rng.standard_normal((n_time, n_neurons)))
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return coupled()
+
+
+def test_an_autoregression_equals_sklearn_ridge_within_1e_8(panel):
+    origins = window_origins(panel.usable, panel.label, (0, 1), CONTEXT, HORIZON)
+    fitted = model.fit_autoregression(panel, CONTEXT, HORIZON, (8,), (1e-2,)).map
+    x = np.asarray(panel.x, float)
+    for neuron in (0, 5):
+        features = np.c_[gather(x, origins, -7, 0)[:, ::-1, neuron], np.ones(len(origins))]
+        targets = gather(x, origins, 1, HORIZON)[:, :, neuron]
+        ridge = Ridge(alpha=1e-2 * len(origins), fit_intercept=False, solver="cholesky").fit(features, targets)
+        ours = np.r_[fitted.own[neuron, :8], fitted.own[neuron, -1:]]
+        assert np.abs(ours - ridge.coef_.T).max() < 1e-8
+
+
+@pytest.mark.parametrize("reference", linear.REFERENCES)
+def test_a_joint_var_equals_one_ridge_with_two_penalties_within_1e_8(panel, reference):
+    """The oracle stacks all columns of one neuron and scales them by the square root of their penalty."""
+    c = linear.Columns(CONTEXT, HORIZON, 6, 3, 4)
+    origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
+    frames = np.flatnonzero(panel.label <= 1)
+    latents = linear.project(panel.x, linear.principal_basis(panel.x, frames, 3))
+    d = linear.design(c, reference, 6, 3, 4)
+    r = linear.take_blocks(linear.reduce(linear.moments(panel, origins, block, c, latents), d), np.arange(5))
+    a, b = linear.ridge(r, 1e-3, 1e-2, joint=True)
+    keep = block >= 0
+    v = linear.own_columns(panel.x, panel.usable, origins, c, targets=True)[2][keep]
+    z = linear.shared_columns(latents, panel.usable, origins, c)[keep] @ d.shared
+    features = np.c_[v[:, : c.n_own] @ d.own / np.sqrt(1e-3), z / np.sqrt(1e-2)]
+    oracle = Ridge(alpha=keep.sum(), fit_intercept=False, solver="cholesky").fit(features, v @ d.target).coef_.T
+    n = d.own.shape[1]
+    assert np.abs(a[2] - oracle[:n] / np.sqrt(1e-3)).max() < 1e-8
+    assert np.abs(b[2] - oracle[n:] / np.sqrt(1e-2)).max() < 1e-8
+    error = linear.squared_error(r, a, b)[2]
+    direct = ((v @ d.target - v[:, : c.n_own] @ d.own @ a[2] - z @ b[2]) ** 2).sum(0)
+    assert error == pytest.approx(direct, rel=1e-9)
+
+
+def test_persistence_repeats_the_last_frame(panel):
+    origins = np.array([100, 400])
+    f = model.fit_closed_form("persistence", panel, CONTEXT, HORIZON).forecast(panel, origins)
+    assert np.array_equal(f, np.repeat(panel.x[origins][:, None], HORIZON, 1))
+
+
+@pytest.mark.parametrize(
+    "name", ["persistence", "mean", "context-mean", "linear-regression", "ar", "ar16", "var", "stack"]
+)
+def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
+    fitted = model.fit_closed_form(name, panel, CONTEXT, HORIZON)
+    origins = np.array([1200, 1290, 1300])
+    later = panel.x.copy()
+    later[1301:] = 1e3
+    later[1350] = np.nan
+    assert np.array_equal(fitted.forecast(panel, origins), fitted.forecast(panel._replace(x=later), origins))
+
+
+@pytest.mark.parametrize("name", ["ar", "var", "stack"])
+def test_the_test_part_changes_no_fitted_statistic(panel, name):
+    other = panel.x.copy()
+    other[panel.label == windows.TEST] = 7.0
+    a, b = (model.fit_closed_form(name, p, CONTEXT, HORIZON).map for p in (panel, panel._replace(x=other)))
+    assert np.array_equal(a.own, b.own)
+    assert np.array_equal(a.shared, b.shared)
+
+
+def test_white_noise_is_forecast_as_noise():
+    """|skill over the training mean| stays below 0.01 at every horizon."""
+    panel = panel_of(np.random.default_rng(1).standard_normal((4000, 8)))
+    origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+    y = gather(panel.x, origins, 1, HORIZON)
+    f = model.fit_closed_form("stack", panel, CONTEXT, HORIZON).forecast(panel, origins)
+    skill = 1 - ((y - f) ** 2).mean((0, 2)) / (y**2).mean((0, 2))
+    assert np.abs(skill).max() < 0.01
+
+
+def test_the_stack_uses_the_population_where_it_helps(panel):
+    origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+    y = gather(panel.x, origins, 1, HORIZON)
+    ar, ours = (
+        ((y - model.fit_closed_form(n, panel, CONTEXT, HORIZON).forecast(panel, origins)) ** 2).mean()
+        for n in ("ar", "stack")
+    )
+    assert ours < 0.95 * ar
+
+
+def test_mixture_weights_are_convex_and_optimal():
+    rng = np.random.default_rng(0)
+    e = rng.standard_normal((500, 4)) + np.arange(4)
+    products = e.T @ e / 500
+    w = stack.convex_weights(products)
+    assert w.min() >= 0
+    assert w.sum() == pytest.approx(1)
+    others = rng.dirichlet(np.ones(4), 2000)
+    assert w @ products @ w <= np.einsum("ki,ij,kj->k", others, products, others).min() + 1e-6
+
+
+def test_held_out_residuals_come_from_folds_that_did_not_see_them(panel):
+    """Oracle: refit without one block and forecast it."""
+    plan = stack.plan_stack(panel, CONTEXT, HORIZON)
+    _, _, _, residual = next(stack.fit_chunks(plan, panel))
+    origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
+    rest, c = block != 2, plan.columns
+    latents = linear.project(panel.x, plan.basis)
+    m = linear.moments(panel, origins, np.where(rest & (block >= 0), 0, -1), c, latents)
+    reduced = [(d := member.design(c), linear.reduce(m, d)) for member in plan.members]
+    own, shared = stack.mixed_weights(plan, reduced, None)
+    fitted = linear.LinearMap(c, own, shared, plan.basis)
+    rows = np.flatnonzero(block == 2)
+    direct = gather(panel.x, origins[rows], 1, HORIZON) - fitted.forecast(panel.x, panel.usable, origins[rows])
+    assert residual[rows] == pytest.approx(direct, abs=1e-4)
+    assert np.isnan(residual[block < 0]).all()
+
+
+def test_the_slow_mean_restarts_after_a_gap():
+    x = np.r_[np.full(30, 5.0), np.nan, np.full(30, 1.0)][:, None]
+    usable = np.isfinite(x[:, 0])
+    mean = linear.slow_mean(np.where(usable[:, None], x, 0), usable)
+    assert mean[:30] == pytest.approx(5)
+    assert mean[31:] == pytest.approx(1)
