@@ -192,8 +192,10 @@ def predict(design: Design, fit: Fit) -> np.ndarray:
 
 def log_rate_sd(design: Design, fit: Fit, unit: int) -> np.ndarray:
     """Standard deviation of one unit's log rate in each row."""
-    columns = np.concatenate([design.shared, design.own[unit]], axis=1)
-    return np.sqrt(np.maximum(np.einsum("tp,pq,tq->t", columns, fit.covariance[unit], columns, optimize=True), 0))
+    keep = np.flatnonzero(np.diag(fit.covariance[unit]))
+    columns = np.concatenate([design.shared, design.own[unit]], axis=1)[:, keep]
+    variance = ((columns @ fit.covariance[unit][np.ix_(keep, keep)]) * columns).sum(axis=1)
+    return np.sqrt(np.maximum(variance, 0))
 
 
 def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, np.ndarray]:

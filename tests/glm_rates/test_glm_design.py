@@ -10,6 +10,9 @@ def test_kernels_span_the_raised_cosines_of_nemos():
     from nemos.basis import RaisedCosineLogConv
 
     raw = np.asarray(RaisedCosineLogConv(10, window_size=100).evaluate_on_grid(100)[1])
+    np.testing.assert_allclose(design.raised_cosines(10, 100), raw, atol=2e-6)  # nemos computes in single precision
+    few = np.asarray(RaisedCosineLogConv(4, window_size=5).evaluate_on_grid(5)[1])
+    np.testing.assert_allclose(design.raised_cosines(4, 5), few, atol=2e-6)
     kernels = design.raised_cosine_kernels(10, 100).values
     np.testing.assert_allclose(kernels.T @ kernels, np.eye(10), atol=1e-10)
     np.testing.assert_allclose(kernels @ (kernels.T @ raw), raw, atol=1e-5)
