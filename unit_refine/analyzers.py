@@ -27,6 +27,12 @@ METRIC_EXTENSIONS = ("quality_metrics", "template_metrics")
 PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
 
 
+class SpikeInterfaceMissing(RuntimeError):
+    """SpikeInterface is needed and not installed (exit code 5)."""
+
+    exit_code = 5
+
+
 def is_analyzer(path: Path) -> bool:
     """Return whether a path is a SortingAnalyzer folder (binary or zarr)."""
     if not path.is_dir():
@@ -40,9 +46,7 @@ def spikeinterface():
     try:
         import spikeinterface.core as core
     except ImportError:
-        from .console import EnvironmentMissing
-
-        raise EnvironmentMissing(
+        raise SpikeInterfaceMissing(
             "SpikeInterface is not installed; analyzers need it: pip install 'neuropipes[curation]'"
         ) from None
     return core
@@ -114,6 +118,8 @@ def compute(analyzer: Any, where: str) -> Any:
         raise InputError(
             f"{where}: {', '.join(needed)} must be computed from the recording, which the analyzer cannot find."
         )
+    if analyzer.format != "memory":
+        analyzer.load_all_saved_extension()  # a copy takes along only what is loaded
     analyzer = analyzer.save_as(format="memory")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,8 +14,8 @@ Classifier = Literal[
 Imputation = Literal["median", "mean", "most_frequent", "knn"]
 Scaling = Literal["standard_scaler", "robust_scaler", "min_max_scaler"]
 
-POSITIONAL = {"positional": True}
-OUT = {"flags": ["-o"]}
+POSITIONAL: dict[str, Any] = {"positional": True}
+OUT: dict[str, Any] = {"flags": ["-o"]}
 OVERWRITE = "replace an earlier result"
 
 

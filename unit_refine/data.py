@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -130,7 +130,7 @@ def id_text(value: object) -> str:
 
 def read_recording(path: Path, config: Tables, label_column: str | None = None) -> Recording:
     """Return the units of one input, whatever its kind."""
-    path, params = Path(path), {}
+    path, params = Path(path), dict[str, Any]()
     if analyzers.is_analyzer(path):
         ids, table, properties, params = analyzers.read(path, config.compute_missing)
         labels = None
@@ -334,7 +334,7 @@ def id_key(text: str) -> tuple[int, int, str]:
 
 
 def unique_rows(
-    metrics: pd.DataFrame, y: np.ndarray, source: np.ndarray, names: Sequence[str], on_duplicates: str
+    metrics: pd.DataFrame, y: np.ndarray, source: np.ndarray, names: list[str], on_duplicates: str
 ) -> tuple[np.ndarray, list[str]]:
     """Return which rows to keep, and one notice that names the recordings that repeat others."""
     original = duplicates(metrics, source)

@@ -41,12 +41,12 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
     important = [name for row in outcome.importance for name in row["metrics"][:1]]
     guess = np.array(units.classes)[decide(held.p[seen], outcome.trained.threshold)]
     figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
-    figures = plots.save(figures, folder / "figures")
+    saved = plots.save(figures, folder / "figures")
     r = workflow.training_results(outcome)
     sections = [
-        Section("Each recording, held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(figures, "score_by_recording", "confusion_matrix")),
-        Section("How sure", uncertainty_text(r), figures=captioned(figures, "calibration", "abstention_curve", "roc_precision_recall")),
-        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(figures, "permutation_importance", "metric_distributions")),
+        Section("Each recording, held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(saved, "score_by_recording", "confusion_matrix")),
+        Section("How sure", uncertainty_text(r), figures=captioned(saved, "calibration", "abstention_curve", "roc_precision_recall")),
+        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(saved, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
     if outcome.trained.table:
         tried = workflow.accuracies(outcome).to_dict("records")
@@ -131,7 +131,7 @@ def evaluation(
     figures["metric_distributions"] = plots.distributions(
         found.units.metrics, np.array(classes)[guess], list(found.units.metrics.columns)
     )
-    figures = plots.save(figures, folder / "figures")
+    saved = plots.save(figures, folder / "figures")
     rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
     pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
     r = predicting.evaluation_results(found)
@@ -145,7 +145,7 @@ def evaluation(
         "calibration error": r["ece"],
         "units": r["n_units"],
     }
-    sections = [Section("By recording", table=rows, figures=captioned(figures, *figures))]
+    sections = [Section("By recording", table=rows, figures=captioned(saved, *saved))]
     write_report(
         folder / "report.html", title="Score on labelled units", question="Does this model agree with the curator of these recordings?",
         headline=headline, sections=sections, warnings=warnings, provenance=provenance,

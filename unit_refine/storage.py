@@ -151,11 +151,8 @@ def first_line(error: BaseException) -> str:
 
 def version_notices(caught: list[warnings.WarningMessage]) -> list[str]:
     """Return one line for all warnings about another scikit-learn version."""
-    skew = {
-        (w.message.original_sklearn_version, w.message.current_sklearn_version)
-        for w in caught
-        if hasattr(w.message, "original_sklearn_version")
-    }
+    messages: list[Any] = [w.message for w in caught if hasattr(w.message, "original_sklearn_version")]
+    skew = {(m.original_sklearn_version, m.current_sklearn_version) for m in messages}
     return [
         f"the model was saved by scikit-learn {old} and runs under {new}; its probe set, if it has one, tells whether they agree"
         for old, new in sorted(skew)

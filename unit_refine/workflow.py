@@ -101,7 +101,7 @@ def run_training(config: TrainConfig, units: data.Units) -> Outcome:
     blocks = groups if n_groups > 1 else np.arange(len(y)) % 5
     calibrated = np.full_like(found.held_out.p, np.nan)
     calibrated[seen] = calibration.cross_fit(p, y, blocks)
-    options = {"threshold": found.threshold, "bootstraps": config.bootstraps, "seed": config.seed}
+    options: dict[str, Any] = {"threshold": found.threshold, "bootstraps": config.bootstraps, "seed": config.seed}
     scores = evaluate.score(y, p, calibrated[seen], groups, units.classes, **options)
     return Outcome(
         units, found, scores, score_animals(config, candidates, units, options), calibration.fit_sigmoid(p, y), calibrated,
@@ -125,7 +125,7 @@ def score_animals(config: TrainConfig, candidates: list, units: data.Units, opti
 
 def training_results(outcome: Outcome) -> dict[str, Any]:
     """Return the documented numbers of a training run."""
-    scores, results = outcome.scores, {}
+    scores, results = outcome.scores, dict[str, Any]()
     for name in evaluate.SCORES:
         results |= {name: scores.values[name], f"{name}_low": scores.low[name], f"{name}_high": scores.high[name]}
     y, seen = outcome.units.y, np.isfinite(outcome.calibrated[:, 0])
@@ -358,27 +358,30 @@ def train_model(
     """
     from . import reports
 
-    sources = {"csv": metrics_paths, "analyzers": analyzers}
-    if mode not in sources or not sources.get(mode):
+    sources = list((metrics_paths if mode == "csv" else analyzers if mode == "analyzers" else None) or [])
+    if not sources:
         raise InputError(
             f"train_model: mode is '{mode}'; expected 'csv' with metrics_paths=[...] or 'analyzers' with analyzers=[...]."
         )
-    if labels is None or folder is None or len(labels) != len(sources[mode]):
+    if labels is None or folder is None or len(labels) != len(sources):
         raise InputError(
             "train_model: give folder=, and labels= with one sequence or mapping of labels for each recording."
         )
+    places = [Path(p) if mode == "csv" else Path(f"analyzer_{i}") for i, p in enumerate(sources)]
     given = {
         "metric_names": metric_names, "imputation_strategies": imputation_strategies, "scaling_techniques": scaling_techniques,
         "classifiers": classifiers,
     }  # fmt: skip
-    places = (
-        [Path(p) for p in metrics_paths] if mode == "csv" else [Path(f"analyzer_{i}") for i in range(len(analyzers))]
-    )
-    config = TrainConfig(
-        inputs=places, task=task or guess_task(labels), output=Path(folder), overwrite=overwrite, seed=seed,
-        **{k: list(v) for k, v in given.items() if v is not None}, **options,
-    )  # fmt: skip
-    recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources[mode], places, labels)]
+    chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | options
+    chosen |= {
+        "inputs": places,
+        "task": task or guess_task(labels),
+        "output": Path(folder),
+        "overwrite": overwrite,
+        "seed": seed,
+    }
+    config = TrainConfig(**chosen)
+    recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels)]
     with Staging(config.output, config.overwrite) as part:
         units = data.assemble(data.name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
         for notice in units.notices:
