@@ -21,6 +21,18 @@ GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is repla
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
 
 
+class NoOptimum(RuntimeError):
+    """No start led to a finite likelihood (exit code 1)."""
+
+    exit_code = 1
+
+
+class NoSampler(RuntimeError):
+    """The No-U-Turn sampler is not installed (exit code 5)."""
+
+    exit_code = 5
+
+
 class Refined(NamedTuple):
     """Draws from the exact posterior and how far to trust them."""
 
@@ -100,6 +112,8 @@ def find_modes(spec: Spec, observed: Observation, rng: np.random.Generator, star
         far = (((found.w[i] - found.w[j]) @ found.precision[j] @ (found.w[i] - found.w[j])) > 4 for j in kept)
         if all(far):
             kept.append(int(i))
+    if not kept:
+        raise NoOptimum("no start has a finite likelihood: are units, area and window right?")
     return Optimum(*(x[kept] for x in found))
 
 
@@ -279,12 +293,16 @@ def nuts(
 
     Raises
     ------
-    ModuleNotFoundError
-        Without numpyro.
+    NoSampler
+        numpyro is not installed.
     """
     import jax
     import jax.numpy as jnp
-    from numpyro.infer import MCMC, NUTS
+
+    try:
+        from numpyro.infer import MCMC, NUTS
+    except ModuleNotFoundError:
+        raise NoSampler("--refine nuts needs numpyro: pip install numpyro. The default, laplace, does not.") from None
 
     with jax.enable_x64(True):
         data = Observation(*(jnp.asarray(x, float) for x in observed))

@@ -26,6 +26,12 @@ N_VALIDATION, N_REFERENCE = 2048, 4096
 log = logging.getLogger("laa_bayes")
 
 
+class Diverged(RuntimeError):
+    """The loss is not finite (exit code 1)."""
+
+    exit_code = 1
+
+
 class Epoch(NamedTuple):
     """One line of ``history.csv``."""
 
@@ -212,7 +218,7 @@ def run_epochs(
         loss = fit_epoch(approximator, Batches(bank, preset, seed, epoch))
         scores = approximator.evaluate(validation, verbose=0, return_dict=True)
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}; use a smaller --learning-rate")
+            raise Diverged(f"the loss became {loss} in epoch {epoch + 1}; use a smaller --learning-rate")
         rate = float(keras.ops.convert_to_numpy(approximator.optimizer.learning_rate))
         history = [*history, Epoch(epoch + 1, loss, float(scores["loss"]), rate, time.perf_counter() - began)]
         log.debug("epoch %d: loss %.3f, validation %.3f", epoch + 1, loss, history[-1].validation_loss)

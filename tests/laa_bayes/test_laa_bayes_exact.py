@@ -107,6 +107,12 @@ def test_mixture_density_integrates_to_one():
     assert np.exp(mixture.log_density(grid)).sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_trace_without_a_finite_likelihood_is_one_clear_error():
+    broken = likelihood.Observation(np.full(500, np.nan), CURRENT, 2.0)
+    with pytest.raises(refine.NoOptimum, match="no start has a finite likelihood"):
+        refine.find_modes(SPEC, broken, np.random.default_rng(0))
+
+
 def test_systematic_resampling_keeps_the_weights():
     weight = np.array([0.5, 0.25, 0.25, 0.0])
     counts = np.bincount(refine.systematic(weight, 400, np.random.default_rng(0)), minlength=4)
