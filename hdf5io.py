@@ -41,6 +41,8 @@ except ImportError:  # Windows has no flock; there the journal protects against 
 BLOCK = 4096  #: bytes of one overlay block
 MAGIC = b"NPJOURN1"
 PREVIOUS = "_previous"
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 MARKER = "result.json"  #: a folder that holds this was made by one of the pipelines
 
 
@@ -138,6 +140,7 @@ def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
         yield part
         with open(part, "rb+") as handle:
             os.fsync(handle.fileno())
+        os.chmod(part, 0o666 & ~_UMASK)  # some writers make files that only their owner can read
         os.replace(part, path)
         _sync_folder(path.parent)
     finally:

@@ -114,6 +114,15 @@ def test_a_failed_write_leaves_neither_result_nor_litter(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_a_result_is_as_readable_as_any_new_file(tmp_path):
+    (tmp_path / "any").write_text("")
+    with hdf5io.atomic(tmp_path / "x.txt") as part:
+        part.write_text("private while it is written")
+        part.chmod(0o600)
+    assert (tmp_path / "x.txt").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_claim_removes_only_folders_that_a_pipeline_made(tmp_path):
     foreign, ours = tmp_path / "foreign", tmp_path / "ours"
     for folder in (foreign, ours):
