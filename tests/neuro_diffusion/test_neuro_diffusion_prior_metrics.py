@@ -22,7 +22,7 @@ def draw(seed, count=200, structure="dale-sparse-lognormal"):
 
 
 def test_two_draws_of_one_law_lie_within_their_band():
-    m = prior_metrics(draw(0), draw(1))
+    m = prior_metrics(draw(0), draw(1), n_bands=10)
     assert abs(m.radius_ratio - 1) < 3 * m.radius_ratio_se
     assert m.radial_ks < 1.5 * m.band["radial"]
     assert 0.4 < m.c2st < 0.6
@@ -30,17 +30,18 @@ def test_two_draws_of_one_law_lie_within_their_band():
 
 
 def test_a_law_without_structure_is_told_apart():
-    m = prior_metrics(torch.randn(200, 12, 12, generator=torch.Generator().manual_seed(0)) / math.sqrt(12), draw(1))
+    m = prior_metrics(
+        torch.randn(200, 12, 12, generator=torch.Generator().manual_seed(0)) / math.sqrt(12), draw(1), n_bands=10
+    )
     assert m.c2st > 0.95
     assert m.radial_ks > 3 * m.band["radial"]
     assert m.sign_violation > 0.3
 
 
 def test_scaled_samples_show_in_the_radius_alone():
-    m = prior_metrics(1.2 * draw(0), draw(0))
+    m = prior_metrics(1.2 * draw(0), draw(0), n_bands=2)
     assert m.radius_ratio == pytest.approx(1.2)
     assert m.radial_ks < 2e-3  # rounding reorders nearly equal moduli
-    assert m.c2st > 0.5
 
 
 def test_relabelling_changes_no_feature():
