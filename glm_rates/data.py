@@ -9,7 +9,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,27 +17,11 @@ import hdf5io
 from hdf5io import Dataset
 
 from .exchange import BadRecording
+from .stored import Stored
 
 SCHEMA = "glm_rates/infer/1"
 GROUP = "glm_output"
 FILTERS = ("history", "stimulus", "coupling")
-
-
-class Stored(NamedTuple):
-    """Results as figures and reports need them."""
-
-    tastes: list[str]
-    regions: list[str]  # (unit,)
-    bin_ms: int
-    time_ms: np.ndarray  # (bin,) start of each bin from the stimulus, or from the start of the segment
-    has_stimulus: bool
-    arrays: dict[
-        str, np.ndarray
-    ]  # counts, rate, log_rate_sd, rate_cv (trial, bin, unit); taste (trial,); ks_curve, ...
-    populations: list[dict]  # region, taste, units and filters
-    scores: dict[str, np.ndarray]  # model -> (unit,) held-out bits per spike
-    summary: dict[str, Any]
-    provenance: dict[str, str]
 
 
 def unit_table(extracted: dict, params: dict, fitted: dict, meta: dict) -> dict[str, np.ndarray]:

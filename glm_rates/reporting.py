@@ -12,9 +12,9 @@ import numpy as np
 import hdf5io
 
 from . import plots
-from .data import Stored
 from .pipeline import explained
 from .report import Section, write_report
+from .stored import Stored
 
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6

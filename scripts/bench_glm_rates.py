@@ -117,7 +117,7 @@ def statsmodels_loop(problem, units):
 
 
 COMPETITORS = {
-    "nemos GLM loop": ("nemos", nemos_loop, 8),
+    "nemos GLM loop": ("nemos", nemos_loop, 4),
     "nemos PopulationGLM": ("nemos", nemos_population, None),
     "sklearn newton-cholesky": ("sklearn", sklearn_loop, 10**9),
     "statsmodels": ("statsmodels", statsmodels_loop, 4),
