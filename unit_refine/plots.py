@@ -49,7 +49,7 @@ def roc_and_precision_recall(y: np.ndarray, p: np.ndarray, classes: Sequence[str
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, name in enumerate(classes):
-        truth, called = y == k, guess == k
+        truth, called = np.equal(y, k), np.equal(guess, k)
         hits = (truth & called).sum()
         false_rate, true_rate, _ = roc_curve(truth, p[:, k])
         left.plot(false_rate, true_rate, color=colour(name), label=f"{name} (area {roc_auc_score(truth, p[:, k]):.3f})")
@@ -173,7 +173,7 @@ def by_recording(scores: Scores, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def distributions(metrics: pd.DataFrame, predicted: Sequence[str], names: Sequence[str]) -> Figure:
+def distributions(metrics: pd.DataFrame, predicted: Any, names: Sequence[str]) -> Figure:
     """Return the distribution of the most important metrics by predicted class (signed log axis, 1st to 99th percentile)."""
     predicted, names = np.asarray(predicted), [n for n in names if n in metrics.columns][:9]
     rows = int(np.ceil(len(names) / 3))
