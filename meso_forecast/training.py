@@ -182,10 +182,10 @@ def judged_results(outcome, context: int, horizon: int, seed: int, against: str)
     comparison, better, verdict = comparing.judge(outcome, context, horizon, seed, against)
     results["verdict"], results["beats_ar"] = verdict, better if against == "ar" else None
     results["verdict_interval"] = [comparison.low, comparison.high]
-    return (
-        results,
-        f"{verdict} (MSE {outcome.scores[outcome.judged].mse.mean():.4f}, {len(outcome.origins)} test windows)",
-    )
+    gate = outcome.info[outcome.judged].get("gate_open")
+    results["verdict"] += {True: "; gate open", False: "; gate closed, equal to the stack"}.get(gate, "")
+    error = outcome.scores[outcome.judged].mse.mean()
+    return results, f"{results['verdict']} (MSE {error:.4f}, {len(outcome.origins)} test windows)"
 
 
 def other_seeds(config, recording: Recording, outcome, models: list[str]) -> dict[str, list[float]]:
