@@ -31,7 +31,8 @@ def check_recording(folder: Path) -> Check:
         The directory cannot be read at all.
     """
     recording = read_recording(folder)
-    problems, notes = [], []
+    problems: list[str] = []
+    notes: list[str] = []
     with H5(recording.h5) as h5:
         arrays = {t.dig_in: h5.node(f"spike_trains/{t.dig_in}/spike_array") for t in recording.tastes}
         spikes = {

@@ -20,14 +20,11 @@ def infer(config, run) -> Result:
     source = config.data
     if not source.exists():
         raise exchange.BadRecording(f"{source}: no such file or directory.")
-    if not source.is_dir() and config.output is None:
-        raise exchange.BadRecording(
-            f"{source}: results of a single file need --output FILE.h5; the file itself is never written."
-        )
     if config.dry_run:
         return _plan(config, *_places(source, config.output))
+    places = _places(source, config.output)
     with pipeline.alone(source) if config.output is None else contextlib.nullcontext():
-        return _infer(config, run, source, *_places(source, config.output))
+        return _infer(config, run, source, *places)
 
 
 def _infer(config, run, source: Path, target: Path, group: str, folder: Path) -> Result:
@@ -36,8 +33,9 @@ def _infer(config, run, source: Path, target: Path, group: str, folder: Path) ->
         pipeline.wanted_units(config.plot_units, len(exchange.load(temporary, "extract")[0]["regions"]))
         mark = pipeline.digest(temporary, config)
         reused = not config.retrain and _reusable(target, group, folder, mark)
-        if config.output is not None and not reused and not config.retrain:
-            hdf5io.claim(target, config.overwrite)
+        if config.output is not None and not reused:
+            ours = config.retrain and _is_ours(target)
+            hdf5io.claim(target, config.overwrite or ours)
         if reused:
             log.info("data and options are unchanged: results in %s are used again (--retrain fits anew)", target)
         else:
@@ -55,8 +53,25 @@ def _places(source: Path, output: Path | None) -> tuple[Path, str, Path]:
     from .data import GROUP
 
     if output is not None:
+        inputs = [source, *(source.glob("*.h5") if source.is_dir() else [])]
+        if output.resolve() in [path.resolve() for path in inputs]:
+            raise exchange.BadRecording(
+                f"--output {output} is the input itself; leave --output out to write into a recording."
+            )
         return output, "", output.with_name(output.stem + "_glm_output")
-    return pipeline.recording_file(source), GROUP, source / "glm_output"
+    path = pipeline.recording_file(source)
+    if path is None:
+        raise exchange.BadRecording(
+            f"{source}: results of a single file need --output FILE.h5; the file itself is never written."
+        )
+    return path, GROUP, source / "glm_output"
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether a file is an earlier result of this pipeline, which --retrain may replace."""
+    from .data import stored_digest
+
+    return stored_digest(target, "") is not None
 
 
 def _reusable(target: Path, group: str, folder: Path, mark: str) -> bool:

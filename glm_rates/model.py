@@ -59,7 +59,7 @@ def terms_of(settings: Settings) -> tuple[str, ...]:
 
 def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Nested models by name, smallest first; the last is the full model."""
-    models = {"history": ("history",)}
+    models: dict[str, tuple[str, ...]] = {"history": ("history",)}
     if settings.stimulus:
         models = {"stimulus": ("stimulus",), **models, "history+stimulus": ("stimulus", "history")}
     if settings.coupling:

@@ -155,7 +155,7 @@ def learn(
     isotropic: bool = False,
     max_iterations: int = 20,
     stop_at: float = 0.03,
-) -> tuple[Prior, np.ndarray]:
+) -> tuple[Prior, np.ndarray | None]:
     """Estimate the prior from the rows of ``design``.
 
     Parameters
@@ -176,7 +176,8 @@ def learn(
     (Prior, coef)
         ``coef`` (unit, p), the weights at the last iteration: a warm start.
     """
-    prior, coef, gram = initial_prior(design, like), None, grams(design)
+    prior, gram = initial_prior(design, like), grams(design)
+    coef: np.ndarray | None = None
     use = np.flatnonzero(design.counts.sum(axis=1) >= 2)
     if not len(use):
         return prior, np.zeros((len(design.counts), design.n_coef))

@@ -133,7 +133,10 @@ def read_recording(folder: Path) -> Recording:
     skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
     for name in skipped:
         log.info("%s has spike trains but no taste role in .info: skipped", name)
-    tastes = [t for t in tastes if shapes[t.dig_in][0] > 0 or log.warning("%s has no trials: skipped", t.dig_in)]
+    for taste in tastes:
+        if shapes[taste.dig_in][0] == 0:
+            log.warning("%s has no trials: skipped", taste.dig_in)
+    tastes = [taste for taste in tastes if shapes[taste.dig_in][0] > 0]
     if not tastes:
         raise BadRecording(f"{path}: no trials in any spike_array.")
     n_units = {shapes[t.dig_in][1] for t in tastes}

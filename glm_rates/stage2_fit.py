@@ -160,7 +160,8 @@ def _map(tasks: list, jobs: int) -> list:
 def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: int) -> tuple[dict, dict]:
     """Lay the parts out over the whole recording: arrays (trial, bin, unit), tables (model, unit, trial), and summaries."""
     counts = arrays["counts"][:, window.start : window.stop].astype(float)
-    shape, results = counts.shape, {}
+    shape = counts.shape
+    results: dict = {}
     names = max((list(d.log_likelihood) for d in done if isinstance(d, evaluate.FoldScore)), key=len, default=[])
     table = np.zeros((len(names), shape[2], shape[0]))
     whole = {name: np.full(shape, np.nan) for name in ("rate", "log_rate_sd", "rate_cv")}

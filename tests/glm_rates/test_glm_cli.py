@@ -294,3 +294,17 @@ def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path
     assert child.wait() == 130
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_file_is_replaced_by_a_result(recording, tmp_path, run_command):
+    precious = tmp_path / "precious.h5"
+    with h5py.File(precious, "w") as h5:
+        h5["data"] = 1
+    before = hdf5io.sha256(precious)
+    done = run_command("glm_rates", "infer", recording, "--output", precious, "--retrain", "--cv-folds", 0)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    assert hdf5io.sha256(precious) == before
+    done = run_command("glm_rates", "infer", recording, "--output", recording / "simulated.h5", "--overwrite")
+    assert done.returncode == 2
+    assert "is the input itself" in done.stderr
