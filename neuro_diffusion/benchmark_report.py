@@ -75,7 +75,8 @@ def save(
         sections=[
             Section(
                 "Correlation",
-                verdict + " All numbers are means over held-out networks; se is their standard error.",
+                verdict
+                + " All numbers are means over held-out networks; se is their standard error. Blurred coverage adds equal noise (a tenth of the weights' sd) to truth and samples, because a missing connection is exactly 0 and its samples only nearly.",
                 [{k: r[k] for k in SHORT if k in r} for r in rows],
                 figures,
             ),

@@ -80,14 +80,16 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray,
     for row in rows:
         left.plot(
             [p / 100 for p in levels],
-            [row[f"coverage {p} %"] for p in levels],
+            [row[f"blurred coverage {p} %"] for p in levels],
             "o-",
             ms=4,
             color=COLOURS["diffusion"],
             alpha=0.5,
         )
     left.set(
-        xlabel="nominal coverage", ylabel="found coverage", title=f"{len(rows)} conditions, {n_networks} networks each"
+        xlabel="nominal coverage",
+        ylabel="found coverage (blurred, see text)",
+        title=f"{len(rows)} conditions, {n_networks} networks each",
     )
     right.bar(
         (np.arange(len(histogram)) + 0.5) / len(histogram), histogram, 0.9 / len(histogram), color=COLOURS["diffusion"]

@@ -31,6 +31,17 @@ def test_a_posterior_that_contains_the_truth_as_one_of_its_draws_is_calibrated()
     assert np.abs(histogram - 1).max() < 0.15
 
 
+def test_blur_repairs_the_coverage_of_a_right_posterior_with_missing_connections():
+    g = torch.Generator().manual_seed(0)
+    draws = torch.randn(200, 40, 6, 6, generator=g) * (torch.rand(200, 40, 6, 6, generator=g) < 0.4)
+    smeared = draws[:, 1:] + 0.005 * torch.randn(200, 39, 6, 6, generator=g)
+    s = evaluate.score(smeared, draws[:, 0])
+    assert s.coverage.mean(0)[0] > 0.6
+    assert s.blurred_coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.03)
+    narrow = evaluate.score(0.5 * smeared, draws[:, 0])
+    assert narrow.blurred_coverage.mean(0)[2] < 0.92
+
+
 def test_a_posterior_half_as_wide_does_not_cover():
     g = torch.Generator().manual_seed(0)
     draws = torch.randn(200, 40, 6, 6, generator=g)
