@@ -27,7 +27,7 @@ def forecast_file(meso, small_session, trained, tmp_path_factory):
 
 
 def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_session, tmp_path):
-    models = "persistence,ar,var,dlinear,informer-hf,autoformer-hf,informer"
+    models = "persistence,ar,var,informer"
     answer = meso(
         "compare", small_session[1], "--models", models, *FAST, "--d-model", 16, "--output", tmp_path / "run", "--json"
     )
@@ -50,6 +50,16 @@ def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_sess
         "rasters",
         "calibration",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nlinear", "dlinear", "informer-hf", "autoformer-hf"])
+def test_every_network_trains_saves_and_forecasts(meso, small_session, tmp_path, name):
+    answer = meso("train", small_session[1], "--model", name, *FAST, "--d-model", 16, "--output", tmp_path / "m")
+    assert answer.returncode == 0, answer.stderr
+    answer = meso("evaluate", tmp_path / "m", small_session[1], "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["results"]["models"][name]["mse_mean"] < 3
 
 
 def test_a_forecast_file_explains_itself_and_its_quantiles_are_ordered(forecast_file):
@@ -122,6 +132,7 @@ def test_extract_writes_what_the_session_reads(meso, small_session, tmp_path):
     assert eid
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(meso, small_session, tmp_path):
     """Two epochs, then two more after a restart, against four in one go."""
     four = ["--model", "dlinear", "--context", 24, "--horizon", 4, "--batches-per-epoch", 4, "--patience", 50]
@@ -161,6 +172,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(meso, small_session, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_model_refuses_a_recording_of_other_neurons(meso, trained, tmp_path):
     for command in (
         ["simulate", "--output", tmp_path / "one", "--n-fovs", 1, "--n-rois", 50, "--n-frames", 600, "--seed", 5],
