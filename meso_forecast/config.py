@@ -159,9 +159,9 @@ class CompareConfig(Window, Output):
 
     recording: Path = positional("preprocessed session")
     models: list[ModelName] = Field(
-        ["persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "nlinear", "dlinear", "var", "stack", "informer"],
-        description="forecasters to compare; persistence, mean, ar and ar16 are always added",
-    )  # fmt: skip
+        ["var", "nlinear", "dlinear", "stack", "informer"],
+        description="forecasters to compare with the seven baselines from persistence to ar16, which are always there",
+    )
     n_seeds: int = Field(
         1,
         ge=1,

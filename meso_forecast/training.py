@@ -20,6 +20,7 @@ from .windows import PARTS, gather, window_origins
 
 log = logging.getLogger(__package__)
 ALWAYS = ("persistence", "mean", "ar", "ar16")
+BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16")
 
 
 def run_train(config, run) -> Result:
@@ -151,7 +152,7 @@ def run_compare(config, run) -> Result:
     """Fit and rank forecasters; see ``compare``."""
     recording = open_checked(config.recording, config.context, config.horizon)
     hdf5io.claim(config.output, config.overwrite)
-    models = list(dict.fromkeys([*ALWAYS, *config.models]))
+    models = list(dict.fromkeys([*BASELINES, *config.models]))
     if recording.panel.stimulus is None and "stimulus-mean" in models:
         models.remove("stimulus-mean")
         log.info("stimulus-mean is left out: this recording has no stimuli")

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16")
 FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]
 
 
@@ -33,7 +34,7 @@ def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_sess
     )
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
-    assert set(results["models"]) == {*models.split(","), "mean", "ar16"}
+    assert set(results["models"]) == {*models.split(","), *BASELINES}
     errors = [row["mse_mean"] for row in results["models"].values()]
     assert errors == sorted(errors)
     row = results["models"]["ar"]
