@@ -65,7 +65,7 @@ def generate_activity_trials(
         generator = torch.Generator(W.device).manual_seed(seed)
     shape = (*W.shape[:-2], num_trials, W.shape[-1])
     h0 = h0_std * torch.randn(shape, generator=generator, dtype=W.dtype, device=W.device)
-    x = simulate_rate_network(W, h0, T, dt, tau, I, noise_std, generator=generator, **options)
+    x: Tensor = simulate_rate_network(W, h0, T, dt, tau, I, noise_std, generator=generator, **options)  # type: ignore[assignment]
     spread = torch.as_tensor(observation_noise, dtype=W.dtype, device=W.device)
     if bool((spread > 0).any()):
         spread = spread.reshape(*spread.shape, *(1,) * (x.ndim - spread.ndim))
@@ -123,7 +123,7 @@ def summary_stats(
     positive = (rho > 0).to(rho.dtype).cumprod(-1)
     time = ((rho * positive).sum(-1) - 0.5) * dt
     ratio = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) ** 2 / covariance.square().sum((-2, -1)).clamp_min(1e-30)
-    exponent = None if W is None else lyapunov_exponent(W, trials, dt, tau)
+    exponent = None if W is None or tau is None else lyapunov_exponent(W, trials, dt, tau)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
     return Summary(mean, variance, rho, time, ratio, covariance, lag1, exponent)
 

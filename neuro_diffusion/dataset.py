@@ -106,7 +106,7 @@ def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
     }
     if config.store != "seeds":
         found["W"] = D(networks.W.numpy(), "", "weights, row = postsynaptic", ("network", "post", "pre"))
-    if config.store == "all":
+    if networks.activity is not None and networks.h0 is not None:
         found["activity"] = D(
             networks.activity.numpy(),
             "rate",
@@ -275,7 +275,10 @@ def load_weights(folder: str | Path, split: str | None = None, limit: int | None
 
 
 def _weights_again(folder: str | Path, index: np.ndarray) -> np.ndarray:
-    return draw_networks(load_config(folder), int(index[0]), len(index), with_activity=False).W.numpy()
+    config = load_config(folder)
+    if config is None:
+        raise hdf5io.InputError(f"{folder}: shards without /W in an imported data set. Import it again.")
+    return draw_networks(config, int(index[0]), len(index), with_activity=False).W.numpy()
 
 
 def load_network(folder: str | Path, index: int) -> Networks:
@@ -295,9 +298,9 @@ def load_network(folder: str | Path, index: int) -> Networks:
         if "activity" not in file and config is not None:
             return draw_networks(config, index, 1)
         row = slice(index % size, index % size + 1)
-        at = lambda name: file[name][row] if name in file else None  # noqa: E731
-        values = [None if at(n) is None else torch.from_numpy(at(n)) for n in ("W", "activity", "h0")]
-        return Networks(at("index"), values[0], at("theta")[:, 0], values[1], values[2], at("observed"))
+        tensors = {n: torch.from_numpy(file[n][row]) for n in ("W", "activity", "h0") if n in file}
+        observed = file["observed"][row] if "observed" in file else None
+        return Networks(file["index"][row], g=file["theta"][row][:, 0], observed=observed, **tensors)
 
 
 def content_hash(folder: str | Path, n_shards: int) -> str:

@@ -26,10 +26,10 @@ class Networks(NamedTuple):
 
     index: np.ndarray  #: (B)
     W: Tensor  #: (B, N, N) float32
-    g: np.ndarray  #: (B) radius that was drawn
-    activity: Tensor | None  #: (B, K, T, N) recorded rates with noise; NaN where a neuron was not observed
-    h0: Tensor | None  #: (B, K, N) true initial states
-    observed: np.ndarray | None  #: (B, N) True where a neuron was recorded
+    g: np.ndarray  #: (B) radius that was drawn; NaN when unknown
+    activity: Tensor | None = None  #: (B, K, T, N) recorded rates with noise; NaN where a neuron was not observed
+    h0: Tensor | None = None  #: (B, K, N) true initial states
+    observed: np.ndarray | None = None  #: (B, N) True where a neuron was recorded
 
 
 def draw_weights(config: Source, first: int, count: int) -> tuple[Tensor, np.ndarray]:
@@ -57,7 +57,7 @@ def draw_networks(config: Source, first: int, count: int, with_activity: bool = 
     """Return networks ``first .. first + count - 1`` of a data set, with their activity if wanted."""
     if not with_activity:
         W, g = draw_weights(config, first, count)
-        return Networks(np.arange(first, first + count), W, g, None, None, None)
+        return Networks(np.arange(first, first + count), W, g)
     blocks = [_block(config, b) for b in range(first // BLOCK, (first + count - 1) // BLOCK + 1)]
     start = first % BLOCK
     cut = slice(start, start + count)
@@ -87,7 +87,7 @@ def _block(config: Source, block: int) -> Networks:
                 path[row] = rng.standard_normal(path.shape[1:], np.float32)
     noise = None if xi is None else torch.from_numpy(xi)
     start = torch.from_numpy(h0)
-    x = simulate_rate_network(W, start, T, config.dt, config.tau, None, config.noise_std, noise=noise)
+    x: Tensor = simulate_rate_network(W, start, T, config.dt, config.tau, None, config.noise_std, noise=noise)  # type: ignore[assignment]
     if eta is not None:
         x = x + config.observation_noise * torch.from_numpy(eta)
     x = x.masked_fill(~torch.from_numpy(observed)[:, None, None], float("nan"))
