@@ -82,7 +82,7 @@ def test_an_input_that_does_not_broadcast_is_named(network):
         {"method": "heun"},
         {"method": "rk4", "phi": torch.sin},
     ],
-    ids=str,
+    ids=lambda options: ",".join(f"{k}={getattr(v, '__name__', v)}" for k, v in options.items()) or "defaults",
 )
 def test_the_gradient_passes_gradcheck_in_float64(options):
     g = torch.Generator().manual_seed(2)
