@@ -79,7 +79,7 @@ def _block(config: Source, block: int) -> Networks:
     xi = np.empty((BLOCK, K, T - 1, N), np.float32) if config.noise_std > 0 else None
     eta = np.empty((BLOCK, K, T, N), np.float32) if config.observation_noise > 0 else None
     for row, i in enumerate(index):
-        rng = np.random.Generator(random_stream(config.seed, int(i)).bit_generator.jumped())
+        rng = np.random.Generator(random_stream(config.seed, int(i)).bit_generator.jumped())  # type: ignore[attr-defined]
         h0[row] = config.h0_std * rng.standard_normal((K, N), np.float32)
         observed[row, rng.permutation(N)[: max(1, round(config.observed * N))]] = True
         for path in (xi, eta):
