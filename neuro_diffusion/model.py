@@ -115,7 +115,7 @@ class WeightModel(nn.Module):
         generator: torch.Generator | None = None,
         chunk: int = 512,
     ) -> Tensor:
-        """Return samples of W (B, S, N, N) given the data of B networks; in chunks of so many matrices, same result for any chunk."""
+        """Return samples of W (B, S, N, N) given the data of B networks; in chunks of so many matrices (the noisy samplers depend on the chunk)."""
         if self.spec.objective != "diffusion":
             raise ValueError("a regression network has no samples; give a diffusion model.")
         B, N = len(data.b), data.b.shape[-1]
