@@ -193,13 +193,14 @@ def write(
     """
     with atomic(path, overwrite) as part, h5py.File(part, "w", track_order=True) as file:
         file.attrs["schema"] = schema
-        _write_attrs(file, attrs)
-        _write_datasets(file, datasets)
-        _write_attrs(file.create_group("provenance"), provenance)
+        write_attrs(file, attrs)
+        write_datasets(file, datasets)
+        write_attrs(file.create_group("provenance"), provenance)
     return Path(path)
 
 
-def _write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
+def write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
+    """Write arrays with units, description and dimension labels into an open group; text becomes fixed-length UTF-8."""
     for name, item in datasets.items():
         data = np.asarray(item.data)
         if data.dtype.kind == "U":
@@ -210,7 +211,8 @@ def _write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
             dataset.dims[axis].label = label
 
 
-def _write_attrs(group: h5py.Group, attrs: Mapping[str, Any] | None) -> None:
+def write_attrs(group: h5py.Group, attrs: Mapping[str, Any] | None) -> None:
+    """Write attributes into an open group; what HDF5 has no type for is written as JSON."""
     for name, value in (attrs or {}).items():
         group.attrs[name] = value if isinstance(value, (str, int, float, np.ndarray, np.generic)) else json.dumps(value)
 
@@ -287,9 +289,9 @@ def update(
             with h5py.File(overlay, "r+") as file:
                 _keep_previous(file, group)
                 target = file.create_group(group, track_order=True)
-                _write_attrs(target, attrs)
-                _write_datasets(target, datasets)
-                _write_attrs(target.create_group("provenance"), provenance)
+                write_attrs(target, attrs)
+                write_datasets(target, datasets)
+                write_attrs(target.create_group("provenance"), provenance)
         except OSError as error:
             raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
         _write_journal(_journal_of(path), overlay)

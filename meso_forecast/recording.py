@@ -103,8 +103,8 @@ def write_recording(
             schema=SCHEMA, eid=session.eid, subject=session.subject, date=session.date, lab=session.lab, dt_s=dt_s
         )
         scale = write_activity(file, cells, found, rules, label, seen, dt_s)
-        hdf5io._write_datasets(file, describe(session, cells, found, scale, rules, label, seen, clock, c))
-        hdf5io._write_attrs(file.create_group("provenance"), provenance)
+        hdf5io.write_datasets(file, describe(session, cells, found, scale, rules, label, seen, clock, c))
+        hdf5io.write_attrs(file.create_group("provenance"), provenance)
     return {
         "n_frames": len(clock), "n_neurons": int(sum(len(f.rois) for f in cells)), "n_fovs": len(cells), "dt_s": dt_s,
         "observed_fraction": float(seen.all(1).mean()), "dropped": dropped, "skipped_fovs": session.skipped,

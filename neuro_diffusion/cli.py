@@ -153,7 +153,9 @@ def infer(config, run):
         figure, plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials")
     )
     results = {
-        "trust": found.trusted, "reason": found.reason, "noise_std": found.noise_std, "n_trials": len(recording.y),
+        "best_method": found.trusted, "reason": found.reason,
+        "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
+        "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table}, "noise_std": found.noise_std, "n_trials": len(recording.y),
         "n_neurons": recording.y.shape[-1], "n_observed": int(recording.observed.sum()), "methods": found.table, "scores": found.scores,
     }  # fmt: skip
     return console.Result(
@@ -211,7 +213,9 @@ def benchmark(config, run):
         )
     helped = sum(r["gain over oracle ridge"] > 2 * r["gain over oracle ridge se"] for r in rows)
     line = f"{len(W)} held-out networks: diffusion beats oracle ridge by 2 standard errors in {helped} of {len(rows)} conditions"
-    return console.Result(outputs, {"n_networks": len(W), "table": rows}, line, record=config.output)
+    structure = str(dataset.load_metadata(config.data)["config"].get("structure", "connectome"))
+    results = {"n_networks": len(W), "rows": evaluate.long_rows(rows, structure, W.shape[-1]), "table": rows}
+    return console.Result(outputs, results, line, record=config.output)
 
 
 main = console.entry_point(app)

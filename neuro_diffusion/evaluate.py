@@ -7,7 +7,7 @@ All scores are for held-out networks. Ridge regression on the same data stands i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from .simulator import simulate_rate_network
 from .weights import get_spectral_radius
 
 LEVELS = (0.5, 0.8, 0.95)
+METHODS = ("ridge", "oracle ridge", "diffusion", "regression", "pigdm")
 RESOLUTION = 0.1  #: blur of truth and samples, in sd of the true entries, for the second coverage (see `score`)
 
 
@@ -191,6 +192,28 @@ def benchmark_cell(
             row[f"functional error {name}"], _ = mean_and_error(functional_error(estimates[name], W, fresh, n_time, a))
             row[f"divergence step {name}"], _ = mean_and_error(divergence_horizon(estimates[name], W, fresh, n_time, a))
     return Cell(row, W, ridge.mean, samples.mean(1), samples.std(1), sbc_ranks(samples, W), n_samples)
+
+
+def long_rows(table: Sequence[Mapping[str, Any]], structure: str, n: int) -> list[dict[str, Any]]:
+    """Return the table with one row for each condition and method: correlation, its standard error, coverage by level."""
+    rows = []
+    for cell in table:
+        condition = {
+            "structure": structure,
+            "n": n,
+            "k": cell["trials"],
+            "noise": cell["noise"],
+            "observed": cell["observed"],
+        }
+        covered = {
+            "ridge": {"95": cell["ridge coverage 95 %"]},
+            "diffusion": {f"{100 * p:.0f}": cell[f"coverage {100 * p:.0f} %"] for p in LEVELS},
+        }
+        for method in METHODS:
+            if method in cell:
+                found = {"correlation": cell[method], "se": cell[f"{method} se"], "coverage": covered.get(method)}
+                rows.append({**condition, "method": method, **found})
+    return rows
 
 
 def score_block(samples: Tensor, W: Tensor, block: Tensor) -> Scores:

@@ -77,7 +77,7 @@ def describe(folder: Path, output: Path) -> dict[str, Any]:
     """Return one pipeline's record with its reports, figures and warnings, paths relative to the page."""
     record = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     images = sorted(folder.rglob("*.png"))
-    record["reports"] = [path.relative_to(output).as_posix() for path in sorted(folder.rglob("report.html"))]
+    record["reports"] = [path.relative_to(output).as_posix() for path in sorted(folder.rglob("*report.html"))]
     record["figures"] = {
         path.relative_to(output).as_posix(): base64.b64encode(path.read_bytes()).decode()
         for path in images[:MOST_FIGURES]

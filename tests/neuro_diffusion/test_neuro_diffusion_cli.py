@@ -109,7 +109,21 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(neuro_diffu
         "--prior", nd_model, "--output", tmp_path / "b", *fast(), "--json",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    table = json.loads(answer.stdout)["results"]["table"]
+    results = json.loads(answer.stdout)["results"]
+    table = results["table"]
+    assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "diffusion", "pigdm"] * 4
+    assert set(results["rows"][2]) == {
+        "structure",
+        "n",
+        "k",
+        "noise",
+        "observed",
+        "method",
+        "correlation",
+        "se",
+        "coverage",
+    }
+    assert results["rows"][2]["correlation"] == table[0]["diffusion"]
     assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
     for row in table:
         assert row["oracle ridge"] >= row["ridge"] - 1e-6
