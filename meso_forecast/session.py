@@ -221,7 +221,9 @@ def name_parts(folder: Path) -> tuple[str, str, str, str]:
     parts = folder.resolve().parts
     if len(parts) >= 5 and parts[-4] == "Subjects":
         return parts[-5], parts[-3], parts[-2], parts[-1]
-    return "", *(parts[-3:] if len(parts) >= 4 else ("", "", folder.name))
+    if len(parts) >= 4:
+        return "", parts[-3], parts[-2], parts[-1]
+    return "", "", "", folder.name
 
 
 def open_one(cache: str | Path, tables: str | Path | None = None):

@@ -17,7 +17,6 @@ from torch import Tensor
 
 MIN_NOISE = 1e-3  #: standard deviation assumed at least, in rate units: the linearisation is no better
 PRIOR_GRID = torch.logspace(-3.5, 1.0, 28)  #: candidate prior variances times N
-DRIVE_GRID = (0.1, 0.3, 1.0, 3.0)  #: candidate unseen-drive variances relative to their expectation
 
 
 class Likelihood(NamedTuple):
@@ -221,7 +220,9 @@ def posterior(s: Spectrum, prior_variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fit_ridge(y: Tensor, a: float, noise_std: Tensor | None = None, observed: Tensor | None = None) -> Ridge:
-    """Return Bayesian ridge regression with the prior variance (and the unseen drive) of highest marginal likelihood.
+    """Return Bayesian ridge regression with the prior variance of highest marginal likelihood.
+
+    The variance of the unseen neurons' drive is its expectation under that prior, not a maximum of the likelihood.
 
     Parameters
     ----------

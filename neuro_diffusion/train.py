@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import hdf5io
+
 from . import diffusion
 from .activity import generate_activity_trials, observation_mask
 from .config import TrainConditionalConfig, TrainPriorConfig
@@ -37,14 +39,15 @@ class Fit(NamedTuple):
 
 def spec_of(config: TrainPriorConfig, W: Tensor, dt: float, tau: float, n_time: int) -> ModelSpec:
     """Return the model's specification for training weights W (B, N, N)."""
-    conditional = isinstance(config, TrainConditionalConfig)
     scale = float(W.std() * math.sqrt(W.shape[-1]))
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError("the training weights are all equal or not finite.")
-    objective = config.objective if conditional else "diffusion"
+        raise hdf5io.InputError("the training weights are all equal or not finite. Build the data set anew.")
+    conditional, objective = False, "diffusion"
+    if isinstance(config, TrainConditionalConfig):
+        conditional, objective, n_time = True, config.objective, config.n_time or n_time
     return ModelSpec(
         config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, dt / tau,
-        (config.n_time or n_time) if conditional else n_time, W.shape[-1], conditional,
+        n_time, W.shape[-1], conditional,
     )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ class Restore(lightning.Callback):
     def __init__(self, state: dict[str, Tensor]) -> None:
         self.state = state
 
-    def on_train_start(self, trainer, training: Training) -> None:
+    def on_train_start(self, trainer, training) -> None:
         """Restore weights, averages and the optimiser's moments."""
         part = lambda name: {k.removeprefix(name): v for k, v in self.state.items() if k.startswith(name)}  # noqa: E731
         training.model.load_state_dict(part("model/"))
