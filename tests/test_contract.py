@@ -180,6 +180,7 @@ def test_version_is_printed(package, run_command):
 @pytest.mark.parametrize("package", BUILT)
 def test_the_first_demo_step_prints_one_json_object_and_refuses_to_overwrite(package, run_command, tmp_path):
     step = demo_steps(package)[0]
+    (tmp_path / "a").mkdir()
     first = run_command(package, *in_folder(step, tmp_path / "a"), "--json")
     assert first.returncode == 0, first.stderr
     outcome = json.loads(first.stdout)
@@ -198,6 +199,7 @@ def test_equal_seeds_give_equal_results_from_an_empty_environment(package, tmp_p
     """The second run has the environment of a cron job."""
     step, outcomes = demo_steps(package)[0], []
     for folder, env in (("a", dict(os.environ)), ("b", {"PATH": "/usr/bin:/bin"})):
+        (tmp_path / folder).mkdir()
         command = [sys.executable, "-m", package, *in_folder(step, tmp_path / folder), "--json"]
         answer = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
         assert answer.returncode == 0, answer.stderr
