@@ -83,7 +83,7 @@ def claim_folder(folder: Path, overwrite: bool) -> None:
         if not (folder / "report.html").exists():
             raise hdf5io.InputError(f"{folder}: not empty and no report of this program. Choose another --output.")
         if not overwrite:
-            raise hdf5io.InputError(f"{folder}: exists. Use --overwrite or another --output.")
+            raise hdf5io.InputError(f"{folder}: exists already. Give another --output, or --overwrite to replace it.")
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -94,7 +94,7 @@ def claim_file(path: Path, overwrite: bool, source: Path | None, suffixes: tuple
     if source is not None and path.resolve() == Path(source).resolve():
         raise hdf5io.InputError(f"--output {path}: is the input. Choose another name.")
     if path.exists() and not overwrite:
-        raise hdf5io.InputError(f"{path}: exists. Use --overwrite or another --output.")
+        raise hdf5io.InputError(f"{path}: exists already. Give another --output, or --overwrite to replace it.")
     if not path.parent.exists():
         raise hdf5io.InputError(f"--output {path}: the folder {path.parent} does not exist. Make it first.")
     return path

@@ -4,8 +4,11 @@ import csv
 import json
 import os
 import shutil
+import signal
 import stat
+import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -277,14 +280,15 @@ def test_a_second_run_on_the_same_recording_is_exit_4(recording, run_command):
     assert "another glm-rates run works on it" in done.stderr.splitlines()[-1]
 
 
-def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path):
-    import signal
-    import subprocess
-    import time
+def hear_ctrl_c():
+    """Undo what a shell does to its background jobs: their children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path):
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "glm_rates", "infer", str(recording), "--output", str(tmp_path / "r.h5")]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=hear_ctrl_c)
     for line in child.stderr:
         if "fit(s) and" in line:
             break

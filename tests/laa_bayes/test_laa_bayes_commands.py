@@ -100,7 +100,7 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
     assert output.with_suffix(".report.html").stat().st_size > 50_000
     again = run_command("laa_bayes", "infer", tiny_model, trace_csv, "--output", output)
     assert again.returncode == 2
-    assert "exists. Use --overwrite" in again.stderr
+    assert "exists already" in again.stderr
     predicted = run_command("laa_bayes", "posterior-predict", output, "--output", output.with_name("prediction.h5"))
     assert predicted.returncode == 0, predicted.stderr
 
