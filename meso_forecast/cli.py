@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from . import config as configs
 from . import console
+
+# One thread for matrix products unless the user sets another number: on two busy cores a small comparison took 57 s so, and
+# over four minutes with a thread a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 app = console.application(
     "meso-forecast", "How well can the next seconds of a mouse cortex be predicted from the last ones?"

@@ -24,7 +24,6 @@ def train_conditional(config, run):
 
 
 def _train(config, run):
-    import torch
 
     import hdf5io
 
@@ -43,7 +42,6 @@ def _train(config, run):
         spec = train.spec_of(config, W, *timing)
     except ValueError as error:
         raise hdf5io.InputError(f"{config.data}: {error}") from None
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     save = lambda t, step: data.save_state(config.output, train.state_of(t), step, settings, spec)  # noqa: E731
     fit = train.fit(spec, W, held, config, save, start, state)
     data.save_model(config.output, fit.model, settings)
