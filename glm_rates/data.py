@@ -104,17 +104,19 @@ def result_datasets(
     rows = {(r["taste"], r["neuron"]): r for r in score_rows(extracted, params, fitted, meta, by_region)}
     counts, taste = _window_counts(extracted, params), extracted["taste"]
     dims = ("trial", "bin")
+    by_unit = {"counts": counts, **{name: fitted[name] for name in ("rate", "rate_cv") if name in fitted}}
+    by_unit = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in by_unit.items()}
     for (k, unit), row in rows.items():
         at, base = taste == k, f"regions/taste_{k}_region_{row['region']}_neuron_{unit}/"
-        rate = fitted["rate"][at][:, :, unit]
+        rate = by_unit["rate"][unit, at]
         out[base + "pred_firing"] = Dataset(rate, "spikes per bin", "estimated rate, fitted on all trials", dims)
-        out[base + "binned_spikes"] = Dataset(counts[at][:, :, unit], "spikes per bin", "observed counts", dims)
+        out[base + "binned_spikes"] = Dataset(by_unit["counts"][unit, at], "spikes per bin", "observed counts", dims)
         out[base + "bits_per_spike"] = Dataset(
             np.array([row["bits_per_spike"]]), "bits per spike", "in-sample, over the mean rate of the taste"
         )
         out[base + "pred_firing_hz"] = Dataset(rate * 1000 / bin_ms, "Hz", "estimated rate, fitted on all trials", dims)
         if meta["scored"]:
-            held = fitted["rate_cv"][at][:, :, unit]
+            held = by_unit["rate_cv"][unit, at]
             out[base + "pred_firing_cv"] = Dataset(
                 held, "spikes per bin", "rate of each trial from a fit without it", dims
             )

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .design import Design, Trials, Window, build_design, standard_kernels
+from .design import Design, Kernels, Trials, Window, build_design, standard_kernels
 from .prior import Prior, grams, learn, map_weights, whiten
-from .solver import Problem, Solution, solve
+from .solver import Problem, Solution, inverse_positive, solve
 
 MIN_SPIKES = 2  # a unit with fewer spikes in the fitted rows gets its mean rate and no filters
 CV_GRID = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -43,7 +43,7 @@ class Fit(NamedTuple):
     """A fitted population, in the coordinates of the orthonormal kernels."""
 
     coef: np.ndarray  # (unit, p)
-    covariance: list[np.ndarray]  # per unit (p, p): inverse Hessian at the optimum
+    covariance: np.ndarray  # (unit, p, p) inverse Hessian at the optimum; (unit, 0, 0) where it was not asked for
     fitted: np.ndarray  # (unit,) False: too few spikes, constant rate
     mean_count: np.ndarray  # (unit,) per bin, in the fitted rows
     converged: np.ndarray  # (unit,)
@@ -69,11 +69,14 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
     """Design of the full model."""
-    terms = terms_of(settings)
+    return build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser)
+
+
+def kernels_of(settings: Settings) -> dict[str, Kernels]:
+    """Kernels of each effect of the full model."""
     lengths = {"history": settings.history_ms, "coupling": settings.coupling_ms, "stimulus": settings.stimulus_ms}
     numbers = {"history": settings.n_history, "coupling": settings.n_coupling, "stimulus": settings.n_stimulus}
-    kernels = standard_kernels(settings.bin_ms, {term: lengths[term] for term in terms}, numbers)
-    return build_design(trials, window, kernels, terms, settings.laser)
+    return standard_kernels(settings.bin_ms, {term: lengths[term] for term in terms_of(settings)}, numbers)
 
 
 def fit_design(design: Design, settings: Settings, like: Prior | None = None, *, covariance: bool = True) -> Fit:
@@ -102,19 +105,14 @@ def fit_design(design: Design, settings: Settings, like: Prior | None = None, *,
         white = whiten(design, prior, grams(design))
         method = "newton" if settings.solver == "newton" else "pcg"
         solution = map_weights(white, start, tolerance=settings.tolerance, method=method)
-        coef, root, problem = white.mean + solution.coef @ white.root.T, white.root, white.problem
+        coef, problem = white.mean + solution.coef @ white.root.T, white.problem
     else:
-        prior, root = None, np.eye(design.n_coef)
+        prior = None
         strength = settings.penalty if settings.prior == "ridge" else block_strengths(design, settings)
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
-    spread = [np.zeros((0, 0))] * len(coef)
-    if covariance:
-        spread = [
-            _inverse_hessian(problem, solution, root, unit) if fitted[unit] else np.zeros_like(root)
-            for unit in range(len(coef))
-        ]
+    spread = _inverse_hessians(problem, solution, fitted) if covariance else np.zeros((len(coef), 0, 0))
     coef = np.where(fitted[:, None], coef, 0.0)
     mean = design.counts.mean(axis=1)
     return Fit(coef, spread, fitted, mean, solution.converged | ~fitted, solution.grad_norm, problem.penalty, prior)
@@ -170,18 +168,21 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     return float((np.exp(np.minimum(eta, 30)) - test.counts * eta).sum())
 
 
-def _inverse_hessian(problem: Problem, solution: Solution, root: np.ndarray, unit: int) -> np.ndarray:
-    """Posterior covariance of one unit's weights from the Hessian at its optimum: (p, p)."""
-    keep = np.flatnonzero(np.isfinite(problem.penalty[unit]))
-    n_rows = problem.counts.shape[1]
-    columns = np.concatenate([problem.shared, problem.own[unit]], axis=1)[:, keep]
-    offset = problem.offset[unit] if np.ndim(problem.offset) else 0.0
-    root_mu = np.exp(0.5 * (columns @ solution.coef[unit, keep] + offset))
-    weighted = columns * root_mu[:, None]
-    hessian = weighted.T @ weighted + n_rows * np.diag(problem.penalty[unit, keep])
-    out = np.zeros((len(root), len(root)))
-    out[np.ix_(keep, keep)] = np.linalg.pinv(hessian, hermitian=True)
-    return root @ out @ root.T
+def _inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> np.ndarray:
+    """Posterior covariance of every fitted unit's weights from the Hessian at its optimum: (unit, p, p), else zeros."""
+    n_units, n_coef = problem.penalty.shape
+    n_rows, n_shared = problem.shared.shape
+    root = np.eye(n_coef) if problem.root is None else problem.root
+    root_mu = np.exp(0.5 * (problem.predict(solution.coef) + problem.offset))
+    out, weighted = np.zeros((n_units, n_coef, n_coef)), np.empty((n_rows, n_coef))
+    for unit in np.flatnonzero(fitted):
+        np.multiply(problem.shared, root_mu[unit, :, None], out=weighted[:, :n_shared])
+        np.multiply(problem.own[unit], root_mu[unit, :, None], out=weighted[:, n_shared:])
+        keep = np.flatnonzero(np.isfinite(problem.penalty[unit]))
+        hessian = (root.T @ (weighted.T @ weighted) @ root)[np.ix_(keep, keep)]
+        hessian[np.diag_indices_from(hessian)] += n_rows * problem.penalty[unit, keep]
+        out[unit] = root[:, keep] @ inverse_positive(hessian) @ root[:, keep].T
+    return out
 
 
 def predict(design: Design, fit: Fit) -> np.ndarray:
@@ -190,12 +191,19 @@ def predict(design: Design, fit: Fit) -> np.ndarray:
     return np.where(fit.fitted[:, None], np.exp(np.minimum(eta, 30)), fit.mean_count[:, None])
 
 
-def log_rate_sd(design: Design, fit: Fit, unit: int) -> np.ndarray:
-    """Standard deviation of one unit's log rate in each row."""
-    keep = np.flatnonzero(np.diag(fit.covariance[unit]))
-    columns = np.concatenate([design.shared, design.own[unit]], axis=1)[:, keep]
-    variance = ((columns @ fit.covariance[unit][np.ix_(keep, keep)]) * columns).sum(axis=1)
-    return np.sqrt(np.maximum(variance, 0))
+def log_rate_sd(design: Design, fit: Fit, block: int = 1024) -> np.ndarray:
+    """Standard deviation of each unit's log rate in each row, (unit, row); zero for a unit with too few spikes."""
+    n_rows, n_shared = design.shared.shape
+    out = np.zeros(design.counts.shape)
+    columns = np.empty((n_rows, design.n_coef), np.float32)
+    columns[:, :n_shared] = design.shared
+    for unit in np.flatnonzero(fit.fitted):
+        columns[:, n_shared:] = design.own[unit]
+        covariance = fit.covariance[unit].astype(np.float32)
+        for first in range(0, n_rows, block):  # a block stays in cache
+            part = columns[first : first + block]
+            out[unit, first : first + block] = np.einsum("rp,rp->r", part @ covariance, part)
+    return np.sqrt(np.maximum(out, 0))
 
 
 def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, np.ndarray]:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from .design import Trials, Window
 from .solver import Problem, Solution, solve
+
+LAYOUT_OF = "0.2.8"  # the nemos version whose file layout `save_model` knows
 
 
 class BatchedNewton:
@@ -152,20 +154,47 @@ def solve_with_nemos(problem: Problem, tolerance: float = 1e-12, max_iterations:
     return solve(problem, coef, max_newton=0)  # objective and gradient at nemos' answer
 
 
-def save_model(path: Path, trials: Trials, window: Window, settings, coef: np.ndarray) -> None:
+def save_model(path: Path, coef: np.ndarray, n_shared: int, n_rows: int) -> None:
     """Save a population as a nemos ``PopulationGLM`` (.npz without pickles) that ``nemos.load_model`` opens.
 
-    The features are those of `full_design`: shared columns, then every unit's own history.
+    The features are those of `full_design`: shared columns, then every unit's own history. Importing nemos and jax takes
+    longer than most fits, so the layout of the pinned nemos is written out (a test holds it equal to nemos' own file); under
+    any other version nemos writes it.
+
+    Parameters
+    ----------
+    path :
+        File to write.
+    coef : (unit, P + K)
+        Column 0 is the constant; zero: not in the unit's model.
+    n_shared :
+        P, the constant included.
+    n_rows :
+        Number of bins that were fitted.
     """
+    weights, mask = spread_coef(coef, n_shared), spread_coef(coef != 0, n_shared)
+    degrees = n_rows - (coef != 0).sum(axis=1)
+    if version("nemos") != LAYOUT_OF:
+        _save_through_nemos(path, weights, coef[:, 0], mask, degrees)
+        return
+    params = {f"item::strkey:{name}": value for name, value in {
+        "feature_mask": mask, "inverse_link_function": "jax.numpy.exp", "regularizer_strength": np.nan, "solver_kwargs": np.nan,
+        "solver_name": "LBFGS[optax+optimistix]", "aux_": np.nan, "coef_": weights, "dof_resid_": degrees, "intercept_": coef[:, 0],
+        "scale_": np.ones(len(coef)), "model_class": "nemos.glm.glm.PopulationGLM"}.items()}  # fmt: skip
+    for name, kind in {"observation_model": "observation_models.PoissonObservations", "regularizer": "regularizer.UnRegularized"}.items():  # fmt: skip
+        params[f"dict::strkey:{name}::item::strkey:class"] = f"nemos.{kind}"
+    for package in ("jax", "jaxlib", "scipy", "scikit-learn", "nemos"):
+        params[f"dict::strkey:save_metadata::item::strkey:{package}"] = version(package)
+    np.savez(path, **params)
+
+
+def _save_through_nemos(path: Path, weights: np.ndarray, intercept: np.ndarray, mask: np.ndarray, degrees: np.ndarray):
+    import jax
     import jax.numpy as jnp
     from nemos.glm import PopulationGLM
 
-    from .model import make_design
-
-    design = make_design(trials, window, settings)
-    small = Problem(design.shared[:2], design.own[:, :2], design.counts[:, :2], np.where(coef != 0, 0.0, np.inf))
-    _, mask = full_design(small)
+    jax.config.update("jax_enable_x64", True)
     model = PopulationGLM(solver_name="LBFGS", feature_mask=mask)
-    model.coef_, model.intercept_ = jnp.asarray(spread_coef(coef, design.n_shared)), jnp.asarray(coef[:, 0])
-    model.dof_resid_, model.scale_ = jnp.asarray(design.counts.shape[1] - (coef != 0).sum(axis=1)), jnp.ones(len(coef))
+    model.coef_, model.intercept_ = jnp.asarray(weights), jnp.asarray(intercept)
+    model.dof_resid_, model.scale_ = jnp.asarray(degrees), jnp.ones(len(intercept))
     model.save_params(path)

@@ -13,12 +13,12 @@ factor (Dickey 1971). Everything is estimated from the rows it is given: who pas
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .design import EFFECT_OF, Design
-from .solver import Problem, Solution, solve
+from .solver import Problem, Solution, inverse_positive, single_precision, solve
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,6 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 def whiten(design: Design, prior: Prior, gram: Grams) -> Whitened:
     """Express the regression in units of the prior and compute each unit's covariance at its mean rate."""
-    shared, own = design.shared.copy(), design.own
     root, mean = np.eye(design.n_coef), np.zeros(design.n_coef)
     for block, columns in design.columns.items():
         if block == "constant":
@@ -101,9 +100,7 @@ def whiten(design: Design, prior: Prior, gram: Grams) -> Whitened:
         part = _root(prior.covariance[block])
         root[columns, columns] = np.kron(np.eye((columns.stop - columns.start) // len(part)), part)
         if block == "history":
-            own, mean[columns] = design.own @ part, prior.history_mean
-        else:
-            shared[:, columns] = (design.shared[:, columns].reshape(-1, len(part)) @ part).reshape(len(shared), -1)
+            mean[columns] = prior.history_mean
     precision = np.ones((len(design.counts), design.n_coef))
     precision[:, 0] = 0
     if "coupling" in design.columns:
@@ -111,7 +108,7 @@ def whiten(design: Design, prior: Prior, gram: Grams) -> Whitened:
             prior.edge_precision, kernel_size(design, "coupling"), axis=1
         )
     offset = design.own @ prior.history_mean if design.own.shape[2] else 0.0
-    problem = Problem(shared, own, design.counts, precision / design.counts.shape[1], offset)
+    problem = Problem(design.shared, design.own, design.counts, precision / design.counts.shape[1], offset, root)
     return Whitened(problem, root, mean, precision, *_covariances(design, gram, root, precision))
 
 
@@ -130,12 +127,17 @@ def _covariances(design: Design, gram: Grams, root: np.ndarray, precision: np.nd
         keep = np.flatnonzero(np.isfinite(precision[unit]))
         inner = hessian[unit][np.ix_(keep, keep)]
         inner[np.diag_indices_from(inner)] += precision[unit, keep]
-        covariance[unit][np.ix_(keep, keep)] = np.linalg.inv(inner)
+        covariance[unit][np.ix_(keep, keep)] = inverse_positive(inner)
     return hessian, covariance
 
 
-def map_weights(white: Whitened, start: np.ndarray | None = None, *, tolerance: float, method: str = "pcg") -> Solution:
-    """MAP weights z under a fixed prior, starting from weights w; `Solution.coef` is in whitened coordinates."""
+def map_weights(
+    white: Whitened, start: np.ndarray | None = None, *, tolerance: float, method: str = "pcg", **how: Any
+) -> Solution:
+    """MAP weights z under a fixed prior, starting from weights w; `Solution.coef` is in whitened coordinates.
+
+    ``how`` goes on to `solver.solve`.
+    """
     z = None if start is None else np.linalg.solve(white.root, (start - white.mean).T).T
     n_rows = white.problem.counts.shape[1]
     inverse = (n_rows * white.covariance).astype(np.float32)
@@ -144,7 +146,7 @@ def map_weights(white: Whitened, start: np.ndarray | None = None, *, tolerance: 
         chosen = inverse if len(units) == len(inverse) else inverse[units]
         return np.matmul(chosen, vectors[..., None])[..., 0]
 
-    return solve(white.problem, z, method=method, tolerance=tolerance, precondition=precondition)
+    return solve(white.problem, z, method=method, tolerance=tolerance, precondition=precondition, **how)
 
 
 def learn(
@@ -181,9 +183,10 @@ def learn(
     use = np.flatnonzero(design.counts.sum(axis=1) >= 2)
     if not len(use):
         return prior, np.zeros((len(design.counts), design.n_coef))
+    single = single_precision(design.shared, design.own)
     for iteration in range(max_iterations):
         white = whiten(design, prior, gram)
-        solution = map_weights(white, coef, tolerance=1e-4)
+        solution = map_weights(white, coef, tolerance=1e-4, single=single, coarse=True)
         coef = white.mean + solution.coef @ white.root.T
         select = edges and iteration >= EDGES_FROM and "coupling" in design.columns
         update = _update(design, prior, white, solution.coef, use, select, isotropic)
@@ -268,7 +271,7 @@ def edge_posterior(white: Whitened, z: np.ndarray, columns: slice, k: int, edge_
     n_units = len(z)
     problem = white.problem
     residual = problem.counts - np.exp(problem.predict(z) + problem.offset)
-    score = problem.pull_back(residual)[:, columns].reshape(n_units, -1, k)
+    score = problem.columns.pull_back(residual)[:, columns].reshape(n_units, -1, k)
     information, natural = np.empty((n_units, n_units, k, k)), np.empty((n_units, n_units, k))
     index = np.arange(n_units)
     for unit in range(n_units):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg.lapack import dpotrf, dpotri
 
 EXACT_UP_TO = 48  # columns; beyond it conjugate gradients are cheaper (measured)
 
@@ -31,6 +32,40 @@ class Solution(NamedTuple):
     n_products: int  # Hessian-vector products, each two GEMMs over all units still active
 
 
+class Columns(NamedTuple):
+    """Columns of a regression in one precision, rows last, which makes the thin products of few units with many rows fast.
+
+    With ``root`` the regression's columns are ``[shared, own] @ root``, without ever being computed.
+    """
+
+    shared: np.ndarray  # (P, row)
+    own: np.ndarray  # (unit, K, row)
+    root: np.ndarray | None = None  # (P + K, P + K)
+
+    def predict(self, coef: np.ndarray, units=slice(None)) -> np.ndarray:
+        """Linear predictor without the offset: (unit, row)."""
+        coef = (coef if self.root is None else coef @ self.root.T).astype(self.shared.dtype, copy=False)
+        n_shared = len(self.shared)
+        eta = coef[:, :n_shared] @ self.shared
+        if self.own.shape[1]:
+            eta += np.matmul(coef[:, None, n_shared:], _pick(self.own, units))[:, 0]
+        return eta
+
+    def pull_back(self, residual: np.ndarray, units=slice(None)) -> np.ndarray:
+        """Transpose of `predict`: (unit, P + K)."""
+        residual = residual.astype(self.shared.dtype, copy=False)
+        out = residual @ self.shared.T
+        if self.own.shape[1]:
+            own = np.matmul(_pick(self.own, units), residual[:, :, None])[..., 0]
+            out = np.concatenate([out, own], axis=1)
+        return out if self.root is None else out @ self.root
+
+
+def single_precision(shared: np.ndarray, own: np.ndarray) -> Columns:
+    """Contiguous float32 copy of ``shared`` (row, P) and ``own`` (unit, row, K)."""
+    return Columns(np.ascontiguousarray(shared.T, np.float32), np.ascontiguousarray(own.transpose(0, 2, 1), np.float32))
+
+
 class Problem(NamedTuple):
     """A population regression; ``penalty`` is infinite where a coefficient is held at zero."""
 
@@ -39,22 +74,21 @@ class Problem(NamedTuple):
     counts: np.ndarray  # (unit, row)
     penalty: np.ndarray  # (unit, P + K)
     offset: np.ndarray | float = 0.0  # (unit, row)
+    root: np.ndarray | None = None  # (P + K, P + K), see `Columns`
 
-    def predict(self, coef: np.ndarray, units=slice(None)) -> np.ndarray:
+    @property
+    def columns(self) -> Columns:
+        """The columns in double precision."""
+        return Columns(self.shared.T, self.own.transpose(0, 2, 1), self.root)
+
+    def predict(self, coef: np.ndarray) -> np.ndarray:
         """Linear predictor without the offset: (unit, row)."""
-        n_shared = self.shared.shape[1]
-        eta = coef[:, :n_shared] @ self.shared.T
-        if self.own.shape[2]:
-            eta += np.matmul(_pick(self.own, units), coef[:, n_shared:, None])[..., 0]
-        return eta
+        return self.columns.predict(coef)
 
-    def pull_back(self, residual: np.ndarray, units=slice(None)) -> np.ndarray:
-        """Transpose of `predict`: (unit, P + K)."""
-        shared = residual @ self.shared
-        if not self.own.shape[2]:
-            return shared
-        own = np.matmul(residual[:, None, :], _pick(self.own, units))[:, 0]
-        return np.concatenate([shared, own], axis=1)
+    def unit_columns(self, unit: int) -> np.ndarray:
+        """Columns of one unit, the root applied: (row, P + K)."""
+        columns = np.concatenate([self.shared, self.own[unit]], axis=1)
+        return columns if self.root is None else columns @ self.root
 
 
 def solve(
@@ -65,6 +99,8 @@ def solve(
     tolerance: float = 1e-9,
     max_newton: int = 50,
     precondition: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    single: Columns | None = None,
+    coarse: bool = False,
 ) -> Solution:
     """Fit every unit.
 
@@ -79,7 +115,12 @@ def solve(
     tolerance :
         A unit is frozen when max |gradient of the mean objective| is below it.
     precondition :
-        ``(units, vectors) -> vectors`` approximating the inverse Hessian; by default `shared_preconditioner`.
+        ``(units, vectors) -> vectors`` approximating the inverse Hessian; by default `shared_preconditioner`, which a
+        problem with a root cannot use.
+    single :
+        The problem's columns in float32 where the caller has them already.
+    coarse :
+        Gradients in float32 too: enough for tolerances of 1e-5 and above.
 
     Returns
     -------
@@ -92,16 +133,23 @@ def solve(
     free = np.isfinite(problem.penalty)
     problem = problem._replace(penalty=np.where(free, problem.penalty, 0.0))
     coef = _default_start(problem) if start is None else np.where(free, start, 0.0)
-    direction = _exact_direction(problem, free) if method == "newton" else _cg_direction(problem, free, precondition)
-    offset = np.broadcast_to(problem.offset, problem.counts.shape)
-    eta = problem.predict(coef) + offset
+    columns = problem.columns
+    if coarse or method == "pcg":
+        single = single or single_precision(problem.shared, problem.own)
+        single = single._replace(root=None if problem.root is None else problem.root.astype(np.float32))
+        columns = single if coarse else columns
+    if method == "newton":
+        direction = _exact_direction(problem, free)
+    else:
+        direction = _cg_direction(problem, free, precondition or shared_preconditioner(problem, free), single)
+    eta = columns.predict(coef) + np.broadcast_to(problem.offset, problem.counts.shape)
     objective = _objective(problem, slice(None), coef, eta)
     grad_norm, stuck = np.full(n_units, np.inf), np.zeros(n_units, bool)
     products = step = 0
     for step in range(max_newton + 1):
         active = np.flatnonzero((grad_norm > tolerance) & ~stuck)
         mu = np.exp(_pick(eta, active))
-        gradient = problem.pull_back(mu - _pick(problem.counts, active), active) / problem.counts.shape[1]
+        gradient = columns.pull_back(mu - _pick(problem.counts, active), active) / problem.counts.shape[1]
         gradient = np.where(free[active], gradient + problem.penalty[active] * coef[active], 0.0)
         grad_norm[active] = np.abs(gradient).max(axis=1)
         keep = grad_norm[active] > tolerance
@@ -111,7 +159,7 @@ def solve(
         move, used = direction(active, mu, gradient)
         products += used
         slope = (gradient * move).sum(axis=1)
-        d_eta = problem.predict(move, active)
+        d_eta = columns.predict(move, active)
         length, value = _armijo(problem, active, coef, eta, move, d_eta, objective, slope)
         stuck[active] = length == 0
         coef[active] += length[:, None] * move
@@ -166,7 +214,7 @@ def _exact_direction(problem: Problem, free: np.ndarray):
         move = np.zeros_like(gradient)
         for row, unit in enumerate(active):
             keep = free[unit]
-            columns = np.concatenate([problem.shared, problem.own[unit]], axis=1)[:, keep]
+            columns = problem.unit_columns(unit)[:, keep]
             hessian = (columns.T * mu[row]) @ columns / n_rows
             hessian[np.diag_indices_from(hessian)] += problem.penalty[unit, keep]
             move[row, keep] = -solve_positive(hessian, gradient[row, keep])
@@ -184,6 +232,17 @@ def solve_positive(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     except np.linalg.LinAlgError:
         return np.linalg.lstsq(matrix, right, rcond=1e-12)[0]
     return scale * cho_solve(factor, scale * right, check_finite=False)
+
+
+def inverse_positive(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a symmetric positive definite matrix (half the work of a general one); pseudo-inverse where it is singular."""
+    factor, failed = dpotrf(matrix, lower=1)
+    inverse, singular = dpotri(factor, lower=1) if not failed else (factor, failed)
+    if failed or singular:
+        return np.linalg.pinv(matrix, hermitian=True)
+    full = inverse + inverse.T  # the upper triangle of `inverse` is zero
+    full[np.diag_indices_from(full)] *= 0.5
+    return full
 
 
 def shared_preconditioner(problem: Problem, free: np.ndarray):
@@ -221,12 +280,10 @@ def shared_preconditioner(problem: Problem, free: np.ndarray):
     return apply
 
 
-def _cg_direction(problem: Problem, free: np.ndarray, precondition):
+def _cg_direction(problem: Problem, free: np.ndarray, precondition, single: Columns):
     """Inexact Newton direction of all active units by preconditioned conjugate gradients in float32."""
-    single = problem._replace(shared=problem.shared.astype(np.float32), own=problem.own.astype(np.float32))
     penalty = problem.penalty.astype(np.float32)
     n_rows = problem.counts.shape[1]
-    precondition = precondition or shared_preconditioner(problem, free)
 
     def direction(active, mu, gradient):
         scale = np.sqrt((gradient**2).sum(axis=1))

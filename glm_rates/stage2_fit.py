@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,15 +94,9 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1
     out = model.filters(design, fit, settings.bin_ms, n_tastes)
-    sd = np.stack(
-        [
-            model.log_rate_sd(design, fit, u) if fit.fitted[u] else np.zeros(design.counts.shape[1])
-            for u in range(len(fit.coef))
-        ]
-    )
     out |= {
         "rate": model.predict(design, fit).T.reshape(*shape, -1),
-        "log_rate_sd": sd.T.reshape(*shape, -1),
+        "log_rate_sd": model.log_rate_sd(design, fit).T.reshape(*shape, -1),
         "fitted": fit.fitted,
         "converged": fit.converged,
         "grad_norm": fit.grad_norm,
@@ -118,8 +113,6 @@ def fit_population(population: Population, window: Window, settings: model.Setti
 
 def run(folder: Path) -> None:
     """Fit and score everything that ``settings.json`` asks for."""
-    import nemos
-
     params, arrays = load(folder, "extract")
     wanted = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     window, n_folds = Window(*params["window"]), wanted["cv_folds"]
@@ -135,14 +128,15 @@ def run(folder: Path) -> None:
         whats = (["fit"] if wanted["full_fit"] else []) + list(range(n_folds))
         tasks += [(what, group, window, settings, n_folds, wanted["nested"]) for what in whats]
     done = _map(tasks, wanted["jobs"])
-    versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": nemos.__version__}
+    versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": version("nemos")}
     meta, results = gather(groups, tasks, done, arrays, window, wanted, n_folds)
     if wanted["save_models"] and wanted["full_fit"]:
         from .nemos_bridge import save_model
 
         for index, group in enumerate(groups):
-            settings = settings_for(params, wanted, group)
-            save_model(folder / f"model_{index}.npz", group.data, window, settings, results[f"{index}.coef"])
+            coef, kernels = results[f"{index}.coef"], model.kernels_of(settings_for(params, wanted, group))
+            n_rows = len(group.trials) * (window.stop - window.start)
+            save_model(folder / f"model_{index}.npz", coef, coef.shape[1] - kernels["history"].size, n_rows)
     save(folder, "fit", {**meta, "versions": versions}, results)
 
 

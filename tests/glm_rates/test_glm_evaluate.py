@@ -82,3 +82,13 @@ def test_corrected_rescaling_accepts_the_truth_and_rejects_a_constant_rate():
 
 def test_few_spikes_have_no_rescaling_test():
     assert np.isnan(evaluate.time_rescaling(np.eye(1, 50)[0], np.full(50, 0.1), np.random.default_rng(0))[1])
+
+
+@pytest.mark.parametrize("n", [10, 40, 1000])
+def test_the_p_value_is_that_of_the_exact_test(n):
+    from scipy.stats import kstest
+
+    rng = np.random.default_rng(n)
+    for power in (1.0, 1.0, 1.1, 1.3):
+        z = np.sort(rng.random(n) ** power)
+        assert evaluate.kolmogorov_smirnov(z) == pytest.approx(kstest(z, "uniform").pvalue, rel=0.03, abs=0.01)

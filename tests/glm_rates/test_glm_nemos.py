@@ -56,11 +56,22 @@ def test_nemos_lbfgs_reaches_our_objective_on_the_same_ridge(make_trials):
     np.testing.assert_allclose(ours.coef, theirs.coef, atol=1e-6)
 
 
-def test_a_saved_model_predicts_the_same_in_stock_nemos(learned, population, tmp_path):
+def test_a_saved_model_predicts_the_same_in_stock_nemos(learned, tmp_path):
     made, fit = learned
-    settings = model.Settings(coupling=True)
-    nemos_bridge.save_model(tmp_path / "m.npz", population[0], WINDOW, settings, fit.coef)
+    nemos_bridge.save_model(tmp_path / "m.npz", fit.coef, made.n_shared, len(made.shared))
     loaded = nemos.load_model(tmp_path / "m.npz")
     features, _ = nemos_bridge.full_design(model.ridge_problem(made, 0.0))
     np.testing.assert_allclose(np.asarray(loaded.predict(features)).T, model.predict(made, fit), rtol=1e-9)
     assert "LBFGS" in loaded.solver_name
+
+
+def test_the_file_written_without_nemos_is_the_one_nemos_writes(learned, tmp_path, monkeypatch):
+    made, fit = learned
+    assert nemos_bridge.version("nemos") == nemos_bridge.LAYOUT_OF
+    nemos_bridge.save_model(tmp_path / "ours.npz", fit.coef, made.n_shared, len(made.shared))
+    monkeypatch.setattr(nemos_bridge, "LAYOUT_OF", "another version")
+    nemos_bridge.save_model(tmp_path / "theirs.npz", fit.coef, made.n_shared, len(made.shared))
+    ours, theirs = (np.load(tmp_path / name, allow_pickle=False) for name in ("ours.npz", "theirs.npz"))
+    assert set(ours.files) == set(theirs.files)
+    for name in theirs.files:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
