@@ -47,10 +47,11 @@ class Projector:
     """Collects projected residuals while the stack hands out chunks of neurons; (window, horizon, output) at the end."""
 
     def __init__(self, basis: np.ndarray) -> None:
-        self.basis, self.total = basis, 0.0
+        self.basis, self.total = basis, np.zeros(())
 
     def __call__(self, neurons: slice, residual: np.ndarray) -> None:
-        self.total = self.total + np.matmul(residual, self.basis[neurons].astype(np.float32))
+        part = np.matmul(residual, self.basis[neurons].astype(np.float32))
+        self.total = np.add(self.total, part, out=part)
 
 
 def fit_gate(q: np.ndarray, g: np.ndarray, n_neurons: int, n_blocks: int = 10) -> Gate:

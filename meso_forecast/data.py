@@ -17,9 +17,10 @@ import hdf5io
 from hdf5io import Dataset, InputError
 
 from . import probability
+from .corrected import Corrected
 from .correction import Gate, Spaces
 from .linear import Columns, LinearMap
-from .model import Corrected, Forecast, Linear, Network, Probabilistic, StackModel, StimulusMean
+from .model import Forecast, Linear, Network, Probabilistic, StimulusMean
 from .recording import Recording
 from .session import MesoscopeSession, is_nwb, open_one
 
@@ -111,10 +112,10 @@ def pack_point(prefix: str, point: Any, arrays: dict, plain: dict) -> None:
     """Put a point forecaster of any kind into ``arrays`` and ``plain``."""
     plain[prefix] = type(point).__name__
     plain[f"{prefix}/info"] = getattr(point, "info", {})
-    if isinstance(point, (Linear, StackModel)):
+    if isinstance(point, Linear):
         pack(f"{prefix}/map", point.map, arrays, plain)
     elif isinstance(point, StimulusMean):
-        pack(f"{prefix}/means", point, arrays, plain)
+        pack(f"{prefix}/means", point._replace(spread=None, info={}), arrays, plain)
     elif isinstance(point, Corrected):
         pack(f"{prefix}/map", point.base.map, arrays, plain)
         pack(f"{prefix}/base_spread", point.base.spread, arrays, plain)
@@ -146,26 +147,27 @@ def load_model(folder: Path) -> Saved:
     net = build_net(about, {k[4:]: v for k, v in arrays.items() if k.startswith("net/")})
     forecasters = []
     for i in range(len(about["recordings"])):
-        point = unpack_point(f"r{i}", arrays, structure, net, i)
-        forecasters.append(Probabilistic(point, unpack(f"r{i}/spread", arrays, structure), about["context"]))
+        spread = unpack(f"r{i}/spread", arrays, structure)
+        point = unpack_point(f"r{i}", arrays, structure, spread, net, i)
+        forecasters.append(Probabilistic(point, spread, about["context"]))
     return Saved(about, forecasters)
 
 
-def unpack_point(prefix: str, arrays: Mapping, plain: Mapping, net: Any, recording: int) -> Any:
+def unpack_point(
+    prefix: str, arrays: Mapping, plain: Mapping, spread: probability.StudentT, net: Any, recording: int
+) -> Any:
     """Return the point forecaster that `pack_point` stored."""
     kind, info = plain[prefix], plain[f"{prefix}/info"]
     if kind == "StimulusMean":
-        return unpack(f"{prefix}/means", arrays, plain)
+        return unpack(f"{prefix}/means", arrays, plain)._replace(spread=spread, info=info)
     if kind == "Linear":
-        return Linear(unpack(f"{prefix}/map", arrays, plain), info)
-    if kind == "StackModel":
-        return StackModel(unpack(f"{prefix}/map", arrays, plain), unpack(f"{prefix}/spread", arrays, plain), info)
+        return Linear(unpack(f"{prefix}/map", arrays, plain), spread, info)
     if kind == "Corrected":
-        base = StackModel(unpack(f"{prefix}/map", arrays, plain), unpack(f"{prefix}/base_spread", arrays, plain), info)
+        base = Linear(unpack(f"{prefix}/map", arrays, plain), unpack(f"{prefix}/base_spread", arrays, plain), info)
         return Corrected(
             base, unpack(f"{prefix}/spaces", arrays, plain), unpack(f"{prefix}/gate", arrays, plain), net, recording
         )
-    return Network(net, info)
+    return Network(net, spread, info)
 
 
 def build_net(about: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Any:
@@ -190,8 +192,8 @@ def build_net(about: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> An
     return net.eval()
 
 
-def forecaster_for(saved: Saved, recording: Recording) -> Probabilistic:
-    """Return the forecaster that was trained on the neurons of a recording.
+def forecaster_for(saved: Saved, recording: Recording) -> tuple[Probabilistic, dict[str, Any]]:
+    """Return the forecaster that was trained on the neurons of a recording, and what is known of its training.
 
     Raises
     ------
@@ -199,7 +201,7 @@ def forecaster_for(saved: Saved, recording: Recording) -> Probabilistic:
     """
     for about, forecaster in zip(saved.about["recordings"], saved.forecasters):
         if about["neurons"] == neuron_key(recording):
-            return forecaster
+            return forecaster, about
     known = ", ".join(f"{r['n_neurons']} neurons of {r['eid'] or r['path']}" for r in saved.about["recordings"])
     n = recording.panel.x.shape[1]
     raise InputError(f"{recording.path}: its {n} neurons are not those the model was trained on ({known}).")

@@ -13,9 +13,10 @@ import numpy as np
 
 from hdf5io import InputError
 
-from .model import CLOSED_FORM, Probabilistic, fit_closed_form, with_spread
+from .closed_form import CLOSED_FORM, fit_closed_form
+from .model import Probabilistic, with_spread
 from .recording import Recording, open_recording
-from .windows import Panel, window_origins
+from .windows import TRAIN, VALIDATION, Panel, observed_runs, window_origins
 
 log = logging.getLogger(__package__)
 LEAST_WINDOWS = {"training": 50, "validation": 10, "test": 10}
@@ -102,3 +103,25 @@ def network_of(point: Any, name: str) -> list | None:
 def part_origins(recording: Recording, context: int, horizon: int, part: int = 2) -> np.ndarray:
     """Return the origins of a part's windows: the same for every model."""
     return window_origins(recording.panel.usable, recording.panel.label, part, context, horizon)
+
+
+def trained_spans(recording: Recording) -> list[list[float]]:
+    """Return first and last time in s of every run of frames that training or validation targets come from."""
+    runs = observed_runs(np.isin(recording.panel.label, (TRAIN, VALIDATION)))
+    return [[float(recording.times[start]), float(recording.times[stop - 1])] for start, stop in runs]
+
+
+def warn_if_trained_on(about: dict[str, Any], recording: Recording, origins: np.ndarray, horizon: int) -> None:
+    """Warn when targets of these windows lie in what a model was trained on (``about``: its session and its spans)."""
+    if about["eid"] != recording.eid:
+        return
+    starts, stops = np.array(about["trained_s"]).T
+    final = len(recording.times) - 1
+    first, last = (recording.times[np.minimum(origins + h, final)] for h in (1, horizon))
+    span = np.searchsorted(starts, last, side="right") - 1
+    inside = int(((span >= 0) & (stops[span] >= first)).sum())
+    if inside:
+        log.warning(
+            "%d of %d windows lie in the part of this session that the model was trained on: their errors say nothing about new data",
+            inside, len(origins),
+        )  # fmt: skip

@@ -102,7 +102,7 @@ def fit_hugging_face(panel: Panel, a: Architecture, options: Options) -> Network
     train, validation = (window_origins(panel.usable, panel.label, part, a.context, a.horizon) for part in (0, 1))
     x = torch.from_numpy(np.asarray(panel.x) if panel.x.flags.writeable else mapped(panel.x))
     fitted = fit(net, [Source(x, None, train, validation, None, a.context, a.horizon)], options)
-    return Network(net, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss, "architecture": list(a)})
+    return Network(net, None, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss, "architecture": list(a)})
 
 
 def mapped(x: np.ndarray) -> np.ndarray:

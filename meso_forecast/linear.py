@@ -20,10 +20,11 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.signal import lfilter
 
-from .windows import Panel, gather, observed_runs
+from .windows import Panel, columns_of, observed_runs, release
 
 SLOW_FRAMES = 200
 CHUNK_NEURONS = 32
+CHUNK_WINDOWS = 2048
 REFERENCES = ("mean", "last", "context", "slow")
 
 
@@ -72,21 +73,23 @@ class LinearMap(NamedTuple):
         """Return forecasts (window, horizon, neuron) float32 of the frames after ``origins``; sees nothing later than them."""
         c, origins = self.columns, np.asarray(origins)
         out = np.empty((len(origins), c.horizon, x.shape[1]), np.float32)
-        latents = shared_columns(project(x, self.basis), usable, origins, c) if c.rank else None
+        latents = series_of(project(x, self.basis), usable) if c.rank else None
         for rows in row_chunks(x.shape[1]):
-            v = own_columns(x[:, rows], usable, origins, c)
-            y = np.matmul(v, self.own[rows])  # (neuron, window, horizon)
-            if latents is not None:
-                weights = self.shared[:, rows]
-                y += (latents @ weights.reshape(len(weights), -1)).reshape(len(origins), -1, c.horizon).swapaxes(0, 1)
-            out[:, :, rows] = y.transpose(1, 2, 0)
+            own = series_of(columns_of(x, rows), usable)
+            for part in row_chunks(len(origins), CHUNK_WINDOWS):
+                y = np.matmul(own_columns(own, origins[part], c), self.own[rows])  # (neuron, window, horizon)
+                if latents is not None:
+                    weights = self.shared[:, rows].reshape(c.n_shared, -1)
+                    shared = shared_columns(latents, origins[part], c) @ weights
+                    y += shared.reshape(y.shape[1], len(y), c.horizon).swapaxes(0, 1)
+                out[part, :, rows] = y.transpose(1, 2, 0)
         return out
 
 
-def row_chunks(n_neurons: int, size: int = CHUNK_NEURONS) -> Iterator[slice]:
-    """Yield slices of neurons, so that no step holds more than a bounded part of the recording."""
-    for start in range(0, n_neurons, size):
-        yield slice(start, min(start + size, n_neurons))
+def row_chunks(n: int, size: int = CHUNK_NEURONS) -> Iterator[slice]:
+    """Yield slices of neurons (or windows), so that no step holds more than a bounded part of the recording."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
 def slow_mean(x: np.ndarray, usable: np.ndarray, frames: float = SLOW_FRAMES) -> np.ndarray:
@@ -98,48 +101,52 @@ def slow_mean(x: np.ndarray, usable: np.ndarray, frames: float = SLOW_FRAMES) ->
     return out
 
 
-def context_mean(x: np.ndarray, origins: np.ndarray, context: int) -> np.ndarray:
-    """Return the mean of each window's context, (window, neuron) float64."""
-    total = np.r_[np.zeros((1, x.shape[1])), np.cumsum(x, axis=0, dtype=float)]
-    return (total[origins + 1] - total[origins + 1 - context]) / context
+class Series(NamedTuple):
+    """What columns are gathered from: some neurons, or the population's latents."""
+
+    x: np.ndarray  #: (time, channel), 0 where unobserved
+    total: np.ndarray  #: (time + 1, channel), running sum
+    slow: np.ndarray  #: (time, channel), see `slow_mean`
+
+    def context_mean(self, origins: np.ndarray, context: int) -> np.ndarray:
+        """Return the mean of each window's context, (window, channel) float64."""
+        return (self.total[origins + 1] - self.total[origins + 1 - context]) / context
 
 
-def own_columns(
-    x: np.ndarray, usable: np.ndarray, origins: np.ndarray, c: Columns, targets: bool = False
-) -> np.ndarray:
-    """Return the own columns (neuron, window, own [+ horizon]) float64 of the given neurons.
-
-    Unobserved frames may hold NaN: they count as zero in the running sums and no window contains them.
-    """
+def series_of(x: np.ndarray, usable: np.ndarray) -> Series:
+    """Return activity with its running sums; unobserved frames may hold NaN, they count as zero and no window contains them."""
     clean = np.where(usable[:, None], x, 0)
-    v = np.empty((x.shape[1], len(origins), c.n_own + c.horizon * targets))
+    total = np.zeros((len(x) + 1, x.shape[1]))
+    np.cumsum(clean, axis=0, dtype=float, out=total[1:])
+    return Series(clean, total, slow_mean(clean, usable))
+
+
+def own_columns(s: Series, origins: np.ndarray, c: Columns, targets: bool = False) -> np.ndarray:
+    """Return the own columns (neuron, window, own [+ horizon]) float64 of the neurons of ``s``."""
+    v = np.empty((s.x.shape[1], len(origins), c.n_own + c.horizon * targets))
     for lag in range(c.order):
-        v[:, :, lag] = clean[origins - lag].T
-    v[:, :, c.order] = context_mean(clean, origins, c.context).T
-    v[:, :, c.order + 1] = slow_mean(clean, usable)[origins].T
+        v[:, :, lag] = s.x[origins - lag].T
+    v[:, :, c.order] = s.context_mean(origins, c.context).T
+    v[:, :, c.order + 1] = s.slow[origins].T
     v[:, :, c.order + 2] = 1
     for h in range(c.horizon * targets):
-        v[:, :, c.n_own + h] = clean[origins + 1 + h].T
+        v[:, :, c.n_own + h] = s.x[origins + 1 + h].T
     return v
 
 
-def gather_targets(panel: Panel, origins: np.ndarray, horizon: int, neurons: slice) -> np.ndarray:
-    """Return the frames after each origin, (window, horizon, neuron)."""
-    return gather(panel.x[:, neurons], origins, 1, horizon)
-
-
-def shared_columns(latents: np.ndarray, usable: np.ndarray, origins: np.ndarray, c: Columns) -> np.ndarray:
+def shared_columns(s: Series, origins: np.ndarray, c: Columns) -> np.ndarray:
     """Return the shared columns (window, (lags + 2) * rank): lags of the latents, their context mean, their slow mean."""
-    z = np.where(usable[:, None], latents[:, : c.rank], 0)
-    parts = [z[origins - lag] for lag in range(c.lags)]
-    return np.concatenate([*parts, context_mean(z, origins, c.context), slow_mean(z, usable)[origins]], axis=1)
+    k = c.rank
+    parts = [s.x[origins - lag, :k] for lag in range(c.lags)]
+    return np.concatenate([*parts, s.context_mean(origins, c.context)[:, :k], s.slow[origins, :k]], axis=1)
 
 
-def project(x: np.ndarray, basis: np.ndarray, chunk: int = 4096) -> np.ndarray:
+def project(x: np.ndarray, basis: np.ndarray, chunk: int = 1024) -> np.ndarray:
     """Return ``x @ basis`` (time, rank) float64, a bounded number of frames at a time; NaN becomes 0."""
     out = np.empty((len(x), basis.shape[1]))
     for start in range(0, len(x), chunk):
         out[start : start + chunk] = np.nan_to_num(x[start : start + chunk]) @ basis
+        release(x)
     return out
 
 
@@ -160,43 +167,45 @@ def principal_basis(x: np.ndarray, frames: np.ndarray, rank: int, seed: int = 0)
     return basis / np.sqrt(np.maximum(variance[order], 1e-12) / len(frames))
 
 
-def _gram_times(x: np.ndarray, frames: np.ndarray, q: np.ndarray, chunk: int = 4096) -> np.ndarray:
+def _gram_times(x: np.ndarray, frames: np.ndarray, q: np.ndarray, chunk: int = 1024) -> np.ndarray:
     """Return ``x[frames].T @ x[frames] @ q`` with bounded memory."""
     total = np.zeros_like(q)
     for start in range(0, len(frames), chunk):
         part = x[frames[start : start + chunk]].astype(float)
         total += part.T @ (part @ q)
+        release(x)
     return total
 
 
 def moments(
-    panel: Panel, origins: np.ndarray, block: np.ndarray, c: Columns, latents: np.ndarray | None = None, neurons=None
+    panel: Panel, origins: np.ndarray, block: np.ndarray, c: Columns, latents: Series | None = None, neurons=None
 ) -> Moments:
-    """Return the second moments of every block of windows, for the given neurons (default: all).
+    """Return the second moments of every block of windows, for the given neurons (default: all), in bounded memory.
 
     Parameters
     ----------
     panel : the recording.
     origins, block : (window,), the block of each window; windows of block -1 are left out.
-    latents : (time, >= rank), needed when ``c.rank`` is not zero.
+    latents : of at least ``c.rank`` channels, needed when ``c.rank`` is not zero.
     neurons : indices or slice of neurons.
     """
     neurons = np.arange(panel.x.shape[1])[slice(None) if neurons is None else neurons]
     n_blocks, width = block.max() + 1, c.n_own + c.horizon
-    own = np.empty((n_blocks, len(neurons), width, width))
-    cross = np.empty((n_blocks, len(neurons), width, c.n_shared))
-    shared = np.empty((n_blocks, c.n_shared, c.n_shared))
-    members = [np.flatnonzero(block == b) for b in range(n_blocks)]
-    z = shared_columns(latents, panel.usable, origins, c) if c.rank else np.empty((len(origins), 0))
-    for b, rows in enumerate(members):
-        shared[b] = z[rows].T @ z[rows]
+    own = np.zeros((n_blocks, len(neurons), width, width))
+    cross = np.zeros((n_blocks, len(neurons), width, c.n_shared))
+    shared = np.zeros((n_blocks, c.n_shared, c.n_shared))
+    members = [origins[block == b] for b in range(n_blocks)]
+    pieces = [(b, m[rows]) for b, m in enumerate(members) for rows in row_chunks(len(m), CHUNK_WINDOWS)]
     for part in row_chunks(len(neurons)):
-        v = own_columns(panel.x[:, neurons[part]], panel.usable, origins, c, targets=True)
-        for b, rows in enumerate(members):
-            w = np.ascontiguousarray(v[:, rows].swapaxes(1, 2))
-            own[b, part] = w @ w.swapaxes(1, 2)
-            cross[b, part] = (w.reshape(-1, len(rows)) @ z[rows]).reshape(len(w), width, -1)
-    return Moments(own, cross, shared, np.array([len(r) for r in members]))
+        series = series_of(columns_of(panel.x, neurons[part]), panel.usable)
+        for b, here in pieces:
+            w = np.ascontiguousarray(own_columns(series, here, c, targets=True).swapaxes(1, 2))
+            own[b, part] += w @ w.swapaxes(1, 2)
+            if latents is not None:
+                z = shared_columns(latents, here, c)
+                cross[b, part] += (w.reshape(-1, len(here)) @ z).reshape(len(w), width, -1)
+                shared[b] += z.T @ z if part.start == 0 else 0
+    return Moments(own, cross, shared, np.array([len(m) for m in members]))
 
 
 class Design(NamedTuple):
@@ -205,7 +214,12 @@ class Design(NamedTuple):
     own: np.ndarray  #: (own, feature)
     target: np.ndarray  #: (own + horizon, horizon), target minus reference
     back: np.ndarray  #: (own, horizon), the reference, added to the forecast
-    shared: np.ndarray  #: (shared, shared feature)
+    lags: np.ndarray  #: (shared feature,), shared column of each lag of a latent
+    minus: np.ndarray | None  #: (shared feature,), shared column of the latent's reference, subtracted
+
+    def of_shared(self, values: np.ndarray) -> np.ndarray:
+        """Return shared features along the last axis from shared columns."""
+        return values[..., self.lags] if self.minus is None else values[..., self.lags] - values[..., self.minus]
 
 
 def design(c: Columns, reference: str, order: int, rank: int = 0, lags: int = 0) -> Design:
@@ -220,15 +234,11 @@ def design(c: Columns, reference: str, order: int, rank: int = 0, lags: int = 0)
     if r is not None:
         own[r, :order] -= 1
         target[r], back[r] = -1, 1
-    shared = np.zeros((c.n_shared, rank * lags))
-    offset = None if r is None else 0 if r == 0 else (c.lags + r - c.order) * c.rank
-    for lag in range(lags):
-        for k in range(rank):
-            shared[lag * c.rank + k, lag * rank + k] = 1
-            if offset is not None:
-                shared[offset + k, lag * rank + k] -= 1
-    keep = np.abs(shared).sum(0) > 0
-    return Design(own[:, np.abs(own).sum(0) > 0], target, back, shared[:, keep])
+    lag, latent = np.divmod(np.arange(rank * lags), max(rank, 1))
+    columns = lag * c.rank + latent
+    minus = None if r is None else latent if r == 0 else (c.lags + r - c.order) * c.rank + latent
+    keep = slice(None) if minus is None else columns != minus
+    return Design(own[:, np.abs(own).sum(0) > 0], target, back, columns[keep], None if minus is None else minus[keep])
 
 
 class Reduced(NamedTuple):
@@ -248,10 +258,11 @@ def reduce(m: Moments, d: Design) -> Reduced:
     a = np.zeros((m.own.shape[-1], d.own.shape[1]))
     a[: len(d.own)] = d.own
     right = m.own @ d.target
-    xz = a.T @ (m.cross @ d.shared)
-    zy = (m.cross @ d.shared).swapaxes(-1, -2) @ d.target
+    cross = d.of_shared(m.cross)
+    zz = d.of_shared(d.of_shared(m.shared).swapaxes(-1, -2))
     yy = np.einsum("dh,bndh->bnh", d.target, right)
-    return Reduced(a.T @ m.own @ a, a.T @ right, yy, xz, zy, d.shared.T @ m.shared @ d.shared, m.n_windows)
+    zy = cross.swapaxes(-1, -2) @ d.target
+    return Reduced(a.T @ m.own @ a, a.T @ right, yy, a.T @ cross, zy, zz, m.n_windows)
 
 
 def ridge(r: Reduced, own_penalty: float, shared_penalty: float = np.inf, joint: bool = True):
@@ -290,6 +301,10 @@ def take_blocks(r: Reduced, blocks: np.ndarray | list[int]) -> Reduced:
     return Reduced(*(np.asarray(field)[blocks].sum(0) for field in r))
 
 
-def raw_weights(d: Design, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def raw_weights(c: Columns, d: Design, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return weights on raw columns: own (neuron, own, horizon), shared (shared, neuron, horizon)."""
-    return d.own @ a + d.back, np.tensordot(d.shared, b, axes=(1, 1))
+    shared = np.zeros((c.n_shared, len(a), a.shape[-1]))
+    shared[d.lags] = b.swapaxes(0, 1)
+    if d.minus is not None:
+        np.subtract.at(shared, d.minus, b.swapaxes(0, 1))
+    return d.own @ a + d.back, shared

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from . import correction
-from .model import Corrected, HeldOut, Network, StackModel, fit_stack_model, predict
+from .closed_form import fit_stack
+from .corrected import Corrected
+from .model import Linear, Network, predict
 from .networks import Correction, DLinear, NLinear, PointForecast
+from .stack import training_windows
 from .train import Options, Source, fit
 from .windows import Panel, window_origins
 
@@ -50,11 +54,19 @@ def fit_informer(panels: Sequence[Panel], context: int, horizon: int, body: str,
     return [gated(panel, s, b, held, net, i) for i, (panel, (s, b, held)) in enumerate(zip(panels, prepared))]
 
 
-def prepare(panel: Panel, context: int, horizon: int, seed: int) -> tuple[correction.Spaces, StackModel, HeldOut]:
+class HeldOut(NamedTuple):
+    """What the stack leaves for the correction."""
+
+    origins: np.ndarray  #: of all training and validation windows
+    projected: np.ndarray  #: (window, horizon, output), held-out residuals on the output basis, NaN on block edges
+
+
+def prepare(panel: Panel, context: int, horizon: int, seed: int) -> tuple[correction.Spaces, Linear, HeldOut]:
     """Return projections, the fitted stack and its projected held-out residuals."""
     s = correction.spaces(panel, seed)
-    base, held = fit_stack_model(panel, context, horizon, seed, s)
-    return s, base, held
+    projector = correction.Projector(s.outputs)
+    base = fit_stack(panel, context, horizon, seed, projector)
+    return s, base, HeldOut(training_windows(panel, context, horizon)[0], projector.total)
 
 
 def source(panel: Panel, s: correction.Spaces, held: HeldOut, lags: int, horizon: int) -> Source:
@@ -69,7 +81,7 @@ def source(panel: Panel, s: correction.Spaces, held: HeldOut, lags: int, horizon
     return Source(x, target, held.origins[good & (part == 0)], held.origins[good & (part == 1)], rows, lags, horizon)
 
 
-def gated(panel: Panel, s, base: StackModel, held: HeldOut, net, recording: int) -> Corrected:
+def gated(panel: Panel, s, base: Linear, held: HeldOut, net, recording: int) -> Corrected:
     """Return the corrected forecaster with the gate that validation windows justify."""
     q = held.projected[:, :, : s.outputs.shape[1]]
     chosen = np.isfinite(q).all((1, 2)) & (panel.label[held.origins + 1] == 1)
@@ -84,4 +96,4 @@ def fit_time_linear(name: str, panel: Panel, context: int, horizon: int, options
     net.lags, net.horizon = context, horizon
     train, validation = (window_origins(panel.usable, panel.label, part, context, horizon) for part in (0, 1))
     fitted = fit(net, [Source(torch.from_numpy(panel.x), None, train, validation, None, context, horizon)], options)
-    return Network(net, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss})
+    return Network(net, None, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss})

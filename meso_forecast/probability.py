@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.signal import lfilter
 from scipy.special import betaln
 
 SCALE_FRAMES = 100
@@ -35,14 +36,10 @@ def causal_mean_square(error: np.ndarray, frames: float = SCALE_FRAMES, start: f
     frames : length of the memory in frames.
     start : value before the first row, a number or (neuron,).
     """
-    keep = 1 - 1 / frames
-    out = np.empty(error.shape)
-    level = np.broadcast_to(np.asarray(start, float), error.shape[1:]).copy()
-    for t, row in enumerate(error):
-        if not np.isnan(row[0]):
-            level = keep * level + (1 - keep) * row.astype(float) ** 2
-        out[t] = level
-    return out
+    keep, known = 1 - 1 / frames, ~np.isnan(error[:, 0])
+    first = np.broadcast_to(np.asarray(start, float), error.shape[1:])[None]
+    level, _ = lfilter([1 - keep], [1, -keep], np.square(error[known], dtype=float), axis=0, zi=keep * first)
+    return np.concatenate([first, level])[np.cumsum(known)]
 
 
 def known_errors(one_step: np.ndarray, origins: np.ndarray, n_time: int) -> np.ndarray:
@@ -65,29 +62,31 @@ def fit_student_t(residual: np.ndarray, origins: np.ndarray) -> StudentT:
     first = origins[0]
     known = known_errors(residual[:, 0] / one_step, origins - first, origins[-1] - first + 2)
     level = causal_mean_square(known)[origins - first]
-    good = np.isfinite(residual).all((1, 2))
-    relative = np.sqrt(np.maximum(level, 1e-6))[:, None]
-    fits, scores = [], []
-    for power in POWERS:
-        standardised = residual[good] / relative[good] ** power
-        scale, df = moment_fit(standardised)
-        fits.append((scale, df))
-        log_likelihood = stats.t.logpdf(standardised[:: max(1, len(standardised) // 500)], df, scale=scale).sum((0, 1))
-        scores.append(
-            log_likelihood
-            - power * np.log(relative[good][:: max(1, len(standardised) // 500)]).sum((0, 1)) * residual.shape[1]
-        )
-    best = np.argmax(scores, axis=0)
-    columns = np.arange(residual.shape[2])
-    scale = np.stack([f[0] for f in fits])[best, :, columns].T
-    df = np.stack([f[1] for f in fits])[best, :, columns].T
+    good = np.flatnonzero(np.isfinite(residual).all((1, 2)))
+    relative = np.sqrt(np.maximum(level, 1e-6))[good]
+    few = slice(None, None, max(1, len(good) // 500))  # enough to choose between three powers
+    fits, likelihood = np.empty((len(POWERS), 2, *residual.shape[1:])), np.zeros((len(POWERS), residual.shape[2]))
+    for i, power in enumerate(POWERS):
+        size = relative**power
+        for h in range(residual.shape[1]):
+            standardised = residual[good, h] / size
+            scale, df = fits[i, :, h] = moment_fit(standardised)
+            likelihood[i] += (stats.t.logpdf(standardised[few], df, scale=scale) - np.log(size[few])).sum(0)
+    best, columns = np.argmax(likelihood, axis=0), np.arange(residual.shape[2])
+    scale, df = fits[best, 0, :, columns].T, fits[best, 1, :, columns].T
     return StudentT(scale, df, one_step, np.take(POWERS, best))
+
+
+def joined(parts: list[StudentT]) -> StudentT:
+    """Return the spread of all neurons from those of chunks of neurons."""
+    return StudentT(*(np.concatenate(field, axis=-1) for field in zip(*parts)))
 
 
 def moment_fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return scale and degrees of freedom of a centred t from second and fourth moments over axis 0 (kurtosis 3 + 6 / (df - 4))."""
-    variance = np.maximum((x.astype(float) ** 2).mean(0), 1e-12)
-    excess = (x.astype(float) ** 4).mean(0) / variance**2 - 3
+    square = np.square(x, dtype=float)
+    variance = np.maximum(square.mean(0), 1e-12)
+    excess = np.square(square).mean(0) / variance**2 - 3
     df = np.clip(4 + 6 / np.maximum(excess, 1e-3), MIN_DF, MAX_DF)
     return np.sqrt(variance * (df - 2) / df), df
 

@@ -16,13 +16,14 @@ import numpy as np
 from scipy.optimize import nnls
 
 from .linear import (
+    CHUNK_WINDOWS,
     REFERENCES,
     Columns,
     Design,
     Moments,
     Reduced,
+    Series,
     design,
-    gather_targets,
     moments,
     own_columns,
     principal_basis,
@@ -31,11 +32,12 @@ from .linear import (
     reduce,
     ridge,
     row_chunks,
+    series_of,
     shared_columns,
     squared_error,
     take_blocks,
 )
-from .windows import Panel, blocks_of, window_origins
+from .windows import Panel, blocks_of, columns_of, window_origins
 
 ORDERS = (2, 4, 8, 16, 32)
 OWN_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -44,6 +46,7 @@ SHARED_PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_BLOCKS = 5
 SELECTION_NEURONS = 128
 FIT_NEURONS = 256
+RESIDUAL_BYTES = 2**26
 
 
 class Member(NamedTuple):
@@ -56,6 +59,11 @@ class Member(NamedTuple):
     lags: int = 0
     shared_penalty: float = np.inf
     joint: bool = True
+
+    @property
+    def columns(self) -> tuple:
+        """Return what the member's columns depend on."""
+        return self.reference, self.order, self.rank, self.lags
 
     def design(self, c: Columns) -> Design:
         """Return this member's change of columns."""
@@ -87,12 +95,12 @@ def training_windows(panel: Panel, context: int, horizon: int, parts=(0, 1), n_b
 
 def choose(candidates: list[Member], m: Moments, c: Columns) -> Member:
     """Return the member with the least held-out squared error, summed over neurons and horizons."""
-    return min(candidates, key=lambda member: held_out_error(member, m, c).sum())
+    reduced = {member.columns: reduce(m, member.design(c)) for member in candidates}
+    return min(candidates, key=lambda member: held_out_error(member, reduced[member.columns], c).sum())
 
 
-def held_out_error(member: Member, m: Moments, c: Columns) -> np.ndarray:
+def held_out_error(member: Member, r: Reduced, c: Columns) -> np.ndarray:
     """Return the summed held-out squared error per horizon of one member."""
-    r = reduce(m, member.design(c))
     total, folds = take_blocks(r, np.arange(len(r.n))), range(len(r.n))
     error = np.zeros(c.horizon)
     for k in folds:
@@ -138,11 +146,13 @@ def error_products(members: list[Member], m: Moments, c: Columns) -> np.ndarray:
         own = np.zeros((len(members), n_neurons, c.n_own + c.horizon, c.horizon))
         shared = np.zeros((len(members), n_neurons, c.n_shared, c.horizon))
         for i, (member, d, r, total) in enumerate(parts):
-            u, s = raw_weights(d, *member.solve(subtract(total, take_blocks(r, [k])), c.n_own, c.horizon))
+            u, s = raw_weights(c, d, *member.solve(subtract(total, take_blocks(r, [k])), c.n_own, c.horizon))
             own[i, :, : c.n_own], shared[i] = -u, -s.swapaxes(0, 1)
             own[i, :, c.n_own + np.arange(c.horizon), np.arange(c.horizon)] = 1
-        left = m.own[k] @ own + m.cross[k] @ shared
-        below = m.cross[k].swapaxes(1, 2) @ own + m.shared[k] @ shared
+        used = np.flatnonzero(shared.any((0, 1, 3)))  # most shared columns were for shapes that were not chosen
+        shared, cross = shared[:, :, used], m.cross[k][:, :, used]
+        left = m.own[k] @ own + cross @ shared
+        below = cross.swapaxes(1, 2) @ own + m.shared[k][np.ix_(used, used)] @ shared
         products += np.einsum("indh,jndh->hij", own, left, optimize=True)
         products += np.einsum("indh,jndh->hij", shared, below, optimize=True)
     return products / (m.n_windows.sum() * n_neurons)
@@ -181,8 +191,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
     basis = principal_basis(panel.x, frames, rank, seed)
     sample = np.sort(np.random.default_rng(seed).choice(n_neurons, min(n_neurons, SELECTION_NEURONS), replace=False))
-    latents = project(panel.x, basis) if c.rank else None
-    m = moments(panel, origins, block, c, latents, sample)
+    m = moments(panel, origins, block, c, latents_of(panel, c, basis), sample)
     members = choose_members(m, c)
     products = error_products(members, m, c)
     weights = np.stack([convex_weights(p) for p in products], axis=1)
@@ -207,11 +216,22 @@ def compact(plan: Plan) -> Plan:
 def mixed_weights(plan: Plan, reduced: list[tuple[Design, Reduced]], left_out: int | None):
     """Return raw weights of the mixture, fitted on all blocks but ``left_out``."""
     own = shared = 0
+    c = plan.columns
     for member, w, (d, r) in zip(plan.members, plan.weights, reduced):
         total = take_blocks(r, [k for k in range(len(r.n)) if k != left_out])
-        u, s = raw_weights(d, *member.solve(total, plan.columns.n_own, plan.columns.horizon))
+        u, s = raw_weights(c, d, *member.solve(total, c.n_own, c.horizon))
         own, shared = own + w * u, shared + w * s
     return own, shared
+
+
+def latents_of(panel: Panel, c: Columns, basis: np.ndarray) -> Series | None:
+    """Return the population's latents, None where no column needs them."""
+    return series_of(project(panel.x, basis), panel.usable) if c.rank else None
+
+
+def neurons_at_once(n_windows: int, horizon: int) -> int:
+    """Return how many neurons' residuals fit into ``RESIDUAL_BYTES``, at most ``FIT_NEURONS``."""
+    return min(FIT_NEURONS, max(1, RESIDUAL_BYTES // (4 * horizon * max(n_windows, 1))))
 
 
 def fit_chunks(plan: Plan, panel: Panel) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
@@ -222,22 +242,29 @@ def fit_chunks(plan: Plan, panel: Panel) -> Iterator[tuple[slice, np.ndarray, np
     """
     c = plan.columns
     origins, block = training_windows(panel, c.context, c.horizon)
-    latents = project(panel.x, plan.basis) if c.rank else None
-    z = shared_columns(latents, panel.usable, origins, c) if c.rank else np.zeros((len(origins), 0))
-    for part in row_chunks(panel.x.shape[1], FIT_NEURONS):
+    latents = latents_of(panel, c, plan.basis)
+    for part in row_chunks(panel.x.shape[1], neurons_at_once(len(origins), c.horizon)):
         m = moments(panel, origins, block, c, latents, part)
         reduced = [(d := member.design(c), reduce(m, d)) for member in plan.members]
-        residual = np.full((len(origins), c.horizon, part.stop - part.start), np.nan, np.float32)
         folds = [mixed_weights(plan, reduced, k) for k in range(len(m.n_windows))]
-        for small in row_chunks(part.stop - part.start):
-            columns = slice(part.start + small.start, part.start + small.stop)
-            v = own_columns(panel.x[:, columns], panel.usable, origins, c)
-            y = gather_targets(panel, origins, c.horizon, columns)
-            for k, (own, shared) in enumerate(folds):
-                rows = np.flatnonzero(block == k)
-                f = np.matmul(v[:, rows], own[small]).transpose(1, 2, 0)
-                if c.rank:
-                    flat = shared[:, small].reshape(c.n_shared, -1)
-                    f = f + (z[rows] @ flat).reshape(len(rows), -1, c.horizon).swapaxes(1, 2)
-                residual[rows, :, small] = y[rows] - f
+        residual = held_out_residuals(c, panel, part, origins, block, latents, folds)
         yield part, *mixed_weights(plan, reduced, None), residual
+
+
+def held_out_residuals(
+    c: Columns, panel: Panel, part: slice, origins, block, latents: Series | None, folds
+) -> np.ndarray:
+    """Return targets minus the forecasts of each block's fold, (window, horizon, neuron) float32; NaN on block edges."""
+    residual = np.full((len(origins), c.horizon, part.stop - part.start), np.nan, np.float32)
+    for small in row_chunks(part.stop - part.start):
+        s = series_of(columns_of(panel.x, slice(part.start + small.start, part.start + small.stop)), panel.usable)
+        for k, (own, shared) in enumerate(folds):
+            members = np.flatnonzero(block == k)
+            for rows in (members[chunk] for chunk in row_chunks(len(members), CHUNK_WINDOWS)):
+                v = own_columns(s, origins[rows], c, targets=True)
+                error = (v[:, :, c.n_own :] - np.matmul(v[:, :, : c.n_own], own[small])).transpose(1, 2, 0)
+                if latents is not None:
+                    z = shared_columns(latents, origins[rows], c) @ shared[:, small].reshape(c.n_shared, -1)
+                    error = error - z.reshape(len(rows), -1, c.horizon).swapaxes(1, 2)
+                residual[rows, :, small] = error
+    return residual

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,8 +64,9 @@ class Fitted(NamedTuple):
 class Batches(Dataset):
     """Batches of origins of all recordings; item ``i`` is ``(recording, origins)``."""
 
-    def __init__(self, sources: Sequence[Source], part: str, options: Options) -> None:
-        self.sources, self.part, self.options, self.epoch = sources, part, options, 0
+    def __init__(self, sources: Sequence[Source], part: str, options: Options, epoch: Callable[[], int]) -> None:
+        self.sources, self.part, self.options, self.epoch = sources, part, options, epoch
+        self.drawn = -1
         sizes = [len(getattr(s, part)) for s in sources]
         self.plan = [
             (r, i)
@@ -82,11 +83,18 @@ class Batches(Dataset):
             recording, i = self.plan[item]
             origins = self.sources[recording].validation
             return recording, torch.from_numpy(origins[i * self.options.batch : (i + 1) * self.options.batch])
-        order = np.random.default_rng([self.options.seed, self.epoch]).permutation(len(self.plan))
-        recording, i = self.plan[order[item]]
-        origins = self.sources[recording].train
-        shuffled = np.random.default_rng([self.options.seed, self.epoch, recording]).permutation(len(origins))
-        return recording, torch.from_numpy(origins[shuffled[i * self.options.batch : (i + 1) * self.options.batch]])
+        if self.epoch() != self.drawn:
+            self.shuffle(self.epoch())
+        recording, i = self.plan[self.order[item]]
+        return recording, torch.from_numpy(
+            self.shuffled[recording][i * self.options.batch : (i + 1) * self.options.batch]
+        )
+
+    def shuffle(self, epoch: int) -> None:
+        """Draw an epoch's batches."""
+        seed, self.drawn = [self.options.seed, epoch], epoch
+        self.order = np.random.default_rng(seed).permutation(len(self.plan))
+        self.shuffled = [np.random.default_rng([*seed, r]).permutation(s.train) for r, s in enumerate(self.sources)]
 
 
 class Module(pl.LightningModule):
@@ -133,7 +141,9 @@ class Module(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
-        self.trainer.train_dataloader.dataset.epoch = self.current_epoch
+        torch.manual_seed(
+            1_000_003 * self.options.seed + self.current_epoch
+        )  # dropout after a resume is what it would have been
 
 
 def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
@@ -155,7 +165,8 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
         callbacks.append(TQDMProgressBar(leave=False))
     trainer = quiet_trainer(options, callbacks)
     last = folder / "last.ckpt" if folder is not None and options.resume else None
-    loaders = [DataLoader(Batches(sources, part, options), batch_size=None) for part in ("train", "validation")]
+    parts = (Batches(sources, part, options, lambda: module.current_epoch) for part in ("train", "validation"))
+    loaders = [DataLoader(batches, batch_size=None) for batches in parts]
     resumed = last if last is not None and last.exists() else None
     if resumed:
         log.info("resumed from %s", resumed)

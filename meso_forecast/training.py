@@ -12,9 +12,10 @@ import hdf5io
 from hdf5io import InputError
 
 from . import comparing, data
+from .closed_form import CLOSED_FORM, fit_closed_form
 from .console import Result
-from .fitting import fit_named, network_of, open_checked, part_origins
-from .model import CLOSED_FORM
+from .fitting import fit_named, network_of, open_checked, part_origins, trained_spans, warn_if_trained_on
+from .model import with_spread
 from .recording import Recording, open_recording
 from .windows import PARTS, gather, window_origins
 
@@ -43,16 +44,16 @@ def run_train(config, run) -> Result:
         "model": config.model, "context": config.context, "horizon": config.horizon, "config": config.model_dump(mode="json"),
         "network": network_of(forecasters[0].point, config.model), "provenance": run.provenance(config, config.recordings),
         "recordings": [
-            {"path": r.path.name, "eid": r.eid, "n_neurons": r.panel.x.shape[1], "neurons": data.neuron_key(r)} for r in recordings
+            {"path": r.path.name, "eid": r.eid, "n_neurons": r.panel.x.shape[1], "neurons": data.neuron_key(r),
+             "trained_s": trained_spans(r)} for r in recordings
         ],
     }  # fmt: skip
     data.save_model(config.output, about, forecasters)
-    errors = [validation_error(f, r, config) for f, r in zip(forecasters, recordings)]
-    info = [{k: v for k, v in getattr(f.point, "info", {}).items() if k != "members"} for f in forecasters]
+    info = [{k: v for k, v in f.point.info.items() if k != "members"} for f in forecasters]
     results = {
         "model": config.model,
         "n_neurons": [r.panel.x.shape[1] for r in recordings],
-        "mse_validation": errors,
+        "mse_held_out": [float(np.mean(i["held_out_mse"])) for i in info],
         "info": info,
     }
     gates = (
@@ -95,23 +96,17 @@ def describe(recordings: list[Recording]) -> str:
     return f"{n} neurons" + (f" of {len(recordings)} recordings" if len(recordings) > 1 else "")
 
 
-def validation_error(forecaster, recording: Recording, config) -> float:
-    """Return the mean squared error on validation windows (closed-form models and the stack's refit have seen them)."""
-    origins = part_origins(recording, config.context, config.horizon, PARTS["validation"])
-    error = gather(recording.panel.x, origins, 1, config.horizon) - forecaster.point.forecast(recording.panel, origins)
-    return float((error.astype(float) ** 2).mean())
-
-
 def run_forecast(config, run) -> Result:
     """Forecast the windows of a part; see ``forecast``."""
     saved, recording = data.load_model(config.model), open_recording(config.recording)
-    forecaster = data.forecaster_for(saved, recording)
+    forecaster, trained = data.forecaster_for(saved, recording)
     origins = chosen_origins(recording, config.part, saved.about["context"], saved.about["horizon"])[:: config.every]
     hdf5io.claim(config.output, config.overwrite)
     results = {"n_windows": len(origins), "n_neurons": recording.panel.x.shape[1], "horizon": saved.about["horizon"],
                "quantiles": config.quantiles}  # fmt: skip
     if config.dry_run:
         return Result({}, results, f"would forecast {len(origins)} windows; nothing written")
+    warn_if_trained_on(trained, recording, origins, saved.about["horizon"])
     forecast = forecaster.forecast(recording.panel, origins)
     about = {
         "model": saved.about["model"],
@@ -209,12 +204,12 @@ def run_evaluate(config, run) -> Result:
     saved = data.load_model(config.model)
     context, horizon, name = saved.about["context"], saved.about["horizon"], saved.about["model"]
     recording = open_checked(config.recording, context, horizon)
-    forecaster = data.forecaster_for(saved, recording)
+    forecaster, trained = data.forecaster_for(saved, recording)
     if config.output is not None:
         hdf5io.claim(config.output, config.overwrite)
     if config.dry_run:
         return Result({}, {}, f"would score {name} on {config.recording}; nothing written")
-    from .model import fit_closed_form, with_spread
+    warn_if_trained_on(trained, recording, part_origins(recording, context, horizon), horizon)
 
     def fit(wanted: str):
         if wanted == name:

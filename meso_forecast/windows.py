@@ -9,6 +9,7 @@ of one horizon between the targets of two parts.
 from __future__ import annotations
 
 import itertools
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +103,20 @@ def held_out_stimulus_split(stimulus: np.ndarray, held_out: tuple[int, ...], fra
 def gather(x: np.ndarray, origins: np.ndarray, first: int, last: int) -> np.ndarray:
     """Return frames ``origin + first .. origin + last`` of every origin, shape (window, last - first + 1, neuron)."""
     return np.take(x, np.asarray(origins)[:, None] + np.arange(first, last + 1), axis=0)
+
+
+def columns_of(x: np.ndarray, neurons) -> np.ndarray:
+    """Return a copy of all frames of some neurons, (time, neuron)."""
+    columns = np.array(x[:, neurons])
+    release(x)
+    return columns
+
+
+def release(x: np.ndarray) -> None:
+    """Let go of the pages of a memory map that were read, so that a large recording never counts as ours; they stay cached."""
+    pages = getattr(x, "_mmap", None)
+    if hasattr(pages, "madvise"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks_of(origins: np.ndarray, horizon: int, n_blocks: int) -> np.ndarray:

@@ -77,11 +77,11 @@ def test_a_saved_model_forecasts_what_it_forecast_before_it_was_saved(trained, s
 
     opened = recording.open_recording(small_session[1])
     origins = np.arange(1000, 1010)
-    a = data.forecaster_for(data.load_model(trained), opened).forecast(opened.panel, origins)
+    a = data.forecaster_for(data.load_model(trained), opened)[0].forecast(opened.panel, origins)
     folder = trained.with_name("again")
     saved = data.load_model(trained)
     data.save_model(folder, saved.about, saved.forecasters)
-    b = data.forecaster_for(data.load_model(folder), opened).forecast(opened.panel, origins)
+    b = data.forecaster_for(data.load_model(folder), opened)[0].forecast(opened.panel, origins)
     assert np.array_equal(a.mean, b.mean)
     assert np.array_equal(a.scale, b.scale)
     assert (trained / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()

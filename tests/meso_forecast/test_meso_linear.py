@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from meso_forecast import linear, model, stack, windows
+from meso_forecast import closed_form, linear, stack, windows
 from meso_forecast.windows import Panel, chronological_split, gather, window_origins
 
 CONTEXT, HORIZON = 24, 4
@@ -32,8 +32,9 @@ def panel():
 
 
 def test_an_autoregression_equals_sklearn_ridge_within_1e_8(panel):
-    origins = window_origins(panel.usable, panel.label, (0, 1), CONTEXT, HORIZON)
-    fitted = model.fit_autoregression(panel, CONTEXT, HORIZON, (8,), (1e-2,)).map
+    origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
+    origins = origins[block >= 0]
+    fitted = closed_form.fit_autoregression(panel, CONTEXT, HORIZON, (8,), (1e-2,)).map
     x = np.asarray(panel.x, float)
     for neuron in (0, 5):
         features = np.c_[gather(x, origins, -7, 0)[:, ::-1, neuron], np.ones(len(origins))]
@@ -49,13 +50,13 @@ def test_a_joint_var_equals_one_ridge_with_two_penalties_within_1e_8(panel, refe
     c = linear.Columns(CONTEXT, HORIZON, 6, 3, 4)
     origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
     frames = np.flatnonzero(panel.label <= 1)
-    latents = linear.project(panel.x, linear.principal_basis(panel.x, frames, 3))
+    latents = linear.series_of(linear.project(panel.x, linear.principal_basis(panel.x, frames, 3)), panel.usable)
     d = linear.design(c, reference, 6, 3, 4)
     r = linear.take_blocks(linear.reduce(linear.moments(panel, origins, block, c, latents), d), np.arange(5))
     a, b = linear.ridge(r, 1e-3, 1e-2, joint=True)
     keep = block >= 0
-    v = linear.own_columns(panel.x, panel.usable, origins, c, targets=True)[2][keep]
-    z = linear.shared_columns(latents, panel.usable, origins, c)[keep] @ d.shared
+    v = linear.own_columns(linear.series_of(panel.x, panel.usable), origins, c, targets=True)[2][keep]
+    z = d.of_shared(linear.shared_columns(latents, origins, c)[keep])
     features = np.c_[v[:, : c.n_own] @ d.own / np.sqrt(1e-3), z / np.sqrt(1e-2)]
     oracle = Ridge(alpha=keep.sum(), fit_intercept=False, solver="cholesky").fit(features, v @ d.target).coef_.T
     n = d.own.shape[1]
@@ -68,7 +69,7 @@ def test_a_joint_var_equals_one_ridge_with_two_penalties_within_1e_8(panel, refe
 
 def test_persistence_repeats_the_last_frame(panel):
     origins = np.array([100, 400])
-    f = model.fit_closed_form("persistence", panel, CONTEXT, HORIZON).forecast(panel, origins)
+    f = closed_form.fit_closed_form("persistence", panel, CONTEXT, HORIZON).forecast(panel, origins)
     assert np.array_equal(f, np.repeat(panel.x[origins][:, None], HORIZON, 1))
 
 
@@ -76,7 +77,7 @@ def test_persistence_repeats_the_last_frame(panel):
     "name", ["persistence", "mean", "context-mean", "linear-regression", "ar", "ar16", "var", "stack"]
 )
 def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
-    fitted = model.fit_closed_form(name, panel, CONTEXT, HORIZON)
+    fitted = closed_form.fit_closed_form(name, panel, CONTEXT, HORIZON)
     origins = np.array([1200, 1290, 1300])
     later = panel.x.copy()
     later[1301:] = 1e3
@@ -88,7 +89,7 @@ def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
 def test_the_test_part_changes_no_fitted_statistic(panel, name):
     other = panel.x.copy()
     other[panel.label == windows.TEST] = 7.0
-    a, b = (model.fit_closed_form(name, p, CONTEXT, HORIZON).map for p in (panel, panel._replace(x=other)))
+    a, b = (closed_form.fit_closed_form(name, p, CONTEXT, HORIZON).map for p in (panel, panel._replace(x=other)))
     assert np.array_equal(a.own, b.own)
     assert np.array_equal(a.shared, b.shared)
 
@@ -98,7 +99,7 @@ def test_white_noise_is_forecast_as_noise():
     panel = panel_of(np.random.default_rng(1).standard_normal((4000, 8)))
     origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
     y = gather(panel.x, origins, 1, HORIZON)
-    f = model.fit_closed_form("stack", panel, CONTEXT, HORIZON).forecast(panel, origins)
+    f = closed_form.fit_closed_form("stack", panel, CONTEXT, HORIZON).forecast(panel, origins)
     skill = 1 - ((y - f) ** 2).mean((0, 2)) / (y**2).mean((0, 2))
     assert np.abs(skill).max() < 0.01
 
@@ -107,7 +108,7 @@ def test_the_stack_uses_the_population_where_it_helps(panel):
     origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
     y = gather(panel.x, origins, 1, HORIZON)
     ar, ours = (
-        ((y - model.fit_closed_form(n, panel, CONTEXT, HORIZON).forecast(panel, origins)) ** 2).mean()
+        ((y - closed_form.fit_closed_form(n, panel, CONTEXT, HORIZON).forecast(panel, origins)) ** 2).mean()
         for n in ("ar", "stack")
     )
     assert ours < 0.95 * ar
@@ -130,7 +131,7 @@ def test_held_out_residuals_come_from_folds_that_did_not_see_them(panel):
     _, _, _, residual = next(stack.fit_chunks(plan, panel))
     origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
     rest, c = block != 2, plan.columns
-    latents = linear.project(panel.x, plan.basis)
+    latents = stack.latents_of(panel, c, plan.basis)
     m = linear.moments(panel, origins, np.where(rest & (block >= 0), 0, -1), c, latents)
     reduced = [(d := member.design(c), linear.reduce(m, d)) for member in plan.members]
     own, shared = stack.mixed_weights(plan, reduced, None)
