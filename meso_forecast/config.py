@@ -171,20 +171,40 @@ class CompareConfig(Window, Output):
     output: Path = Field(description="folder for the report, figures and result.json")
 
 
-class EvaluateConfig(Output):
+class Trained(Output):
+    """A command that takes a model and a session, by place (``MODEL RECORDING``) or by name (``--model-folder``, ``--session``)."""
+
+    model: Path = positional("model folder made by train; or --model MODEL")
+    recording: Path = positional("preprocessed session; or --session SESSION")
+    model_folder: Path | None = Field(
+        None, description="model folder, instead of by place", json_schema_extra={"flags": ["--model"]}
+    )
+    session: Path | None = Field(None, description="preprocessed session, instead of by place")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_place_or_by_name(cls, given: dict[str, Any]) -> dict[str, Any]:
+        names = {"model": "model_folder", "recording": "session"}
+        placed = [given[k] for k in names if given.get(k) is not None]
+        found = {
+            k: given[name] if given.get(name) is not None else placed.pop(0) if placed else None
+            for k, name in names.items()
+        }
+        if placed:
+            raise ValueError(f"{placed[0]}: a model and a session are expected, each once, by place or by name")
+        return {**given, **{k: v for k, v in found.items() if v is not None}, "model_folder": None, "session": None}
+
+
+class EvaluateConfig(Trained):
     """Options of ``evaluate``."""
 
-    model: Path = positional("model folder made by train")
-    recording: Path = positional("preprocessed session")
     output: Path | None = Field(None, description="folder for the report, figures and result.json; not set: print only")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
-class ForecastConfig(Output):
+class ForecastConfig(Trained):
     """Options of ``forecast``."""
 
-    model: Path = positional("model folder made by train")
-    recording: Path = positional("preprocessed session")
     part: Literal["test", "validation", "train", "all", "last"] = Field(
         "test", description="windows to forecast; last: what follows the recording's end"
     )

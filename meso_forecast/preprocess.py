@@ -197,7 +197,7 @@ def survey(c: Cells, rules: Rules, train: np.ndarray, seen: np.ndarray, smooth: 
         square += (np.diff(x.astype(float), axis=0)[both] ** 2).sum(0)
         count += both.sum()
         sample.append(x[wanted[rows]])
-    values = np.concatenate(sample)
+    values = np.where(broken, 0, np.concatenate(sample))  # a broken neuron is dropped later
     noise = np.sqrt(square / max(count, 1) / 2)
     level = np.abs(np.nanmedian(values, axis=0))
     return Survey(

@@ -117,17 +117,14 @@ def without_traps(cells, found):
     dropped, kept_cells, kept_found = {}, [], []
     for c, s in zip(cells, found):
         bad = s.constant | s.broken
-        if bad.any():
-            dropped[c.fov.name] = {"constant": int(s.constant.sum()), "not finite": int(s.broken.sum())}
-            log.warning(
-                "%s (%s): %d constant ROIs and %d with values that are not finite are left out",
-                c.fov.fluorescence,
-                c.fov.name,
-                s.constant.sum(),
-                s.broken.sum(),
-            )
+        where, constant, broken = f"{c.fov.fluorescence} ({c.fov.name})", int(s.constant.sum()), int(s.broken.sum())
         if bad.all():
-            raise InputError(f"{c.fov.fluorescence} ({c.fov.name}): all {len(bad)} cells are constant or not finite.")
+            raise InputError(f"{where}: all {len(bad)} cells are constant or not finite.")
+        if bad.any():
+            dropped[c.fov.name] = {"constant": constant, "not finite": broken}
+            log.warning(
+                "%s: %d constant ROIs and %d with values that are not finite are left out", where, constant, broken
+            )
         kept_cells.append(c._replace(rois=c.rois[~bad]))
         kept_found.append(pre.Survey(*(np.asarray(v)[~bad] for v in s)))
     return kept_cells, kept_found, dropped

@@ -1,6 +1,9 @@
 """Do the commands keep their promises, from a session on disk to a figure?"""
 
 import json
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -130,6 +133,51 @@ def test_extract_writes_what_the_session_reads(meso, small_session, tmp_path):
     assert np.array_equal(activity, expected)
     assert np.array_equal(times, clock)
     assert eid
+
+
+def test_a_forecast_of_what_the_model_was_trained_on_warns(meso, trained, small_session, tmp_path, forecast_file):
+    """Model and session by name here; the same command with both by place is the fixture."""
+    named = ["--session", small_session[1], "--model", trained]
+    answer = meso("forecast", *named, "--part", "validation", "--every", 40, "--output", tmp_path / "f.h5", "--json")
+    assert answer.returncode == 0, answer.stderr
+    warning = json.loads(answer.stdout)["warnings"][0]
+    assert "3 of 3 windows lie in the part of this session that the model was trained on" in warning
+    assert json.loads(forecast_file.with_suffix(".result.json").read_text())["warnings"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", ["mlp", "gru", "informer"])
+def test_a_training_killed_with_sigkill_ends_as_if_it_had_not_been(meso, small_session, tmp_path, body):
+    options = ["--model", "informer", "--body", body, "--context", 24, "--horizon", 4, "--epochs", 12, "--patience", 50]
+    whole = meso("train", small_session[1], *options, "--output", tmp_path / "a")
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, "-m", "meso_forecast", "train", small_session[1], *options, "--output", tmp_path / "b"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while not (tmp_path / "b/training/last.ckpt").exists() and time.time() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -9
+    assert not (tmp_path / "b/model.safetensors").exists()
+    answer = meso("train", small_session[1], *options, "--output", tmp_path / "b", "--resume")
+    assert answer.returncode == 0, answer.stderr
+    assert "resumed from" in answer.stderr
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_sessions_of_other_neurons_train_one_network_and_are_both_forecast(meso, small_session, tmp_path):
+    for command in (
+        ["simulate", "--output", tmp_path / "one", "--n-fovs", 1, "--n-rois", 50, "--n-frames", 1200, "--seed", 5],
+        ["preprocess", tmp_path / "one/simlab/Subjects/SIM_001/2024-05-17/001", "--output", tmp_path / "other.h5"],
+        ["train", small_session[1], tmp_path / "other.h5", *FAST, "--output", tmp_path / "m"],
+    ):
+        answer = meso(*command)
+        assert answer.returncode == 0, answer.stderr
+    for path, n in ((small_session[1], 12), (tmp_path / "other.h5", 15)):
+        results = json.loads(meso("evaluate", tmp_path / "m", path, "--json").stdout)["results"]
+        assert results["n_neurons"] == n
+        assert results["models"]["informer"]["mse_mean"] < results["models"]["persistence"]["mse_mean"]
 
 
 @pytest.mark.slow

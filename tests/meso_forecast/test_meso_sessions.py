@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from meso_forecast import preprocess, recording, session, simulate
+from meso_forecast import cli, preprocess, recording, session, simulate
 from meso_forecast.session import MesoscopeSession
 
 
@@ -216,6 +216,16 @@ FAULTS = {
     ),
     "not an array": (lambda d: (d / "mpci.times.npy").write_bytes(b"xx"), "not a readable .npy array"),
     "bad line": (lambda d: shorten(d, "mpciStack.timeshift.npy", 2), "mpciROIs.stackPos has lines"),
+    "all constant": (
+        lambda d: [
+            np.save(d / f"mpci.ROI{n}.npy", np.ones((500, 20), np.float32)) for n in ("ActivityF", "NeuropilActivityF")
+        ],
+        "cells are constant or not finite",
+    ),
+    "all NaN": (
+        lambda d: np.save(d / "mpci.ROIActivityF.npy", np.full((500, 20), np.nan, np.float32)),
+        "cells are constant or not finite",
+    ),
     "few types": (lambda d: shorten(d, "mpciROIs.cellClassifier.npy", 3), "cellClassifier has 3 entries"),
 }
 
@@ -225,9 +235,26 @@ def test_a_fault_names_the_file_and_the_dataset(own, fault):
     breaks, message = FAULTS[fault]
     breaks(own / "alf" / "FOV_01")
     with pytest.raises(InputError, match=message) as caught:
-        MesoscopeSession.from_path(own)
+        recording.write_recording(
+            MesoscopeSession.from_path(own), own / "s.h5", preprocess.Rules(), recording.SplitRule()
+        )
     assert "FOV_01" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_command_answers_a_fault_with_one_line_and_writes_nothing(own, tmp_path, fault, monkeypatch, capsys):
+    breaks, message = FAULTS[fault]
+    breaks(own / "alf" / "FOV_01")
+    before = digest(tmp_path)
+    monkeypatch.setattr("sys.argv", ["meso-forecast", "preprocess", str(own), "--output", str(tmp_path / "s.h5")])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert message in said.err
+    assert digest(tmp_path) == before
 
 
 def test_a_bad_fov_is_left_out_only_when_asked_and_is_named(own):
