@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 START_VARIANCE = {"offset": 0.05, "stimulus": 0.5, "deviation": 0.2, "laser": 0.1, "coupling": 0.01, "history": 0.05}
 EDGES_FROM = 3  # iterations before edges may be dropped: S_e has to be roughly right first
+MAP_ERROR = (
+    0.1  # gradient that the iterations leave, per prior standard deviation; at 1 variances of noise never vanish
+)
 DROPPED = 0.01  # edges less probable than this leave the fit
 
 
@@ -186,7 +189,7 @@ def learn(
     single = single_precision(design.shared, design.own)
     for iteration in range(max_iterations):
         white = whiten(design, prior, gram)
-        solution = map_weights(white, coef, tolerance=1e-4, single=single, coarse=True)
+        solution = map_weights(white, coef, tolerance=MAP_ERROR / len(design.shared), single=single, coarse=True)
         coef = white.mean + solution.coef @ white.root.T
         select = edges and iteration >= EDGES_FROM and "coupling" in design.columns
         update = _update(design, prior, white, solution.coef, use, select, isotropic)

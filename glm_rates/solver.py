@@ -29,7 +29,7 @@ class Solution(NamedTuple):
     grad_norm: np.ndarray  # (unit,) max |gradient|
     converged: np.ndarray  # (unit,) bool
     n_newton: int
-    n_products: int  # Hessian-vector products, each two GEMMs over all units still active
+    n_products: int  # gradients and Hessian-vector products, summed over units: 4 rows (P + K) operations each
 
 
 class Columns(NamedTuple):
@@ -157,7 +157,7 @@ def solve(
             break
         active, mu, gradient = active[keep], mu[keep], gradient[keep]
         move, used = direction(active, mu, gradient)
-        products += used
+        products += (used + 1) * len(active)
         slope = (gradient * move).sum(axis=1)
         d_eta = columns.predict(move, active)
         length, value = _armijo(problem, active, coef, eta, move, d_eta, objective, slope)

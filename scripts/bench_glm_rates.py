@@ -1,10 +1,11 @@
 """How fast are the ridge fits of glm_rates, against whom, and to what accuracy?
 
-    python scripts/bench.py glm_rates [--units 40] [--scaling] [--quick]
+    python scripts/bench.py glm_rates [--units 40 200] [--quick]
 
-One gustatory-like recording is simulated (4 tastes x 30 trials, bins of 25 ms, window 1500-4500 ms). Every competitor gets the
-same design, the same ridge and one BLAS thread; times are CPU seconds of this process. The objective gap is to the best found.
-Competitors that need minutes are run on fewer fits and scaled up to all of them; the table says how many were run.
+One gustatory-like recording is simulated (30 trials a taste, bins of 25 ms, window 1500-4500 ms). Every competitor gets the same
+design, the same ridge and one BLAS thread; times are CPU seconds of this process (user + system), imports not counted. The gaps
+are to our exact Newton or PCG answer, whichever has the lower objective. Competitors that need minutes are run on fewer fits and
+scaled up to all of them: the column "fits run" says on how many, and such lines are marked "extrapolated".
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402 (after the thread settings)
@@ -24,19 +27,28 @@ import numpy as np  # noqa: E402 (after the thread settings)
 from glm_rates import config, design, model, simulate, solver  # noqa: E402
 
 STRENGTH = 1e-3
-WINDOW = design.Window(60, 180)
+N_TASTES = 4
 
 
-def problems(n_units: int, n_trials: int, coupling: bool, bin_ms: int = 25) -> list[solver.Problem]:
-    """One ridge problem for each taste."""
-    chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=n_trials)
+class Answer(NamedTuple):
+    """What a solver found for some units."""
+
+    objective: np.ndarray  # (unit,)
+    coef: list[np.ndarray]  # per unit: constant first, left-out columns absent
+
+
+def problems(n_units: int, n_trials: int, coupling: bool, n_tastes: int = 1, n_bins: int = 120) -> list[solver.Problem]:
+    """One ridge problem for each taste; the window begins 500 ms before the stimulus."""
+    chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=n_trials, n_tastes=n_tastes)
     session = simulate.simulate(chosen, np.random.default_rng(0))
-    settings = model.Settings(prior="ridge", penalty=STRENGTH, coupling=coupling, bin_ms=bin_ms, n_stimulus=5)
+    settings = model.Settings(prior="ridge", penalty=STRENGTH, coupling=coupling, n_stimulus=5)
+    window = design.Window(60, 60 + n_bins)
     out = []
     for counts in session.counts:
-        taste = np.zeros(n_trials, int)
-        trials = design.Trials(counts, taste, np.full(n_trials, 80), np.zeros(counts.shape[:2]))
-        out.append(model.ridge_problem(model.make_design(trials, WINDOW, settings), STRENGTH))
+        trials = design.Trials(
+            counts, np.zeros(n_trials, int), np.full(n_trials, 80), np.zeros((n_trials, counts.shape[1]))
+        )
+        out.append(model.ridge_problem(model.make_design(trials, window, settings), STRENGTH))
     return out
 
 
@@ -50,151 +62,243 @@ def cpu(function, *arguments):
 def columns_of(problem: solver.Problem, unit: int) -> np.ndarray:
     """Design of one unit without the constant and without left-out columns."""
     keep = np.isfinite(problem.penalty[unit])
-    return np.concatenate([problem.shared, problem.own[unit]], axis=1)[:, keep][:, 1:]
+    return problem.unit_columns(unit)[:, keep][:, 1:]
 
 
-def objective(problem: solver.Problem, unit: int, intercept: float, coef: np.ndarray) -> float:
-    """The common objective at somebody's answer."""
-    eta = columns_of(problem, unit) @ coef + intercept
-    return float(np.mean(np.exp(eta) - problem.counts[unit] * eta) + 0.5 * STRENGTH * (coef**2).sum())
+def answer(problem: solver.Problem, units, coefs) -> Answer:
+    """The common objective at somebody's coefficients (constant first)."""
+    objective = []
+    for unit, coef in zip(units, coefs):
+        eta = columns_of(problem, unit) @ coef[1:] + coef[0]
+        loss = np.mean(np.exp(eta) - problem.counts[unit] * eta)
+        objective.append(loss + 0.5 * STRENGTH * (coef[1:] ** 2).sum())
+    return Answer(np.array(objective), list(coefs))
 
 
-def ours(problem, method):
-    """All units at once; objectives by unit."""
-    return solver.solve(problem, method=method).objective
+def ours(problem: solver.Problem, method: str) -> Answer:
+    """All units at once."""
+    found = solver.solve(problem, method=method)
+    free = np.isfinite(problem.penalty)
+    return Answer(found.objective, [c[keep] for c, keep in zip(found.coef, free)])
 
 
-def nemos_loop(problem, units):
+def nemos_loop(problem: solver.Problem, units) -> Answer:
     """The usual loop: one ``nemos.glm.GLM`` with LBFGS a unit."""
     from nemos.glm import GLM
 
-    out = []
+    coefs = []
     for unit in units:
-        glm = GLM(
-            regularizer="Ridge",
-            regularizer_strength=STRENGTH,
-            solver_name="LBFGS",
-            solver_kwargs={"tol": 1e-10, "maxiter": 5000},
-        )
+        settings = {"tol": 1e-10, "maxiter": 5000}
+        glm = GLM(regularizer="Ridge", regularizer_strength=STRENGTH, solver_name="LBFGS", solver_kwargs=settings)
         glm.fit(columns_of(problem, unit), problem.counts[unit])
-        out.append(objective(problem, unit, float(np.asarray(glm.intercept_).item()), np.asarray(glm.coef_)))
-    return np.array(out)
+        coefs.append(np.concatenate([np.ravel(glm.intercept_), np.asarray(glm.coef_)]))
+    return answer(problem, units, coefs)
 
 
-def nemos_population(problem, units):
+def nemos_population(problem: solver.Problem, units) -> Answer:
     """One masked ``nemos.glm.PopulationGLM`` with LBFGS."""
     from glm_rates.nemos_bridge import solve_with_nemos
 
-    return solve_with_nemos(problem, 1e-10, 5000).objective
+    found = solve_with_nemos(problem, 1e-10, 5000)
+    return Answer(found.objective, [c[k] for c, k in zip(found.coef, np.isfinite(problem.penalty))])
 
 
-def sklearn_loop(problem, units):
+def sklearn_loop(problem: solver.Problem, units) -> Answer:
     """``PoissonRegressor(solver="newton-cholesky")`` a unit."""
     from sklearn.linear_model import PoissonRegressor
 
-    out = []
+    coefs = []
     for unit in units:
         glm = PoissonRegressor(alpha=STRENGTH, solver="newton-cholesky", tol=1e-9, max_iter=100)
         glm.fit(columns_of(problem, unit), problem.counts[unit])
-        out.append(objective(problem, unit, glm.intercept_, glm.coef_))
-    return np.array(out)
+        coefs.append(np.concatenate([[glm.intercept_], glm.coef_]))
+    return answer(problem, units, coefs)
 
 
-def statsmodels_loop(problem, units):
-    """``statsmodels`` Poisson GLM with an L2 penalty a unit."""
+def statsmodels_loop(problem: solver.Problem, units) -> Answer:
+    """``statsmodels`` Poisson GLM with an L2 penalty a unit (its ridge runs BFGS; warm-started, tight)."""
     import statsmodels.api as sm
 
-    out = []
+    coefs = []
     for unit in units:
-        x = sm.add_constant(columns_of(problem, unit))
+        x = np.column_stack([np.ones(problem.counts.shape[1]), columns_of(problem, unit)])
         alpha = np.full(x.shape[1], STRENGTH)
         alpha[0] = 0
-        fit = sm.GLM(problem.counts[unit], x, family=sm.families.Poisson()).fit_regularized(
-            alpha=alpha, L1_wt=0.0, maxiter=500
-        )
-        out.append(objective(problem, unit, fit.params[0], fit.params[1:]))
-    return np.array(out)
+        glm = sm.GLM(problem.counts[unit], x, family=sm.families.Poisson())
+        fit = glm.fit_regularized(alpha=alpha, L1_wt=0.0, maxiter=2000, opt_kwds={"gtol": 1e-9})
+        coefs.append(np.asarray(fit.params))
+    return answer(problem, units, coefs)
 
 
+# name -> (package, function, most fits run: coupled, uncoupled)
 COMPETITORS = {
-    "nemos GLM loop": ("nemos", nemos_loop, 4),
-    "nemos PopulationGLM": ("nemos", nemos_population, None),
-    "sklearn newton-cholesky": ("sklearn", sklearn_loop, 10**9),
-    "statsmodels": ("statsmodels", statsmodels_loop, 4),
+    "nemos GLM loop": ("nemos", nemos_loop, 3, 3),
+    "nemos PopulationGLM": ("nemos", nemos_population, None, None),
+    "sklearn newton-cholesky": ("sklearn", sklearn_loop, 160, 800),
+    "statsmodels": ("statsmodels", statsmodels_loop, 1, 3),
 }
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    seconds: float  # scaled to all fits
+    run: int
+    objective_gap: float
+    coef_gap: float
+
+
+def gaps(found: list[Answer], best: list[Answer]) -> tuple[float, float]:
+    """Largest excess of the objective and largest difference of a coefficient, over the fits that were run."""
+    objective = max(np.abs(f.objective - b.objective[: len(f.objective)]).max() for f, b in zip(found, best))
+    coef = max(np.abs(x - y).max() for f, b in zip(found, best) for x, y in zip(f.coef, b.coef))
+    return objective, coef
 
 
 def compare(n_units: int, coupling: bool, quick: bool) -> None:
     """Print the table of one setting."""
-    made = problems(n_units, 30, coupling)
-    n_fits = n_units * len(made)
-    print(
-        f"\n{n_fits} ridge fits: {n_units} units x {len(made)} tastes, {'coupled' if coupling else 'uncoupled'}, {made[0].penalty.shape[1]} columns, {made[0].counts.shape[1]} rows"
+    made = problems(n_units, 30, coupling, N_TASTES)
+    n_fits, large = n_units * len(made), n_units > 100
+    kind = (
+        f"{'coupled' if coupling else 'uncoupled'}, {made[0].penalty.shape[1]} columns, {made[0].counts.shape[1]} rows"
     )
+    print(f"\n{n_fits} ridge fits: {n_units} units x {len(made)} tastes, {kind}", flush=True)
     solver.solve(made[0])
-    rows, best = {}, np.stack([ours(p, "auto") for p in made])
+    rows, best = {}, [ours(p, "pcg") for p in made]
+    if not (large and coupling):
+        exact = [ours(p, "newton") for p in made]
+        best = [e if e.objective.sum() < b.objective.sum() else b for e, b in zip(exact, best)]
     for method in ("newton", "pcg"):
-        if method == "newton" and n_units > 100 and coupling:
+        if method == "newton" and large and coupling:
             continue
         seconds, found = zip(*[cpu(ours, p, method) for p in made])
-        rows[f"glm_rates {method}"] = (sum(seconds), n_fits, np.abs(np.stack(found) - best).max())
-    reference = min(row[0] for row in rows.values())
-    for name, (package, function, most) in COMPETITORS.items():
+        rows[f"glm_rates {method}"] = Row(sum(seconds), n_fits, *gaps(list(found), best))
+    for name, (package, function, *most) in COMPETITORS.items():
         try:
             __import__(package)
         except ImportError:
             print(f"  {name}: absent ({package} is not installed)")
             continue
-        if (quick and package != "sklearn") or (name == "nemos PopulationGLM" and n_units > 100):
-            print(f"  {name}: not run ({'--quick' if quick else 'minutes with so many units'})")
+        if quick and package != "sklearn":
             continue
-        units = range(n_units if most is None else min(most, n_units))
-        tastes = made if package == "sklearn" else made[:1]
-        seconds, found = zip(*[cpu(function, p, units) for p in tastes])
-        done = len(tastes) * len(units)
-        gap = max(np.abs(f - best[k, : len(f)]).max() for k, f in enumerate(found))
-        rows[name] = (sum(seconds) * n_fits / done, done, gap)
-    print(f"  {'solver':26s} {'CPU s, all fits':>15s} {'fits run':>9s} {'objective gap':>14s} {'ratio':>9s}")
-    for name, (seconds, done, gap) in rows.items():
-        print(f"  {name:26s} {seconds:15.3f} {done:9d} {gap:14.1e} {seconds / reference:8.1f}x")
+        if large and coupling and package in ("statsmodels", "nemos"):
+            print(f"  {name}: not run (minutes a fit at this size)")
+            continue
+        rows[name] = time_competitor(function, made, most[0 if coupling else 1], best, n_fits)
+    print_rows(rows, n_fits)
 
 
-def gemm_rate(n_rows: int, n_columns: int, n_units: int) -> float:
-    """GFLOP/s of the float32 product that dominates a Hessian-vector product."""
-    a, b = np.ones((n_units, n_columns), np.float32), np.ones((n_rows, n_columns), np.float32)
-    a @ b.T
-    seconds, _ = cpu(lambda: [a @ b.T for _ in range(10)])
-    return 2 * n_rows * n_columns * n_units * 10 / seconds / 1e9
+def check_against_statsmodels(n_fits: int = 4) -> None:
+    """Print how far our unpenalised coefficients are from those of statsmodels' IRLS, where the design has full rank."""
+    try:
+        import statsmodels.api as sm
+    except ImportError:
+        print("\nstatsmodels: absent")
+        return
+    problem = problems(20, 30, True)[0]
+    free = problem._replace(penalty=np.where(np.isfinite(problem.penalty), 0.0, np.inf))
+    found, worst = ours(free, "newton"), 0.0
+    for unit in range(n_fits):
+        x = np.column_stack([np.ones(problem.counts.shape[1]), columns_of(problem, unit)])
+        fit = sm.GLM(problem.counts[unit], x, family=sm.families.Poisson()).fit(tol=1e-14, maxiter=100)
+        worst = max(worst, np.abs(np.asarray(fit.params) - found.coef[unit]).max())
+    print(
+        f"\nunpenalised, {x.shape[1]} columns of full rank: largest difference of a coefficient from statsmodels {worst:.1e}"
+    )
+
+
+def time_competitor(function, made: list[solver.Problem], most: int | None, best: list[Answer], n_fits: int) -> Row:
+    """Run a competitor on as many fits as its budget allows (None: all units of the first taste) and scale up."""
+    n_units = len(made[0].counts)
+    budget = n_units if most is None else min(most, n_fits)
+    if n_units > 100 and best[0].coef[0].size > 100:
+        budget = min(budget, 12)
+    seconds, found, done = 0.0, [], 0
+    for problem in made:
+        if done >= budget:
+            break
+        units = range(min(n_units, budget - done))
+        spent, part = cpu(function, problem, units)
+        seconds, done = seconds + spent, done + len(units)
+        found.append(part)
+    return Row(seconds * n_fits / done, done, *gaps(found, best))
+
+
+def print_rows(rows: dict[str, Row], n_fits: int) -> None:
+    """Print the lines of one table; ratios are to our fastest method."""
+    reference = min(row.seconds for name, row in rows.items() if name.startswith("glm_rates"))
+    head = ("solver", "CPU s, all fits", "fits run", "objective gap", "coef gap", "ratio")
+    print(f"  {head[0]:24s} {head[1]:>15s} {head[2]:>9s} {head[3]:>13s} {head[4]:>9s} {head[5]:>8s}")
+    for name, row in rows.items():
+        note = "" if row.run == n_fits else "  extrapolated"
+        ratio = row.seconds / reference
+        print(
+            f"  {name:24s} {row.seconds:15.3f} {row.run:9d} {row.objective_gap:13.1e} {row.coef_gap:9.1e} {ratio:7.1f}x{note}"
+        )
+    sys.stdout.flush()
+
+
+def product_rate(n_rows: int, n_columns: int, n_units: int) -> float:
+    """GFLOP/s of a bare float32 GEMM of the shape that dominates a Hessian-vector product."""
+    a, b = np.ones((n_units, n_columns), np.float32), np.ones((n_columns, n_rows), np.float32)
+    a @ b
+    repeats = max(3, int(2e9 / (2 * n_rows * n_columns * n_units)))
+    seconds, _ = cpu(lambda: [a @ b for _ in range(repeats)])
+    return 2 * n_rows * n_columns * n_units * repeats / seconds / 1e9
+
+
+def square_rate(kind: type, n: int = 1500) -> float:
+    """GFLOP/s of a square GEMM: what this core can do."""
+    a = np.ones((n, n), kind)
+    a @ a
+    seconds, _ = cpu(lambda: [a @ a for _ in range(3)])
+    return 3 * 2 * n**3 / seconds / 1e9
 
 
 def scaling() -> None:
-    """Print how the cost of one coupled taste grows, and the achieved GFLOP/s."""
-    print("\none taste, coupled, Newton-PCG")
+    """Print how the cost of one coupled taste grows with units, trials and bins, and the achieved GFLOP/s."""
     print(
-        f"  {'units':>6s} {'trials':>6s} {'columns':>8s} {'CPU s':>8s} {'products':>9s} {'GFLOP/s':>8s} {'GEMM alone':>11s}"
+        f"\nsquare GEMM, one thread: {square_rate(np.float32):.0f} GFLOP/s float32, {square_rate(np.float64):.0f} float64"
     )
-    for n_units, n_trials in ((20, 30), (40, 30), (80, 30), (200, 30), (40, 60), (40, 120)):
-        problem = problems(n_units, n_trials, True)[0]
-        seconds, found = cpu(lambda p=problem: solver.solve(p, method="pcg"))
-        n_rows, n_columns = problem.shared.shape
-        flop = 4.0 * n_rows * n_columns * n_units * (found.n_products + 1.5 * found.n_newton) + n_rows * n_columns**2
-        rate = gemm_rate(n_rows, n_columns, n_units)
-        print(
-            f"  {n_units:6d} {n_trials:6d} {problem.penalty.shape[1]:8d} {seconds:8.3f} {found.n_products:9d} {flop / seconds / 1e9:8.1f} {rate:11.1f}"
-        )
+    print("one taste, coupled, Newton-PCG; products: gradients and Hessian-vector products a unit")
+    head = ("units", "trials", "bins", "columns", "CPU s", "products", "GFLOP/s", "thin GEMM")
+    print("  " + " ".join(f"{name:>9s}" for name in head))
+    grids = {
+        "units": [(n, 30, 120) for n in (20, 40, 80, 160)],
+        "trials": [(40, n, 120) for n in (15, 30, 60, 120)],
+        "bins": [(40, 30, n) for n in (50, 100, 200)],
+    }
+    for name, grid in grids.items():
+        taken = []
+        for n_units, n_trials, n_bins in grid:
+            problem = problems(n_units, n_trials, True, 1, n_bins)[0]
+            seconds, found = min(
+                (cpu(lambda p=problem: solver.solve(p, method="pcg")) for _ in range(2)), key=lambda r: r[0]
+            )
+            n_rows, n_columns = len(problem.shared), problem.penalty.shape[1]
+            rate = 4.0 * n_rows * n_columns * found.n_products / seconds / 1e9
+            bare = product_rate(n_rows, problem.shared.shape[1], n_units)
+            cells = (n_units, n_trials, n_bins, n_columns, seconds, found.n_products / n_units, rate, bare)
+            print("  " + " ".join(f"{c:9d}" if isinstance(c, int) else f"{c:9.3g}" for c in cells), flush=True)
+            taken.append(seconds)
+        size = [g[list(grids).index(name)] for g in grid]
+        power = np.polyfit(np.log(size), np.log(taken), 1)[0]
+        print(f"  cost grows as {name}^{power:.2f}")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--units", type=int, nargs="*", default=[40])
-    parser.add_argument("--scaling", action="store_true", help="how cost grows with units and trials")
-    parser.add_argument("--quick", action="store_true", help="only scikit-learn as competitor")
+    parser.add_argument("--units", type=int, nargs="*", default=[40, 200], help="sizes of the population")
+    parser.add_argument(
+        "--quick", action="store_true", help="40 units, only scikit-learn as competitor, no growth table"
+    )
     chosen = parser.parse_args(argv)
-    for n_units in chosen.units:
+    for n_units in [40] if chosen.quick else chosen.units:
         for coupling in (True, False):
             compare(n_units, coupling, chosen.quick)
-    if chosen.scaling:
+    if not chosen.quick:
+        check_against_statsmodels()
         scaling()
 
 

@@ -53,6 +53,33 @@ def test_sklearn_newton_cholesky_finds_the_same_coefficients():
         np.testing.assert_allclose(found.coef[unit], [model.intercept_, *model.coef_], atol=1e-8)
 
 
+def test_statsmodels_finds_the_same_unpenalised_coefficients():
+    sm = pytest.importorskip("statsmodels.api")
+    problem = problem_of(strength=0.0)
+    found = solver.solve(problem)
+    for unit in range(4):
+        columns = problem.unit_columns(unit)
+        fit = sm.GLM(problem.counts[unit], columns, family=sm.families.Poisson()).fit(tol=1e-14, maxiter=100)
+        np.testing.assert_allclose(found.coef[unit], fit.params, atol=1e-6)
+
+
+def test_columns_with_a_root_are_the_multiplied_columns():
+    """The root is applied to weights and gradients, never to the rows; the optimum is that of the multiplied design."""
+    problem = problem_of()
+    rng = np.random.default_rng(1)
+    root = np.eye(8)
+    root[1:5, 1:5] += 0.2 * rng.normal(size=(4, 4))
+    root[5:, 5:] += 0.2 * rng.normal(size=(3, 3))
+    multiplied = problem._replace(shared=problem.shared @ root[:5, :5], own=problem.own @ root[5:, 5:])
+    plain = solver.solve(multiplied, method="newton")
+    identity = lambda units, vectors: vectors  # noqa: E731
+    for method in ("newton", "pcg"):
+        found = solver.solve(problem._replace(root=root), method=method, precondition=identity)
+        np.testing.assert_allclose(found.coef, plain.coef, atol=1e-7)
+    coarse = solver.solve(problem._replace(root=root), tolerance=1e-5, precondition=identity, method="pcg", coarse=True)
+    np.testing.assert_allclose(coarse.coef, plain.coef, atol=1e-3)
+
+
 def test_newton_and_pcg_agree_on_many_columns():
     problem = problem_of(n_units=6, n_rows=400, n_shared=60, strength=1e-2)
     a, b = (solver.solve(problem, method=m) for m in ("newton", "pcg"))
