@@ -23,6 +23,8 @@ EXTENSIONS = (
     "principal_components", "quality_metrics", "template_metrics",
 )  # fmt: skip
 METRIC_EXTENSIONS = ("quality_metrics", "template_metrics")
+#: Extensions that SpikeInterface saves as pickles, which execute code when loaded: computed again, never loaded.
+PICKLED = frozenset({"principal_components"})
 #: Extensions that take job settings.
 PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
 
@@ -52,14 +54,21 @@ def spikeinterface():
     return core
 
 
-def read(path: Path, compute_missing: bool) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+def read(
+    path: Path, compute_missing: bool, trust_pickles: bool = False
+) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
     """Return unit ids, metrics, unit properties and metric parameters of an analyzer folder.
 
     Raises
     ------
-    InputError : the folder cannot be opened, or has no metrics and they were not asked for.
+    InputError : the folder cannot be opened, holds pickles and ``trust_pickles`` is not given, or has no metrics and they were not asked for.
     """
     core = spikeinterface()
+    if not trust_pickles and (found := pickled_files(path)):
+        raise InputError(
+            f"{path}: {found[0]} holds a pickle, which executes code when opened; not opened."
+            " Is the analyzer your own? Then add --trust-pickles."
+        )
     try:
         analyzer = core.load_sorting_analyzer(path, load_extensions=False)
     except Exception as error:  # whatever the broken folder makes it raise
@@ -67,6 +76,24 @@ def read(path: Path, compute_missing: bool) -> tuple[list[str], pd.DataFrame, di
             f"{path}: SpikeInterface cannot open this analyzer ({type(error).__name__}: {str(error)[:120]})."
         ) from None
     return from_analyzer(analyzer, str(path), compute_missing)
+
+
+def pickled_files(path: Path) -> list[str]:
+    """Return the files that SpikeInterface would unpickle when it opens this analyzer or its metrics."""
+    found = [p for ending in ("*.pickle", "*.pkl") for p in path.rglob(ending)]
+    found += [p for p in (path / "sorting").rglob("*.npy") if holds_objects(p)]
+    found += [p for p in path.rglob(".zarray") if '"pickle"' in p.read_text(errors="replace")]
+    names = [p.relative_to(path) for p in found]
+    return sorted(str(name) for name in names if not PICKLED & set(name.parts))
+
+
+def holds_objects(path: Path) -> bool:
+    """Return whether a NumPy file stores Python objects, that is, a pickle."""
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        return True
+    return False
 
 
 def from_analyzer(
@@ -113,13 +140,17 @@ def compute(analyzer: Any, where: str) -> Any:
     InputError : the recording behind the analyzer is gone and is needed.
     """
     needed = [name for name in EXTENSIONS if not has(analyzer, name)]
+    if "quality_metrics" in needed and analyzer.format != "memory":
+        needed = [name for name in EXTENSIONS if name in needed or name in PICKLED]
     log.info("%s: computing %s", where, ", ".join(needed))
     if not analyzer.has_recording() and "waveforms" in needed:
         raise InputError(
             f"{where}: {', '.join(needed)} must be computed from the recording, which the analyzer cannot find."
         )
-    if analyzer.format != "memory":
-        analyzer.load_all_saved_extension()  # a copy takes along only what is loaded
+    if analyzer.format != "memory":  # a copy takes along only what is loaded
+        saved = set(analyzer.get_saved_extension_names()) - PICKLED
+        for name in [n for n in EXTENSIONS if n in saved]:
+            analyzer.load_extension(name)
     analyzer = analyzer.save_as(format="memory")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -14,16 +14,18 @@ app = console.application(
 @console.command(app, configs.TrainConfig)
 def train(config, run):
     """Learn a curator's labels; make a model folder that SpikeInterface and UnitRefine read."""
-    from . import workflow
+    from . import model_folder, workflow
 
-    with workflow.Staging(config.output, config.overwrite) if not config.dry_run else workflow.nothing() as part:
+    with (
+        model_folder.Staging(config.output, config.overwrite) if not config.dry_run else model_folder.nothing() as part
+    ):
         units = workflow.load_units(config)
         if config.dry_run:
             return console.Result(
                 {}, workflow.counts_of(units), f"would train on {workflow.describe(units)}; nothing written"
             )
         outcome = workflow.run_training(config, units)
-        workflow.write_model(part, config, outcome)
+        model_folder.write_model(part, config, outcome)
 
         from . import reports  # matplotlib: not needed where the input is refused
 
@@ -58,9 +60,9 @@ def predict(config, run):
 @console.command(app, configs.EvaluateConfig)
 def evaluate(config, run):
     """Score a model on labelled units that it has never seen."""
-    from . import predicting, reports, storage, workflow
+    from . import model_folder, predicting, reports, storage
 
-    with workflow.Staging(config.output, config.overwrite) if config.output else workflow.nothing() as part:
+    with model_folder.Staging(config.output, config.overwrite) if config.output else model_folder.nothing() as part:
         evaluation = predicting.evaluate_model(storage.load(config.model), config, config.bootstraps, config.seed)
         if part is not None:
             reports.evaluation(part, evaluation, run.warnings, run.provenance(config, config.inputs))
@@ -164,9 +166,9 @@ def suggest(config, run):
 @console.command(app, configs.SimulateConfig)
 def simulate(config, run):
     """Make recordings whose every unit is known, as analyzers, metrics tables and labels."""
-    from . import simulated, workflow
+    from . import model_folder, simulated
 
-    with workflow.Staging(config.output, config.overwrite) as part:
+    with model_folder.Staging(config.output, config.overwrite) as part:
         results = simulated.write_all(part, config, run.provenance(config))
     line = f"{config.output}: {results['n_recordings']} recordings of {results['n_units']} units"
     return console.Result({"folder": config.output}, results, line, record=config.output)
@@ -175,9 +177,9 @@ def simulate(config, run):
 @console.command(app, configs.PlotConfig)
 def plot(config, run):
     """Draw a model's figures again, or the metrics of new units by predicted class."""
-    from . import reports, workflow
+    from . import model_folder, reports
 
-    with workflow.Staging(config.output, config.overwrite) as part:
+    with model_folder.Staging(config.output, config.overwrite) as part:
         names = sorted(path.name for path in reports.plot(part, config).values())
     outputs = {name.partition(".")[0]: config.output / name for name in names}
     return console.Result(

@@ -36,6 +36,9 @@ class Tables(Command):
     compute_missing: bool = Field(
         False, description="compute the metrics that an analyzer lacks, in memory; its folder is not changed"
     )
+    trust_pickles: bool = Field(
+        False, description="open analyzers that hold pickled objects, which can execute anything: only your own"
+    )
     max_memory: int = Field(
         1000, ge=50, description="refuse work that is estimated to need more memory than this, in MB"
     )

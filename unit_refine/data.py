@@ -132,7 +132,7 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
     """Return the units of one input, whatever its kind."""
     path, params = Path(path), dict[str, Any]()
     if analyzers.is_analyzer(path):
-        ids, table, properties, params = analyzers.read(path, config.compute_missing)
+        ids, table, properties, params = analyzers.read(path, config.compute_missing, config.trust_pickles)
         labels = None
         if label_column is not None:
             if label_column not in properties:

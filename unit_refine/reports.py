@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hdf5io import InputError
 
-from . import data, evaluate, plots, predicting, storage, workflow
+from . import data, evaluate, model_folder, plots, predicting, storage, workflow
 from .config import PlotConfig
 from .model import decide
 from .report import Section, write_report
@@ -34,7 +34,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
     """Write figures and report of a training run into its model folder."""
     units, held, scores = outcome.units, outcome.trained.held_out, outcome.scores
     seen = np.isfinite(held.p[:, 0])
-    table = workflow.held_out_table(outcome)[seen]
+    table = model_folder.held_out_table(outcome)[seen]
     figures = held_out_figures(
         table, units.classes, outcome.trained.threshold, scores, outcome.importance, outcome.curve
     )
@@ -49,7 +49,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
         Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(saved, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
     if outcome.trained.table:
-        tried = workflow.accuracies(outcome).to_dict("records")
+        tried = model_folder.accuracies(outcome).to_dict("records")
         sections.append(
             Section(
                 "Settings tried",

@@ -185,38 +185,57 @@ def translate_old_attributes(pipeline: Any) -> None:
 
 
 def check_trees(pipeline: Any, path: Path) -> None:
-    """Check that no tree points outside itself or its table: the compiled code does not.
+    """Check that no tree points outside itself or its table, or runs in a circle: the compiled code does not.
 
     Raises
     ------
-    InputError : a child or feature index out of range.
+    InputError : a child, feature or category index out of range.
     """
+    width = classifier_width(pipeline)
     for part in walk(pipeline):
-        if (
-            hasattr(part, "nodes")
-            and getattr(part.nodes, "dtype", None) is not None
-            and "left" in (part.nodes.dtype.names or ())
-        ):
-            nodes = part.nodes
-            inner = nodes["is_leaf"] == 0
-            bad = (
-                (nodes["left"][inner] >= len(nodes))
-                | (nodes["right"][inner] >= len(nodes))
-                | (nodes["feature_idx"][inner] < 0)
-            )
+        if isinstance(getattr(part, "nodes", None), np.ndarray) and "left" in (part.nodes.dtype.names or ()):
+            bad = is_bad_boosted_tree(part, width)
         elif hasattr(part, "tree_"):
-            tree = part.tree_
-            children = np.stack([tree.children_left, tree.children_right])
-            inner = children[0] != -1
-            rows = np.arange(tree.node_count)
-            bad = (children[:, inner] <= rows[inner]) | (children[:, inner] >= tree.node_count)
-            bad = bad.any(axis=0) | (tree.feature[inner] < 0) | (tree.feature[inner] >= tree.n_features)
+            bad = is_bad_tree(part.tree_, width)
         else:
             continue
-        if bad.any():
+        if bad:
             raise InputError(
                 f"{path}: refused, a tree points outside its own nodes or metrics: the file is damaged or forged."
             )
+
+
+def classifier_width(pipeline: Any) -> int:
+    """Return how many columns the classifier gets: what the steps before it really make, not what the file says."""
+    first = pipeline[0]
+    row = np.zeros((1, first.n_features_in_))
+    names = getattr(first, "feature_names_in_", None)
+    return pipeline[:-1].transform(row if names is None else pd.DataFrame(row, columns=names)).shape[1]
+
+
+def is_bad_boosted_tree(predictor: Any, width: int) -> bool:
+    """Return whether a tree of HistGradientBoosting would read outside its nodes, its categories or ``width`` columns."""
+    nodes, rows = predictor.nodes, np.arange(len(predictor.nodes))
+    inner = nodes["is_leaf"] == 0
+    categorical = nodes["bitset_idx"][inner & (nodes["is_categorical"] != 0)]
+    children = np.stack([nodes["left"], nodes["right"]])[:, inner].astype(np.int64)
+    feature = nodes["feature_idx"][inner].astype(np.int64)
+    return bool(
+        ((children <= rows[inner]) | (children >= len(nodes))).any()
+        or ((feature < 0) | (feature >= width)).any()
+        or (categorical >= len(predictor.raw_left_cat_bitsets)).any()
+    )
+
+
+def is_bad_tree(tree: Any, width: int) -> bool:
+    """Return whether a decision tree would read outside its nodes or ``width`` columns."""
+    children, rows = np.stack([tree.children_left, tree.children_right]), np.arange(tree.node_count)
+    inner = children[0] != -1
+    feature = tree.feature[inner]
+    return bool(
+        ((children[:, inner] <= rows[inner]) | (children[:, inner] >= tree.node_count)).any()
+        or ((feature < 0) | (feature >= width)).any()
+    )
 
 
 def read_info(folder: Path) -> dict[str, Any]:

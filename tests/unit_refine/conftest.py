@@ -25,14 +25,14 @@ def quick_train():
     """Return ``train(inputs, folder, **options) -> Outcome`` with a cheap classifier, through the Python functions."""
 
     def train(inputs, folder, report=False, **options):
-        from unit_refine import reports, workflow
+        from unit_refine import model_folder, reports, workflow
         from unit_refine.config import TrainConfig
 
         options = {"label_column": "label", "classifiers": ["LogisticRegression"], "bootstraps": 100, **options}
         config = TrainConfig(inputs=inputs, output=folder, **options)
-        with workflow.Staging(config.output, config.overwrite) as part:
+        with model_folder.Staging(config.output, config.overwrite) as part:
             outcome = workflow.run_training(config, workflow.load_units(config))
-            workflow.write_model(part, config, outcome)
+            model_folder.write_model(part, config, outcome)
             if report:
                 reports.training(part, outcome, [], {})
         return outcome

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from hdf5io import InputError
-from unit_refine import curation, data, phy, predicting, storage, train_model, workflow
+from unit_refine import curation, data, model_folder, phy, predicting, storage, train_model
 from unit_refine.config import EvaluateConfig, PredictConfig, SuggestConfig, TrainConfig
 
 
@@ -134,6 +134,17 @@ def test_a_foreign_type_is_refused_by_name(model, tmp_path):
         storage.load(tmp_path)
 
 
+def test_a_model_with_the_attribute_names_of_an_older_scikit_learn_answers_alike(model, tables, tmp_path):
+    shutil.copytree(model, tmp_path / "m")
+    loaded = storage.load(tmp_path / "m")
+    imputer = loaded.pipeline["imputer"]
+    del imputer._fill_dtype  # 1.5 and 1.6 wrote _fit_dtype only
+    storage.dump(loaded.pipeline, tmp_path / "m" / "best_model.skops")
+    again = storage.load(tmp_path / "m")
+    assert again.pipeline["imputer"]._fill_dtype == imputer._fit_dtype
+    assert storage.replay(again) == 0
+
+
 def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
     shutil.copytree(model, tmp_path / "m")
     path = tmp_path / "m" / "best_model.skops"
@@ -155,10 +166,14 @@ def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
         storage.load(tmp_path / "m")
 
 
-def test_a_tree_that_points_outside_itself_is_refused(tables, quick_train, tmp_path):
+@pytest.mark.parametrize(
+    ("field", "value"), [("left", 60_000), ("right", 0), ("feature_idx", 10_000), ("is_categorical", 1)]
+)
+def test_a_boosted_tree_that_points_outside_itself_is_refused(tables, quick_train, tmp_path, field, value):
     outcome = quick_train([tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=["vote"])
     boosting = outcome.trained.pipeline["classifier"].named_estimators_["boosting"]
-    boosting._predictors[0][0].nodes["left"][0] = 60_000
+    storage.check_trees(outcome.trained.pipeline, Path("m"))
+    boosting._predictors[0][0].nodes[field][0] = value
     with pytest.raises(InputError, match="points outside its own nodes"):
         storage.check_trees(outcome.trained.pipeline, Path("m"))
 
@@ -283,7 +298,7 @@ def test_workers_and_order_of_files_do_not_change_the_model(tables, quick_train,
 
 def test_a_failed_training_leaves_nothing_behind(tables, tmp_path):
     def fail():
-        with workflow.Staging(tmp_path / "new" / "m", False) as part:
+        with model_folder.Staging(tmp_path / "new" / "m", False) as part:
             (part / "x").write_text("1")
             raise RuntimeError("broken")
 

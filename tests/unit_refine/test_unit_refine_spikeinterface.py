@@ -1,6 +1,7 @@
 """SpikeInterface reads our models, we read its analyzers, and a simulated recording is curated end to end."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -81,6 +82,54 @@ def test_missing_metrics_are_computed_without_touching_the_analyzer(simulated, a
     assert whole.returncode == 0, whole.stderr
     a, b = (pd.read_csv(tmp_path / name)["predicted_quality"] for name in ("p.csv", "q.csv"))
     assert (a == b).mean() > 0.9
+
+
+def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_model, run_command, tmp_path):
+    import spikeinterface.core as core
+
+    from unit_refine import analyzers, simulate
+    from unit_refine.config import SimulateConfig
+
+    config = SimulateConfig(n_units=12, duration_s=20, n_channels=8)
+    made = simulate.ground_truth(config, np.random.SeedSequence(7))
+    recording = made.recording.save(folder=tmp_path / "recording", format="binary", n_jobs=1, progress_bar=False)
+    for name in ("bare", "bare.zarr"):
+        kind = "zarr" if name.endswith("zarr") else "binary_folder"
+        core.create_sorting_analyzer(made.sorting, recording, format=kind, folder=tmp_path / name, progress_bar=False)
+    tables = [analyzers.read(tmp_path / name, compute_missing=True)[1] for name in ("bare", "bare.zarr")]
+    assert {"snr", "sd_ratio", "d_prime", "peak_to_trough_duration"} <= set(tables[0].columns)
+    assert tables[0]["sd_ratio"].notna().mean() > 0.8
+    assert not list((tmp_path / "bare" / "extensions").glob("*"))
+    shutil.rmtree(tmp_path / "recording")
+    answer = run_command(
+        "unit_refine", "predict", analyzer_model, tmp_path / "bare", "--compute-missing", "-o", tmp_path / "p.csv"
+    )
+    assert answer.returncode == 2
+    assert "must be computed from the recording, which the analyzer cannot find" in answer.stderr
+
+
+def test_a_pickle_inside_an_analyzer_is_not_opened_unasked(simulated, run_command, tmp_path):
+    path, trace = tmp_path / "analyzer", tmp_path / "executed"
+    shutil.copytree(simulated / "recording1_analyzer", path)
+
+    class Attack:
+        def __reduce__(self):
+            return (open, (str(trace), "w"))
+
+    for place in ("recording.pickle", "extensions/quality_metrics/more.pkl"):
+        (path / place).write_bytes(pickle.dumps(Attack()))
+        refused = run_command("unit_refine", "convert-metrics", path, "-o", tmp_path / "m.csv")
+        assert refused.returncode == 2
+        assert f"{place} holds a pickle" in refused.stderr
+        assert not trace.exists()
+        (path / place).unlink()
+    objects = np.array([{"a": 1}] * 30, dtype=object)
+    np.save(path / "sorting" / "properties" / "notes.npy", objects, allow_pickle=True)
+    refused = run_command("unit_refine", "convert-metrics", path, "-o", tmp_path / "m.csv")
+    assert refused.returncode == 2
+    assert "notes.npy holds a pickle" in refused.stderr
+    trusted = run_command("unit_refine", "convert-metrics", path, "--trust-pickles", "-o", tmp_path / "m.csv")
+    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_train_model_takes_analyzers_from_python(simulated, tmp_path):

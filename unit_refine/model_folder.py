@@ -1,0 +1,168 @@
+"""What lies in a model folder? The files that SpikeInterface and UnitRefine read, the model card, and ours; see also `storage`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import hdf5io
+
+from . import storage
+from .config import TrainConfig
+from .metrics import QUALITY_METRICS, TEMPLATE_METRICS
+from .workflow import Outcome, training_results
+
+
+class Staging:
+    """A folder that appears under its name only when it is complete."""
+
+    def __init__(self, target: Path, overwrite: bool):
+        self.target, self.overwrite = Path(target), overwrite
+        if not overwrite or not (self.target / hdf5io.MARKER).is_file():
+            hdf5io.claim(self.target, overwrite)
+
+    def __enter__(self) -> Path:
+        self.made = [p for p in [self.target.parent, *self.target.parent.parents] if not p.exists()]
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.part = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent))
+        return self.part
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            hdf5io.claim(self.target, self.overwrite)
+            if self.target.exists():
+                self.target.rmdir()
+            umask = os.umask(0)
+            os.umask(umask)
+            self.part.chmod(0o777 & ~umask)
+            os.replace(self.part, self.target)
+            return
+        shutil.rmtree(self.part, ignore_errors=True)
+        for parent in self.made:
+            parent.rmdir()
+
+
+def nothing() -> contextlib.nullcontext:
+    """Return a context in which nothing is written."""
+    return contextlib.nullcontext()
+
+
+def write_model(folder: Path, config: TrainConfig, outcome: Outcome) -> None:
+    """Write the files of a model folder, except figures and report."""
+    units = outcome.units
+    storage.dump(outcome.trained.pipeline, folder / "best_model.skops")
+    write_json(folder / "model_info.json", model_info(config, outcome))
+    write_json(folder / "probe_set.json", storage.probe_set(outcome.trained.pipeline, units.metrics))
+    accuracies(outcome).to_csv(folder / "model_accuracies.csv", float_format="%.4f")
+    units.metrics.assign(unit_id=units.unit_ids).set_index("unit_id").to_csv(folder / "training_data.csv")
+    pd.DataFrame({"unit_index": np.arange(len(units.y)), "0": units.y}).to_csv(folder / "labels.csv", index=False)
+    held_out_table(outcome).to_csv(folder / "held_out_predictions.csv", index=False, float_format="%.6g")
+    write_json(folder / "permutation_importance.json", outcome.importance)
+    (folder / "README.md").write_text(model_card(config, outcome), encoding="utf-8")
+
+
+def model_info(config: TrainConfig, outcome: Outcome) -> dict[str, Any]:
+    """Return the content of model_info.json: the keys of SpikeInterface, then ours."""
+    names = list(outcome.units.metrics.columns)
+    params = dict(outcome.units.params)
+    for key, known in (("quality_metric_params", QUALITY_METRICS), ("template_metric_params", TEMPLATE_METRICS)):
+        params.setdefault(key, {"metric_names": [n for n in names if n in known]})
+    requirements = {name: importlib.metadata.version(name) for name in ("scikit-learn", "skops", "numpy")}
+    try:
+        requirements["spikeinterface"] = importlib.metadata.version("spikeinterface")
+    except importlib.metadata.PackageNotFoundError:
+        requirements["spikeinterface"] = "0.103.2"  # the first with these metric names
+    digest = hashlib.sha256(
+        np.ascontiguousarray(outcome.units.metrics.to_numpy()).tobytes() + outcome.units.y.tobytes()
+    )
+    return {
+        "metric_params": params,
+        "requirements": requirements,
+        "label_conversion": {str(i): name for i, name in enumerate(outcome.units.classes)},
+        "task": config.task,
+        "scores": training_results(outcome),
+        "thresholds": {"class_1": outcome.trained.threshold},
+        "calibration": {key: value.tolist() for key, value in outcome.sigmoid._asdict().items()},
+        "seed": config.seed,
+        "groups": sorted(set(outcome.units.groups.tolist())),
+        "data_sha256": digest.hexdigest(),
+        "setting": outcome.trained.setting._asdict(),
+    }
+
+
+def accuracies(outcome: Outcome) -> pd.DataFrame:
+    """Return the table of tried settings in SpikeInterface's columns; one setting alone carries its held-out score."""
+    setting, values = outcome.trained.setting, outcome.scores.values
+    rows = outcome.trained.table or [
+        {"setting": setting, "model_id": 0, **{n: values[n] for n in ("balanced_accuracy", "precision", "recall")}}
+    ]
+    table = pd.DataFrame(
+        {
+            "classifier name": row["setting"].classifier, "imputation_strategy": row["setting"].imputation,
+            "scaling_strategy": row["setting"].scaling, "balanced_accuracy": row["balanced_accuracy"], "precision": row["precision"],
+            "recall": row["recall"], "model_id": row["model_id"], "best_params": json.dumps(row["setting"].params),
+        }
+        for row in rows
+    )  # fmt: skip
+    return table.sort_values("balanced_accuracy", ascending=False, kind="stable")
+
+
+def held_out_table(outcome: Outcome) -> pd.DataFrame:
+    """Return the held-out prediction of every training unit, the source of all figures."""
+    units, p = outcome.units, outcome.trained.held_out.p
+    table = pd.DataFrame(
+        {"unit_id": units.unit_ids, "recording": units.groups, "label": np.array(units.classes)[units.y]}
+    )
+    for i, name in enumerate(units.classes):
+        table[f"p_{name}"], table[f"calibrated_{name}"] = p[:, i], outcome.calibrated[:, i]
+    return table
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON; numbers that are none become null."""
+    from .console import plain
+
+    path.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def model_card(config: TrainConfig, outcome: Outcome) -> str:
+    """Return the text of the model folder's README."""
+    r, units = training_results(outcome), outcome.units
+    counts = ", ".join(f"{n} {name}" for name, n in r["counts"].items())
+    interval = f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}"
+    rows = "\n".join(f"| {g['group']} | {g['n_units']} | {g['balanced_accuracy']:.3f} |" for g in r["by_group"])
+    new = "" if not np.isfinite(r["new_recording_low"]) else (
+        f" One further recording of this kind: {r['new_recording_low']:.2f} to {r['new_recording_high']:.2f}."
+    )  # fmt: skip
+    animals = (
+        "" if r["balanced_accuracy_animals"] is None else f" Held-out animals: {r['balanced_accuracy_animals']:.3f}."
+    )
+    metric_list = ", ".join(units.metrics.columns)
+    return f"""# Unit classifier: {config.task}
+
+Tells apart {", ".join(units.classes)}. Classifier: {r["classifier"]}. Trained on {r["n_units"]} units ({counts}) of
+{r["n_recordings"]} recordings, seed {config.seed}.
+
+Balanced accuracy on recordings that took no part in training: **{r["balanced_accuracy"]:.3f}** (95 % over {r["interval_over"]}: {interval}).{new}{animals}
+Precision {r["precision"]:.3f}, recall {r["recall"]:.3f}, ROC AUC {r["roc_auc"]:.3f}, calibration error {r["ece"]:.3f}
+({r["ece_balanced"]:.3f} where all classes are equally frequent).
+
+| recording | units | balanced accuracy |
+|---|---|---|
+{rows}
+
+Do not believe it for recordings unlike these: another probe, brain region, sorter or curator. Score some labelled units first
+(`unit-refine evaluate`). The calibrated probabilities hold for the class shares of the training recordings.
+
+Metrics: {metric_list}.
+"""
