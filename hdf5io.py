@@ -161,11 +161,11 @@ def claim(path: str | Path, overwrite: bool = False) -> Path:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return path
     if not overwrite:
-        raise InputError(f"{path} exists already. Give another --output, or --overwrite to replace it.")
+        raise InputError(f"{path} exists already. Give another output, or --overwrite to replace it.")
     if path.is_dir():
         if not (path / MARKER).is_file():
             raise InputError(
-                f"{path}: not replaced, the folder holds no '{MARKER}' of an earlier run. Give another --output."
+                f"{path}: not replaced, the folder holds no '{MARKER}' of an earlier run. Give another output."
             )
         shutil.rmtree(path)
     return path
