@@ -48,6 +48,7 @@ def unit_table(extracted: dict, params: dict, fitted: dict, meta: dict) -> dict[
     for row, name in enumerate(meta["scored"][1:], start=1):
         gain = (fitted["log_likelihood"][row] - fitted["log_likelihood"][0]).sum(axis=1) / np.log(2)
         table["cv " + name] = _per_spike(gain, table["n_spikes"])
+        table[f"cv {name} se"] = fitted["fold_error"][row]
     if meta["scored"]:
         table["bits_per_spike_cv"] = table["cv " + meta["scored"][-1]]
     return table
@@ -139,7 +140,8 @@ def result_datasets(
 
 def _unit_units(name: str) -> tuple[str, str]:
     if "bits" in name or name.startswith("cv "):
-        return "bits per spike", "held-out trials" if "cv" in name else "in-sample"
+        held = "standard error over folds" if name.endswith(" se") else "held-out trials"
+        return "bits per spike", held if "cv" in name else "in-sample"
     known = {"grad_norm": "largest gradient of the mean objective", "ks_pvalue": "time rescaling, corrected for bins"}
     return "", known.get(name, name.replace("_", " "))
 
@@ -257,6 +259,7 @@ def read_results(path: Path) -> Stored:
         provenance = {k: str(v) for k, v in node["provenance"].attrs.items()}
     arrays |= {k: v for k, v in units.items() if v.dtype.kind in "fib"}
     scores = {name: units["cv " + name] for name in meta["scored"][1:]}
+    errors = {name: units[f"cv {name} se"] for name in meta["scored"][1:] if f"cv {name} se" in units}
     n_bins = params["window"][1] - params["window"][0]
     origin = params["onset_bin"] if params["stimulus"] else 0
     time_ms = (np.arange(n_bins) + params["window"][0] - origin) * params["bin_ms"]
@@ -269,6 +272,7 @@ def read_results(path: Path) -> Stored:
         arrays,
         populations,
         scores,
+        errors,
         meta["summary"],
         provenance,
     )

@@ -164,6 +164,25 @@ def compare(
     return Comparison(pooled, pooled - half, pooled + half, per_unit.mean(), float(np.median(per_unit)), int(use.sum()))
 
 
+def fold_error(gain: np.ndarray, n_spikes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Standard error over folds of each unit's gain per spike, (unit,), NaN below two folds with spikes.
+
+    Parameters
+    ----------
+    gain, n_spikes : (unit, trial)
+        Held-out gain in bits, and spikes.
+    fold : (trial,)
+        Fold of each trial.
+    """
+    member = fold == np.unique(fold)[:, None]  # (fold, trial)
+    spikes = n_spikes @ member.T
+    parts = np.where(spikes > 0, (gain @ member.T) / np.maximum(spikes, 1), np.nan)
+    n = np.isfinite(parts).sum(axis=1)
+    mean = np.nansum(parts, axis=1, keepdims=True) / np.maximum(n, 1)[:, None]
+    spread = np.nansum((parts - mean) ** 2, axis=1)
+    return np.where(n > 1, np.sqrt(spread / np.maximum(n - 1, 1) / np.maximum(n, 1)), np.nan)
+
+
 def rescaled_intervals(
     counts: np.ndarray, rate: np.ndarray, rng: np.random.Generator, corrected: bool = True
 ) -> np.ndarray:

@@ -182,15 +182,17 @@ def json_results(stored) -> dict[str, Any]:
             "bits_per_spike": arrays["bits_per_spike"][unit],
             "bits_per_spike_cv": arrays["bits_per_spike_cv"][unit] if last else None,
         }
+        row["held_out"] = {
+            name: [score[unit], stored.score_errors[name][unit]] for name, score in stored.scores.items()
+        }
         row |= {"ks_pvalue": arrays["ks_pvalue"][unit], "converged": bool(arrays["converged"][unit])}
         units.append(row)
     three = ("pooled", "mean", "median")
-    models = dict(summary["models"].items())
     return {
         "n_units": len(units),
         "bits_per_spike": {k: summary["bits_per_spike"][k] for k in three},
         "bits_per_spike_cv": {k: summary["models"][last][k] for k in three} if last else None,
-        "models": models,
+        "models": summary["models"],
         "steps": summary["steps"],
         "n_converged": int(arrays["converged"].sum()),
         "n_explained": explained(stored),

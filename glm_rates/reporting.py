@@ -64,7 +64,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
     headline["units rejected by time rescaling"] = f"{(p < 0.05).sum()} of {np.isfinite(p).sum()}"
     unit_rows = [
         {"unit": u, "region": stored.regions[u], "spikes": int(stored.arrays["n_spikes"][u]),
-         "in-sample": stored.arrays["bits_per_spike"][u], **{f"held-out {name}": v[u] for name, v in stored.scores.items()}, "KS p": p[u]}
+         "in-sample": stored.arrays["bits_per_spike"][u], **{f"held-out {name}": _with_error(stored, name, u) for name in stored.scores}, "KS p": p[u]}
         for u in range(n_units)
     ]  # fmt: skip
     general = {c: f for c, f in figures.items() if not c.startswith("Unit ")}
@@ -76,7 +76,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
         Section("Steps between nested models", "Paired by fold.", [{"step": n, **_rounded(v)} for n, v in steps.items()]),
         Section("Figures", figures=general),
         Section("Units with the highest held-out score", "All others are in plots/individual_neurons.", figures={c: figures[c] for c in shown[:MAX_IN_REPORT]}),
-        Section("Every unit", "Bits per spike over the mean rate of the taste; held-out: the training trials' mean.", unit_rows),
+        Section("Every unit", "Bits per spike over the mean rate of the taste; held-out: over the training trials' mean, ± standard error over folds.", unit_rows),
     ]  # fmt: skip
     question = (
         "How fast does each unit fire on each trial, and how much of it do stimulus, own past and neighbours explain?"
@@ -93,6 +93,12 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
         warnings=warnings,
         provenance=stored.provenance,
     )
+
+
+def _with_error(stored: Stored, model: str, unit: int) -> str:
+    """Held-out score of a unit with its standard error over folds."""
+    score, error = stored.scores[model][unit], stored.score_errors.get(model, np.full(unit + 1, np.nan))[unit]
+    return f"{score:.3f} ± {error:.3f}" if np.isfinite(error) else f"{score:.3f}"
 
 
 def _rounded(row: dict) -> dict:

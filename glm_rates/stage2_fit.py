@@ -181,6 +181,8 @@ def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: i
     results["fold"] = fold_of
     if n_folds:
         results["log_likelihood"] = table
+        gain, spikes = (table - table[:1]) / np.log(2), counts.sum(axis=1).T
+        results["fold_error"] = np.stack([evaluate.fold_error(part, spikes, fold_of) for part in gain])  # (model, unit)
     in_sample = None
     if "rate" in results:
         pairs = [

@@ -20,5 +20,6 @@ class Stored(NamedTuple):
     ]  # counts, rate, log_rate_sd, rate_cv (trial, bin, unit); taste (trial,); ks_curve, ...
     populations: list[dict]  # region, taste, units and filters
     scores: dict[str, np.ndarray]  # model -> (unit,) held-out bits per spike
+    score_errors: dict[str, np.ndarray]  # model -> (unit,) their standard errors over folds
     summary: dict[str, Any]
     provenance: dict[str, str]

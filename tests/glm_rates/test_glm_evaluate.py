@@ -92,3 +92,13 @@ def test_the_p_value_is_that_of_the_exact_test(n):
     for power in (1.0, 1.0, 1.1, 1.3):
         z = np.sort(rng.random(n) ** power)
         assert evaluate.kolmogorov_smirnov(z) == pytest.approx(kstest(z, "uniform").pvalue, rel=0.03, abs=0.01)
+
+
+def test_the_error_over_folds_is_that_of_the_mean_of_the_folds():
+    gain, spikes = np.array([[1.0, 2.0, 6.0, 0.0], [1.0, 1.0, 1.0, 1.0]]), np.array([[1.0, 1.0, 2.0, 0.0], [2.0] * 4])
+    error = evaluate.fold_error(gain, spikes, np.array([0, 1, 2, 3]))
+    assert error[0] == pytest.approx(
+        np.std([1.0, 2.0, 3.0], ddof=1) / np.sqrt(3)
+    )  # the fold without spikes says nothing
+    assert error[1] == pytest.approx(0.0)
+    assert np.isnan(evaluate.fold_error(gain[:1, :1], spikes[:1, :1], np.array([0])))[0]
