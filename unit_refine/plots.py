@@ -127,9 +127,9 @@ def abstention(curve: Sequence[Mapping[str, float]]) -> Figure:
     for row in curve:
         if round(row["fraction"], 2) in (0.0, 0.2, 0.4):
             axes.annotate(
-                f"{row['fraction']:.0%} left to a person: {row['balanced_accuracy']:.3f}",
+                f"{row['fraction']:.0%} left: {row['balanced_accuracy']:.3f}",
                 (row["coverage"], row["balanced_accuracy"]),
-                xytext=(8, 4),
+                xytext=(4, 6),
                 textcoords="offset points",
                 fontsize=8,
             )
@@ -138,7 +138,8 @@ def abstention(curve: Sequence[Mapping[str, float]]) -> Figure:
         ylabel="balanced accuracy of these",
         title="Leaving the least confident to a person",
     )
-    axes.set_xlim(right=max(x) + 0.28)
+    axes.margins(y=0.12)
+    axes.set_xlim(right=max(x) + 0.16)
     axes.set_xticks(np.arange(0.5, 1.01, 0.1))
     return figure
 

@@ -22,7 +22,7 @@ CAPTIONS = {
     "confusion_matrix": "What is called what. Rows sum to 100 %.",
     "roc_precision_recall": "Every possible trade-off, and the one that is used (circle).",
     "calibration": "Is a probability of 0.8 right in 80 of 100 units? Bars: 95 % of the bin.",
-    "score_by_recording": "Each recording scored by a model that had not seen it.",
+    "score_by_recording": "Each recording, scored by models that had not seen the units they score.",
     "permutation_importance": "Metrics that carry the same information are shuffled together; bars: standard deviation of three shuffles.",
     "abstention_curve": "The least confident units of each predicted class are left to a person.",
     "metric_distributions": "The metrics that matter most, by predicted class.",
@@ -43,8 +43,9 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
     figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
     saved = plots.save(figures, folder / "figures")
     r = workflow.training_results(outcome)
+    several = r["n_recordings"] > 1
     sections = [
-        Section("Each recording, held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(saved, "score_by_recording", "confusion_matrix")),
+        Section("Each recording, held out" if several else "One recording, its units held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(saved, "score_by_recording", "confusion_matrix")),
         Section("How sure", uncertainty_text(r), figures=captioned(saved, "calibration", "abstention_curve", "roc_precision_recall")),
         Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(saved, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
@@ -68,7 +69,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
             ),
         )
     headline = {
-        "balanced accuracy, unseen recordings": r["balanced_accuracy"],
+        f"balanced accuracy, {'unseen recordings' if several else 'unseen units of the same recording'}": r["balanced_accuracy"],
         f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
         "one new recording, 95 %": f"{r['new_recording_low']:.2f} to {r['new_recording_high']:.2f}" if np.isfinite(r["new_recording_low"]) else "needs three recordings",
         "precision": r["precision"], "ROC AUC": r["roc_auc"], "calibration error": r["ece"], "units": r["n_units"],

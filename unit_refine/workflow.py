@@ -154,4 +154,4 @@ def counts_of(units: data.Units) -> dict[str, Any]:
 def describe(units: data.Units) -> str:
     """Return the same in words."""
     c = counts_of(units)
-    return f"{c['n_units']} units ({', '.join(f'{n} {k}' for k, n in c['counts'].items())}) of {c['n_recordings']} recordings, {c['n_metrics']} metrics"
+    return f"{c['n_units']} units ({', '.join(f'{n} {k}' for k, n in c['counts'].items())}) of {c['n_recordings']} recording{'s' * (c['n_recordings'] > 1)}, {c['n_metrics']} metrics"
