@@ -91,41 +91,41 @@ def preprocess(config, run):
 @console.command(app, configs.TrainConfig)
 def train(config, run):
     """Fit one forecaster on one or several recordings; make a model folder."""
-    from . import training
+    from . import commands
 
-    return training.run_train(config, run)
+    return commands.run_train(config, run)
 
 
 @console.command(app, configs.ForecastConfig)
 def forecast(config, run):
     """Forecast a recording with a trained model; write means and quantiles as HDF5."""
-    from . import training
+    from . import commands
 
-    return training.run_forecast(config, run)
+    return commands.run_forecast(config, run)
 
 
 @console.command(app, configs.EvaluateConfig)
 def evaluate(config, run):
     """Score a trained model on a recording's test part, against baselines fitted on its training part."""
-    from . import training
+    from . import commands
 
-    return training.run_evaluate(config, run)
+    return commands.run_evaluate(config, run)
 
 
 @console.command(app, configs.CompareConfig)
 def compare(config, run):
     """Fit several forecasters on one recording and rank them on identical test windows."""
-    from . import training
+    from . import commands
 
-    return training.run_compare(config, run)
+    return commands.run_compare(config, run)
 
 
 @console.command(app, configs.PlotConfig)
 def plot(config, run):
     """Draw a forecast file: traces with intervals, rasters of truth, forecast and residual."""
-    from . import training
+    from . import commands
 
-    return training.run_plot(config)
+    return commands.run_plot(config)
 
 
 @console.command(app, configs.InfoConfig)

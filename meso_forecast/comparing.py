@@ -64,8 +64,10 @@ def run(models: list[str], fit, recording: Recording, context: int, horizon: int
 def judge(outcome: Outcome, context: int, horizon: int, seed: int, against: str) -> tuple[Comparison, bool, str]:
     """Return the judged model against a baseline, whether it beats it, and the verdict line."""
     block = block_length(context, horizon, len(outcome.origins))
-    result = compare(outcome.scores[outcome.judged], outcome.scores[against], block, seed)
-    better, line = verdict(outcome.judged, result)
+    judged, mean = outcome.scores[outcome.judged], outcome.scores.get("mean")
+    result = compare(judged, outcome.scores[against], block, seed)
+    above_mean = compare(judged, mean, block, seed) if mean is not None and judged is not mean else None
+    better, line = verdict(outcome.judged, result, above_mean)
     return result, better, line.replace("beats AR:", f"beats {against.upper()}:")
 
 
@@ -112,7 +114,7 @@ def figures(outcome: Outcome, recording: Recording, context: int, horizon: int, 
         made["skill_map"] = plots.skill_map(recording.position, skill, recording.fov, "AR")
     lead = min(horizon, 4) - 1
     best = np.argsort(judged.neuron_mse.mean(0) / np.maximum(outcome.truth.var((0, 1)), 1e-12))[:4]
-    made |= window_figures(outcome.forecast, outcome.truth, outcome.origins, recording, best, lead)
+    made |= window_figures(outcome, recording, best, lead)
     chosen = {
         name: outcome.calibration[name]
         for name in dict.fromkeys([outcome.judged, "ar", "persistence"])
@@ -122,10 +124,9 @@ def figures(outcome: Outcome, recording: Recording, context: int, horizon: int, 
     return made
 
 
-def window_figures(
-    forecast: Forecast, truth, origins, recording: Recording, neurons, lead: int, most: int = 400
-) -> dict:
-    """Return example traces and rasters for windows of one lead time (index ``lead``)."""
+def window_figures(outcome: Outcome, recording: Recording, neurons: np.ndarray, lead: int, most: int = 400) -> dict:
+    """Return example traces and rasters of the judged model for windows of one lead time (index ``lead``)."""
+    forecast, truth, origins = outcome.forecast, outcome.truth, outcome.origins
     rows = slice(0, min(len(origins), most))
     times = recording.times[np.minimum(origins[rows] + lead + 1, len(recording.times) - 1)]
     df = forecast.df[lead]
@@ -138,14 +139,14 @@ def window_figures(
     names = [f"neuron {i}" for i in neurons]
     seconds = (lead + 1) * recording.panel.dt_s
     return {
-        "traces": plots.traces(times, truth[rows, lead][:, neurons], forecast.mean[rows, lead][:, neurons], np.array(bands), names, seconds),
+        "traces": plots.traces(times, truth[rows, lead][:, neurons], forecast.mean[rows, lead][:, neurons], np.array(bands), names, seconds, outcome.judged),
         "rasters": plots.rasters(times, truth[rows, lead], forecast.mean[rows, lead], seconds),
     }  # fmt: skip
 
 
 CAPTIONS = {
     "error_by_horizon": "Squared error against time ahead; bars are 95 % block-bootstrap intervals.",
-    "skill_map": "Where in the cortex the judged model beats AR (positive) and where it does not.",
+    "skill_map": "For which neurons the judged model beats AR (positive), by place in the cortex where it is known.",
     "traces": "The four neurons that are forecast best, with 50 and 90 % intervals: not a typical neuron.",
     "rasters": "Truth, forecast and residual; neurons ordered by their loading on the first principal component.",
     "calibration": "A calibrated forecast lies on the diagonal.",

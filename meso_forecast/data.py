@@ -242,7 +242,8 @@ def quantiles(forecast: Forecast, levels) -> np.ndarray:
     )
 
 
-def open_forecast(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a forecast file."""
+def open_forecast(path: Path) -> dict[str, Any]:
+    """Return the arrays of a forecast file and the name of its model."""
     with hdf5io.read(path, SCHEMA, required=("mean", "quantiles", "levels", "origin", "lead")) as file:
-        return {k: file[k][:] for k in ("mean", "quantiles", "levels", "origin", "lead")}
+        arrays = {k: file[k][:] for k in ("mean", "quantiles", "levels", "origin", "lead")}
+        return {**arrays, "model": str(file.attrs["model"])}

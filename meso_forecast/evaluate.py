@@ -124,11 +124,17 @@ def block_length(context: int, horizon: int, n_windows: int) -> int:
     return max(1, min(2 * (context + horizon), n_windows // 8 or 1))
 
 
-def verdict(name: str, against_ar: Comparison) -> tuple[bool, str]:
-    """Return whether a model beats AR (the interval excludes zero) and the line that says so."""
-    c = against_ar
+def verdict(name: str, against_ar: Comparison, against_mean: Comparison | None = None) -> tuple[bool, str]:
+    """Return whether a model beats AR, and the line that says so.
+
+    It does when both intervals exclude zero: where nothing can be forecast, to add less noise than AR is no victory.
+    """
+    c, empty = against_ar, against_mean is not None and against_mean.low <= 0
     by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
-    return c.low > 0, f"{name} beats AR: {'yes' if c.low > 0 else 'no'}, {by}"
+    better = c.low > 0 and not empty
+    return better, f"{name} beats AR: {'yes' if better else 'no'}, {by}" + (
+        "; no better than the training mean" if empty else ""
+    )
 
 
 def rank(scores: Mapping[str, Scores]) -> list[str]:

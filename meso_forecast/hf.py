@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -100,13 +99,6 @@ def fit_hugging_face(panel: Panel, a: Architecture, options: Options) -> Network
     torch.manual_seed(options.seed)
     net = HuggingFace(a)
     train, validation = (window_origins(panel.usable, panel.label, part, a.context, a.horizon) for part in (0, 1))
-    x = torch.from_numpy(np.asarray(panel.x) if panel.x.flags.writeable else mapped(panel.x))
-    fitted = fit(net, [Source(x, None, train, validation, None, a.context, a.horizon)], options)
+    activity = Source(torch.from_numpy(panel.x), None, train, validation, None, a.context, a.horizon, panel.x)
+    fitted = fit(net, [activity], options)
     return Network(net, None, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss, "architecture": list(a)})
-
-
-def mapped(x: np.ndarray) -> np.ndarray:
-    """Return a private (copy-on-write) map of a read-only memory map, which torch can wrap without a copy."""
-    if isinstance(x, np.memmap) and x.filename is not None and x.flags.c_contiguous and x.base is not None:
-        return np.memmap(x.filename, x.dtype, "c", x.offset, x.shape)
-    return np.array(x)

@@ -95,5 +95,6 @@ def fit_time_linear(name: str, panel: Panel, context: int, horizon: int, options
     net = PointForecast({"nlinear": NLinear, "dlinear": DLinear}[name](context, horizon), spike_weight)
     net.lags, net.horizon = context, horizon
     train, validation = (window_origins(panel.usable, panel.label, part, context, horizon) for part in (0, 1))
-    fitted = fit(net, [Source(torch.from_numpy(panel.x), None, train, validation, None, context, horizon)], options)
+    activity = Source(torch.from_numpy(panel.x), None, train, validation, None, context, horizon, panel.x)
+    fitted = fit(net, [activity], options)
     return Network(net, None, {"epochs": fitted.epochs, "validation_loss": fitted.best_loss})

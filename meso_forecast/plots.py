@@ -37,7 +37,7 @@ def error_by_horizon(mse: Mapping[str, np.ndarray], low: Mapping, high: Mapping,
 
 
 def traces(
-    times: np.ndarray, truth: np.ndarray, mean: np.ndarray, bands: np.ndarray, names: list[str], lead_s: float
+    times: np.ndarray, truth: np.ndarray, mean: np.ndarray, bands: np.ndarray, names: list[str], lead_s: float, who: str
 ) -> Figure:
     """Return example traces with the forecast made ``lead_s`` before.
 
@@ -47,6 +47,7 @@ def traces(
     truth, mean : (window, neuron).
     bands : (4, window, neuron), quantiles 5, 25, 75, 95 %.
     names : (neuron,), label of each neuron.
+    lead_s, who : how long before the forecasts were made, and by which model.
     """
     figure = Figure(figsize=(9, 1.7 * len(names) + 0.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
@@ -57,27 +58,30 @@ def traces(
         a.plot(times, truth[:, i], color="black", lw=0.8, label="truth")
         a.set_ylabel(f"{name}\n(z)", fontsize=8)
     axes[0].legend(fontsize=8, ncol=4, loc="upper right", frameon=False)
-    axes[0].set_title(f"Truth and forecasts made {lead_s:.2f} s before")
+    axes[0].set_title(f"Truth and forecasts of {who}, made {lead_s:.2f} s before")
     axes[-1].set_xlabel("time (s)")
     return figure
 
 
 def skill_map(position: np.ndarray, skill: np.ndarray, fov: np.ndarray, against: str) -> Figure:
-    """Return each neuron's skill at its place in the cortex (in the order of the file where places are unknown)."""
+    """Return each neuron's skill at its place in the cortex; where places are unknown, by neuron in the order of the file."""
     figure = Figure(figsize=(6.5, 5), layout="constrained")
     axes = figure.subplots()
-    limit = max(0.05, float(np.nanpercentile(np.abs(skill), 98)))
-    known = np.isfinite(position[:, :2]).all() and np.ptp(position[:, :2]) > 0
-    x, y = (position[:, 0], position[:, 1]) if known else (np.arange(len(skill)), fov)
-    points = axes.scatter(
-        x, y, c=skill, cmap="PuOr_r", vmin=-limit, vmax=limit, s=14, edgecolor="#555555", linewidth=0.2
-    )
-    figure.colorbar(points, label=f"skill against {against} (1 - error ratio)")
-    labels = (
-        ("medio-lateral (µm or pixels)", "antero-posterior (µm or pixels)") if known else ("neuron", "field of view")
-    )
-    title = f"Skill per neuron, n = {len(skill)}, median {np.nanmedian(skill):+.3f}"
-    axes.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    label = f"skill against {against} (1 - error ratio)"
+    if np.isfinite(position[:, :2]).all() and np.ptp(position[:, :2]) > 0:
+        limit = max(0.05, float(np.nanpercentile(np.abs(skill), 98)))
+        x, y = position[:, 0], position[:, 1]
+        look = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "s": 14, "edgecolor": "#555555", "linewidth": 0.2}
+        figure.colorbar(axes.scatter(x, y, c=skill, **look), label=label)
+        axes.set(xlabel="medio-lateral (µm or pixels)", ylabel="antero-posterior (µm or pixels)")
+    else:
+        axes.axhline(0, color="#999999", lw=1, ls="--")
+        for i in np.unique(fov):
+            rows = np.flatnonzero(fov == i)
+            axes.plot(rows, skill[rows], ".", color="#D55E00" if i % 2 == 0 else "#0072B2", label=f"field of view {i}")
+        axes.set(xlabel="neuron (positions are unknown)", ylabel=label)
+        axes.legend(fontsize=8, frameon=False)
+    axes.set_title(f"Skill per neuron, n = {len(skill)}, median {np.nanmedian(skill):+.3f}")
     return figure
 
 

@@ -19,7 +19,10 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from .windows import release
+
 log = logging.getLogger(__package__)
+RELEASE_EVERY = 16
 
 
 class Source(NamedTuple):
@@ -32,6 +35,7 @@ class Source(NamedTuple):
     rows: np.ndarray | None = None  #: (time,), row of ``target`` of each origin
     lags: int = 48
     horizon: int = 8
+    pages: np.ndarray | None = None  #: the memory map behind ``x``, whose pages are let go of now and then
 
 
 class Options(NamedTuple):
@@ -103,11 +107,14 @@ class Module(pl.LightningModule):
     def __init__(self, net: nn.Module, sources: Sequence[Source], options: Options) -> None:
         super().__init__()
         self.net, self.sources, self.options = net, sources, options
-        self.buffer = torch.empty(0)
+        self.buffer, self.gathered = torch.empty(0), 0
 
     def window(self, recording: int, origins: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return context (window, lag, channel) and target of a batch."""
         s = self.sources[recording]
+        self.gathered += 1
+        if s.pages is not None and self.gathered % RELEASE_EVERY == 0:
+            release(s.pages)
         first = 0 if s.target is not None else s.horizon
         steps = torch.arange(1 - s.lags, 1 + first)
         index = (origins.cpu()[:, None] + steps).flatten()

@@ -73,6 +73,19 @@ def test_a_difference_within_noise_is_no_victory_and_a_large_one_is():
     assert line.startswith("x beats AR: yes")
 
 
+def test_beating_ar_where_nothing_can_be_forecast_is_no_victory():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((600, 2, 4)).astype(np.float32)
+    nothing, ar = (
+        evaluate.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.0, 0.3)
+    )
+    against_ar, against_mean = evaluate.compare(nothing, ar, 30), evaluate.compare(nothing, nothing, 30)
+    assert against_ar.low > 0
+    won, line = evaluate.verdict("x", against_ar, against_mean)
+    assert won is False
+    assert line.endswith("no better than the training mean")
+
+
 def test_spike_weights_have_mean_one_and_raise_only_the_neurons_that_are_active():
     target = torch.zeros(10, 2, 4)
     target[0, 0, 1] = 5.0

@@ -1,6 +1,9 @@
 """Are the windows exactly those that a loop over frames would allow?"""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +12,7 @@ from meso_forecast.windows import (
     block_split,
     blocks_of,
     chronological_split,
+    columns_of,
     gather,
     held_out_stimulus_split,
     observed_runs,
@@ -88,3 +92,18 @@ def test_held_out_stimuli_are_the_test():
 def test_a_panel_has_no_stimulus_unless_told():
     panel = Panel(np.zeros((3, 1), np.float32), np.ones(3, bool), np.zeros(3, np.int8))
     assert panel.stimulus is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident pages are read from /proc (Linux)")
+def test_reading_columns_of_a_map_keeps_none_of_its_pages(tmp_path):
+    def resident_file_kb():
+        return int(Path("/proc/self/status").read_text().split("RssFile:")[1].split()[0])
+
+    np.memmap(tmp_path / "x", np.float32, "w+", shape=(16000, 1024))[:] = 1
+    x = np.memmap(tmp_path / "x", np.float32, "r", shape=(16000, 1024))
+    before = resident_file_kb()
+    kept = np.array(x[:, :4])
+    while_read = resident_file_kb()
+    assert np.array_equal(columns_of(x, slice(4, 8)), kept)
+    assert while_read - before > 50_000
+    assert resident_file_kb() - before < 5_000

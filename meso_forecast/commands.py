@@ -1,4 +1,4 @@
-"""The work behind the commands that fit, forecast and score."""
+"""What do the commands do that fit, forecast, score and draw? Check the input, do the work, write, answer with a `Result`."""
 
 from __future__ import annotations
 
@@ -257,7 +257,9 @@ def run_plot(config) -> Result:
     times, seconds = recording.times[origins + lead + 1], float(f["lead"][lead])
     named = [f"neuron {i}" for i in neurons]
     made = {
-        "traces": plots.traces(times, truth[:, lead][:, neurons], mean[:, lead][:, neurons], bands, named, seconds),
+        "traces": plots.traces(
+            times, truth[:, lead][:, neurons], mean[:, lead][:, neurons], bands, named, seconds, f["model"]
+        ),
         "rasters": plots.rasters(times, truth[:, lead], mean[:, lead], seconds),
     }
     config.output.mkdir(parents=True, exist_ok=True)
