@@ -30,7 +30,7 @@ def train_conditional(config, run):
 
 
 def _train(config, run):
-
+    """Train either kind of model, from the start or from the state of an interrupted training."""
     import hdf5io
 
     from . import data, dataset, train
@@ -88,9 +88,7 @@ def sample(config, run):
             f"--n {config.n}, {len(real)} test networks: at least 20 of each are needed to compare."
         )
     g = torch.Generator().manual_seed(config.seed)
-    W = model.sample_prior(
-        config.n, N, sampler=config.sampler, steps=config.steps, schedule=config.schedule, generator=g
-    )
+    W = model.sample_prior(config.n, N, generator=g, **_solver(config))
     from .weights import get_spectral_radius
 
     results = {
@@ -138,9 +136,8 @@ def infer(config, run):
     if not bool(recording.observed.all()):
         console.log.warning("%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
                             int((~recording.observed).sum()), len(recording.observed))  # fmt: skip
-    solver = {"sampler": config.sampler, "steps": config.steps, "schedule": config.schedule}
     found = inference.infer(
-        model, recording.y, recording.observed, config.dt_over_tau or model.spec.a, config.noise_std, config.samples, solver,
+        model, recording.y, recording.observed, config.dt_over_tau or model.spec.a, config.noise_std, config.samples, _solver(config),
         torch.Generator().manual_seed(config.seed), guidance=config.guidance, prior=prior, regression=regression,
         refine=config.refine, truth=truth,
     )  # fmt: skip
@@ -172,12 +169,38 @@ def infer(config, run):
 
 @console.command(app, options.BenchmarkConfig)
 def benchmark(config, run):
-    """Score the posterior on held-out networks against ridge, oracle ridge and optional competitors."""
+    """Score the posterior on held-out networks against ridge, oracle ridge and optional competitors, over a grid of conditions."""
+    return _held_out(config, run, config.trials, config.noise, config.observed)
+
+
+@console.command(app, options.EvaluateConfig)
+def evaluate(config, run):
+    """Score the posterior on held-out networks recorded as the data set says: weights, intervals, and what the weights do when run."""
+    from hdf5io import InputError
+
+    from . import dataset
+
+    found = dataset.load_config(config.data)
+    if found is None and None in (config.trials, config.noise):
+        raise InputError(f"{config.data}: imported without trials and noise. Give --trials and --noise.")
+    trials = found.num_trials if config.trials is None else config.trials
+    noise = found.observation_noise if config.noise is None else config.noise
+    observed = (1.0 if found is None else found.observed) if config.observed is None else config.observed
+    if noise == 0:
+        console.log.warning("the data set has no observation noise: the likelihood assumes .001; --noise sets another.")
+    return _held_out(config, run, (trials,), (noise,), (observed,))
+
+
+def _held_out(config, run, trials, noise, observed):
+    """Score a model on the test networks of a data set under every combination of trials, noise and observed fraction."""
+    import itertools
+
     import torch
 
     import hdf5io
 
-    from . import benchmark_report, data, dataset, evaluate
+    from . import benchmark as conditions
+    from . import benchmark_report, data, dataset
 
     if config.output is not None:
         hdf5io.claim(config.output, config.overwrite)
@@ -188,38 +211,31 @@ def benchmark(config, run):
     W = dataset.load_weights(config.data, "test", config.networks)
     if len(W) < config.networks:
         console.log.warning("the test split has %d networks, %d were asked for.", len(W), config.networks)
-    solver = {"sampler": config.sampler, "steps": config.steps, "schedule": config.schedule}
-    cells = []
-    for i, (observed, noise, K) in enumerate(
-        (o, s, k) for o in config.observed for s in config.noise for k in config.trials
-    ):
+    n_time, cells = config.n_time or model.spec.n_time, []
+    for i, (part, spread, K) in enumerate(itertools.product(observed, noise, trials)):
         g = torch.Generator().manual_seed(config.seed * 1000 + i)
-        cells.append(
-            evaluate.benchmark_cell(
-                model, W, K, noise, observed, config.samples, config.n_time or model.spec.n_time, g, others, solver
-            )
-        )
+        condition = conditions.Condition(K, spread, part)
+        cells.append(conditions.benchmark_cell(model, W, condition, config.samples, n_time, g, others, _solver(config)))
         row = cells[-1].row
-        console.log.info(
-            "K %d, noise %g, observed %g: ridge %.3f, oracle %.3f, diffusion %.3f",
-            K,
-            noise,
-            observed,
-            row["ridge"],
-            row["oracle ridge"],
-            row["diffusion"],
-        )
-    rows = [cell.row for cell in cells]
-    outputs = {}
+        console.log.info("K %d, noise %g, observed %g: ridge %.3f, oracle %.3f, diffusion %.3f",
+                         *condition, row["ridge"], row["oracle ridge"], row["diffusion"])  # fmt: skip
+    rows, outputs = [cell.row for cell in cells], {}
     if config.output is not None:
-        outputs = benchmark_report.save(
-            config.output, cells, W, run.provenance(config, [config.model / "model.json"]), run.warnings
-        )
+        provenance = run.provenance(config, [config.model / "model.json"])
+        outputs = benchmark_report.save(config.output, cells, model.spec.a, n_time, provenance, run.warnings)
     helped = sum(r["gain over oracle ridge"] > 2 * r["gain over oracle ridge se"] for r in rows)
     line = f"{len(W)} held-out networks: diffusion beats oracle ridge by 2 standard errors in {helped} of {len(rows)} conditions"
     structure = str(dataset.load_metadata(config.data)["config"].get("structure", "connectome"))
-    results = {"n_networks": len(W), "rows": evaluate.long_rows(rows, structure, W.shape[-1]), "table": rows}
+    results = {
+        "n_networks": len(W), "rows": list(conditions.long_rows(rows, structure, W.shape[-1])), "table": rows,
+        "dynamics": [cell.behaviour for cell in cells],
+    }  # fmt: skip
     return console.Result(outputs, results, line, record=config.output)
+
+
+def _solver(config):
+    """Return the options of the reverse process."""
+    return {"sampler": config.sampler, "steps": config.steps, "schedule": config.schedule}
 
 
 main = console.entry_point(app)

@@ -30,7 +30,7 @@ def run_tasks(scheduler: str, function: Callable, arguments: Sequence[tuple]) ->
         raise EnvironmentMissing("--scheduler needs dask: pip install 'neuropipes[cluster]'.") from None
     with _cluster(scheduler) as address:
         try:
-            client = Client(address, timeout="20s", set_as_default=False)
+            client = Client(address, timeout="20s")
         except (OSError, TimeoutError, ValueError) as error:
             raise hdf5io.InputError(
                 f"--scheduler {scheduler}: no Dask scheduler answers there ({type(error).__name__})."

@@ -109,19 +109,16 @@ class InferConfig(Config):
     overwrite: bool = Field(False, description="replace an earlier output")
 
 
-class BenchmarkConfig(Config):
-    """`neuro-diffusion benchmark`."""
+class HeldOutConfig(Config):
+    """What `benchmark` and `evaluate` share."""
 
     model: Path = Field(description="model folder of train-conditional", json_schema_extra=POSITIONAL)
     data: Path = Field(description="data set; its test networks are used", json_schema_extra=POSITIONAL)
-    output: Path | None = Field(None, description="folder for benchmark.csv, figures and report.html")
+    output: Path | None = Field(None, description="folder for the tables, figures and report.html")
     prior: Path | None = Field(
         None, description="model whose unconditional score is guided by the likelihood (pigdm), a further column"
     )
     regression: Path | None = Field(None, description="regression network, a further baseline")
-    trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K")
-    noise: tuple[float, ...] = Field((0.02, 0.1), description="observation noise, standard deviation of a rate")
-    observed: tuple[float, ...] = Field((1.0,), description="fractions of the neurons that are recorded")
     networks: int = Field(64, ge=2, description="held-out networks")
     samples: int = Field(32, ge=8, description="posterior samples a network")
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: that of the model's training")
@@ -131,12 +128,25 @@ class BenchmarkConfig(Config):
     seed: int = Field(0, ge=0, description="seed of every random choice")
     overwrite: bool = Field(False, description="replace an earlier output")
 
+
+class BenchmarkConfig(HeldOutConfig):
+    """`neuro-diffusion benchmark`."""
+
+    trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K")
+    noise: tuple[float, ...] = Field((0.02, 0.1), description="observation noise, standard deviation of a rate")
+    observed: tuple[float, ...] = Field((1.0,), description="fractions of the neurons that are recorded")
+
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        if (
-            min(self.trials, default=0) < 1
-            or min(self.noise, default=0) <= 0
-            or not all(0 < o <= 1 for o in self.observed)
-        ):
+        low = min(self.trials, default=0) >= 1 and min(self.noise, default=0) > 0
+        if not low or not self.observed or not all(0 < o <= 1 for o in self.observed):
             raise ValueError("--trials from 1, --noise above 0, --observed in (0, 1]")
         return self
+
+
+class EvaluateConfig(HeldOutConfig):
+    """`neuro-diffusion evaluate`."""
+
+    trials: int | None = Field(None, ge=1, description="number of trials K; default: that of the data set")
+    noise: float | None = Field(None, gt=0, description="observation noise of a rate; default: that of the data set")
+    observed: float | None = Field(None, gt=0, le=1, description="fraction recorded; default: that of the data set")

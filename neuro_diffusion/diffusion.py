@@ -29,7 +29,7 @@ Denoiser = Callable[[Tensor, float], Tensor]
 class Noise(NamedTuple):
     """Range of noise levels and their law in training."""
 
-    sigma_min: float = 0.02
+    sigma_min: float = 0.01
     sigma_max: float = 10.0
     rho: float = 7.0
     p_mean: float = -0.5

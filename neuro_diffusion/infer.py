@@ -77,7 +77,9 @@ def infer(
     heldout: dict[str, float] = {}
     if len(y) > 1:
         fewer, _, _ = estimate(y[:-1], max(8, n_samples // 2))
-        test, _ = ridge.gaussian_likelihood(y[None, -1:], a, None, base.noise_std, observed[None], n_relinearise=0)
+        test = ridge.gaussian_likelihood(
+            y[None, -1:], a, None, base.noise_std, observed[None], n_relinearise=0
+        ).likelihood
         size = y.shape[1] * int(observed.sum())
         heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}
     trusted, reason = choose(base, samples, heldout)

@@ -51,7 +51,7 @@ class WeightModel(nn.Module):
     def likelihood(self, y: Tensor, a: float | None = None, noise_std=None, observed=None) -> Likelihood:
         """Return the Gaussian likelihood of W (B, N, N) given noisy rates y (B, K, T, N), linearised under this model's prior scale."""
         variance = torch.full((len(y),), self.unit(y.shape[-1]) ** 2, dtype=y.dtype, device=y.device)
-        return gaussian_likelihood(y, self.spec.a if a is None else a, variance, noise_std, observed)[0]
+        return gaussian_likelihood(y, self.spec.a if a is None else a, variance, noise_std, observed).wide
 
     def forward(self, w: Tensor, sigma: Tensor, data: Spectrum) -> tuple[Tensor, Tensor]:
         """Return the denoised weights and the scale of the network's correction, both (B, S, N, N).
@@ -72,7 +72,7 @@ class WeightModel(nn.Module):
         null = diffusion.without_data(len(data.b), data.b.shape[-1], data.b)
 
         def denoise(w: Tensor, sigma: float) -> Tensor:
-            level = torch.full(w.shape[:2], sigma, dtype=w.dtype, device=w.device)
+            level = torch.full((len(w), 1), sigma, dtype=w.dtype, device=w.device)
             if guidance == 1:
                 return self(w, level, data)[0]
             free = self(w, level, null)[0]
@@ -113,7 +113,7 @@ class WeightModel(nn.Module):
         schedule: str = "karras",
         guidance: float = 1.0,
         generator: torch.Generator | None = None,
-        chunk: int = 512,
+        chunk: int = 64,
     ) -> Tensor:
         """Return samples of W (B, S, N, N) given the data of B networks; in chunks of so many matrices (the noisy samplers depend on the chunk)."""
         if self.spec.objective != "diffusion":

@@ -80,7 +80,7 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray,
     for row in rows:
         left.plot(
             [p / 100 for p in levels],
-            [row[f"blurred coverage {p} %"] for p in levels],
+            [row[f"tied coverage {p} %"] for p in levels],
             "o-",
             ms=4,
             color=COLOURS["diffusion"],
@@ -88,12 +88,34 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray,
         )
     left.set(
         xlabel="nominal coverage",
-        ylabel="found coverage (blurred, see text)",
+        ylabel="found coverage (tied, see text)",
         title=f"{len(rows)} conditions, {n_networks} networks each",
     )
     right.bar(
         (np.arange(len(histogram)) + 0.5) / len(histogram), histogram, 0.9 / len(histogram), color=COLOURS["diffusion"]
     )
     right.axhline(1, color="black", lw=0.8)
-    right.set(xlabel="rank of the true weight among samples", ylabel="density", title="rank histogram, last condition")
+    right.set(xlabel="rank of the true weight among samples", ylabel="density", title="tied ranks, last condition")
+    return figure
+
+
+def trajectory_figure(
+    runs: Mapping[str, np.ndarray], draws: Sequence[np.ndarray], a: float, title: str, n_neurons: int = 4
+) -> Figure:
+    """Return the rates (T, N) of the first neurons under true and estimated weights, and under posterior samples (thin lines)."""
+    figure = Figure(figsize=(8.4, 1.6 * n_neurons + 0.6), layout="constrained")
+    time = a * np.arange(len(runs["truth"]))
+    axes = np.atleast_1d(figure.subplots(n_neurons, 1, sharex=True))
+    for neuron, axis in enumerate(axes):
+        for k, x in enumerate(draws):
+            label = "posterior samples" if k == 0 else None
+            axis.plot(time, x[:, neuron], lw=0.6, alpha=0.5, color=COLOURS["diffusion"], label=label)
+        for name, x in runs.items():
+            style = "--" if name == "truth" else "-"
+            label = "posterior mean" if name == "diffusion" else name
+            axis.plot(time, x[:, neuron], style, lw=1.6, color=COLOURS[name], label=label)
+        axis.set(ylim=(-1.05, 1.05), ylabel=f"rate, neuron {neuron}")
+    axes[-1].set_xlabel("time (membrane time constants)")
+    axes[0].legend(frameon=False, ncol=4, fontsize=8, loc="upper right")
+    figure.suptitle(title)
     return figure

@@ -6,11 +6,14 @@ can do with this many of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .calibration import RESOLUTION
 
 SIGN_TOLERANCE = 0.1  #: entries below this fraction of the matrix's standard deviation carry no sign
 
@@ -25,6 +28,12 @@ class PriorMetrics(NamedTuple):
     row_norm_ks: float
     column_norm_ks: float
     c2st: float  #: cross-validated accuracy of a classifier on permutation-invariant features; .5: indistinguishable
+    c2st_tied: (
+        float  #: the same after entries below a tenth of the real sd were set to 0 on both sides, see `calibration`
+    )
+    c2st_spectrum: (
+        float  #: the same on eigenvalues, singular values, row and column norms and sums alone, entries as they are
+    )
     sign_violation: float  #: fraction of entries against the majority sign of their column
     sign_violation_real: float
     band: dict[str, float]  #: 95 % quantile of the same distances between halves of the real matrices
@@ -47,10 +56,13 @@ def prior_metrics(samples: Tensor, real: Tensor, seed: int = 0, n_bands: int = 4
     radii, radii_real = own.pop("radius"), other.pop("radius")
     ratio = radii.mean() / radii_real.mean()
     error = ratio * np.hypot(_relative_se(radii), _relative_se(radii_real))
+    small = RESOLUTION * real.std()
     distances = {name: ks_distance(own[name].ravel(), other[name].ravel()) for name in own}
     return PriorMetrics(
         float(ratio), float(error), distances["radial"], distances["entry"], distances["row_norm"],
-        distances["column_norm"], c2st(samples, real, rng), sign_violation(samples), sign_violation(real),
+        distances["column_norm"], c2st(samples, real, rng),
+        c2st(*(torch.where(W.abs() < small, 0.0, W) for W in (samples, real)), rng),
+        c2st(samples, real, rng, spectrum_features), sign_violation(samples), sign_violation(real),
         _bands({**other, "radius": radii_real}, rng, n_bands),
     )  # fmt: skip
 
@@ -109,37 +121,51 @@ def sign_violation(W: Tensor) -> float:
     return float(against.sum() / sizeable.sum().clamp_min(1))
 
 
-def invariant_features(W: Tensor) -> np.ndarray:
-    """Return (S, F) features that do not change when neurons are relabelled.
-
-    Moments and quantiles of the entries, sorted quantiles of row and column norms and sums, of eigenvalue moduli and real
-    parts, of singular values, the fraction near zero, the symmetry and the traces of powers.
-    """
+def spectrum_features(W: Tensor) -> np.ndarray:
+    """Return (S, F) sorted quantiles of row and column norms and sums, eigenvalue moduli and real parts, singular values, diagonal."""
     W = W.double()
     levels = torch.linspace(0.02, 0.98, 9, dtype=W.dtype)
     eigenvalues = torch.linalg.eigvals(W)
     views = [
-        W.flatten(1), W.norm(dim=2), W.norm(dim=1), W.sum(2), W.sum(1), eigenvalues.abs(), eigenvalues.real,
-        torch.linalg.svdvals(W), W.diagonal(dim1=1, dim2=2),
+        W.norm(dim=2), W.norm(dim=1), W.sum(2), W.sum(1), eigenvalues.abs(), eigenvalues.real, torch.linalg.svdvals(W),
+        W.diagonal(dim1=1, dim2=2),
     ]  # fmt: skip
-    quantiles = [torch.quantile(v, levels, dim=1).T for v in views]
+    return torch.cat([torch.quantile(v, levels, dim=1).T for v in views], 1).numpy()
+
+
+def entry_features(W: Tensor) -> np.ndarray:
+    """Return (S, F) quantiles and moments of the entries, the fraction near zero, symmetry, a power's trace, sign violations."""
+    W = W.double()
+    levels = torch.linspace(0.02, 0.98, 9, dtype=W.dtype)
     spread = W.std(dim=(1, 2))
+    scaled = W / spread[:, None, None]
+    against = (W.sign() != W.sum(1, keepdim=True).sign()) & (scaled.abs() > SIGN_TOLERANCE)
     scalars = [
-        W.mean((1, 2)), spread, (W / spread[:, None, None]).pow(3).mean((1, 2)), (W / spread[:, None, None]).pow(4).mean((1, 2)),
-        (W.abs() < 0.05 * spread[:, None, None]).double().mean((1, 2)), (W * W.mT).mean((1, 2)) / spread**2,
-        torch.einsum("bij,bjk,bki->b", W, W, W) / spread**3 / W.shape[-1],
-        ((W.sign() != W.sum(1, keepdim=True).sign()) & (W.abs() > SIGN_TOLERANCE * spread[:, None, None])).double().mean((1, 2)),
+        W.mean((1, 2)), spread, scaled.pow(3).mean((1, 2)), scaled.pow(4).mean((1, 2)),
+        (scaled.abs() < 0.05).double().mean((1, 2)), (scaled * scaled.mT).mean((1, 2)),
+        torch.einsum("bij,bjk,bki->b", scaled, scaled, scaled) / W.shape[-1], against.double().mean((1, 2)),
     ]  # fmt: skip
-    return torch.cat([*quantiles, torch.stack(scalars, 1)], 1).numpy()
+    return torch.cat([torch.quantile(W.flatten(1), levels, dim=1).T, torch.stack(scalars, 1)], 1).numpy()
 
 
-def c2st(samples: Tensor, real: Tensor, rng: np.random.Generator, folds: int = 5) -> float:
+def invariant_features(W: Tensor) -> np.ndarray:
+    """Return (S, F) features that do not change when neurons are relabelled: those of spectrum and entries."""
+    return np.concatenate([spectrum_features(W), entry_features(W)], 1)
+
+
+def c2st(
+    samples: Tensor,
+    real: Tensor,
+    rng: np.random.Generator,
+    features: Callable[[Tensor], np.ndarray] = invariant_features,
+    folds: int = 5,
+) -> float:
     """Return the cross-validated accuracy of a small neural classifier that tells samples from real (Lopez-Paz & Oquab 2017).
 
     Both sides are cut to one size; features are standardised on the training folds only.
     """
     count = min(len(samples), len(real))
-    X = np.concatenate([invariant_features(samples[:count]), invariant_features(real[:count])])
+    X = np.concatenate([features(samples[:count]), features(real[:count])])
     y = np.repeat([0.0, 1.0], count)
     fold = np.concatenate([rng.permutation(count) % folds, rng.permutation(count) % folds])
     right = 0.0

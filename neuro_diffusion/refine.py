@@ -32,20 +32,26 @@ class Refined(NamedTuple):
     error_after: float
 
 
-def guided_denoiser(model: WeightModel, data: Spectrum) -> diffusion.Denoiser:
-    """Return E[w0 | w, data] with p(w0 | w) taken as a Gaussian about the unconditional denoiser of variance sigma^2 / (1 + sigma^2).
+def guided_denoiser(model: WeightModel, data: Spectrum, jacobian: bool = False) -> diffusion.Denoiser:
+    """Return E[w0 | w, data] with p(w0 | w) taken as a Gaussian about the unconditional denoiser D of variance r^2 = sigma^2 / (1 + sigma^2).
 
-    The covariance is that of Song et al. 2023 (pseudo-inverse guidance); the update is the exact Gaussian one in w0.
+    Pseudo-inverse guidance (Song et al. 2023): D + sigma^2 J' (I + r^2 A)^-1 (b - A D), J = dD / dw. By default J is that of a
+    normal prior, r^2 / sigma^2; ``jacobian`` takes the network's own by back-propagation, at three times the cost.
     """
-    free = model.denoiser(data, guidance=0)
+    free, V = model.denoiser(data, guidance=0), data.vectors[:, None]
 
     def denoise(w: Tensor, sigma: float) -> Tensor:
-        clean = free(w, sigma)
-        precision = 1 + 1 / sigma**2
-        V = data.vectors[:, None]
-        rotated = (V.transpose(-1, -2) @ clean[..., None])[..., 0]
-        mixed = (data.b[:, None] + rotated * precision) / (data.values[:, None] + precision)
-        return (V @ mixed[..., None])[..., 0]
+        variance = sigma**2 / (1 + sigma**2)
+        with torch.set_grad_enabled(jacobian):
+            w = w.detach().requires_grad_(jacobian)
+            clean = free(w, sigma)
+        rotated = (V.transpose(-1, -2) @ clean.detach()[..., None])[..., 0]
+        pull = (
+            V @ ((data.b[:, None] - data.values[:, None] * rotated) / (1 + variance * data.values[:, None]))[..., None]
+        )[..., 0]
+        if not jacobian:
+            return clean + variance * pull
+        return clean.detach() + sigma**2 * torch.autograd.grad(clean, w, pull)[0]
 
     return denoise
 
@@ -62,6 +68,7 @@ def guided_prior_samples(
     generator: torch.Generator | None = None,
     start: Tensor | None = None,
     sigma_start: float | None = None,
+    jacobian: bool = False,
 ) -> Tensor:
     """Return samples (B, S, N, N) of W from the unconditional model guided by the likelihood, from noise or from renoised ``start``."""
     B, N = len(data.b), data.b.shape[-1]
@@ -72,7 +79,7 @@ def guided_prior_samples(
     else:
         xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
         w = start[:, None] / model.unit(N) + noise.sigma_max * xi
-    return diffusion.sample(guided_denoiser(model, data), w, levels, sampler, generator) * model.unit(N)
+    return diffusion.sample(guided_denoiser(model, data, jacobian), w, levels, sampler, generator) * model.unit(N)
 
 
 def refine_weight_matrix(
@@ -129,7 +136,7 @@ def refine_weight_matrix(
 
 def _pigdm(W, y, a, noise, model, steps, sigma_start, generator) -> Refined:
     variance = torch.tensor([model.unit(len(W)) ** 2], dtype=y.dtype, device=y.device)
-    likelihood, _ = gaussian_likelihood(y[None], a, variance, noise[None])
+    likelihood = gaussian_likelihood(y[None], a, variance, noise[None]).wide
     samples = guided_prior_samples(
         model,
         model.prepare(likelihood),
@@ -193,6 +200,6 @@ def _heldout_error(W, y, a, noise) -> float:
     """Return the negative Gaussian log-likelihood of trials per value, relative to W = 0, initial states integrated out."""
     if not torch.isfinite(W).all():
         return math.nan
-    test, _ = gaussian_likelihood(y[None], a, None, noise[None], n_relinearise=0)
+    test = gaussian_likelihood(y[None], a, None, noise[None], n_relinearise=0).likelihood
     quadratic = (W[:, None] @ test.A[0] @ W[..., None])[:, 0, 0]
     return float((quadratic / 2 - (test.b[0] * W).sum(-1)).sum() / y.numel())

@@ -37,18 +37,10 @@ def random_stream(seed: int, index: int) -> np.random.Generator:
 
 
 def sample_weight_matrix(
-    N: int,
-    g: float | tuple[float, float],
-    ei_ratio: float | None = None,
-    seed: int | None = None,
-    *,
-    dale: str = "balanced",
-    structure: str = "dense",
-    **options,
+    N: int, g: float | tuple[float, float], ei_ratio: float | None = None, seed: int | None = None, **options
 ) -> Tensor:
     """Return one weight matrix (N, N), row = postsynaptic; see `sample_weight_matrix_batch` for the arguments."""
-    rng = np.random.default_rng(seed)
-    return sample_weight_matrix_batch(1, N, g, ei_ratio, rng=rng, dale=dale, structure=structure, **options)[0]
+    return sample_weight_matrix_batch(1, N, g, ei_ratio, seed, **options)[0]
 
 
 def sample_weight_matrix_batch(

@@ -1,5 +1,8 @@
 """A small data set and a small model, made once by the commands a user types."""
 
+import contextlib
+import io
+import signal
 import subprocess
 import sys
 
@@ -15,6 +18,27 @@ def run_cli(*arguments, **kwargs):
 @pytest.fixture(scope="session")
 def neuro_diffusion_cli():
     return run_cli
+
+
+@pytest.fixture
+def nd_here(monkeypatch):
+    """Return ``run(*arguments)`` with the answer of `run_cli`, in this process: spares loading torch again."""
+    from neuro_diffusion import cli
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["neuro-diffusion", *map(str, arguments)])
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -60,19 +60,19 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
     assert (tmp_path / "posterior.png").stat().st_size > 1000
 
 
-def test_the_same_seed_gives_the_same_json_and_another_seed_another(neuro_diffusion_cli, nd_model, recording, tmp_path):
+def test_the_same_seed_gives_the_same_json_and_another_seed_another(
+    neuro_diffusion_cli, nd_here, nd_model, recording, tmp_path
+):
     found = []
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        answer = neuro_diffusion_cli(
-            "infer", nd_model, recording, "--output", tmp_path / f"{name}.h5", *fast("--seed", seed), "--json"
-        )
+    for name, seed, run in (("a", 1, neuro_diffusion_cli), ("b", 1, nd_here), ("c", 2, nd_here)):
+        answer = run("infer", nd_model, recording, "--output", tmp_path / f"{name}.h5", *fast("--seed", seed), "--json")
         assert answer.returncode == 0, answer.stderr
         found.append(json.loads(answer.stdout)["results"])
     assert found[0] == found[1] != found[2]
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "nwb"])
-def test_every_format_gives_the_same_answer(neuro_diffusion_cli, nd_model, recording, tmp_path, kind):
+def test_every_format_gives_the_same_answer(nd_here, nd_model, recording, tmp_path, kind):
     with h5py.File(recording) as file:
         x = file["activity"][0]
     path = tmp_path / f"x.{kind}"
@@ -94,17 +94,15 @@ def test_every_format_gives_the_same_answer(neuro_diffusion_cli, nd_model, recor
         file["activity"] = x
     results = []
     for source in (path, tmp_path / "one.h5"):
-        answer = neuro_diffusion_cli(
-            "infer", nd_model, source, "--output", tmp_path / f"{source.stem}.out.h5", *fast(), "--json"
-        )
+        answer = nd_here("infer", nd_model, source, "--output", tmp_path / f"{source.stem}.out.h5", *fast(), "--json")
         assert answer.returncode == 0, answer.stderr
         results.append(json.loads(answer.stdout)["results"])
     assert results[0]["noise_std"] == pytest.approx(results[1]["noise_std"], rel=1e-4)
     assert "untested" in results[0]["reason"]
 
 
-def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(neuro_diffusion_cli, nd_model, nd_data, tmp_path):
-    answer = neuro_diffusion_cli(
+def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd_model, nd_data, tmp_path):
+    answer = nd_here(
         "benchmark", nd_model, nd_data, "--trials", "1,3", "--noise", "0.05", "--observed", "1,0.5", "--networks", 8,
         "--prior", nd_model, "--output", tmp_path / "b", *fast(), "--json",
     )  # fmt: skip
@@ -112,17 +110,9 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(neuro_diffu
     results = json.loads(answer.stdout)["results"]
     table = results["table"]
     assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "diffusion", "pigdm"] * 4
-    assert set(results["rows"][2]) == {
-        "structure",
-        "n",
-        "k",
-        "noise",
-        "observed",
-        "method",
-        "correlation",
-        "se",
-        "coverage",
-    }
+    keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage", "tied_coverage"}
+    assert set(results["rows"][2]) == keys
+    assert results["rows"][2]["tied_coverage"]["80"] == table[0]["tied coverage 80 %"]
     assert results["rows"][2]["correlation"] == table[0]["diffusion"]
     assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
     for row in table:
@@ -132,6 +122,44 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(neuro_diffu
     with open(tmp_path / "b" / "benchmark.csv", newline="") as handle:
         assert float(next(csv.DictReader(handle))["ridge"]) == pytest.approx(table[0]["ridge"])
     assert "held-out" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_evaluation_takes_the_data_sets_own_conditions_and_runs_the_weights(nd_here, nd_model, nd_data, tmp_path):
+    out = tmp_path / "e"
+    answer = nd_here(
+        "evaluate", nd_model, nd_data, "--networks", 6, "--noise", "0.05", "--output", out, *fast(), "--json"
+    )
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert [(r["trials"], r["noise"], r["observed"]) for r in results["table"]] == [(10, 0.05, 1.0)]
+    behaviour = {row["method"]: row for row in results["dynamics"][0]}
+    assert list(behaviour) == ["ridge", "oracle ridge", "diffusion", "diffusion sample"]
+    assert 0 < behaviour["ridge"]["functional_error"] < 1
+    assert behaviour["ridge"]["lyapunov_error"] > 0
+    for name in ("correlation", "weights", "calibration", "trajectories", "eigenvalues"):
+        assert (out / f"{name}.png").stat().st_size > 1000
+    with open(out / "dynamics.csv", newline="") as handle:
+        assert [row["method"] for row in csv.DictReader(handle)] == list(behaviour)
+    assert "What the weights do when they run" in (out / "report.html").read_text()
+    noiseless = nd_here("evaluate", nd_model, nd_data, "--networks", 2, *fast(), "--json")
+    assert "no observation noise" in json.loads(noiseless.stdout)["warnings"][0]
+
+
+def test_an_empty_and_a_cut_data_set_are_one_line(nd_here, nd_model, nd_data, tmp_path):
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for path in nd_data.iterdir():
+        whole = path.read_bytes()
+        (cut / path.name).write_bytes(whole[: len(whole) // 2] if path.suffix == ".h5" else whole)
+    (tmp_path / "empty").mkdir()
+    for folder, message in ((cut, "shard_00000.h5"), (tmp_path / "empty", "no data set here")):
+        for command in ("evaluate", "train-prior"):
+            given = (nd_model, folder, "--noise", "0.05") if command == "evaluate" else (folder,)
+            answer = nd_here(command, *given, "--output", tmp_path / "out")
+            assert answer.returncode == 2, answer.stderr
+            assert message in answer.stderr
+            assert len(answer.stderr.strip().splitlines()) == 1
+            assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_training_goes_on_and_ends_where_an_unbroken_one_ends(
@@ -154,6 +182,7 @@ def test_a_killed_training_goes_on_and_ends_where_an_unbroken_one_ends(
     assert resumed == unbroken
 
 
+@pytest.mark.slow
 def test_the_regression_baseline_is_trained_and_shown(neuro_diffusion_cli, nd_data, nd_model, nd_small, tmp_path):
     trained = neuro_diffusion_cli(
         "train-conditional",
@@ -229,38 +258,36 @@ def model_copy(source, target):
         ("cut", "not a model of this package, or damaged"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(neuro_diffusion_cli, nd_model, tmp_path, kind, message):
+def test_bad_input_is_one_line_and_nothing_is_written(nd_here, nd_model, tmp_path, kind, message):
     model, activity = broken(kind, tmp_path, nd_model)
-    answer = neuro_diffusion_cli("infer", model, activity, "--output", tmp_path / "out.h5", *fast())
+    answer = nd_here("infer", model, activity, "--output", tmp_path / "out.h5", *fast())
     assert answer.returncode == 2, answer.stderr
     assert message in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_an_unrecorded_neuron_is_a_column_of_nan_and_warned_of(neuro_diffusion_cli, nd_model, recording, tmp_path):
+def test_an_unrecorded_neuron_is_a_column_of_nan_and_warned_of(nd_here, nd_model, recording, tmp_path):
     with h5py.File(recording) as file:
         x = file["activity"][()]
     x[:, :, 3] = np.nan
     path = write_h5(tmp_path / "part.h5", activity=x)
-    answer = neuro_diffusion_cli("infer", nd_model, path, "--output", tmp_path / "p.h5", *fast(), "--json")
+    answer = nd_here("infer", nd_model, path, "--output", tmp_path / "p.h5", *fast(), "--json")
     assert answer.returncode == 0, answer.stderr
     outcome = json.loads(answer.stdout)
     assert outcome["results"]["n_observed"] == 5
     assert "1 of 6 neurons were not recorded" in outcome["warnings"][0]
 
 
-def test_guidance_above_one_is_labelled(neuro_diffusion_cli, nd_model, recording, tmp_path):
-    answer = neuro_diffusion_cli(
-        "infer", nd_model, recording, "--guidance", 2, "--output", tmp_path / "g.h5", *fast(), "--json"
-    )
+def test_guidance_above_one_is_labelled(nd_here, nd_model, recording, tmp_path):
+    answer = nd_here("infer", nd_model, recording, "--guidance", 2, "--output", tmp_path / "g.h5", *fast(), "--json")
     assert "not calibrated" in json.loads(answer.stdout)["warnings"][0]
 
 
-def test_a_regression_network_is_refused_where_samples_are_wanted(neuro_diffusion_cli, nd_data, nd_model, tmp_path):
+def test_a_regression_network_is_refused_where_samples_are_wanted(nd_here, nd_data, nd_model, tmp_path):
     model = model_copy(nd_model, tmp_path / "model")
     text = (model / "model.json").read_text().replace('"objective": "diffusion"', '"objective": "regression"')
     (model / "model.json").write_text(text)
-    answer = neuro_diffusion_cli("sample", model, "--output", tmp_path / "s.h5")
+    answer = nd_here("sample", model, "--output", tmp_path / "s.h5")
     assert answer.returncode == 2
     assert "expected one trained with --objective diffusion" in answer.stderr

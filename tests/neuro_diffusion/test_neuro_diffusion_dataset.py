@@ -224,3 +224,20 @@ def test_real_connectomes_become_data_sets(real_data, tmp_path, name, size):
     assert W.shape == (30, 16, 16)
     assert 0.02 < float((W != 0).float().mean()) < 0.6
     assert torch.isfinite(dataset.load_network(built.folder, 3).activity).all()
+
+
+@pytest.mark.slow
+def test_workers_of_a_dask_cluster_build_the_same_data_set(built, tmp_path):
+    """Two worker processes of a scheduler on this machine, reached by its address as a user types it."""
+    distributed = pytest.importorskip("distributed", reason="dask's distributed scheduler is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        found = build(tmp_path / "dask", shard_size=37, scheduler=cluster.scheduler_address)
+    assert found.n_written == 5
+    assert found.content == built.content
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path):
+    pytest.importorskip("distributed", reason="dask's distributed scheduler is not installed")
+    with pytest.raises(hdf5io.InputError, match="no Dask scheduler answers there"):
+        build(tmp_path / "none", scheduler="tcp://127.0.0.1:9")

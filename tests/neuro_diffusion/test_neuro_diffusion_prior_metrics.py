@@ -26,6 +26,8 @@ def test_two_draws_of_one_law_lie_within_their_band():
     assert abs(m.radius_ratio - 1) < 3 * m.radius_ratio_se
     assert m.radial_ks < 1.5 * m.band["radial"]
     assert 0.4 < m.c2st < 0.6
+    assert 0.4 < m.c2st_tied < 0.6
+    assert 0.4 < m.c2st_spectrum < 0.6
     assert m.sign_violation == m.sign_violation_real == 0
 
 
@@ -36,6 +38,15 @@ def test_a_law_without_structure_is_told_apart():
     assert m.c2st > 0.95
     assert m.radial_ks > 3 * m.band["radial"]
     assert m.sign_violation > 0.3
+
+
+def test_smeared_zeros_are_told_apart_as_they_are_and_not_at_equal_resolution():
+    g = torch.Generator().manual_seed(0)
+    W = draw(0)
+    m = prior_metrics(W + 0.005 * torch.randn(W.shape, generator=g), draw(1), n_bands=2)
+    assert m.c2st > 0.95
+    assert 0.4 < m.c2st_tied < 0.6
+    assert 0.4 < m.c2st_spectrum < 0.6
 
 
 def test_scaled_samples_show_in_the_radius_alone():

@@ -9,17 +9,22 @@ import torch
 from neuro_diffusion.activity import generate_activity_trials
 from neuro_diffusion.ridge import (
     Likelihood,
+    Pseudo,
     best_prior_variance,
+    decay_matrix,
+    decay_of,
     entry_correlation,
     estimate_noise,
     exponential_filter,
     fit_ridge,
     gaussian_likelihood,
+    linearise,
     log_evidence,
     oracle_ridge,
     posterior,
     row_likelihood,
     spectrum,
+    widen,
 )
 from neuro_diffusion.weights import sample_weight_matrix_batch
 
@@ -51,7 +56,8 @@ def test_the_likelihood_equals_a_dense_weighted_regression_with_h0_integrated_ou
     y = y[:1].double()
     x, noise = y.clamp(-0.9, 0.9), torch.tensor([0.05], dtype=torch.double)
     f = exponential_filter(x, A)
-    found, omega, z = row_likelihood(y, x, f, noise, A)
+    z, omega = linearise(y, x, noise)
+    found = row_likelihood(Pseudo(z, omega), f, decay_of(50, A, y))
     decay, i = (1 - A) ** np.arange(50), 3
     A_i, b_i = np.zeros((10, 10)), np.zeros(10)
     for k in range(4):
@@ -120,12 +126,47 @@ def test_intervals_of_ridge_cover_w_drawn_from_its_own_prior():
     assert float(found.prior_variance.median()) == pytest.approx(0.1, rel=0.5)
 
 
+def test_intervals_of_ridge_stay_honest_where_the_path_is_the_main_uncertainty():
+    g = torch.Generator().manual_seed(8)
+    W = torch.randn(40, 12, 12, generator=g) / math.sqrt(12)
+    y = generate_activity_trials(W, 8, 50, A, 1.0, seed=9, observation_noise=0.02).x
+    found = fit_ridge(y, A)
+    variance = torch.full((40,), 1 / 12)
+    mean, too_narrow = posterior(spectrum(found.likelihood), variance)
+    share = lambda m, sd: float(((W - m).abs() < 1.96 * sd).float().mean())  # noqa: E731
+    assert share(found.mean, found.sd) == pytest.approx(0.95, abs=0.02)
+    assert share(mean, too_narrow) < 0.92
+
+
+def test_the_variance_of_the_path_is_the_row_sum_of_its_dense_covariance(task):
+    """For one row: the joint normal of weights and initial state of each presynaptic neuron, through tanh, filter and W."""
+    W, y = (v[:1].double() for v in task)
+    noise, variance, decay = torch.tensor([0.05]).double(), torch.tensor([0.1]).double(), decay_of(50, A, y)
+    x = y.clamp(-0.9, 0.9)
+    f, p = exponential_filter(x, A), linearise(y, x, noise)
+    likelihood = row_likelihood(p, f, decay)
+    found = 1 / widen(p, likelihood, W, x, f, A, variance).omega - 1 / p.omega
+    F, k, i, expected = decay_matrix(50, A, y), 2, 3, torch.zeros(50).double()
+    for j in range(10):
+        design = torch.zeros(4 * 50, 10 + 4).double()  # weights of row j, then the initial state of each trial
+        for trial in range(4):
+            rows = slice(50 * trial, 50 * trial + 50)
+            design[rows, :10], design[rows, 10 + trial] = f[0, trial], decay
+        prior = torch.diag(torch.tensor([1 / 0.1] * 10 + [1.0] * 4)).double()
+        covariance = torch.linalg.inv(design.T @ (p.omega[0, :, :, j].reshape(-1, 1) * design) + prior)
+        path = (design @ covariance @ design.T)[50 * k : 50 * k + 50, 50 * k : 50 * k + 50]
+        slope = 1 - x[0, k, :, j] ** 2
+        presynaptic = torch.linalg.inv(likelihood.A[0, i] + 10 * torch.eye(10))[j, j]
+        expected += (W[0, i, j] ** 2 + presynaptic) * (F @ (slope[:, None] * path * slope) @ F.T).sum(1)
+    torch.testing.assert_close(found[0, k, :, i], expected.clamp_min(0))
+
+
 def test_rows_of_unseen_neurons_carry_no_information_and_their_columns_none_either(task):
     W, y = task
     observed = torch.ones(len(W), 10, dtype=torch.bool)
     observed[:, 7:] = False
     hidden = y.masked_fill(~observed[:, None, None], 0.0)
-    like, _ = gaussian_likelihood(hidden, A, torch.full((len(W),), 0.1), observed=observed)
+    like = gaussian_likelihood(hidden, A, torch.full((len(W),), 0.1), observed=observed).likelihood
     assert float(like.A[:, 7:].abs().max()) == 0
     assert float(like.b[:, 7:].abs().max()) == 0
     assert float(like.A[:, :7, 7:].abs().max()) == 0

@@ -1,0 +1,146 @@
+"""How do all methods do on the same noisy trials of held-out networks? One condition at a time: K trials, noise, fraction recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .activity import generate_activity_trials, observation_mask
+from .calibration import LEVELS, random_ranks
+from .evaluate import Dynamics, Scores, dynamics, mean_and_error, score
+from .model import WeightModel
+from .refine import guided_prior_samples
+from .ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
+
+METHODS = ("ridge", "oracle ridge", "diffusion", "regression", "pigdm")
+N_STATES = 4  #: initial states from which estimated weights are run
+
+
+class Condition(NamedTuple):
+    """What is recorded of each network."""
+
+    trials: int
+    noise: float  #: standard deviation of the observation noise of a rate
+    observed: float  #: fraction of the neurons that is recorded
+
+
+class Cell(NamedTuple):
+    """All methods under one condition."""
+
+    row: dict[str, Any]  #: the table's row
+    behaviour: list[dict[str, Any]]  #: a row a method: what its weights do when they run (every neuron recorded only)
+    W: Tensor  #: (B, N, N)
+    estimates: dict[str, Tensor]  #: (B, N, N) by method
+    samples: Tensor  #: (B, S, N, N) of the diffusion posterior
+    ranks: Tensor  #: (B, M) tied ranks of the truth
+    h0: Tensor  #: (B, N_STATES, N) fresh initial states
+
+
+def benchmark_cell(
+    model: WeightModel,
+    W: Tensor,
+    condition: Condition,
+    n_samples: int,
+    n_time: int,
+    generator: torch.Generator,
+    others: Mapping[str, WeightModel],
+    solver: Mapping[str, Any],
+) -> Cell:
+    """Return ridge, oracle ridge, diffusion and the optional competitors on the same trials of networks W (B, N, N).
+
+    ``others`` may hold "regression" (a regression network) and "pigdm" (a prior to be guided by the likelihood).
+    """
+    a, (B, N, _) = model.spec.a, W.shape
+    y = generate_activity_trials(W, condition.trials, n_time, a, 1.0, observation_noise=condition.noise, generator=generator).x  # fmt: skip
+    seen = None if condition.observed == 1 else observation_mask(B, N, condition.observed, generator)
+    rows = torch.ones(B, N, dtype=torch.bool) if seen is None else seen
+    block = rows[:, :, None] & rows[:, None]  # entries between recorded neurons are scored
+    ridge = fit_ridge(y, a, observed=seen)
+    samples = model.sample(
+        model.prepare(model.likelihood(y, a, observed=seen)), n_samples, generator=generator, **solver
+    )
+    estimates = {
+        "ridge": ridge.mean,
+        "oracle ridge": oracle_ridge(ridge.likelihood, W, block),
+        "diffusion": samples.mean(1),
+    }
+    if "regression" in others:
+        m = others["regression"]
+        estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen))
+    if "pigdm" in others:
+        m, few = others["pigdm"], max(8, n_samples // 4)
+        guide = m.prepare(m.likelihood(y, a, observed=seen))
+        estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
+    scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
+    found, unit = score(scored, true, model.unit(N)), model.unit(N)
+    h0 = torch.randn(B, N_STATES, N, generator=generator)
+    behaviour = []
+    if seen is None:
+        running = {**estimates, "diffusion sample": samples[:, 0]}
+        behaviour = [behaviour_row(name, dynamics(w, W, h0, n_time, a)) for name, w in running.items()]
+    row = {**condition._asdict(), **correlations(estimates, W, block), **posterior_row(found, ridge, W, block)}
+    return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true, unit).tied, h0)
+
+
+def cut(W: Tensor, block: Tensor) -> Tensor:
+    """Return the recorded sub-matrices (B, S, n, n) of W (B, S, N, N); every network has as many recorded neurons."""
+    n = math.isqrt(int(block[0].sum()))
+    return torch.stack([w[:, keep].view(-1, n, n) for w, keep in zip(W, block)])
+
+
+def correlations(estimates: Mapping[str, Tensor], W: Tensor, block: Tensor) -> dict[str, float]:
+    """Return each method's entry correlation and the diffusion posterior's gain over the others, with standard errors."""
+    scores, row = {name: entry_correlation(e, W, block) for name, e in estimates.items()}, {}
+    for name, found in scores.items():
+        row[name], row[f"{name} se"] = mean_and_error(found)
+    for against in ("ridge", "oracle ridge", "regression"):
+        if against in scores:
+            name, difference = f"gain over {against}", scores["diffusion"] - scores[against]
+            row[name], row[f"{name} se"] = mean_and_error(difference)
+    return row
+
+
+def posterior_row(found: Scores, ridge: Ridge, W: Tensor, block: Tensor) -> dict[str, float]:
+    """Return coverage (three ways, see `calibration`) and the other scores of a posterior, means over networks."""
+    row = {}
+    for label, values in (
+        ("coverage", found.coverage),
+        ("tied coverage", found.tied_coverage),
+        ("connection coverage", found.connection_coverage),
+    ):
+        for p, value in zip(LEVELS, values.T):
+            row[f"{label} {100 * p:.0f} %"], row[f"{label} {100 * p:.0f} % se"] = mean_and_error(value)
+    inside = ((W - ridge.mean).abs() < 1.96 * ridge.sd)[block].float().mean()
+    row["ridge coverage 95 %"] = float(inside)
+    for name in ("mse", "sign_auc", "crps", "radius_ratio"):
+        row[name], row[f"{name} se"] = mean_and_error(getattr(found, name))
+    return row
+
+
+def behaviour_row(method: str, found: Dynamics) -> dict[str, Any]:
+    """Return means and standard errors over networks."""
+    row: dict[str, Any] = {"method": method}
+    for name, values in found._asdict().items():
+        row[name], row[f"{name} se"] = mean_and_error(values)
+    return row
+
+
+def long_rows(table: Sequence[Mapping[str, Any]], structure: str, n: int) -> Iterator[dict[str, Any]]:
+    """Yield one row for each condition and method: correlation, its standard error, coverage by level (plain and tied)."""
+    for cell in table:
+        condition = {"structure": structure, "n": n, "k": cell["trials"], "noise": cell["noise"], "observed": cell["observed"]}  # fmt: skip
+        levels = [f"{100 * p:.0f}" for p in LEVELS]
+        plain = {
+            "ridge": {"95": cell["ridge coverage 95 %"]},
+            "diffusion": {p: cell[f"coverage {p} %"] for p in levels},
+        }
+        tied = {"diffusion": {p: cell[f"tied coverage {p} %"] for p in levels}}
+        for method in (m for m in METHODS if m in cell):
+            yield {
+                **condition, "method": method, "correlation": cell[method], "se": cell[f"{method} se"],
+                "coverage": plain.get(method), "tied_coverage": tied.get(method),
+            }  # fmt: skip
