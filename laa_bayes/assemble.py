@@ -13,7 +13,9 @@ from . import bank as banks
 from . import config as configs
 from . import recording as recordings
 from .protocols import current_from_segments
+from .refine import GOOD_K, POOR_ESS
 
+DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
 log = logging.getLogger("laa_bayes")
 
 
@@ -131,15 +133,29 @@ def infer_results(posterior, config: configs.InferConfig) -> dict:
     low, high = np.quantile(replicated, [0.05, 0.95], axis=0)
     v = posterior.recording.v_mv
     results["predictive_coverage_90"] = float(np.mean((v >= low) & (v <= high)))
-    results["one_step_coverage_90"] = inference.one_step_coverage(posterior)
+    results["in_window_coverage_90"], results["one_step_coverage_90"] = inference.coverage_90(posterior)
     results["status"] = "misspecified" if results["verdict"] == "misspecified" else "ok"
-    if results["ess"] is not None and (results["ess"] < 0.1 or (results["pareto_k"] or 0) > 0.7):
+    warn_of_poor_draws(results)
+    return results
+
+
+def warn_of_poor_draws(results: dict) -> None:
+    """Say when the refined draws are approximate, and for which parameters."""
+    if results["disagreement"] is not None:
+        apart = [f"{name} {value:.1f}" for name, value in results["disagreement"].items() if value > DISAGREE]
+        log.warning(
+            "no proposal follows this posterior (effective sample size %.0f %%): the answer is two populations of SMC particles; %s",
+            100 * results["ess"],
+            f"their means differ, in sd, for {', '.join(apart)}: do not trust these"
+            if apart
+            else f"their means agree within {DISAGREE} sd",
+        )
+    elif results["ess"] is not None and (results["ess"] < POOR_ESS or (results["pareto_k"] or 0) > GOOD_K):
         log.warning(
             "the refined posterior is approximate: effective sample size %.0f %%, Pareto k %.2f",
             100 * results["ess"],
             results["pareto_k"] or np.nan,
         )
-    return results
 
 
 def infer_line(results: dict) -> str:

@@ -178,9 +178,13 @@ class Preset(Frozen):
     batch_size: int = 256
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    warmup_steps: int = Field(0, description="gradient steps over which a cosine schedule first rises")
     summary: Literal["mlp", "conv", "lstm", "gru", "stats"] = "mlp"
     summary_widths: tuple[int, ...] = (512, 512, 256)
     summary_dim: int = 32
+    n_components: int = Field(
+        0, description="mlp: principal components of the trace, whitened, that the network sees; 0: the trace itself"
+    )
     flow: Literal["affine", "spline"] = "affine"
     flow_depth: int = 6
     flow_widths: tuple[int, ...] = (128, 128)
@@ -190,11 +194,23 @@ class Preset(Frozen):
     )
 
 
+_FAST = {
+    "learning_rate": 2e-3,
+    "warmup_steps": 200,
+    "summary_widths": (384, 384, 256),
+    "n_components": 64,
+    "flow_depth": 4,
+}
+_LARGE = _FAST | {"summary_widths": (512, 512, 256), "n_components": 96}
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(n_simulations=40_960, epochs=18, summary_widths=(256, 256), flow_depth=5, flow_widths=(96, 96)),
-    "quick": Preset(n_simulations=50_176, epochs=20),
-    "standard": Preset(n_simulations=100_096, epochs=40),
-    "full": Preset(n_simulations=200_192, epochs=80, summary_widths=(768, 768, 384), summary_dim=48),
+    "demo": Preset(n_simulations=50_176, epochs=36, **_FAST),
+    "quick": Preset(n_simulations=50_176, epochs=52, **_FAST),
+    "standard": Preset(n_simulations=100_096, epochs=40, **_LARGE),
+    "full": Preset(
+        n_simulations=200_192,
+        epochs=80,
+        **_LARGE | {"summary_widths": (768, 768, 384), "summary_dim": 48, "flow_depth": 6},
+    ),
     "seed": Preset(
         n_simulations=100_000,
         epochs=300,

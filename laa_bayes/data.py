@@ -211,7 +211,8 @@ def check(recording: Recording) -> Recording:
                 f"{source}: {bad.sum()} missing values in the {name}, first at sample {int(np.argmax(bad))}. Cut or repair the trace."
             )
     flat_voltage, rich_current = len(np.unique(v[:5000])) <= 12, len(np.unique(current[:5000])) > 100
-    if (flat_voltage and rich_current) or np.median(v) > 100 or np.median(v) < -200:
+    exchanged = np.median(v) > -10 and -120 < np.median(current) < -20 and repeats(v) > repeats(current)
+    if (flat_voltage and rich_current) or exchanged or np.median(v) > 100 or np.median(v) < -200:
         raise hdf5io.InputError(
             f"{source}: the voltage has median {np.median(v):.3g} mV and {len(np.unique(v[:5000]))} distinct values, the current "
             f"{len(np.unique(current[:5000]))}. Are voltage and current swapped, or is the unit wrong?"
@@ -223,6 +224,11 @@ def check(recording: Recording) -> Recording:
     if np.max(np.abs(current)) == 0:
         log.warning("%s: the current is zero throughout: k and V_thr are hardly identifiable.", source)
     return recording
+
+
+def repeats(x: np.ndarray) -> float:
+    """Return the share of samples equal to the one before: large for a command current, small for a membrane voltage."""
+    return float(np.mean(np.diff(x) == 0))
 
 
 def read_npz(path: Path, sweep: int, columns: list[str]) -> Recording:

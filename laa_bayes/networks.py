@@ -2,7 +2,7 @@
 
 Summary networks for BayesFlow 2 (it has no MLP, LSTM, GRU or summary-statistics network of its own) and the coupling flow. All are
 registered for Keras serialisation: import this module before a model is loaded. Inputs are voltages (batch, time) in mV, scaled here
-by a fixed (V + 60) / 15.
+by a fixed centre and scale.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bayesflow.utils.serialization import serializable, serialize  # noqa: E402
 from .config import Preset  # noqa: E402
 
 logging.getLogger("bayesflow").setLevel(logging.WARNING)
-CROSSING_MV, REARM_MV = -20.0, -40.0  #: an upward crossing counts above -20 mV and is re-armed below -40 mV
+CENTER_MV, SCALE_MV = -60.0, 15.0  #: networks see (V - CENTER_MV) / SCALE_MV
 
 
 class TraceSummary(bf.networks.SummaryNetwork):
@@ -63,7 +63,7 @@ class TraceSummary(bf.networks.SummaryNetwork):
 
     def call(self, x, training: bool = False, **kwargs):
         """Return summaries (batch, summary_dim) of voltages (batch, time) in mV."""
-        return self.head(self.encode((x + 60.0) / 15.0, training=training))
+        return self.head(self.encode((x - CENTER_MV) / SCALE_MV, training=training))
 
     def get_config(self) -> dict:
         """Return the constructor's arguments for Keras serialisation."""
@@ -73,15 +73,36 @@ class TraceSummary(bf.networks.SummaryNetwork):
 
 @serializable("laa_bayes.networks")
 class MLPSummary(TraceSummary):
-    """Dense layers on the whole trace."""
+    """Dense layers on the whole trace, or on its first ``n_components`` principal components, each scaled to unit variance.
+
+    Neighbouring samples of a trace are almost equal, and the small directions that tell similar neurons apart would be learned last;
+    whitened, all directions are learned at one pace. The projection is fixed before training and saved with the weights.
+    """
+
+    def __init__(self, n_components: int = 0, **kwargs):
+        self.n_components = int(n_components)
+        super().__init__(**kwargs)
 
     def make_layers(self) -> None:
+        self.project = keras.layers.Dense(self.n_components, trainable=False) if self.n_components else None
         self.hidden = [keras.layers.Dense(width, activation="silu") for width in self.widths]
 
     def encode(self, x, training: bool = False):
+        x = x if self.project is None else self.project(x)
         for layer in self.hidden:
             x = layer(x)
         return x
+
+    def set_components(self, v_mv: np.ndarray, noise_mv: float) -> None:
+        """Fix the projection to the principal components of noise-free traces (n_trace, n_time) seen through white noise."""
+        mean = v_mv.mean(axis=0, dtype=float)
+        _, size, direction = np.linalg.svd(v_mv - mean, full_matrices=False)
+        sd = np.sqrt(size[: self.n_components] ** 2 / len(v_mv) + noise_mv**2)
+        to_unit = direction[: self.n_components].T / sd
+        self.project.set_weights([SCALE_MV * to_unit, (CENTER_MV - mean) @ to_unit])
+
+    def get_config(self) -> dict:
+        return super().get_config() | serialize({"n_components": self.n_components})
 
 
 @serializable("laa_bayes.networks")
@@ -141,7 +162,7 @@ class StatsSummary(TraceSummary):
         self.hidden = [keras.layers.Dense(width, activation="silu") for width in self.widths]
 
     def encode(self, x, training: bool = False):
-        x = statistics(x * 15.0 - 60.0, self.edges)
+        x = statistics(x * SCALE_MV + CENTER_MV, self.edges)
         for layer in self.hidden:
             x = layer(x)
         return x
@@ -172,7 +193,7 @@ def statistics(v_mv, edges: tuple[int, ...]):
     spread = ops.sqrt(ops.sum(crossing * (place - center[:, None]) ** 2, axis=1) / many + 1e-8)
     columns = [count / 5, interval, spread, first, ops.mean(above, axis=1)]
     for start, stop in itertools.pairwise(edges):
-        part = (v_mv[:, start:stop] + 60.0) / 15.0
+        part = (v_mv[:, start:stop] - CENTER_MV) / SCALE_MV
         time = np.linspace(-1, 1, stop - start)
         slope = ops.sum(part * ops.convert_to_tensor(time / max(float((time**2).sum()), 1e-9), part.dtype), axis=1)
         columns += [ops.mean(part, axis=1), ops.std(part, axis=1), slope, part[:, -1] - part[:, 0]]
@@ -196,7 +217,10 @@ def segment_edges(current: np.ndarray, shortest: int = 5, longest: int = 25) -> 
 
 def build_approximator(preset: Preset, current: np.ndarray) -> bf.ContinuousApproximator:
     """Return the untrained approximator of a preset: summary network, coupling flow, parameters in coordinates z."""
-    extra = {"edges": segment_edges(current)} if preset.summary == "stats" else {}
+    extra = {
+        "stats": {"edges": segment_edges(current)},
+        "mlp": {"n_components": min(preset.n_components, len(current))},
+    }.get(preset.summary, {})
     summary = SUMMARIES[preset.summary](widths=preset.summary_widths, summary_dim=preset.summary_dim, **extra)
     subnet = {"widths": preset.flow_widths, "dropout": None, "activation": "silu"}
     if preset.batch_norm == "subnet":

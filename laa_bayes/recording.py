@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, signal
+from scipy import ndimage, optimize, signal
 
 import hdf5io
 
@@ -17,6 +17,7 @@ from .typicality import upward_crossings
 BEFORE_MS, AFTER_MS = 20.0, 100.0  #: sub-threshold window about a step's onset
 SPIKE_BEFORE_MS, SPIKE_MARGIN_MS = 60.0, 4.0  #: first-spike window: from before the step to before the spike
 AREA_CM2_PER_UM2 = 1e-8
+SMOOTH_MS = 2.0  #: moving average that finds the peak of a response
 
 
 class Recording(NamedTuple):
@@ -169,28 +170,49 @@ def decimate(x: np.ndarray, ratio: float) -> np.ndarray:
     return filtered[skip : skip + int((len(x) - 1) / ratio + 1e-6) + 1]
 
 
-def textbook_fit(recording: Recording, skip_ms: float = 1.0) -> dict[str, float] | None:
-    """Return capacitance and conductance from one exponential after the window's only current step, or None without such a step.
+def textbook_fit(recording: Recording) -> dict[str, float] | None:
+    """Return what one exponential says about the window's only current step, or None without such a step.
 
-    tau from the exponential, input conductance from the step over the extrapolated voltage change, C = tau g. Units follow the
-    current: pA gives pF and nS, uA/cm2 gives uF/cm2 and mS/cm2. The first ``skip_ms`` hold the drop across the electrode.
+    As electrophysiologists do it (the Allen Institute's feature extraction, for one): the exponential is fitted from 10 % of the
+    deflection, behind the drop across the electrode, to its peak, before sag or drift. An ideal membrane answers a step of current
+    with an exponential of amplitude step / g, so g is the step over the amplitude at the step's onset (what is missing from the whole
+    deflection is the electrode's) and C = tau g.
+
+    Returns
+    -------
+    dict
+        ``tau_ms``; ``g_L`` and ``C_m`` of the membrane; ``g_input``, the step over the whole steady deflection, electrode included;
+        ``rise_63_ms``, when the smoothed response has covered 63 % of its peak: equal to tau where the response is an exponential.
+        Units follow the current: pA gives nS and pF, uA/cm2 gives mS/cm2 and uF/cm2.
     """
     onsets = step_onsets(recording)
     if len(onsets) != 1 or onsets[0] < 5 or len(recording.v_mv) - onsets[0] < 20:
         return None
-    before = recording.v_mv[: onsets[0] - 1].mean()
-    step = float(np.median(recording.current[onsets[0] + 2 :]) - np.median(recording.current[: onsets[0] - 1]))
-    start = onsets[0] + int(np.ceil(skip_ms / recording.dt_ms))
-    time, v = (np.arange(start, len(recording.v_mv)) - onsets[0]) * recording.dt_ms, recording.v_mv[start:]
-
-    def curve(t, last, change, tau):
-        return last - change * np.exp(-t / tau)
-
+    onset, dt = onsets[0], recording.dt_ms
+    step = float(np.median(recording.current[onset + 2 :]) - np.median(recording.current[: onset - 1]))
+    response = (recording.v_mv[onset:] - recording.v_mv[: onset - 1].mean()) / step  # positive whatever the step's sign
+    smooth = ndimage.uniform_filter1d(response, max(1, round(SMOOTH_MS / dt)), mode="nearest")
+    peak = int(np.argmax(smooth))
+    first = int(np.argmax(smooth > 0.1 * smooth[peak]))
+    if smooth[peak] <= 0 or peak - first < 10:
+        return None
+    time = np.arange(len(response)) * dt
+    start = (response[peak], response[peak], time[peak] / 4)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optimize.OptimizeWarning)
-            (last, _, tau), _ = optimize.curve_fit(curve, time, v, (v[-1], v[-1] - before, time[-1] / 4), maxfev=5000)
+            (last, change, tau), _ = optimize.curve_fit(
+                exponential_rise, time[first : peak + 1], response[first : peak + 1], start, maxfev=5000
+            )
     except RuntimeError:
         return None
-    g = step / (last - before)
-    return {"tau_ms": float(tau), "g_L": float(g), "C_m": float(tau * g)} if tau > 0 and g > 0 else None
+    if min(last, change, tau) <= 0:
+        return None
+    rise = float(time[np.argmax(smooth > (1 - np.exp(-1)) * smooth[peak])])
+    found = {"tau_ms": tau, "g_L": 1 / change, "C_m": tau / change, "g_input": 1 / last, "rise_63_ms": rise}
+    return {name: float(value) for name, value in found.items()}
+
+
+def exponential_rise(time_ms, last: float, change: float, tau_ms: float):
+    """Return ``last`` - ``change`` exp(-t / tau)."""
+    return last - change * np.exp(-time_ms / tau_ms)

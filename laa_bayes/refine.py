@@ -1,22 +1,18 @@
 """What is the exact posterior? Importance sampling around the optimum, tempered SMC where that fails, NUTS as the referee.
 
-Each method returns equally weighted draws and two honest numbers: the effective sample size as a share of the draws, and the Pareto
-shape k of the importance weights (below .7 they can be trusted; Vehtari et al. 2024).
+Each method returns equally weighted draws with their effective sample size and Pareto k (see ``importance``).
 """
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 from scipy import special
-from scipy.cluster import vq
-from scipy.spatial import distance
 
+from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mixture, systematic, weigh
 from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_posteriors
 
-N_IMPORTANCE = 4000
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
 
@@ -31,45 +27,6 @@ class NoSampler(RuntimeError):
     """The No-U-Turn sampler is not installed (exit code 5)."""
 
     exit_code = 5
-
-
-class Refined(NamedTuple):
-    """Draws from the exact posterior and how far to trust them."""
-
-    w: np.ndarray  #: (n_draws, n_w) equally weighted draws
-    ess: float  #: effective sample size / number of importance draws (NUTS: / number of states)
-    pareto_k: float
-    method: str  #: is, laplace, smc or nuts
-    optimum: np.ndarray  #: (n_w,) best coordinates
-    modes: np.ndarray  #: (n_modes, n_w) distinct optima within 10 log units of the best
-    log_evidence: float
-
-
-class Mixture(NamedTuple):
-    """A mixture of multivariate t distributions."""
-
-    weight: np.ndarray  #: (n_component,)
-    mean: np.ndarray  #: (n_component, n_w)
-    root: np.ndarray  #: (n_component, n_w, n_w) lower Cholesky factor of the scale matrix
-    df: float
-
-    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return (n, n_w) draws."""
-        which = rng.choice(len(self.weight), n, p=self.weight)
-        normal = rng.standard_normal((n, self.mean.shape[1]))
-        stretch = np.sqrt(self.df / rng.chisquare(self.df, n))[:, None]
-        return self.mean[which] + stretch * np.einsum("nij,nj->ni", self.root[which], normal)
-
-    def log_density(self, w: np.ndarray) -> np.ndarray:
-        """Return (n,) log densities."""
-        d, parts = w.shape[1], []
-        for weight, mean, root in zip(self.weight, self.mean, self.root, strict=True):
-            squared = np.sum(np.linalg.solve(root, (w - mean).T) ** 2, axis=0)
-            norm = special.gammaln((self.df + d) / 2) - special.gammaln(self.df / 2) - 0.5 * d * np.log(self.df * np.pi)
-            parts.append(
-                np.log(weight) + norm - np.log(np.diag(root)).sum() - 0.5 * (self.df + d) * np.log1p(squared / self.df)
-            )
-        return special.logsumexp(parts, axis=0)
 
 
 def refine(
@@ -117,91 +74,25 @@ def find_modes(spec: Spec, observed: Observation, rng: np.random.Generator, star
     return Optimum(*(x[kept] for x in found))
 
 
-def laplace_mixture(optimum: Optimum, df: float = 8.0, inflate: float = 1.1) -> Mixture:
-    """Return the t mixture about the modes, weighted by their Laplace evidence."""
-    covariance = np.linalg.inv(optimum.precision)
-    covariance = (covariance + covariance.transpose(0, 2, 1)) / 2
-    _, log_det = np.linalg.slogdet(covariance)
-    weight = special.softmax(-optimum.cost + 0.5 * log_det)
-    return Mixture(
-        np.maximum(weight, 0.02) / np.maximum(weight, 0.02).sum(),
-        optimum.w,
-        np.linalg.cholesky(inflate * covariance),
-        df,
-    )
-
-
-def weigh(spec, observed, draws, log_q, rng, n_draws: int, optimum: Optimum) -> Refined:
-    """Return importance-resampled draws (systematic resampling of Pareto-smoothed weights)."""
-    log_ratio = log_posteriors(spec, draws, observed) - 0.5 * draws.shape[1] * np.log(2 * np.pi) - log_q
-    log_weight, k = pareto_smooth(log_ratio)
-    weight = special.softmax(log_weight)
-    chosen = systematic(weight, n_draws, rng)
-    evidence = float(special.logsumexp(log_ratio) - np.log(len(draws)))
-    return Refined(
-        draws[chosen], float(1 / np.sum(weight**2) / len(draws)), k, "laplace", optimum.w[0], optimum.w, evidence
-    )
-
-
-def systematic(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return ``n`` indices drawn by systematic resampling, in random order."""
-    positions = (rng.random() + np.arange(n)) / n
-    chosen = np.searchsorted(np.cumsum(weight), positions * (1 - 1e-12)).clip(max=len(weight) - 1)
-    return rng.permutation(chosen)
-
-
-def pareto_smooth(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return log weights whose tail is replaced by expected order statistics of a fitted generalised Pareto, and its shape k.
-
-    Source: Vehtari, Simpson, Gelman, Yao, Gabry 2024 (tail of min(n/5, 3 sqrt(n)) weights).
-    """
-    log_w = np.where(np.isfinite(log_ratio), log_ratio, -np.inf)
-    log_w = log_w - log_w.max()
-    n = len(log_w)
-    n_tail = int(min(n / 5, 3 * np.sqrt(n)))
-    order = np.argsort(log_w)
-    tail, cut = order[-n_tail:], log_w[order[-n_tail - 1]]
-    excess = np.exp(log_w[tail]) - np.exp(cut)
-    if n_tail < 5 or excess[-1] <= 0 or not np.isfinite(cut):
-        return log_w, float("inf") if n_tail < 5 or not np.isfinite(cut) else -float("inf")
-    k, sigma = fit_generalised_pareto(excess[excess > 0])
-    probability = (np.arange(n_tail) + 0.5) / n_tail
-    quantile = sigma * np.expm1(-k * np.log1p(-probability)) / k if abs(k) > 1e-8 else -sigma * np.log1p(-probability)
-    smoothed = log_w.copy()
-    smoothed[tail] = np.minimum(np.log(quantile + np.exp(cut)), 0.0)
-    return smoothed, k
-
-
-def fit_generalised_pareto(x: np.ndarray) -> tuple[float, float]:
-    """Return shape k and scale of a generalised Pareto distribution for sorted positive ``x`` (Zhang & Stephens 2009)."""
-    n = len(x)
-    m = 30 + int(np.sqrt(n))
-    b = 1 - np.sqrt(m / (np.arange(m) + 0.5))
-    b = b / (3 * x[int(n / 4 + 0.5) - 1]) + 1 / x[-1]
-    k = np.log1p(-b[:, None] * x).mean(axis=1)
-    profile = n * (np.log(-b / k) - k - 1)
-    weight = special.softmax(profile)
-    b_mean = float(np.sum(b * weight))
-    k_mean = float(np.log1p(-b_mean * x).mean())
-    sigma = -k_mean / b_mean
-    return (n * k_mean + 5) / (n + 10), sigma  # weakly pulled towards .5, as the paper does
-
-
 def smc(
     spec: Spec, observed: Observation, optimum: Optimum, rng: np.random.Generator, n_draws: int, n_particles: int = 1000
 ) -> Refined:
     """Return draws by tempered sequential Monte Carlo from a wide t about the modes, then a mixture proposal fitted to the particles.
 
-    Moves are differential evolution (ter Braak 2006); each temperature keeps an ESS of half the particles (Chopin 2002).
+    Moves are differential evolution (ter Braak 2006); each temperature keeps an ESS of half the particles (Chopin 2002). Where no
+    mixture follows the posterior (a thin curved sheet: sub-threshold recordings, whose k, V_thr and G_act are hardly seen), two larger
+    populations are tempered independently; the particles are the answer and ``disagreement`` says how far the two differ.
     """
     particles = temper(spec, observed, optimum, rng, n_particles, n_moves=4)
     result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)
-    if result.ess < POOR_ESS or result.pareto_k > GOOD_K:  # more particles, and the particles themselves as the answer
-        particles = temper(spec, observed, optimum, rng, 3 * n_particles, n_moves=8)
+    if result.ess < POOR_ESS or result.pareto_k > GOOD_K:
+        pair = [temper(spec, observed, optimum, rng, 2 * n_particles, n_moves=20) for _ in range(2)]
+        particles = np.concatenate(pair)
         result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)
+        apart = np.abs(pair[0].mean(axis=0) - pair[1].mean(axis=0)) / particles.std(axis=0)
         if result.ess < POOR_ESS or result.pareto_k > GOOD_K:
             chosen = rng.choice(len(particles), n_draws, replace=n_draws > len(particles))
-            result = result._replace(w=particles[chosen])
+            result = result._replace(w=particles[chosen], disagreement=apart)
     return result._replace(method="smc")
 
 
@@ -266,26 +157,6 @@ def differential_evolution(spec, observed, bridge: Mixture, beta: float, state, 
     return pick, np.where(accept, new_target, target), np.where(accept, new_base, base)
 
 
-def fit_mixture(
-    w: np.ndarray, rng: np.random.Generator, n_components: int = 8, df: float = 6.0, inflate: float = 1.25
-) -> Mixture:
-    """Return a t mixture fitted to particles: k-means on whitened coordinates, one shrunken covariance a cluster."""
-    covariance = np.cov(w.T) + 1e-12 * np.eye(w.shape[1])
-    white = np.linalg.solve(np.linalg.cholesky(covariance), (w - w.mean(axis=0)).T).T
-    _, label = vq.kmeans2(white, n_components, minit="++", rng=rng)
-    weight, mean, root = [], [], []
-    for component in range(n_components):
-        members = w[label == component]
-        if len(members) <= 2 * w.shape[1]:
-            continue
-        own = np.cov(members.T)
-        shrink = 5 * w.shape[1] / (len(members) + 5 * w.shape[1])
-        weight.append(len(members))
-        mean.append(members.mean(axis=0))
-        root.append(np.linalg.cholesky(inflate * ((1 - shrink) * own + shrink * covariance / 3)))
-    return Mixture(np.array(weight) / np.sum(weight), np.array(mean), np.array(root), df)
-
-
 def nuts(
     spec: Spec, observed: Observation, optimum: Optimum, rng: np.random.Generator, n_draws: int, n_warmup: int = 500
 ) -> Refined:
@@ -342,8 +213,3 @@ def effective_size(chain: np.ndarray) -> float:
     positive = np.flatnonzero(pairs < 0)
     stop = positive[0] if len(positive) else len(pairs)
     return float(n / max(2 * pairs[:stop].sum() - 1, 1 / n))
-
-
-def separation(modes: np.ndarray) -> float:
-    """Return the largest distance between modes in prior standard deviations (0 for one mode)."""
-    return float(distance.pdist(modes).max()) if len(modes) > 1 else 0.0

@@ -181,20 +181,15 @@ def write_diagnosis(
         "verdict": results["verdict"],
         "posterior sd / exact sd": results["sd_ratio"],
         "C2ST against exact": results["c2st"],
+        "clean traces flagged": results["clean_flagged"],
+        "test traces": results["n_traces"],
     }
-    headline |= {"clean traces flagged": results["clean_flagged"], "test traces": results["n_traces"]}
     question = "Are the network's posteriors calibrated, sharp and right?"
-    title = f"Diagnosis of {config.model.name}"
-    path = write_report(
-        folder / "report.html",
-        title=title,
-        question=question,
-        headline=headline,
-        sections=sections,
-        warnings=run.warnings,
-        provenance=provenance,
+    texts = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
+    report = write_report(
+        folder / "report.html", **texts, sections=sections, warnings=run.warnings, provenance=provenance
     )
-    return {"report": Path(path), "table": folder / "diagnosis.json", **written}
+    return {"report": Path(report), "table": folder / "diagnosis.json", **written}
 
 
 def write_inference(output: Path, posterior, results: dict, config: configs.InferConfig, run) -> dict[str, Path]:
@@ -209,21 +204,17 @@ def write_inference(output: Path, posterior, results: dict, config: configs.Infe
     figures = [figure for section in sections for figure in section.figures.values()]
     for name, figure in zip(("fit", "pairs"), figures, strict=True):
         written[name] = save_figure(figure, output.with_suffix(f".{name}.png"))
-    headline = {"verdict": results["verdict"], "refinement": results["refine"], "effective sample size": results["ess"]}
-    headline |= {
-        name: f"{results['mean'][name]:.4g} ± {results['sd'][name]:.2g} {results['units'][name]}"
-        for name in results["identified"]
+    headline = {
+        "verdict": results["verdict"],
+        "refinement": results["refine"],
+        "effective sample size": results["ess"],
+        **{
+            name: f"{results['mean'][name]:.4g} ± {results['sd'][name]:.2g} {results['units'][name]}"
+            for name in results["identified"]
+        },
     }
     question = "Which membrane parameters explain this trace, and can the model be believed?"
-    path = output.with_suffix(".report.html")
-    title = f"Inference for {config.recording.name}"
-    write_report(
-        path,
-        title=title,
-        question=question,
-        headline=headline,
-        sections=sections,
-        warnings=run.warnings,
-        provenance=provenance,
-    )
-    return written | {"report": path}
+    texts = {"title": f"Inference for {config.recording.name}", "question": question, "headline": headline}
+    report = output.with_suffix(".report.html")
+    write_report(report, **texts, sections=sections, warnings=run.warnings, provenance=provenance)
+    return written | {"report": report}

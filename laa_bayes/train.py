@@ -23,6 +23,7 @@ from .networks import bf, build_approximator, keras
 from .simulate import add_noise, draw
 
 N_VALIDATION, N_REFERENCE = 2048, 4096
+N_COMPONENT_TRACES = 2000  #: simulations that the principal components are taken from
 log = logging.getLogger("laa_bayes")
 
 
@@ -88,18 +89,27 @@ def make_approximator(preset: Preset, bank: banks.Bank, n_epochs: int, seed: int
     """Return the built, compiled approximator with the preset's optimiser: Adam with gradients clipped to norm 1."""
     keras.utils.set_random_seed(seed)
     approximator = build_approximator(preset, bank.recipe.current)
-    n_steps = n_epochs * (len(bank.z) // preset.batch_size)
-    schedules = keras.optimizers.schedules
-    rate = {
-        "cosine": lambda: schedules.CosineDecay(preset.learning_rate, n_steps, alpha=0.01),
-        "exponential": lambda: schedules.ExponentialDecay(preset.learning_rate, n_steps, 0.01),
-        "constant": lambda: preset.learning_rate,
-    }[preset.schedule]()
+    rate = learning_rate(preset, n_epochs * (len(bank.z) // preset.batch_size))
     approximator.compile(optimizer=keras.optimizers.Adam(rate, clipnorm=1.0))
     first = Batches(bank, preset, seed, 0, 1)[0]
     approximator.build({key: value.shape for key, value in first.items()})
+    if preset.summary == "mlp" and preset.n_components:
+        approximator.summary_network.set_components(bank.v_mv[:N_COMPONENT_TRACES], bank.recipe.noise_mv)
     approximator.optimizer.build(approximator.trainable_variables)
     return approximator
+
+
+def learning_rate(preset: Preset, n_steps: int):
+    """Return the rate at every step: cosine to zero (after a linear warm-up), exponential to 1 %, or constant."""
+    schedules, peak = keras.optimizers.schedules, preset.learning_rate
+    if preset.schedule == "constant":
+        return peak
+    if preset.schedule == "exponential":
+        return schedules.ExponentialDecay(peak, n_steps, 0.01)
+    warmup = min(preset.warmup_steps, n_steps // 10)
+    if warmup == 0:
+        return schedules.CosineDecay(peak, n_steps)
+    return schedules.CosineDecay(0.01 * peak, n_steps - warmup, warmup_target=peak, warmup_steps=warmup)
 
 
 def snapshot(approximator) -> dict[str, np.ndarray]:

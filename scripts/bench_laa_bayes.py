@@ -1,23 +1,29 @@
 """How fast is the simulator, and how good the network, next to what one would use instead? Ratios measured in one run.
 
-    python scripts/bench.py laa_bayes [--n 20000] [--skip-sbi] [--simulations 20000] [--traces 8]
+    python scripts/bench.py laa_bayes [--parts simulator,bank,networks] [--n 100000] [--simulations 20480] [--epochs 15] [--traces 5]
 
-Simulator: JAX (ours) against numpy vectorised over neurons, a Python loop, and diffrax. Network: ours against sbi's NPE on the same
-simulations, judged by coverage and by C2ST against the No-U-Turn sampler. Competitors that are not installed are named as absent.
+simulator: JAX (ours) against numpy vectorised over neurons, a Python loop, and diffrax. bank: time and memory of a bank on disk, made
+by the command line with two workers. networks: ours against sbi's NPE on the same simulations, judged by coverage and by sd ratio and
+C2ST against the No-U-Turn sampler. Competitors that are not installed are named as absent.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
-import resource
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+PARTS = ("simulator", "bank", "networks")
+BLOCK = 10_000  #: traces simulated in one call
 
 
 def timed(function, *arguments):
@@ -72,7 +78,8 @@ def diffrax_solver(current):
     import jax
     import jax.numpy as jnp
 
-    drive = jnp.asarray(current)
+    with jax.enable_x64(True):
+        drive = jnp.asarray(current)
 
     def field(t, v, theta):
         c_m, g_l, e_l, k, v_thr, g_act = theta
@@ -97,111 +104,167 @@ def diffrax_solver(current):
         )
         return solution.ys
 
-    return jax.jit(jax.vmap(one))
+    compiled = jax.jit(jax.vmap(one))
+
+    def solve(theta):
+        with jax.enable_x64(True):
+            return np.asarray(compiled(jnp.asarray(theta)))
+
+    return solve
 
 
-def bench_simulator(n: int) -> list[tuple]:
-    """Return rows (name, traces a second, microseconds a trace, times slower than ours, largest difference in mV)."""
-    import jax
+class Simulated(NamedTuple):
+    """One line of the table of simulators."""
 
+    name: str
+    n_traces: int
+    wall_s: float
+    cpu_s: float
+    difference_mv: float  #: median over traces of the largest difference from ours in float64
+
+
+def ours(theta, current, dtype):
+    """Return voltages by the package's simulator, block by block."""
+    from laa_bayes import simulate
+
+    blocks = range(0, len(theta), BLOCK)
+    return np.concatenate([simulate.simulate(theta[i : i + BLOCK], current, 1.0, dtype=dtype) for i in blocks])
+
+
+def bench_simulator(n: int) -> list[Simulated]:
+    """Return one line for each simulator; each compiles before it is timed."""
     from laa_bayes import config, priors, simulate
 
     model = config.SimulateConfig(output="bank")
     table, current = model.resolved_priors(), simulate.protocol_current(model)
     theta = priors.theta_from_z(table, priors.sample_z(table, n, np.random.default_rng(0)))
-    simulate.simulate(theta[:10_000], current, 1.0, dtype=np.float32)  # compiles
-    rows, block = [], 10_000
-
-    def ours():
-        return np.concatenate(
-            [simulate.simulate(theta[i : i + block], current, 1.0, dtype=np.float32) for i in range(0, n, block)]
-        )
-
-    reference, wall, cpu = timed(ours)
-    rows.append(("laa_bayes (JAX, float32)", n, wall, cpu, 0.0))
-    _, wall, cpu = timed(lambda: [simulate.simulate(theta[i : i + block], current, 1.0) for i in range(0, n, block)])
-    rows.append(("laa_bayes (JAX, float64)", n, wall, cpu, 0.0))
-    for name, function, m in (("numpy, vectorised", numpy_rk4, min(n, 10_000)), ("Python loop", python_loop, 10)):
-        v, wall, cpu = timed(function, theta[:m], current)
-        rows.append((name, m, wall, cpu, float(np.median(np.abs(v - reference[:m]).max(axis=1)))))
+    reference = ours(theta[:BLOCK], current, np.float64)
+    competitors = [
+        ("laa_bayes (JAX, float32)", lambda x: ours(x, current, np.float32), n),
+        ("laa_bayes (JAX, float64)", lambda x: ours(x, current, np.float64), min(n, 20_000)),
+        ("numpy, vectorised, float64", lambda x: numpy_rk4(x, current), min(n, BLOCK)),
+        ("Python loop", lambda x: python_loop(x, current), 20),
+    ]
     try:
-        m = min(n, 1000)
-        with jax.enable_x64(True):
-            solve = diffrax_solver(current)
-            solve(theta[:m]).block_until_ready()
-            v, wall, cpu = timed(lambda: np.asarray(solve(theta[:m])))
-        rows.append(("diffrax Tsit5, rtol 1e-6", m, wall, cpu, float(np.median(np.abs(v - reference[:m]).max(axis=1)))))
+        solve = diffrax_solver(current)
+        competitors.append(("diffrax Tsit5, rtol 1e-6", solve, min(n, 1000)))
     except ImportError:
         print("diffrax: not installed, left out")
-    return rows
+    lines = []
+    for name, function, m in competitors:
+        function(theta[: min(m, BLOCK)])
+        v, wall, cpu = timed(function, theta[:m])
+        worst = np.abs(v[:BLOCK] - reference[:m]).max(axis=1)
+        lines.append(Simulated(name, m, wall, cpu, float(np.median(worst))))
+    return lines
 
 
-def print_simulator(rows: list[tuple]) -> None:
-    """Print the table of simulators."""
-    base = rows[0][2] / rows[0][1]
+def print_simulators(lines: list[Simulated]) -> None:
+    """Print the table; ratios are CPU time a trace against the first line."""
+    base = lines[0].cpu_s / lines[0].n_traces
     print(
-        f"{'simulator, 500 ms':28s} {'traces':>8s} {'us/trace':>10s} {'CPU us':>8s} {'ratio':>8s} {'median max diff mV':>20s}"
+        f"{'simulator, 500 ms':28s} {'traces':>8s} {'us/trace':>10s} {'CPU us':>9s} {'ratio':>8s} {'difference mV':>14s}"
     )
-    for name, n, wall, cpu, difference in rows:
+    for line in lines:
+        wall, cpu = 1e6 * line.wall_s / line.n_traces, 1e6 * line.cpu_s / line.n_traces
         print(
-            f"{name:28s} {n:8d} {1e6 * wall / n:10.1f} {1e6 * cpu / n:8.1f} {wall / n / base:8.1f} {difference:20.2e}"
+            f"{line.name:28s} {line.n_traces:8d} {wall:10.1f} {cpu:9.1f} {1e-6 * cpu / base:8.1f} {line.difference_mv:14.1e}"
         )
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory of this process {memory:.2f} GiB")
 
 
 def bench_bank(n: int) -> None:
-    """Time a bank on disk with two workers, everything included."""
-    from laa_bayes import assemble, bank, config
-
+    """Time ``laa-bayes simulate --jobs 2``, start of Python and files included, and follow the memory of its processes."""
     with tempfile.TemporaryDirectory() as folder:
-        options = config.SimulateConfig(output=folder, n=n)
-        recipe = assemble.recipe(options, n, 0, 10_000)
-        counts, wall, _ = timed(bank.build, recipe, Path(folder) / "bank", 2)
-        print(f"bank of {n} x 500 ms, 2 workers, files included: {wall:.1f} s ({counts['done']} shards)")
+        options = ["simulate", "--n", str(n), "--seed", "0", "--jobs", "2", "--output", str(Path(folder) / "bank")]
+        began, peak = time.perf_counter(), 0
+        process = subprocess.Popen([sys.executable, "-m", "laa_bayes", *options], stdout=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            peak = max(peak, memory_kib(process.pid))
+            time.sleep(0.02)
+        wall = time.perf_counter() - began
+        print(f"\nbank of {n} x 500 ms, 2 workers: {wall:.1f} s, peak memory of all processes {peak / 2**20:.2f} GiB")
+        print((process.stdout.read() if process.stdout else "").strip())
+
+
+def memory_kib(pid: int) -> int:
+    """Return the resident memory of a process and its descendants in KiB; 0 where there is no /proc."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0
+    own = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
+    return sum(own) + sum(memory_kib(int(child)) for child in children)
+
+
+class Posterior(NamedTuple):
+    """Draws of one method and what they cost."""
+
+    train_wall_s: float
+    train_cpu_s: float
+    draws: np.ndarray  #: (n_trace, n_draws, n_parameter) coordinates
 
 
 def bench_networks(n: int, n_traces: int, epochs: int) -> None:
     """Train ours and sbi's NPE on the same simulations; print time, coverage, sd ratio and C2ST against NUTS."""
-    from laa_bayes import assemble, bank, config, diagnose, evaluate, likelihood, priors, refine, train
+    from laa_bayes import assemble, bank, config, diagnose, priors, train
 
     preset = config.PRESETS["quick"].model_copy(update={"n_simulations": n, "epochs": epochs})
-    recipe = assemble.recipe(config.SimulateConfig(output="bank"), n, 0, min(n, 10_000))
+    recipe = assemble.recipe(config.SimulateConfig(output="bank"), n, 0, min(n, BLOCK))
     simulations = bank.in_memory(recipe)
     with tempfile.TemporaryDirectory() as folder:
         model, wall, cpu = timed(train.train, simulations, preset, 0, Path(folder))
     truth, v = diagnose.fresh_traces(model, 300, 5)
-    spec = likelihood.white_spec(recipe.priors, 1.0)
-    draws = model.sample(v, 500, 1)
-    results = {"laa_bayes amortised": (wall, cpu, draws)}
-    other = sbi_posterior(simulations, v, 500)
+    rows = {"laa_bayes, amortised": Posterior(wall, cpu, model.sample(v, 500, 1))}
+    other = sbi_posterior(simulations, v, 500, epochs)
     if other is not None:
-        results["sbi NPE (NSF, MLP embedding)"] = other
-    nuts, refined = [], []
-    for i in range(n_traces):
-        observed = likelihood.Observation(v[i].astype(float), recipe.current, recipe.noise_mv)
-        nuts.append(refine.refine(spec, observed, "nuts", np.random.default_rng(i), 1000, draws[i, :4]).w)
-        (one, wall, cpu) = timed(refine.refine, spec, observed, "laplace", np.random.default_rng(i), 1000, draws[i, :4])
-        refined.append((one.w, wall, cpu))
-    print(
-        f"\n{n} simulations, {len(v)} test traces, C2ST against NUTS on {n_traces} traces; parameters: {', '.join(priors.inferred(recipe.priors))}"
-    )
-    print(f"{'posterior':32s} {'train s':>8s} {'CPU s':>8s} {'cov 50':>7s} {'cov 90':>7s} {'sd/NUTS':>8s} {'C2ST':>6s}")
-    for name, (wall, cpu, own) in results.items():
-        curve = evaluate.coverage_curve(own, truth)
-        sharp = [evaluate.sharpness(own[i : i + 1], nuts[i][None, :500], True) for i in range(n_traces)]
-        ratio, accuracy = np.median([s.sd_ratio for s in sharp]), np.median([s.c2st[0] for s in sharp])
-        print(
-            f"{name:32s} {wall:8.1f} {cpu:8.1f} {curve[9].mean():7.3f} {curve[17].mean():7.3f} {ratio:8.2f} {accuracy:6.2f}"
-        )
-    sharp = [evaluate.sharpness(refined[i][0][None, :500], nuts[i][None, :500], True) for i in range(n_traces)]
-    ratio, accuracy = np.median([s.sd_ratio for s in sharp]), np.median([s.c2st[0] for s in sharp])
-    each = f"{np.median([r[2] for r in refined]):.2f} CPU s a trace"
-    print(f"{'laa_bayes refined (laplace)':32s} {each:>33s} {ratio:8.2f} {accuracy:6.2f}")
+        rows["sbi NPE, NSF, MLP embedding"] = other
+    names = ", ".join(priors.inferred(recipe.priors))
+    print(f"\n{n} simulations, {epochs} epochs; coverage on {len(v)} traces, NUTS on {n_traces}; parameters {names}")
+    exact, refined, cpu = references(recipe, v[:n_traces], rows["laa_bayes, amortised"].draws[:n_traces, :4])
+    print_posteriors(rows, truth, exact)
+    print_line("laa_bayes, refined (laplace)", f"{cpu:.2f} CPU s a trace", refined, exact)
 
 
-def sbi_posterior(simulations, v: np.ndarray, n_draws: int):
-    """Return (wall, CPU, draws) of sbi's NPE trained on the same simulations with its own stopping rule; None when sbi is absent."""
+def references(recipe, v: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return NUTS draws, refined draws, each (n_trace, 1000, d), and the median CPU seconds of a refinement."""
+    from laa_bayes import likelihood, refine
+
+    spec, nuts, refined, seconds = likelihood.white_spec(recipe.priors, recipe.dt_ms), [], [], []
+    for i, trace in enumerate(v):
+        observed = likelihood.Observation(trace.astype(float), recipe.current, recipe.noise_mv)
+        rng = np.random.default_rng(i)
+        one, _, cpu = timed(refine.refine, spec, observed, "laplace", rng, 1000, starts[i])
+        nuts.append(refine.refine(spec, observed, "nuts", rng, 1000, starts[i]).w)
+        refined.append(one.w)
+        seconds.append(cpu)
+    return np.stack(nuts), np.stack(refined), float(np.median(seconds))
+
+
+def print_posteriors(rows: dict[str, Posterior], truth: np.ndarray, exact: np.ndarray) -> None:
+    """Print the table's head and one line for each trained network."""
+    from laa_bayes import evaluate
+
+    columns = f"{'train s':>8s} {'CPU s':>8s} {'cov 50':>7s} {'cov 90':>7s}"
+    print(f"{'posterior':32s} {columns} {'sd/NUTS':>8s} {'error/sd':>9s} {'C2ST':>6s}")
+    for name, row in rows.items():
+        curve = evaluate.coverage_curve(row.draws, truth).mean(axis=1)
+        cost = f"{row.train_wall_s:8.1f} {row.train_cpu_s:8.1f} {curve[9]:7.3f} {curve[17]:7.3f}"
+        print_line(name, cost, row.draws[: len(exact)], exact)
+
+
+def print_line(name: str, cost: str, draws: np.ndarray, exact: np.ndarray) -> None:
+    """Print medians over traces of sd ratio, error of the mean and C2ST against exact draws."""
+    from laa_bayes import evaluate
+
+    n = min(draws.shape[1], exact.shape[1])
+    scores = evaluate.sharpness(draws[:, :n], exact[:, :n])
+    ratio, error, accuracy = (float(np.median(x)) for x in scores)
+    print(f"{name:32s} {cost:>33s} {ratio:8.2f} {error:9.2f} {accuracy:6.2f}")
+
+
+def sbi_posterior(simulations, v: np.ndarray, n_draws: int, epochs: int) -> Posterior | None:
+    """Return sbi's NPE trained for as many epochs on the same simulations (noise drawn once); None when sbi is absent."""
     try:
         import torch
         from sbi.inference import NPE
@@ -211,48 +274,45 @@ def sbi_posterior(simulations, v: np.ndarray, n_draws: int):
         return None
     from laa_bayes.simulate import add_noise
 
-    noisy = (add_noise(simulations.v_mv, simulations.recipe.noise_mv, np.random.default_rng(0)) + 60) / 15
+    noisy = add_noise(simulations.v_mv, simulations.recipe.noise_mv, np.random.default_rng(0))
     torch.manual_seed(0)
     n_time, d = noisy.shape[1], simulations.z.shape[1]
-    widths = [
-        torch.nn.Linear(n_time, 512),
-        torch.nn.SiLU(),
-        torch.nn.Linear(512, 512),
-        torch.nn.SiLU(),
-        torch.nn.Linear(512, 256),
-        torch.nn.SiLU(),
-    ]
-    embedding = torch.nn.Sequential(*widths, torch.nn.Linear(256, 32))
+    widths, layers = (n_time, 512, 512, 256), []
+    for before, after in itertools.pairwise(widths):
+        layers += [torch.nn.Linear(before, after), torch.nn.SiLU()]
+    embedding = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 32))
     prior = torch.distributions.MultivariateNormal(torch.zeros(d), torch.eye(d))
-    estimator = posterior_nn("nsf", embedding_net=embedding, z_score_x="none")
+    estimator = posterior_nn("nsf", embedding_net=embedding, z_score_x="independent")
     inference = NPE(prior, density_estimator=estimator, show_progress_bars=False)
     inference.append_simulations(torch.as_tensor(simulations.z), torch.as_tensor(noisy))
 
     def fit():
-        return inference.train(training_batch_size=256, learning_rate=5e-4, stop_after_epochs=5, max_num_epochs=20)
+        return inference.train(training_batch_size=256, stop_after_epochs=epochs, max_num_epochs=epochs)
 
     density, wall, cpu = timed(fit)
     posterior = inference.build_posterior(density)
-    x = torch.as_tensor((v + 60) / 15, dtype=torch.float32)
-    draws = posterior.sample_batched((n_draws,), x=x, show_progress_bars=False)
-    return wall, cpu, draws.numpy().transpose(1, 0, 2).astype(float)
+    draws = posterior.sample_batched((n_draws,), x=torch.as_tensor(v), show_progress_bars=False)
+    return Posterior(wall, cpu, draws.numpy().transpose(1, 0, 2).astype(float))
 
 
 def main(argv: list[str]) -> int:
-    """Run the benchmark."""
+    """Run the chosen parts of the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=100_000, help="traces for the simulator")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"comma-separated, of {', '.join(PARTS)}")
+    parser.add_argument("--n", type=int, default=100_000, help="traces for simulator and bank")
     parser.add_argument("--simulations", type=int, default=20_480, help="simulations to train both networks on")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=15, help="epochs of both networks")
     parser.add_argument("--traces", type=int, default=5, help="traces compared with NUTS")
-    parser.add_argument("--skip-simulator", action="store_true")
-    parser.add_argument("--skip-sbi", action="store_true")
     options = parser.parse_args(argv)
+    parts = options.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--parts: unknown {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     logging.getLogger("sbi").setLevel(logging.WARNING)
-    if not options.skip_simulator:
-        print_simulator(bench_simulator(options.n))
+    if "simulator" in parts:
+        print_simulators(bench_simulator(options.n))
+    if "bank" in parts:
         bench_bank(options.n)
-    if not options.skip_sbi:
+    if "networks" in parts:
         bench_networks(options.simulations, options.traces, options.epochs)
     return 0
 

@@ -12,7 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 def tiny_model(tmp_path_factory, run_command):
     """Return the folder of a model trained by the command line in a few seconds (good enough to start from, not calibrated)."""
     folder = tmp_path_factory.mktemp("laa_bayes") / "tiny"
-    arguments = ["--n-simulations", 6144, "--epochs", 4, "--summary-widths", "128,64", "--flow-depth", 3, "--seed", 0]
+    arguments = ["--n-simulations", 3072, "--epochs", 3, "--summary-widths", "64", "--flow-depth", 2, "--seed", 0]
     answer = run_command("laa_bayes", "train", "--preset", "demo", *arguments, "--output", folder)
     assert answer.returncode == 0, answer.stderr
     return folder

@@ -56,11 +56,6 @@ def test_a_bank_is_byte_equal_for_one_and_two_workers_and_after_a_kill(run_comma
     results = json.loads(again.stdout)["results"]
     assert results["shards_made"] + results["shards_skipped"] == 6
     assert arrays(tmp_path / "one") == arrays(tmp_path / "two")
-    third = json.loads(run_command("laa_bayes", "simulate", *options, "--output", tmp_path / "two", "--json").stdout)
-    assert third["results"]["shards_skipped"] == 6
-    other = run_command("laa_bayes", "simulate", *options[:4], "--seed", 4, "--output", tmp_path / "two")
-    assert other.returncode == 2
-    assert "other options" in other.stderr
 
 
 def test_a_bank_in_memory_is_the_bank_on_disk(tmp_path):
@@ -69,9 +64,39 @@ def test_a_bank_in_memory_is_the_bank_on_disk(tmp_path):
     bank.build(recipe, tmp_path / "bank")
     on_disk, in_memory = bank.load(tmp_path / "bank"), bank.in_memory(recipe)
     assert np.array_equal(on_disk.v_mv, in_memory.v_mv)
+    assert bank.build(recipe, tmp_path / "bank")["skipped"] == 3
+    with pytest.raises(InputError, match="made with other options"):
+        bank.build(recipe._replace(seed=4), tmp_path / "bank")
     (tmp_path / "bank" / "shard-00001.h5").unlink()
     with pytest.raises(InputError, match=r"shard-00001.h5: missing or unfinished"):
         bank.load(tmp_path / "bank")
+
+
+def test_whitened_components_of_noisy_traces_have_unit_variance_and_no_correlation():
+    from laa_bayes import networks, simulate
+
+    options = config.SimulateConfig(output="bank", duration_ms=100.0)
+    traces = bank.in_memory(assemble.recipe(options, 3000, 0, 3000)).v_mv
+    summary = networks.MLPSummary(n_components=20, widths=(8,), summary_dim=4)
+    summary(traces[:2])
+    summary.set_components(traces[:2000], 2.0)
+    noisy = simulate.add_noise(traces, 2.0, np.random.default_rng(0))
+    seen = np.asarray(summary.project((noisy - networks.CENTER_MV) / networks.SCALE_MV))
+    assert np.cov(seen.T) == pytest.approx(np.eye(20), abs=0.15)
+    assert not any("dense" in weight.path and weight.shape == (100, 20) for weight in summary.trainable_weights)
+
+
+def test_the_cosine_schedule_rises_to_the_learning_rate_and_ends_at_zero():
+    from laa_bayes import train
+
+    preset = config.Preset(n_simulations=1000, epochs=1, learning_rate=1e-3, warmup_steps=50)
+    rate = train.learning_rate(preset, 1000)
+    assert float(rate(0)) == pytest.approx(1e-5)
+    assert float(rate(50)) == pytest.approx(1e-3, rel=1e-3)
+    assert float(rate(1000)) == pytest.approx(0.0, abs=1e-9)
+    assert float(train.learning_rate(preset.model_copy(update={"schedule": "exponential"}), 1000)(1000)) == (
+        pytest.approx(1e-5, rel=1e-3)
+    )
 
 
 def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
@@ -98,33 +123,23 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
         assert "provenance" in file
         assert file["posterior/k"][0] * file["posterior/k_slope"][0] == pytest.approx(1.0)
     assert output.with_suffix(".report.html").stat().st_size > 50_000
-    again = run_command("laa_bayes", "infer", tiny_model, trace_csv, "--output", output)
-    assert again.returncode == 2
-    assert "exists already" in again.stderr
+    with pytest.raises(InputError, match="exists already"):
+        claims.claim_file(output, False, trace_csv)
     predicted = run_command("laa_bayes", "posterior-predict", output, "--output", output.with_name("prediction.h5"))
     assert predicted.returncode == 0, predicted.stderr
 
 
 @pytest.mark.slow
-def test_a_model_of_few_epochs_fails_its_diagnosis_with_exit_3(tiny_model, run_command, tmp_path):
-    options = [
-        "--n-traces",
-        200,
-        "--n-draws",
-        200,
-        "--n-exact",
-        2,
-        "--n-typical",
-        4,
-        "--output",
-        tmp_path / "diagnosis",
-    ]
-    answer = run_command("laa_bayes", "diagnose", tiny_model, *options, "--json")
+def test_one_epoch_of_the_quick_preset_fails_its_diagnosis_with_exit_3(run_command, tmp_path):
+    trained = run_command("laa_bayes", "train", "--preset", "quick", "--epochs", 1, "--output", tmp_path / "model")
+    assert trained.returncode == 0, trained.stderr
+    options = ["--n-traces", 500, "--n-draws", 200, "--n-exact", 2, "--n-typical", 4]
+    answer = run_command("laa_bayes", "diagnose", tmp_path / "model", *options, "--json")
     assert answer.returncode == 3, answer.stderr
     results = json.loads(answer.stdout)["results"]
     assert results["verdict"] == "fail"
-    assert results["failed"]
-    assert (tmp_path / "diagnosis" / "report.html").exists()
+    assert any("contraction" in line for line in results["failed"])
+    assert (tmp_path / "model" / "diagnosis" / "report.html").exists()
 
 
 @pytest.mark.slow

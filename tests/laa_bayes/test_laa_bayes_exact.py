@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from laa_bayes import config, evaluate, likelihood, priors, refine, simulate, typicality
+from laa_bayes import config, evaluate, importance, likelihood, priors, refine, simulate, typicality
 
 DEFAULT = config.SimulateConfig(output="bank").resolved_priors()
 CURRENT = simulate.protocol_current(config.SimulateConfig(output="bank"))
@@ -85,13 +85,13 @@ def test_a_sub_threshold_trace_falls_back_to_smc_and_finds_the_prior_of_what_it_
 
 def test_pareto_shape_is_recovered_from_generalised_pareto_draws():
     x = np.sort(stats.genpareto.rvs(0.6, scale=2.0, size=4000, random_state=0))
-    assert refine.fit_generalised_pareto(x)[0] == pytest.approx(0.6, abs=0.08)
+    assert importance.fit_generalised_pareto(x)[0] == pytest.approx(0.6, abs=0.08)
 
 
 def test_heavy_tailed_weights_have_a_large_pareto_k_and_light_ones_a_small_one():
     rng = np.random.default_rng(0)
-    light = refine.pareto_smooth(0.3 * rng.standard_normal(4000))[1]
-    heavy = refine.pareto_smooth(
+    light = importance.pareto_smooth(0.3 * rng.standard_normal(4000))[1]
+    heavy = importance.pareto_smooth(
         stats.genpareto.rvs(1.5, size=4000, random_state=1) ** 1.0 * 0
         + np.log(stats.genpareto.rvs(1.2, size=4000, random_state=1))
     )[1]
@@ -99,7 +99,7 @@ def test_heavy_tailed_weights_have_a_large_pareto_k_and_light_ones_a_small_one()
 
 
 def test_mixture_density_integrates_to_one():
-    mixture = refine.Mixture(
+    mixture = importance.Mixture(
         np.array([0.3, 0.7]), np.array([[0.0, 1.0], [2.0, -1.0]]), np.stack([np.eye(2), 0.5 * np.eye(2)]), 6.0
     )
     axis = np.linspace(-25, 25, 501)
@@ -115,7 +115,7 @@ def test_a_trace_without_a_finite_likelihood_is_one_clear_error():
 
 def test_systematic_resampling_keeps_the_weights():
     weight = np.array([0.5, 0.25, 0.25, 0.0])
-    counts = np.bincount(refine.systematic(weight, 400, np.random.default_rng(0)), minlength=4)
+    counts = np.bincount(importance.systematic(weight, 400, np.random.default_rng(0)), minlength=4)
     assert counts.tolist() == [200, 100, 100, 0]
 
 

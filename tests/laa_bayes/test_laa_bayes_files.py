@@ -105,6 +105,11 @@ BAD = {
         "time is not uniform",
     ),
     "time and voltage swapped": ("voltage_mV,time_ms,current_pA", lambda t, v, i: (t, v, i), "time does not increase"),
+    "a rich current in place of the voltage": (
+        "time_ms,current_uA_cm2,voltage_mV",
+        lambda t, v, i: (t, v, i),
+        "Are voltage and current swapped",
+    ),
     "voltage and current swapped": (
         "time_ms,current_pA,voltage_mV",
         lambda t, v, i: (t, v, np.sign(i)),
@@ -186,13 +191,27 @@ def test_resampling_removes_what_the_grid_cannot_hold_and_keeps_the_charge():
         recording.resample(found, 0.1)
 
 
-def test_the_textbook_fit_finds_tau_and_conductance_of_an_rc_membrane():
-    t = np.arange(0, 120, 0.25)
+def rc_step(sag_mv=0.0):
+    """Return a membrane of 90 pF and 5 nS behind 15 MOhm of electrode under a step of -50 pA, with a slow depolarising sag."""
+    t = np.arange(0, 220, 0.25)
+    after = np.maximum(t - 20, 0.0)
     current = np.where(t >= 20, -50.0, 0.0)
-    v = -65 - np.where(t >= 20, 50 / 5.0 * (1 - np.exp(-(t - 20) / 18.0)), 0.0)
-    found = recording.textbook_fit(recording.Recording(v, current, "pA", 0.25, 0.0, "test"))
-    assert (found["tau_ms"], found["g_L"], found["C_m"]) == pytest.approx((18.0, 5.0, 90.0), rel=1e-3)
-    assert recording.textbook_fit(recording.Recording(v, 0 * current, "pA", 0.25, 0.0, "test")) is None
+    v = -65 + 0.015 * current - 50 / 5.0 * (1 - np.exp(-after / 18.0)) + sag_mv * (1 - np.exp(-after / 150))
+    return recording.Recording(v, current, "pA", 0.25, 0.0, "test")
+
+
+def test_the_textbook_fit_finds_tau_and_conductance_of_an_rc_membrane_behind_an_electrode():
+    found = recording.textbook_fit(rc_step())
+    assert (found["tau_ms"], found["g_L"], found["C_m"]) == pytest.approx((18.0, 5.0, 90.0), rel=0.01)
+    assert 1 / found["g_input"] == pytest.approx(1 / 5.0 + 0.015, rel=0.01)  # nS and GOhm: the electrode is in series
+    flat = rc_step()
+    assert recording.textbook_fit(flat._replace(current=0 * flat.current)) is None
+
+
+def test_the_textbook_fit_stops_at_the_peak_of_a_sagging_response():
+    found = recording.textbook_fit(rc_step(sag_mv=3.0))
+    assert found["tau_ms"] == pytest.approx(18.0, rel=0.25)
+    assert found["rise_63_ms"] < found["tau_ms"] + 2.0
 
 
 def test_a_current_in_pa_becomes_a_density_through_the_area():
@@ -226,7 +245,9 @@ def test_noise_series_resistance_and_capacitance_of_a_simulated_electrode_are_re
     for i in range(1, 480):
         noise[i] = 0.95 * noise[i - 1] + 0.05 * rng.standard_normal()
     trace = recording.Recording(v + 0.018 * current + noise, current, "pA", dt, 0.0, "simulated cell")
-    found = infer.summary(infer.infer(trace, config.InferConfig(model="none", recording="x.csv"), None))
+    posterior = infer.infer(trace, config.InferConfig(model="none", recording="x.csv"), None)
+    found = infer.summary(posterior)
+    assert infer.coverage_90(posterior) == pytest.approx((0.9, 0.9), abs=0.1)
     for name, value in (("C_m", 120.0), ("g_L", 6.0)):
         assert abs(found["mean"][name] - value) < 3.5 * found["sd"][name]
         assert found["sd"][name] < 0.1 * value
