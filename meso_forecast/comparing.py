@@ -145,11 +145,11 @@ def window_figures(outcome: Outcome, recording: Recording, neurons: np.ndarray, 
 
 
 CAPTIONS = {
-    "error_by_horizon": "Squared error against time ahead; bars are 95 % block-bootstrap intervals.",
+    "error_by_horizon": "Squared error against time ahead; bars are 95 % block-bootstrap intervals, those of the thin lines stand in the table.",
     "skill_map": "For which neurons the judged model beats AR (positive), by place in the cortex where it is known.",
     "traces": "The four neurons that are forecast best, with 50 and 90 % intervals: not a typical neuron.",
     "rasters": "Truth, forecast and residual; neurons ordered by their loading on the first principal component.",
-    "calibration": "A calibrated forecast lies on the diagonal.",
+    "calibration": "A calibrated forecast lies on zero; an overconfident one above it at the left and below it at the right.",
 }
 
 

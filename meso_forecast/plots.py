@@ -17,13 +17,13 @@ EMPHASISED = ("informer", "stack", "ar", "persistence")
 
 
 def error_by_horizon(mse: Mapping[str, np.ndarray], low: Mapping, high: Mapping, dt_s: float, n_windows: int) -> Figure:
-    """Return squared error against horizon, one line a model; bars: 95 % block-bootstrap interval."""
+    """Return squared error against horizon, one line a model; bars (of the thick lines): 95 % block-bootstrap interval."""
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, (name, values) in enumerate(mse.items()):
         lead = (np.arange(1, len(values) + 1) + 0.04 * (i - len(mse) / 2)) * dt_s
         strong = name in EMPHASISED
-        bars = np.clip([values - low[name], high[name] - values], 0, None)
+        bars = np.clip([values - low[name], high[name] - values], 0, None) if strong else None
         axes.errorbar(lead, values, bars, label=name, color=COLOURS.get(name, "#332288"), lw=2 if strong else 1, elinewidth=0.7,
                       marker="o" if strong else ".", ms=4, zorder=3 if strong else 2)  # fmt: skip
     axes.set(
@@ -34,6 +34,16 @@ def error_by_horizon(mse: Mapping[str, np.ndarray], low: Mapping, high: Mapping,
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
+
+
+def on_grid(times: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return times and values (window, ...) on a regular grid, NaN where there was no window, so that no line bridges a gap."""
+    step = np.median(np.diff(times)) if len(times) > 1 else 1.0
+    at = np.round((times - times[0]) / step).astype(int)
+    grids = [np.full((at[-1] + 1, *v.shape[1:]), np.nan) for v in values]
+    for grid, v in zip(grids, values):
+        grid[at] = v
+    return times[0] + step * np.arange(at[-1] + 1), *grids
 
 
 def traces(
@@ -49,11 +59,12 @@ def traces(
     names : (neuron,), label of each neuron.
     lead_s, who : how long before the forecasts were made, and by which model.
     """
+    times, truth, mean, *bands = on_grid(times, truth, mean, *bands)
     figure = Figure(figsize=(9, 1.7 * len(names) + 0.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
     for i, (a, name) in enumerate(zip(axes, names)):
-        a.fill_between(times, bands[0, :, i], bands[3, :, i], color="#D55E00", alpha=0.18, lw=0, label="90 %")
-        a.fill_between(times, bands[1, :, i], bands[2, :, i], color="#D55E00", alpha=0.35, lw=0, label="50 %")
+        a.fill_between(times, bands[0][:, i], bands[3][:, i], color="#D55E00", alpha=0.18, lw=0, label="90 %")
+        a.fill_between(times, bands[1][:, i], bands[2][:, i], color="#D55E00", alpha=0.35, lw=0, label="50 %")
         a.plot(times, mean[:, i], color="#D55E00", lw=1.2, label="forecast")
         a.plot(times, truth[:, i], color="black", lw=0.8, label="truth")
         a.set_ylabel(f"{name}\n(z)", fontsize=8)
@@ -91,6 +102,7 @@ def rasters(times: np.ndarray, truth: np.ndarray, mean: np.ndarray, lead_s: floa
     y, f = truth[:, use], mean[:, use]
     centred = y - y.mean(0)
     order = np.argsort(np.linalg.svd(centred, full_matrices=False)[2][0])
+    times, y, f = on_grid(times, y, f)
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, sharey=True)
     for a, values, title in zip(axes, (y, f, y - f), ("truth", f"forecast {lead_s:.2f} s before", "residual")):
@@ -103,15 +115,16 @@ def rasters(times: np.ndarray, truth: np.ndarray, mean: np.ndarray, lead_s: floa
 
 
 def calibration(levels: np.ndarray, observed: Mapping[str, np.ndarray], n: int) -> Figure:
-    """Return the share of truths below each predicted quantile, against its level."""
+    """Return by how much the share of truths below a predicted quantile differs from its level."""
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--", label="calibrated")
+    axes.axhline(0, color="#999999", lw=1, ls="--", label="calibrated")
+    largest = 0.05
     for name, values in observed.items():
-        axes.plot(levels, values, marker="o", ms=3, color=COLOURS.get(name, "#332288"), label=name)
-    axes.set(
-        xlabel="quantile level", ylabel="share of truths below", title=f"Calibration, n = {n} values", aspect="equal"
-    )
+        axes.plot(levels, values - levels, marker="o", ms=3, color=COLOURS.get(name, "#332288"), label=name)
+        largest = max(largest, 1.1 * np.abs(values - levels).max())
+    title = f"Calibration, n = {n} values"
+    axes.set(xlabel="quantile level", ylabel="share of truths below - level", title=title, ylim=(-largest, largest))
     axes.legend(fontsize=8, frameon=False)
     return figure
 

@@ -105,11 +105,13 @@ def gather(x: np.ndarray, origins: np.ndarray, first: int, last: int) -> np.ndar
     return np.take(x, np.asarray(origins)[:, None] + np.arange(first, last + 1), axis=0)
 
 
-def columns_of(x: np.ndarray, neurons) -> np.ndarray:
-    """Return a copy of all frames of some neurons, (time, neuron)."""
-    columns = np.array(x[:, neurons])
-    release(x)
-    return columns
+def columns_of(x: np.ndarray, neurons, frames: int = 4096) -> np.ndarray:
+    """Return a copy of all frames of some neurons, (time, neuron); of a memory map, a bounded part is resident at a time."""
+    parts = []
+    for start in range(0, len(x), frames):
+        parts.append(np.array(x[start : start + frames, neurons]))
+        release(x)
+    return np.concatenate(parts)
 
 
 def release(x: np.ndarray) -> None:
