@@ -176,10 +176,10 @@ def _roll(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start
 
     The state is updated in place; the rates go into the rows of ``X`` (T, B, K, N) or, without it, into one reused tensor.
     """
-    Wt, rate, keep, gain = W.transpose(1, 2).contiguous(), RATE[phi], step.keep, step.gain
+    rate, keep, gain = RATE[phi], step.keep, step.gain
     h = h.clone(memory_format=torch.contiguous_format)
     one = len(W) == 1  # a plain matrix product costs half of a batched one
-    state, weights = (h[0], Wt[0]) if one else (h, Wt)
+    state, weights = (h[0], W[0].T) if one else (h, W.transpose(1, 2).contiguous())
     update = state.addmm_ if one else state.baddbmm_
     rows = [state.new_empty(state.shape)] * T if X is None else (X[:, 0] if one else X).unbind(0)
     end = start + T - 1

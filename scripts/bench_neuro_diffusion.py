@@ -19,7 +19,11 @@ from neuro_diffusion.simulator import simulate_rate_network
 
 A = 0.1  # dt / tau
 SIZES = [(50, 100, 1), (50, 100, 10), (50, 100, 256), (200, 100, 16), (1000, 100, 16), (2000, 100, 16), (50, 1000, 10)]
-GROWTH = [(N, 100, 16) for N in (50, 100, 200, 400, 800)]
+GROWTH = {  # (N, T, trials)
+    "N": [(N, 100, 16) for N in (50, 100, 200, 400, 800, 1600)],
+    "T": [(50, T, 16) for T in (100, 200, 500, 1000)],
+    "trials": [(50, 100, K) for K in (1, 4, 16, 64, 256)],
+}
 
 
 def plain_loop(W: Tensor, h0: Tensor, T: int) -> Tensor:
@@ -140,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     show("many networks at once", [many_networks()])
     if not options.quick:
         few = {name: f for name, f in competitors.items() if name != "plain loop"}
-        show("growth with N", [row(*size, few) for size in GROWTH])
+        for what, steps in GROWTH.items():
+            show(f"growth with {what}", [row(*size, few) for size in steps])
 
 
 if __name__ == "__main__":
