@@ -32,6 +32,8 @@ def run_train(config, run) -> Result:
             f"--model {config.model} is trained on one recording; several share a network with --model informer only."
         )
     if not config.resume:
+        if (config.output / "training.json").is_file() and not (config.output / hdf5io.MARKER).is_file():
+            raise InputError(f"{config.output}: an interrupted training. Go on with --resume, or remove the folder.")
         hdf5io.claim(config.output, config.overwrite)
     if config.dry_run:
         return Result({}, {}, f"would train {config.model} on {describe(recordings)}; nothing written")

@@ -158,6 +158,9 @@ def test_a_training_killed_with_sigkill_ends_as_if_it_had_not_been(meso, small_s
     process.kill()
     assert process.wait() == -9
     assert not (tmp_path / "b/model.safetensors").exists()
+    again = meso("train", small_session[1], *options, "--output", tmp_path / "b", "--overwrite")
+    assert again.returncode == 2
+    assert "an interrupted training. Go on with --resume" in again.stderr
     answer = meso("train", small_session[1], *options, "--output", tmp_path / "b", "--resume")
     assert answer.returncode == 0, answer.stderr
     assert "resumed from" in answer.stderr
