@@ -203,7 +203,7 @@ _FAST = {
 }
 _LARGE = _FAST | {"summary_widths": (512, 512, 256), "n_components": 96}
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(n_simulations=50_176, epochs=36, **_FAST),
+    "demo": Preset(n_simulations=50_176, epochs=40, **_FAST),
     "quick": Preset(n_simulations=50_176, epochs=52, **_FAST),
     "standard": Preset(n_simulations=100_096, epochs=40, **_LARGE),
     "full": Preset(
