@@ -22,7 +22,8 @@ def infer(config, run) -> Result:
         raise exchange.BadRecording(f"{source}: no such file or directory.")
     if config.dry_run:
         return _plan(config, *_places(source, config.output))
-    places = _places(source, config.output)
+    places = target, _, folder = _places(source, config.output)
+    pipeline.may_write(target, target.parent, folder)
     with pipeline.alone(source) if config.output is None else contextlib.nullcontext():
         return _infer(config, run, source, *places)
 
@@ -133,6 +134,7 @@ def extract(config, run) -> Result:
     """Stage 1 into a folder that the user keeps."""
     if config.output.is_dir() and config.overwrite and (config.output / "extract.json").is_file():
         shutil.rmtree(config.output)
+    pipeline.may_write(config.output)
     hdf5io.claim(config.output, False)
     with pipeline.exchange_folder(keep=False) as temporary:
         pipeline.extract(config.data, config, temporary)
@@ -158,6 +160,7 @@ def extract(config, run) -> Result:
 
 def fit(config, run) -> Result:
     """Stage 2 on an extracted folder, into a results file."""
+    pipeline.may_write(config.output)
     hdf5io.claim(config.output, config.overwrite)
     with _copy(config.folder) as temporary:
         mark = pipeline.digest(temporary, config)
@@ -182,6 +185,7 @@ def evaluate(config, run) -> Result:
     """Cross-validation only."""
     if config.cv_folds < 2:
         raise exchange.BadRecording("--cv-folds 0: evaluate needs at least 2 folds.")
+    pipeline.may_write(config.output)
     hdf5io.claim(config.output, config.overwrite)
     from . import data
 
@@ -223,6 +227,7 @@ def plot(config, run) -> Result:
     stored = data.read_results(target)
     chosen = pipeline.wanted_units(config.plot_units, len(stored.regions))
     output = config.output or folder / "plots"
+    pipeline.may_write(output, output.parent)
     figures = reporting.draw(stored, reporting.read_rows(folder / "bits_per_spike_summary.csv"), output, chosen)
     page = reporting.report(
         output.parent / "report.html" if config.output is None else output / "report.html",
@@ -266,6 +271,7 @@ def simulate(config, run) -> Result:
 
     from . import simulate as simulation
 
+    pipeline.may_write(config.output)
     hdf5io.claim(config.output, config.overwrite)
     rng = np.random.default_rng(config.seed)
     session = simulation.simulate(config, rng)

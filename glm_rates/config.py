@@ -16,6 +16,10 @@ def _source(text: str = "blech_clust directory, .nwb file, or spike table (.csv,
     return Field(description=text, json_schema_extra={"positional": True})
 
 
+def _units_to_draw():
+    return Field("all", description="units with a figure each: all, none, or indices 0,3,7")
+
+
 class ExtractOptions(_Frozen):
     """What to read and how to bin it."""
 
@@ -100,9 +104,7 @@ class InferConfig(ExtractOptions, FitOptions):
     overwrite: bool = Field(False, description="replace an existing --output file")
     retrain: bool = Field(False, description="fit again even if data and options are unchanged")
     plots: bool = Field(True, description="draw figures and the report")
-    plot_units: Literal["all", "none"] | str = Field(
-        "all", description="units with a figure each: all, none, or indices 0,3,7"
-    )
+    plot_units: Literal["all", "none"] | str = _units_to_draw()
     keep_temp: bool = Field(False, description="keep the exchange folder of the two stages")
     dry_run: bool = Field(False, description="say what would be done, and do nothing")
 
@@ -137,9 +139,7 @@ class PlotConfig(_Frozen):
 
     data: Path = _source("recording directory, recording .h5, or results file with rates")
     output: Path | None = Field(None, description="folder for the figures; default glm_output/plots beside the file")
-    plot_units: Literal["all", "none"] | str = Field(
-        "all", description="units with a figure each: all, none, or indices 0,3,7"
-    )
+    plot_units: Literal["all", "none"] | str = _units_to_draw()
 
 
 class CheckConfig(_Frozen):

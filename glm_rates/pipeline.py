@@ -93,6 +93,23 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def may_write(*places: Path) -> None:
+    """Stop before any work where a result could not be written: each place, or the folder above it that exists.
+
+    Raises
+    ------
+    exchange.BadRecording
+        No permission, or a read-only disk.
+    """
+    for place in places:
+        path = place.expanduser().resolve()
+        there = next(p for p in (path, *path.parents) if p.exists())
+        if not os.access(there, os.W_OK):
+            raise exchange.BadRecording(
+                f"{place}: {there} is read-only. Give --output in a folder that can be written."
+            )
+
+
 def recording_file(source: Path) -> Path | None:
     """The ``.h5`` file of a recording directory after recovery from an interrupted write; None for other inputs."""
     if not source.is_dir():

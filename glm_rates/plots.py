@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .stored import Stored
 
@@ -29,12 +30,13 @@ def bits_distribution(stored: Stored) -> Figure:
     series = {"in-sample": stored.arrays.get("bits_per_spike"), "held-out": stored.arrays.get("bits_per_spike_cv")}
     series = {k: v[np.isfinite(v)] for k, v in series.items() if v is not None and np.isfinite(v).any()}
     everything = np.concatenate([*series.values(), [0.0]])
-    edges = np.histogram_bin_edges(everything, 24)
+    n = max((len(v) for v in series.values()), default=0)
+    edges = np.histogram_bin_edges(everything, int(np.clip(2 * np.sqrt(n), 8, 24)))
     for name, values in series.items():
         step = {"histtype": "stepfilled", "alpha": 0.55} if name == "held-out" else {"histtype": "step", "lw": 1.6}
         axis.hist(values, edges, color=COLOUR[name], label=f"{name}, median {np.median(values):.3f}", **step)
     axis.axvline(0, color="k", lw=0.8, ls=":")
-    n = max((len(v) for v in series.values()), default=0)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(
         xlabel="bits per spike over the mean rate of the taste",
         ylabel="units",
@@ -67,7 +69,7 @@ def bits_by_taste_region(rows: list[Mapping]) -> Figure:
     axis.axhline(0, color="k", lw=0.8, ls=":")
     axis.set_xticks(range(len(tastes)), tastes, rotation=20 if len(tastes) > 3 else 0)
     held = "held-out" if key.endswith("cv") else "in-sample"
-    axis.set(ylabel=f"{held} bits per spike", title="Each dot is a unit, bars are medians")
+    axis.set(ylabel=f"{held} bits per spike", title="Each dot is a unit on the trials of one taste, bars are medians")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=8)
     _tidy(axis)
@@ -93,7 +95,7 @@ def model_comparison(stored: Stored) -> Figure:
     for name in clipped:
         axis.text(low, names.index(name), f"  {shown[name]['pooled']:.3f}", va="center", color="w")
     axis.axvline(0, color="k", lw=0.8)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), ["PSTH" if name == "psth" else name for name in names])
     axis.invert_yaxis()
     n_units = next(iter(shown.values()))["n_units"]
     axis.set(
@@ -120,12 +122,19 @@ def goodness_of_fit(stored: Stored) -> Figure:
     spikes = stored.arrays["n_spikes"][np.isfinite(p)]
     if len(spikes):
         band = 1.36 / np.sqrt(np.median(spikes))
-        axes[0].axhspan(-band, band, color="0.9", zorder=0, label="95 % band at the median spike count")
-        axes[0].legend(frameon=False, fontsize=8)
-    axes[0].set(xlabel="uniform quantile", ylabel="found less expected", title="Time rescaling (orange: p < .05)")
+        axes[0].axhspan(
+            -band, band, color="0.9", zorder=0, label="95 % band at the median spike count; orange: p < .05"
+        )
+        figure.legend(frameon=False, fontsize=8, loc="outside lower left")
+    axes[0].set(
+        xlabel="quantile of rescaled intervals (model)",
+        ylabel="empirical less model CDF",
+        title=f"Time rescaling, n = {len(spikes)} units",
+    )
     good = p[np.isfinite(p)]
     axes[1].hist(good, np.linspace(0, 1, 21), color=COLOUR["held-out"])
     title = f"{(good < 0.05).sum()} of {len(good)} units rejected at .05"
+    axes[1].yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[1].set(xlabel="Kolmogorov-Smirnov p", ylabel="units", title=title)
     for axis in axes:
         _tidy(axis)
@@ -146,7 +155,9 @@ def coupling_matrix(stored: Stored) -> Figure | None:
             (row[0], total, "summed filter, log rate per spike", {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}),
             (row[1], edges, "probability of the edge", {"cmap": "Greys", "vmin": 0, "vmax": 1}),
         ):
-            image = axis.imshow(matrix, interpolation="nearest", **style)
+            shown = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)  # no unit is its own neighbour
+            image = axis.imshow(shown, interpolation="nearest", **style)
+            axis.set_facecolor("#C8DCE8")
             figure.colorbar(image, ax=axis, label=label, shrink=0.8)
             ticks = range(0, len(matrix), max(1, len(matrix) // 10))
             axis.set_xticks(ticks, [population["units"][i] for i in ticks])
@@ -154,6 +165,7 @@ def coupling_matrix(stored: Stored) -> Figure | None:
             axis.set(xlabel="source unit", ylabel="target unit")
         name = population["region"] + ("" if population["taste"] is None else f", {stored.tastes[population['taste']]}")
         row[0].set_title(f"Coupling in {name}, n = {len(total)} units")
+        row[1].set_title("blue: not modelled", fontsize=9)
     return figure
 
 
@@ -195,8 +207,8 @@ def _rate_axes(raster, axis, stored: Stored, unit: int, k: int) -> None:
     half = 1.96 * np.sqrt((sd**2).mean(axis=0))
     low, high = mean * np.exp(-half), mean * np.exp(half)
     axis.plot(time, counts.mean(axis=0) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
-    axis.fill_between(time, low, high, color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval")
-    axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated, mean over trials")
+    axis.fill_between(time, low, high, color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval of the estimate")
+    axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated (fitted on all trials), mean over trials")
     axis.set_xlabel("ms from the stimulus" if stored.has_stimulus else "ms in the segment")
     for a in (raster, axis):
         if stored.has_stimulus:

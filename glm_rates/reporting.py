@@ -18,6 +18,10 @@ from .stored import Stored
 
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6
+UNITS_TEXT = (
+    "Bits per spike. In-sample: over the mean rate of the taste. Then held-out, ± standard error over folds, over the training "
+    "trials' mean: PSTH, and models of history (H), stimulus (S) and coupling (C)."
+)
 
 
 def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> dict[str, Path]:
@@ -58,13 +62,14 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
     if models:
         last = list(models)[-1]
         headline = {"units": n_units, "units explained (held-out bits > 0)": explained(stored),
+                    "... by more than two standard errors": _beyond_two_errors(stored, last),
                     "held-out bits per spike, pooled": models[last]["pooled"], "... median over units": models[last]["median"],
                     "in-sample, pooled": stored.summary["bits_per_spike"]["pooled"]}  # fmt: skip
     p = stored.arrays["ks_pvalue"]
     headline["units rejected by time rescaling"] = f"{(p < 0.05).sum()} of {np.isfinite(p).sum()}"
     unit_rows = [
         {"unit": u, "region": stored.regions[u], "spikes": int(stored.arrays["n_spikes"][u]),
-         "in-sample": stored.arrays["bits_per_spike"][u], **{f"held-out {name}": _with_error(stored, name, u) for name in stored.scores}, "KS p": p[u]}
+         "in-sample": f"{stored.arrays['bits_per_spike'][u]:.3f}", **{_short(name): _with_error(stored, name, u) for name in stored.scores if name != "rolling window"}, "KS p": "<.001" if p[u] < 0.001 else f"{p[u]:.3f}"}
         for u in range(n_units)
     ]  # fmt: skip
     general = {c: f for c, f in figures.items() if not c.startswith("Unit ")}
@@ -76,7 +81,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
         Section("Steps between nested models", "Paired by fold.", [{"step": n, **_rounded(v)} for n, v in steps.items()]),
         Section("Figures", figures=general),
         Section("Units with the highest held-out score", "All others are in plots/individual_neurons.", figures={c: figures[c] for c in shown[:MAX_IN_REPORT]}),
-        Section("Every unit", "Bits per spike over the mean rate of the taste; held-out: over the training trials' mean, ± standard error over folds.", unit_rows),
+        Section("Every unit", UNITS_TEXT, unit_rows),
     ]  # fmt: skip
     question = (
         "How fast does each unit fire on each trial, and how much of it do stimulus, own past and neighbours explain?"
@@ -95,6 +100,17 @@ def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[
     )
 
 
+def _beyond_two_errors(stored: Stored, model: str) -> int:
+    """Number of units whose held-out score exceeds zero by more than two standard errors over folds."""
+    score, error = stored.scores[model], stored.score_errors.get(model)
+    return 0 if error is None else int((score > 2 * error).sum())
+
+
+def _short(model: str) -> str:
+    """Initials of a nested model's effects; a rival's name."""
+    return "PSTH" if model == "psth" else "+".join(effect[0].upper() for effect in model.split("+"))
+
+
 def _with_error(stored: Stored, model: str, unit: int) -> str:
     """Held-out score of a unit with its standard error over folds."""
     score, error = stored.scores[model][unit], stored.score_errors.get(model, np.full(unit + 1, np.nan))[unit]
@@ -102,7 +118,7 @@ def _with_error(stored: Stored, model: str, unit: int) -> str:
 
 
 def _rounded(row: dict) -> dict:
-    return {key.replace("_", " "): value for key, value in row.items()}
+    return {key.replace("_", " "): f"{v:.4f}" if isinstance(v, float) else v for key, v in row.items()}
 
 
 def _verdict(models: dict, steps: dict) -> str:

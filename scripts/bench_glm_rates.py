@@ -181,8 +181,8 @@ def compare(n_units: int, coupling: bool, quick: bool) -> None:
             continue
         if quick and package != "sklearn":
             continue
-        if large and coupling and package in ("statsmodels", "nemos"):
-            print(f"  {name}: not run (minutes a fit at this size)")
+        if large and (name == "nemos PopulationGLM" or (coupling and package != "sklearn")):
+            print(f"  {name}: not run (minutes at this size)")
             continue
         rows[name] = time_competitor(function, made, most[0 if coupling else 1], best, n_fits)
     print_rows(rows, n_fits)

@@ -146,6 +146,17 @@ def test_an_impossible_recording_is_one_line_exit_2_and_nothing_written(folder, 
     assert files_of(folder) == before
 
 
+def test_a_read_only_place_is_named_before_any_work(tmp_path, monkeypatch):
+    """Permission bits do not bind the superuser, so the system's answer is replaced."""
+    from glm_rates import pipeline
+    from glm_rates.exchange import BadRecording
+
+    pipeline.may_write(tmp_path / "new" / "rates.h5")
+    monkeypatch.setattr(pipeline.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(BadRecording, match=r"rates.h5: .* is read-only. Give --output"):
+        pipeline.may_write(tmp_path / "new" / "rates.h5")
+
+
 def test_nothing_is_asked_without_a_terminal(folder, tmp_path):
     """No nemos anywhere: one line and exit 2 at once, although standard input is open and silent."""
     script = (
