@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -161,11 +160,17 @@ def memory_child(which: str, n_neurons: int) -> None:
     import transformers  # noqa: F401
 
     WHICH[which](50)()
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from what is resident now
+    base = resident_kb("VmRSS")
     step = WHICH[which](n_neurons)
     for _ in range(3):
         step()
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024))
+    print(json.dumps((resident_kb("VmHWM") - base) / 1024))
+
+
+def resident_kb(what: str) -> int:
+    """Return the resident memory of this process (``VmRSS``) or its peak (``VmHWM``), kB."""
+    return int(Path("/proc/self/status").read_text().split(what + ":")[1].split()[0])
 
 
 def step_bench(sizes: tuple[int, ...]) -> list[dict]:
