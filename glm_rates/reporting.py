@@ -114,7 +114,7 @@ def _short(model: str) -> str:
 def _with_error(stored: Stored, model: str, unit: int) -> str:
     """Held-out score of a unit with its standard error over folds."""
     score, error = stored.scores[model][unit], stored.score_errors.get(model, np.full(unit + 1, np.nan))[unit]
-    return f"{score:.3f} ± {error:.3f}" if np.isfinite(error) else f"{score:.3f}"
+    return f"{score:.3f}±{error:.3f}" if np.isfinite(error) else f"{score:.3f}"
 
 
 def _rounded(row: dict) -> dict:
