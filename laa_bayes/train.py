@@ -56,7 +56,8 @@ class Batches(keras.utils.PyDataset):
         return self.n_batches
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        rows = self.order[i * self.preset.batch_size : (i + 1) * self.preset.batch_size]
+        first = i % (len(self.order) // self.preset.batch_size) * self.preset.batch_size  # a small bank begins again
+        rows = self.order[first : first + self.preset.batch_size]
         v = self.bank.v_mv[rows]
         if not self.preset.offline_noise:
             v = add_noise(v, self.bank.recipe.noise_mv, np.random.default_rng(np.random.SeedSequence([*self.key, i])))
