@@ -10,6 +10,7 @@ C2ST against the No-U-Turn sampler. Competitors that are not installed are named
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import logging
 import math
@@ -287,7 +288,8 @@ def sbi_posterior(simulations, v: np.ndarray, n_draws: int, epochs: int) -> Post
     inference.append_simulations(torch.as_tensor(simulations.z), torch.as_tensor(noisy))
 
     def fit():
-        return inference.train(training_batch_size=256, stop_after_epochs=epochs, max_num_epochs=epochs)
+        with tempfile.TemporaryDirectory() as logs, contextlib.chdir(logs):  # sbi logs into the folder it runs in
+            return inference.train(training_batch_size=256, stop_after_epochs=epochs, max_num_epochs=epochs)
 
     density, wall, cpu = timed(fit)
     posterior = inference.build_posterior(density)
