@@ -71,13 +71,9 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
         )
     )
     typical = [{"test": name, "flagged": f"{100 * share:.1f} %"} for name, share in d.typicality.items()]
-    sections.append(
-        Section(
-            "Typicality on clean traces",
-            "Share of clean simulations that each of the seven tests flags (nominal .7 % each).",
-            typical,
-        )
-    )
+    if typical:
+        text = "Share of clean simulations that each of the seven tests flags (nominal .7 % each)."
+        sections.append(Section("Typicality on clean traces", text, typical))
     return sections
 
 
@@ -184,6 +180,7 @@ def write_diagnosis(
         "clean traces flagged": results["clean_flagged"],
         "test traces": results["n_traces"],
     }
+    headline = {label: value for label, value in headline.items() if value is not None}  # not asked for
     question = "Are the network's posteriors calibrated, sharp and right?"
     texts = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
     report = write_report(

@@ -137,7 +137,8 @@ def perform(step: dict, program: Path, words: list[str], log: Path, done: list[d
     except OSError as error:
         code, line = 127, f"{error.filename}: {error.strerror}"
     seconds, typed = round(time.perf_counter() - began, 1), shlex.join([program.stem, *words])
-    done.append({"title": step["title"], "command": typed, "seconds": seconds, "code": code, "line": line})
+    outcome = {"seconds": seconds, "code": code, "line": line, "headline": step.get("headline", False)}
+    done.append({"title": step["title"], "command": typed, **outcome})
     if code in step.get("exit_codes", [0]):
         print(f"    {seconds:6.1f} s  {line}", flush=True)
         return None

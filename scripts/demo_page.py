@@ -27,7 +27,7 @@ iframe { width: 100%; height: 40rem; border: 1px solid #d5d9de; }
 <p>Every recording here was simulated by the pipeline that reads it. Made on {{ made }}.</p>
 <table><thead><tr><th>pipeline</th><th>what came out</th><th>seconds</th><th>report</th></tr></thead><tbody>
 {% for p in pipelines %}<tr><td><a href="#{{ p.pipeline }}">{{ p.pipeline }}</a></td>
-<td>{% if p.failed %}<b>failed</b>{% elif p.steps %}{{ p.steps[-1].line }}{% endif %}</td>
+<td>{% if p.failed %}<b>failed</b>{% elif p.steps %}{{ ((p.steps | selectattr("headline") | list) or p.steps)[-1].line }}{% endif %}</td>
 <td class="number">{{ "%.1f"|format(p.steps|sum(attribute="seconds")) }}</td>
 <td>{% for r in p.reports %}<a href="{{ r }}">{{ r }}</a><br>{% endfor %}</td></tr>{% endfor %}
 </tbody></table>
