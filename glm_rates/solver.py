@@ -133,15 +133,7 @@ def solve(
     free = np.isfinite(problem.penalty)
     problem = problem._replace(penalty=np.where(free, problem.penalty, 0.0))
     coef = _default_start(problem) if start is None else np.where(free, start, 0.0)
-    columns = problem.columns
-    if coarse or method == "pcg":
-        single = single or single_precision(problem.shared, problem.own)
-        single = single._replace(root=None if problem.root is None else problem.root.astype(np.float32))
-        columns = single if coarse else columns
-    if method == "newton":
-        direction = _exact_direction(problem, free)
-    else:
-        direction = _cg_direction(problem, free, precondition or shared_preconditioner(problem, free), single)
+    columns, direction = _prepare(problem, free, method, precondition, single, coarse)
     eta = columns.predict(coef) + np.broadcast_to(problem.offset, problem.counts.shape)
     objective = _objective(problem, slice(None), coef, eta)
     grad_norm, stuck = np.full(n_units, np.inf), np.zeros(n_units, bool)
@@ -166,6 +158,18 @@ def solve(
         eta[active] += length[:, None] * d_eta
         objective[active] = value
     return Solution(coef, objective, grad_norm, grad_norm <= max(tolerance, 1e-8), step, products)
+
+
+def _prepare(problem: Problem, free: np.ndarray, method: str, precondition, single: Columns | None, coarse: bool):
+    """Columns that gradients are taken with, and the function that gives Newton's direction."""
+    if method == "newton" and not coarse:
+        return problem.columns, _exact_direction(problem, free)
+    single = single or single_precision(problem.shared, problem.own)
+    single = single._replace(root=None if problem.root is None else problem.root.astype(np.float32))
+    columns = single if coarse else problem.columns
+    if method == "newton":
+        return columns, _exact_direction(problem, free)
+    return columns, _cg_direction(problem, free, precondition or shared_preconditioner(problem, free), single)
 
 
 def _pick(array: np.ndarray, units) -> np.ndarray:

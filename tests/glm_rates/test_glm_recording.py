@@ -149,46 +149,6 @@ def test_check_finds_wrong_counts_unlisted_electrodes_and_silent_units(folder):
     assert "silent units (fewer than 2 spikes): 1" in text
 
 
-def two_files(folder):
-    shutil.copy(folder / "simulated.h5", folder / "second.h5")
-
-
-def no_trials(folder):
-    with h5py.File(folder / "simulated.h5", "a") as h5:
-        for name in list(h5["spike_trains"]):
-            del h5[f"spike_trains/{name}/spike_array"]
-            h5[f"spike_trains/{name}/spike_array"] = np.zeros((0, 5, 7000))
-
-
-def no_spikes(folder):
-    with h5py.File(folder / "simulated.h5", "a") as h5:
-        del h5["spike_trains"]
-
-
-def text_file(folder):
-    (folder / "simulated.h5").write_text("not HDF5")
-
-
-def broken_info(folder):
-    (folder / "simulated.info").write_text("{")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (two_files, "2 files end in .h5"),
-        (no_trials, "no trials in any spike_array"),
-        (no_spikes, "no '/spike_trains'. Run blech_make_arrays.py first."),
-        (text_file, "not a readable HDF5 file"),
-        (broken_info, "not readable as JSON"),
-    ],
-)
-def test_a_broken_directory_is_one_line(folder, spoil, said):
-    spoil(folder)
-    with pytest.raises(BadRecording, match=said.replace("'", ".")):
-        read_recording(folder)
-
-
 def test_a_window_outside_the_trial_names_the_stimulus(folder):
     with pytest.raises(
         BadRecording, match=r"the window 1500-9000 ms does not fit a trial of 7000 ms \(stimulus at 2000 ms\)"
