@@ -15,6 +15,7 @@ from . import recording as recordings
 from .protocols import current_from_segments
 from .refine import GOOD_K, POOR_ESS
 
+ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
 DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
 log = logging.getLogger("laa_bayes")
 
@@ -70,12 +71,20 @@ def current_of(config: configs.Model) -> tuple[np.ndarray, float, str]:
     return current, dt_ms, config.units
 
 
-def train_model(config: configs.TrainConfig, run):
-    """Return the trained model, saved in ``config.output``."""
+def training_recipe(config: configs.TrainConfig) -> banks.Recipe:
+    """Return the recipe of the simulations that a training will use: those of --bank, or the ones its options describe."""
+    if config.bank is not None:
+        return banks.read_recipe(config.bank)
+    n = config.resolved_preset().n_simulations
+    return recipe(config, n, config.seed, min(10_000, n))
+
+
+def train_model(config: configs.TrainConfig, wanted: banks.Recipe, run):
+    """Return the model trained on the simulations of ``wanted``, saved in ``config.output``."""
     from . import archive
     from . import train as training
 
-    preset = config.resolved_preset()
+    preset = config.resolved_preset().model_copy(update={"n_simulations": wanted.n})
     log.info(
         "preset %s: %d simulations, %d epochs, %s summary, %s flow",
         config.preset,
@@ -84,15 +93,12 @@ def train_model(config: configs.TrainConfig, run):
         preset.summary,
         preset.flow,
     )
-    if config.bank is not None:
-        bank = banks.load(config.bank)
-        preset = preset.model_copy(update={"n_simulations": len(bank.z)})
-    else:
-        bank = banks.in_memory(recipe(config, preset.n_simulations, config.seed, min(10_000, preset.n_simulations)))
+    bank = banks.in_memory(wanted) if config.bank is None else banks.load(config.bank)
     if config.resume and (config.output / "model.json").exists():
         return finished_model(config.output, preset, bank)
     model = training.train(bank, preset, config.seed, config.output, config.max_minutes, config.resume)
     inputs = [p for p in (config.protocol_from,) if p is not None]
+    model.info["protocol_from"] = config.protocol_from.name if config.protocol_from else None
     archive.save(model, config.output, run.provenance(config, inputs))
     (config.output / "checkpoint.npz").unlink(missing_ok=True)
     return model
@@ -124,18 +130,16 @@ def history(folder: Path) -> list:
     return training.read_history(folder)
 
 
-def infer_results(posterior, config: configs.InferConfig) -> dict:
+def infer_results(posterior, predicted) -> dict:
     """Return the documented results, with the status and the share of samples in the predictive band."""
-    from . import infer as inference
+    from . import answer
 
-    results = inference.summary(posterior)
-    _, replicated = inference.predictive(posterior, 400, config.seed)
-    low, high = np.quantile(replicated, [0.05, 0.95], axis=0)
-    v = posterior.recording.v_mv
-    results["predictive_coverage_90"] = float(np.mean((v >= low) & (v <= high)))
-    results["in_window_coverage_90"], results["one_step_coverage_90"] = inference.coverage_90(posterior)
+    results, v = answer.summary(posterior), posterior.recording.v_mv
+    results["predictive_coverage_90"] = float(np.mean((v >= predicted.band[0]) & (v <= predicted.band[1])))
+    results["in_window_coverage_90"], results["one_step_coverage_90"] = answer.coverage_90(posterior)
     results["status"] = "misspecified" if results["verdict"] == "misspecified" else "ok"
     warn_of_poor_draws(results)
+    warn_of_misfit(results, float(np.max(posterior.observed.noise_mv)))
     return results
 
 
@@ -155,6 +159,22 @@ def warn_of_poor_draws(results: dict) -> None:
             "the refined posterior is approximate: effective sample size %.0f %%, Pareto k %.2f",
             100 * results["ess"],
             results["pareto_k"] or np.nan,
+        )
+
+
+def warn_of_misfit(results: dict, noise_mv: float) -> None:
+    """Say when white noise is assumed of a recording that has another, and when activation stands for something else."""
+    flagged = [name for name, test in results["checks"]["tests"].items() if test["flagged"]]
+    c_model, c_passive = results["mean"].get("C_m"), results["passive"]["C_m"]
+    if results["nuisance"] and c_model is not None and abs(c_model / c_passive - 1) > ABSORBED:
+        log.warning(
+            "with the activation term C_m is %.3g, a passive membrane has %.3g: activation may stand for sag or rectification here",
+            c_model,
+            c_passive,
+        )
+    if not results["nuisance"] and not results["checks"]["facts"] and {"chi-square", "Ljung-Box"} & set(flagged):
+        log.warning(
+            "the residuals are not white noise of %g mV; is it a recording? Then use --noise estimate", noise_mv
         )
 
 

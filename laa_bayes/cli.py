@@ -42,16 +42,16 @@ def train(config, run):
     """Train the posterior network; prints a time estimate first."""
     from . import assemble, claims
 
+    recipe = assemble.training_recipe(config)
     if config.dry_run:
         preset = config.resolved_preset()
-        return console.Result({}, preset.model_dump(mode="json"), f"would train: {preset}")
+        line = f"would train on {recipe.n} traces of {len(recipe.current)} samples: {preset}"
+        return console.Result({}, preset.model_dump(mode="json") | {"n_time": len(recipe.current)}, line)
     with claims.locked(config.output):
         claims.claim_model(config)
-        model = assemble.train_model(config, run)
-    info = {
-        key: model.info[key]
-        for key in ("epochs", "training_seconds", "batch_seconds", "validation_loss", "data_sha256")
-    }
+        model = assemble.train_model(config, recipe, run)
+    keys = ("epochs", "estimated_seconds", "training_seconds", "batch_seconds", "validation_loss", "data_sha256")
+    info = {key: model.info[key] for key in keys}
     line = f"{config.output}: {info['epochs']} epochs in {info['training_seconds']:.0f} s, validation loss {info['validation_loss']:.3f}. Next: laa-bayes diagnose {config.output}"
     return console.Result(
         {"model": config.output}, info | {"n_simulations": model.preset.n_simulations}, line, record=config.output
@@ -78,7 +78,7 @@ def diagnose(config, run):
 @console.command(app, configs.InferConfig)
 def infer(config, run):
     """Infer the parameters of one recorded trace; exit 3 when the model cannot explain it."""
-    from . import assemble, claims, data, reports
+    from . import answer, assemble, claims, data, reports
     from . import infer as inference
 
     output = config.output or config.recording.with_suffix(".posterior.h5")
@@ -86,8 +86,9 @@ def infer(config, run):
     recording = data.read_recording(config.recording, config.sweep, config.columns)
     model = None if config.model == "none" else assemble.load_model(Path(config.model))
     posterior = inference.infer(recording, config, model)
-    results = assemble.infer_results(posterior, config)
-    outputs = reports.write_inference(output, posterior, results, config, run)
+    predicted = answer.predictive(posterior, config.seed)
+    results = assemble.infer_results(posterior, predicted)
+    outputs = reports.write_inference(output, posterior, predicted, results, config, run)
     bad = posterior.typicality.verdict == "misspecified"
     return console.Result(
         outputs, results, assemble.infer_line(results), 3 if bad and not config.force else 0, record=output

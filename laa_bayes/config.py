@@ -330,7 +330,7 @@ class InferConfig(Reading):
     )
     noise: Literal["auto", "known", "estimate"] = Field(
         "auto",
-        description="known: the model's white noise; estimate: sd and AR(1) from the trace; auto: estimate on recordings in pA or nA",
+        description="known: the model's white noise; estimate: sd and AR(1) from the trace; auto: estimate on recordings (a current in pA that the network was not trained with, or a network of --protocol-from)",
     )
     series_resistance: Literal["auto", "on", "off"] = Field(
         "auto", description="fit the series resistance (auto: with estimated noise)"

@@ -41,6 +41,13 @@ def net_current(v_mv, theta, current=0.0):
     return -g_l * (v_mv - e_l) + current + g_act * special.expit((v_mv - v_thr) / k)
 
 
+def slope_conductance(v_mv, theta):
+    """Return g_L - G_act s (1 - s) / k, what a small step of current measures at voltage ``v_mv`` (negative: unstable)."""
+    _, g_l, _, k, v_thr, g_act = theta
+    s = special.expit((v_mv - v_thr) / k)
+    return g_l - g_act * s * (1 - s) / k
+
+
 def is_bistable(theta) -> bool:
     """Return whether some current gives the neuron two resting states: G_act > 4 g_L k."""
     _, g_l, _, k, _, g_act = theta
@@ -66,7 +73,7 @@ def fixed_points(theta, current: float = 0.0) -> list[FixedPoint]:
 
     The net current is monotone between the knees' voltages, so one bracket per monotone piece finds every root.
     """
-    c_m, g_l, e_l, k, v_thr, g_act = theta
+    c_m, g_l, e_l, _, _, g_act = theta
     edge = knees(theta)
     low, high = e_l + current / g_l - 1.0, e_l + (current + g_act) / g_l + 1.0
     inner = [] if edge is None else [v for v in (edge.v_lower_mv, edge.v_upper_mv) if low < v < high]
@@ -75,7 +82,6 @@ def fixed_points(theta, current: float = 0.0) -> list[FixedPoint]:
     for left, right in itertools.pairwise(borders):
         if net_current(left, theta, current) * net_current(right, theta, current) <= 0:
             v = float(optimize.brentq(net_current, left, right, args=(theta, current), xtol=1e-10))
-            s = special.expit((v - v_thr) / k)
-            slope = (-g_l + g_act * s * (1 - s) / k) / c_m
-            points.append(FixedPoint(v, bool(slope < 0), float(-1 / slope) if slope else float("inf")))
+            g = slope_conductance(v, theta)
+            points.append(FixedPoint(v, bool(g > 0), float(c_m / g) if g else float("inf")))
     return points

@@ -6,7 +6,6 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 import hdf5io
 
@@ -16,16 +15,21 @@ from .importance import N_IMPORTANCE
 from .likelihood import Observation, Spec
 from .model import TrainedModel
 from .priors import inferred, theta_from_z
-from .protocols import fingerprint
-from .recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample, textbook_fit
+from .recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample
 from .simulate import SHARP_K_MV, substeps_for
 
 DEFAULT_GRID_MS = 0.25
-IDENTIFIED = 0.5  #: least contraction of an identified parameter
-N_START = 4
-Z_90 = 1.6449  #: half width of a central 90 % interval in sd
+N_START, N_PASSIVE = 4, 24  #: starts from the network's draws; of the fit without activation
+SAME_CURRENT = 0.01  #: currents that differ by less than this share of their range are the same
 FAR = 1e-4  #: recordings: a prior surprise below this is a hard fact (the named priors are broad, cells differ)
 log = logging.getLogger("laa_bayes")
+
+
+class Passive(NamedTuple):
+    """What a membrane without activation says about the trace."""
+
+    theta: np.ndarray  #: (6,) its posterior mode; G_act is 0, k and V_thr mean nothing
+    activation_bic: float  #: BIC of this membrane minus BIC of the model; positive: the activation term is supported
 
 
 class Posterior(NamedTuple):
@@ -39,10 +43,7 @@ class Posterior(NamedTuple):
     amortised: np.ndarray | None  #: (n_draws, n_inferred) the network's draws, None where it does not apply
     w: np.ndarray  #: (n_draws, n_w) the answer, in coordinates
     typicality: typicality.Typicality
-    activation_bic: (
-        float  #: BIC of the passive membrane minus BIC of the model; positive: the activation term is supported
-    )
-    notes: list[str]
+    passive: Passive
 
     @property
     def theta(self) -> np.ndarray:
@@ -94,13 +95,20 @@ def prepare(
 
 def network_applies(model: TrainedModel | None, recording: Recording) -> bool:
     """Return whether the trace was recorded under the current, and on the grid, that the network was trained for."""
-    if model is None or abs(recording.dt_ms - model.recipe.dt_ms) > 1e-6:
-        return False
-    trained = model.recipe.current
-    if len(trained) != len(recording.current):
-        return False
-    same = fingerprint(trained, recording.dt_ms) == fingerprint(recording.current, recording.dt_ms)
-    return same or float(np.max(np.abs(trained - recording.current))) <= 0.01 * max(float(np.ptp(trained)), 1e-9)
+    return model is not None and mismatch(model, recording) is None
+
+
+def mismatch(model: TrainedModel, recording: Recording) -> str | None:
+    """Return how grid, length or current differ from those of the training; None where the network applies."""
+    trained, have, dt_ms = model.recipe.current, recording.current, model.recipe.dt_ms
+    if abs(recording.dt_ms - dt_ms) > 1e-6 or len(trained) != len(have):
+        return (
+            f"{len(have)} samples of {recording.dt_ms:g} ms, the network was trained on {len(trained)} of {dt_ms:g} ms"
+        )
+    apart = float(np.max(np.abs(trained - have)))
+    if apart <= SAME_CURRENT * max(float(np.ptp(trained)), 1e-9):
+        return None
+    return f"the current is up to {apart:.3g} {recording.current_unit} away from the network's"
 
 
 def make_problem(
@@ -137,31 +145,10 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         The network does not apply and no refinement was asked for, or units do not fit.
     """
     cut, system, priors = prepare(recording, config, model)
-    applies, notes = network_applies(model, cut), []
-    if not applies and config.refine in ("none", "is"):
-        what = (
-            "needs the network, and none was given"
-            if model is None
-            else "uses the network, which is valid for its training current and grid only"
-        )
-        raise hdf5io.InputError(
-            f"--refine {config.refine} {what}. Use --refine laplace, or train with --protocol-from {recording.source.split(':')[0]}."
-        )
-    if model is not None and not applies:
-        notes.append(
-            "current or grid differs from the training protocol: the network is left out, the exact likelihood is used from prior starts"
-        )
-    estimate = config.noise == "estimate" or (
-        config.noise == "auto"
-        and not applies
-        and (model is not None or cut.current_unit == "pA" or bool(config.area_um2))
-    )
-    trained_mv = 2.0 if model is None else model.recipe.noise_mv
-    known = None if estimate else config.noise_mv or trained_mv
-    if config.refine in ("none", "is") and known != trained_mv:
-        raise hdf5io.InputError(
-            f"--refine {config.refine}: the network was trained with {trained_mv:g} mV of white noise. Use --refine laplace."
-        )
+    applies = network_applies(model, cut)
+    if not applies:
+        explain_absence(cut, config, model)
+    known = known_noise(cut, config, model, applies)
     spec, observed = make_problem(cut, priors, config, known)
     rng = np.random.default_rng(config.seed)
     amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0] if applies else None
@@ -172,11 +159,52 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         spec, observed, optimum, recording_for_facts(recording, config, cut), model if applies else None, config.seed
     )
     units = {name: UNITS[system][name] for name in PARAMETERS}
-    for note in notes:
-        log.warning("%s", note)
     return Posterior(
-        spec, observed, cut, units, refined, amortised, w, verdict, activation_bic(spec, observed, optimum, rng), notes
+        spec, observed, cut, units, refined, amortised, w, verdict, without_activation(spec, observed, optimum, rng)
     )
+
+
+def explain_absence(cut: Recording, config: InferConfig, model: TrainedModel | None) -> None:
+    """Warn that the network is left out, and why; InputError where the refinement needs it."""
+    source = cut.source.split(":")[0]
+    if config.refine in ("none", "is"):
+        why = (
+            "needs the network, and none was given"
+            if model is None
+            else f"uses the network, which is valid for its training current and grid only ({mismatch(model, cut)})"
+        )
+        raise hdf5io.InputError(
+            f"--refine {config.refine} {why}. Use --refine laplace, or train with --protocol-from {source}."
+        )
+    if model is not None:
+        log.warning(
+            "%s: %s: it is left out, the exact likelihood is used from prior starts. Was it trained with another --window, --sweep "
+            "or --area-um2?",
+            source,
+            mismatch(model, cut),
+        )
+
+
+def known_noise(cut: Recording, config: InferConfig, model: TrainedModel | None, applies: bool) -> float | None:
+    """Return the sd in mV of the white noise to rely on, or None where the noise is inferred from the trace.
+
+    Raises
+    ------
+    InputError
+        The network's own draws are wanted, and the network was trained with another noise.
+    """
+    if applies and model is not None:
+        recorded = model.info.get("protocol_from") is not None and config.refine not in ("none", "is")
+    else:
+        recorded = model is not None or cut.current_unit == "pA" or bool(config.area_um2)
+    estimate = config.noise == "estimate" or (config.noise == "auto" and recorded)
+    trained_mv = 2.0 if model is None else model.recipe.noise_mv
+    known = None if estimate else config.noise_mv or trained_mv
+    if config.refine in ("none", "is") and known != trained_mv:
+        raise hdf5io.InputError(
+            f"--refine {config.refine}: the network was trained with {trained_mv:g} mV of white noise. Use --refine laplace."
+        )
+    return known
 
 
 def run_refinement(spec: Spec, observed: Observation, config: InferConfig, rng, amortised, model):
@@ -202,8 +230,11 @@ def run_refinement(spec: Spec, observed: Observation, config: InferConfig, rng, 
 
 
 def widen(spec: Spec, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return starts in all coordinates from starts in the parameters' coordinates; nuisance parameters start at their priors."""
-    return np.concatenate([z, 0.3 * rng.standard_normal((len(z), len(spec.nuisance)))], axis=1)
+    """Return starts in all coordinates: the network's draws, and where noise is inferred too as many prior draws as without a network."""
+    if not spec.nuisance:
+        return z
+    own = np.concatenate([z, 0.3 * rng.standard_normal((len(z), len(spec.nuisance)))], axis=1)
+    return np.concatenate([own, rng.standard_normal((refine.N_CLIMB[True][0], own.shape[1]))])
 
 
 def best_of(spec: Spec, amortised: np.ndarray, observed: Observation) -> np.ndarray:
@@ -248,8 +279,8 @@ def judge(
     return typicality.judge([], facts)._replace(tests=tests)
 
 
-def activation_bic(spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator) -> float:
-    """Return BIC(passive membrane) - BIC(model), each at its posterior mode; positive numbers support the activation term."""
+def without_activation(spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator) -> Passive:
+    """Return the fit of a passive membrane, with the BIC at its posterior mode less the BIC of the model at ``optimum``."""
     zero = Prior(distribution="fixed", center=0.0)
     table = spec.prior_table | {
         "G_act": zero,
@@ -258,94 +289,13 @@ def activation_bic(spec: Spec, observed: Observation, optimum: np.ndarray, rng: 
     }
     passive = spec._replace(priors=tuple(table[name] for name in PARAMETERS))
     shared = [i for i, name in enumerate(spec.names) if name in passive.names]
-    starts = np.concatenate([optimum[None, shared], 0.5 * rng.standard_normal((3, len(shared)))])
-    found = likelihood.fit(passive, starts, observed)
+    starts = np.concatenate([optimum[None, shared], rng.standard_normal((N_PASSIVE, len(shared)))])
+    found = likelihood.fit(passive, starts, observed, refine.N_CLIMB[bool(spec.nuisance)][1])
     simple = found.w[int(np.argmin(found.cost))]
     bic = [
         len(w) * np.log(len(observed.v_mv))
         - 2 * (likelihood.log_posteriors(one, w[None], observed)[0] + 0.5 * np.sum(w**2))
         for one, w in ((passive, simple), (spec, optimum))
     ]
-    return float(bic[0] - bic[1])
-
-
-def nuisance(posterior: Posterior) -> dict[str, np.ndarray]:
-    """Return draws of the nuisance parameters: V0 in mV, R_s in MOhm, sigma in mV, phi; white noise has none."""
-    _, extra = likelihood.unpack(posterior.spec, posterior.w, np, special)
-    if "v0" in extra:
-        drop = np.broadcast_to(posterior.observed.mv_per_mohm, posterior.observed.current.shape)[0] * extra.get(
-            "R_s", 0.0
-        )
-        extra["v0"] = posterior.observed.v_mv[0] - drop + extra["v0"]
-    return extra
-
-
-def predictive(posterior: Posterior, n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return noise-free recorded voltages of posterior draws and replicated recordings with noise, each (n_draws, n_time)."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 77]))
-    w = posterior.w[rng.choice(len(posterior.w), n_draws, replace=n_draws > len(posterior.w))]
-    clean = likelihood.predictions(posterior.spec, w, posterior.observed)
-    _, extra = likelihood.unpack(posterior.spec, w, np, special)
-    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), n_draws)[:, None]
-    phi = np.broadcast_to(extra.get("phi", 0.0), n_draws)
-    noise = rng.standard_normal(clean.shape) * sigma
-    noise[:, 0] /= np.sqrt(1 - phi**2)
-    for i in range(1, clean.shape[1]):
-        noise[:, i] += phi * noise[:, i - 1]
-    return clean, clean + noise
-
-
-def coverage_90(posterior: Posterior, n_draws: int = 400) -> tuple[float, float]:
-    """Return the shares of samples inside 90 % intervals of the noise, over posterior draws: in the window, and one step ahead.
-
-    A posterior draw of all parameters leaves residuals that are, under the model, an ordinary draw of the noise (they and the trace have
-    the same joint distribution as the true ones). In the window the interval is that of the stationary noise, sd sigma / sqrt(1 - phi^2);
-    one step ahead it is that of the innovation, given the samples before. Both have expectation .9; a band of replicated recordings
-    does not, because the fitted curve has already followed the slow part of this recording's noise.
-    """
-    w = posterior.w[:n_draws]
-    r = posterior.observed.v_mv - likelihood.predictions(posterior.spec, w, posterior.observed)
-    _, extra = likelihood.unpack(posterior.spec, w, np, special)
-    phi = np.broadcast_to(extra.get("phi", 0.0), len(w))[:, None]
-    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), len(w))[:, None]
-    in_window = np.abs(r) <= Z_90 * sigma / np.sqrt(1 - phi**2)
-    one_step = np.abs(r[:, 1:] - phi * r[:, :-1]) <= Z_90 * sigma
-    return float(np.mean(in_window)), float(np.mean(one_step))
-
-
-def summary(posterior: Posterior) -> dict:
-    """Return the documented numbers of ``infer``: mean, sd, 90 % interval, contraction, verdict, checks."""
-    theta, free = posterior.theta, inferred(posterior.spec.prior_table)
-    columns = {name: theta[:, PARAMETERS.index(name)] for name in free}
-    if "k" in columns:
-        columns["k_slope"] = 1.0 / columns["k"]
-    extra = nuisance(posterior)
-    refined, kind = posterior.refined, posterior.typicality
-    identified = {name: value >= IDENTIFIED for name, value in posterior.contraction.items()}
-    return {
-        "mean": {name: float(x.mean()) for name, x in columns.items()},
-        "sd": {name: float(x.std()) for name, x in columns.items()},
-        "interval_90": {name: np.quantile(x, [0.05, 0.95]).tolist() for name, x in columns.items()},
-        "units": {name: posterior.units.get(name, "1/mV") for name in columns},
-        "contraction": posterior.contraction,
-        "identified": identified,
-        "nuisance": {name: {"mean": float(x.mean()), "sd": float(x.std())} for name, x in extra.items()},
-        "ess": refined.ess if refined else None,
-        "pareto_k": refined.pareto_k if refined else None,
-        "disagreement": None
-        if refined is None or refined.disagreement is None
-        else dict(zip(posterior.spec.names, refined.disagreement.tolist(), strict=True)),
-        "refine": refined.method if refined else "none",
-        "n_modes": len(refined.modes) if refined else None,
-        "network": posterior.amortised is not None,
-        "verdict": kind.verdict,
-        "checks": {
-            "tests": {t.name: {"statistic": t.statistic, "p": t.p_value, "flagged": t.flagged} for t in kind.tests},
-            "facts": kind.facts,
-        },
-        "textbook": textbook_fit(posterior.recording),
-        "activation_bic": posterior.activation_bic,
-        "activation_supported": posterior.activation_bic > 0,
-        "n_samples": len(posterior.observed.v_mv),
-        "grid_ms": posterior.spec.dt_ms,
-    }
+    n = len(inferred(passive.prior_table))
+    return Passive(theta_from_z(passive.prior_table, simple[:n]), float(bic[0] - bic[1]))

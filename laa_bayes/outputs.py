@@ -10,8 +10,9 @@ import numpy as np
 import hdf5io
 from hdf5io import Dataset
 
+from .answer import nuisance
 from .config import PARAMETERS, Prior
-from .infer import Posterior, nuisance
+from .infer import Posterior
 from .likelihood import Observation, Spec
 from .priors import inferred, theta_from_z
 from .recording import Recording

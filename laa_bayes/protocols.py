@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,8 +54,3 @@ def constant_stretches(current: np.ndarray, tolerance: float = 1e-6) -> list[tup
     scale = max(float(np.max(np.abs(current), initial=0.0)), 1e-12)
     edges = np.flatnonzero(np.abs(np.diff(current)) > tolerance * scale) + 1
     return list(zip([0, *edges.tolist()], [*edges.tolist(), len(current)], strict=True))
-
-
-def fingerprint(current: np.ndarray, dt_ms: float) -> str:
-    """Return a digest of a current on its grid, equal for currents that agree to 1e-6."""
-    return hashlib.sha256(np.round(np.append(current, dt_ms), 6).astype("<f8").tobytes()).hexdigest()[:16]

@@ -11,10 +11,12 @@ import numpy as np
 import hdf5io
 
 from . import config as configs
-from . import evaluate, infer, outputs, plots
+from . import evaluate, outputs, plots
+from .answer import Predictive
 from .claims import save_figure
 from .config import PARAMETERS
 from .diagnose import Diagnosis
+from .infer import Posterior
 from .priors import inferred, theta_from_z
 from .report import Section, write_report
 
@@ -101,7 +103,7 @@ def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Sect
     )
 
 
-def inference_sections(p: infer.Posterior, results: dict, seed: int) -> list[Section]:
+def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> list[Section]:
     """Return parameters, fit, pair plot and checks of one inference."""
     free = list(inferred(p.spec.prior_table))
     rows = [
@@ -127,19 +129,17 @@ def inference_sections(p: infer.Posterior, results: dict, seed: int) -> list[Sec
         {"test": name, **{k: v if isinstance(v, bool) else f"{v:.4g}" for k, v in t.items()}}
         for name, t in results["checks"]["tests"].items()
     ]
-    clean, replicated = infer.predictive(p, min(400, len(p.w)), seed)
     columns = [PARAMETERS.index(name) for name in free]
     sets = {"exact" if p.refined is not None else "network": p.theta[:, columns]}
     if p.amortised is not None and p.refined is not None:
         sets = {"network": theta_from_z(p.spec.prior_table, p.amortised)[:, columns], **sets}
-    supported = "supports" if p.activation_bic > 0 else "does not support"
-    text = f"BIC {supported} the activation term over a passive membrane (difference {p.activation_bic:.1f})."
+    text = passive_text(p, results)
     fit = plots.fit(
         p.recording.time_ms,
         p.recording.v_mv,
         p.recording.current,
-        clean,
-        replicated,
+        predicted.clean,
+        predicted.replicated,
         p.recording.current_unit,
         "Recording and posterior prediction",
     )
@@ -161,6 +161,18 @@ def inference_sections(p: infer.Posterior, results: dict, seed: int) -> list[Sec
         Section("Posterior", "", figures={"Draws of every pair of parameters.": plots.pairs(sets, free, p.units)}),
         Section("Typicality", f"Verdict: {results['verdict']}; {facts}.", checks),
     ]
+
+
+def passive_text(p: Posterior, results: dict) -> str:
+    """Return what the trace says with and without the activation term."""
+    supported = "supports" if results["activation_supported"] else "does not support"
+    passive = ", ".join(f"{name} {value:.4g} {p.units[name]}" for name, value in results["passive"].items())
+    slope = results["slope_conductance"]
+    return (
+        f"BIC {supported} the activation term over a passive membrane (difference {results['activation_bic']:.1f}), whose best fit is "
+        f"{passive}. At the trace's first voltage the slope conductance, activation included, is {slope['mean']:.4g} ± "
+        f"{slope['sd']:.2g} {p.units['g_L']}."
+    )
 
 
 def write_diagnosis(
@@ -189,15 +201,21 @@ def write_diagnosis(
     return {"report": Path(report), "table": folder / "diagnosis.json", **written}
 
 
-def write_inference(output: Path, posterior, results: dict, config: configs.InferConfig, run) -> dict[str, Path]:
+def write_inference(
+    output: Path,
+    posterior: Posterior,
+    predicted: Predictive,
+    results: dict,
+    config: configs.InferConfig,
+    run,
+) -> dict[str, Path]:
     """Write the posterior file and, unless --no-report, figures and report; return their paths."""
     provenance = run.provenance(config, [config.recording])
-    _, replicated = infer.predictive(posterior, min(400, len(posterior.w)), config.seed)
-    band = np.quantile(replicated, [0.05, 0.95], axis=0)
-    written = {"posterior": outputs.write_posterior(output, posterior, results, band, provenance, config.overwrite)}
+    path = outputs.write_posterior(output, posterior, results, predicted.band, provenance, config.overwrite)
+    written = {"posterior": path}
     if not config.report:
         return written
-    sections = inference_sections(posterior, results, config.seed)
+    sections = inference_sections(posterior, predicted, results)
     figures = [figure for section in sections for figure in section.figures.values()]
     for name, figure in zip(("fit", "pairs"), figures, strict=True):
         written[name] = save_figure(figure, output.with_suffix(f".{name}.png"))

@@ -23,6 +23,7 @@ from .networks import bf, build_approximator, keras
 from .simulate import add_noise, draw
 
 N_VALIDATION, N_REFERENCE = 2048, 4096
+N_TIMED = 5  #: gradient steps of the short timing before training; the long one has four times as many
 N_COMPONENT_TRACES = 2000  #: simulations that the principal components are taken from
 log = logging.getLogger("laa_bayes")
 
@@ -125,15 +126,34 @@ def restore(approximator, saved: dict[str, np.ndarray]) -> None:
         variable.assign(saved[f"v{i}"])
 
 
-def seconds_per_batch(approximator, bank: banks.Bank, preset: Preset, seed: int) -> float:
-    """Return the time of a gradient step from five batches (after one that compiles); the weights are put back."""
+def seconds_per_epoch(
+    approximator, bank: banks.Bank, preset: Preset, seed: int, validation: Fixed
+) -> tuple[float, float]:
+    """Return the time of an epoch, validation included, and of a gradient step in it; the weights are put back.
+
+    A call of ``fit`` has a price of its own, so a step is the difference between a long and a short call, both compiled before.
+    """
     before = snapshot(approximator)
-    fit_epoch(approximator, Batches(bank, preset, seed, 0, 1))
-    began = time.perf_counter()
-    fit_epoch(approximator, Batches(bank, preset, seed, 0, 5))
-    seconds = (time.perf_counter() - began) / 5
+
+    def timed(work) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    def steps(n: int) -> None:
+        fit_epoch(approximator, Batches(bank, preset, seed, 0, n))
+
+    def validate() -> None:
+        approximator.evaluate(validation, verbose=0, return_dict=True)
+
+    for work in (lambda: steps(1), validate):  # compiles
+        work()
+    short, long = (timed(lambda n=n: steps(n)) for n in (N_TIMED, 4 * N_TIMED))
+    step = max((long - short) / (3 * N_TIMED), 1e-6)
+    n_batches = len(bank.z) // preset.batch_size
+    seconds = n_batches * step + max(short - N_TIMED * step, 0.0) + timed(validate)
     restore(approximator, before)
-    return seconds
+    return seconds, step
 
 
 def fit_epoch(approximator, batches: Batches) -> float:
@@ -142,11 +162,11 @@ def fit_epoch(approximator, batches: Batches) -> float:
     return float(history.history["loss"][-1])
 
 
-def affordable_epochs(n_epochs: int, n_batches: int, batch_seconds: float, max_minutes: float | None) -> int:
+def affordable_epochs(n_epochs: int, epoch_seconds: float, max_minutes: float | None) -> int:
     """Return the number of epochs that fit into the given minutes (at least one); all of them without a limit."""
     if max_minutes is None:
         return n_epochs
-    return max(1, min(n_epochs, math.floor(60 * max_minutes / (n_batches * batch_seconds))))
+    return max(1, min(n_epochs, math.floor(60 * max_minutes / epoch_seconds)))
 
 
 def train(
@@ -168,25 +188,23 @@ def train(
         bank = bank._replace(v_mv=add_noise(bank.v_mv, bank.recipe.noise_mv, rng))
     saved = read_checkpoint(folder, preset, bank) if resume else None
     approximator = make_approximator(preset, bank, preset.epochs, seed)
-    n_batches = len(bank.z) // preset.batch_size
-    batch_seconds = seconds_per_batch(approximator, bank, preset, seed)
-    n_epochs = affordable_epochs(preset.epochs, n_batches, batch_seconds, max_minutes)
-    if saved is None:
-        announce(preset, n_epochs, n_batches, batch_seconds)
-    if saved is not None:
-        n_epochs = int(saved["n_epochs"])
+    validation = Fixed(*held_out(bank.recipe, N_VALIDATION, 1), batch_size=preset.batch_size)
+    epoch_seconds, batch_seconds = seconds_per_epoch(approximator, bank, preset, seed, validation)
+    n_epochs = affordable_epochs(preset.epochs, epoch_seconds, max_minutes) if saved is None else int(saved["n_epochs"])
+    announce(preset, n_epochs, epoch_seconds, batch_seconds, done=0 if saved is None else int(saved["done"]))
     if n_epochs < preset.epochs:
         approximator = make_approximator(preset, bank, n_epochs, seed)  # the decay of the rate fits the shorter run
     history = [] if saved is None else read_history(folder, int(saved["done"]))
     if saved is not None:
         restore(approximator, saved)
         log.info("resumed after epoch %d of %d", len(history), n_epochs)
-    history = run_epochs(approximator, bank, preset, seed, folder, n_epochs, history)
+    history = run_epochs(approximator, bank, preset, seed, folder, n_epochs, history, validation)
     reference = make_reference(np.concatenate(summaries_of(approximator, held_out(bank.recipe, N_REFERENCE, 2)[1])))
     info = {
         "seed": seed,
         "epochs": n_epochs,
         "batch_seconds": batch_seconds,
+        "estimated_seconds": n_epochs * epoch_seconds,
         "training_seconds": sum(line.seconds for line in history),
         "validation_loss": history[-1].validation_loss,
         "data_sha256": banks.data_digest(bank),
@@ -194,14 +212,15 @@ def train(
     return TrainedModel(approximator, bank.recipe, preset, reference, info, folder)
 
 
-def announce(preset: Preset, n_epochs: int, n_batches: int, batch_seconds: float) -> None:
+def announce(preset: Preset, n_epochs: int, epoch_seconds: float, batch_seconds: float, done: int) -> None:
     """Say what will be trained and how long it will take."""
-    minutes = n_epochs * n_batches * batch_seconds / 60
     log.info(
-        "estimate from five timed batches: %.0f ms a batch, %.1f minutes for %d epochs",
+        "estimate from %d timed batches: %.1f minutes for %d epochs (%.3g ms a batch, %.1f s an epoch with its validation)",
+        5 * N_TIMED,
+        (n_epochs - done) * epoch_seconds / 60,
+        n_epochs - done,
         1e3 * batch_seconds,
-        minutes,
-        n_epochs,
+        epoch_seconds,
     )
     if n_epochs < preset.epochs:
         log.warning(
@@ -218,12 +237,11 @@ def announce(preset: Preset, n_epochs: int, n_batches: int, batch_seconds: float
 
 
 def run_epochs(
-    approximator, bank, preset: Preset, seed: int, folder: Path, n_epochs: int, history: list[Epoch]
+    approximator, bank, preset: Preset, seed: int, folder: Path, n_epochs: int, history: list[Epoch], validation: Fixed
 ) -> list[Epoch]:
     """Train the epochs that are missing; return the whole history."""
     from tqdm import tqdm
 
-    validation = Fixed(*held_out(bank.recipe, N_VALIDATION, 1), batch_size=preset.batch_size)
     for epoch in tqdm(range(len(history), n_epochs), desc="epochs", disable=None):
         began = time.perf_counter()
         loss = fit_epoch(approximator, Batches(bank, preset, seed, epoch))

@@ -1,6 +1,11 @@
 """A tiny trained model, made once, and traces whose truth is known."""
 
+import contextlib
+import io
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +21,27 @@ def tiny_model(tmp_path_factory, run_command):
     answer = run_command("laa_bayes", "train", "--preset", "demo", *arguments, "--output", folder)
     assert answer.returncode == 0, answer.stderr
     return folder
+
+
+@pytest.fixture
+def laa_here(monkeypatch):
+    """Return ``run(*arguments)``: the command line in this process, which spares loading and compiling again."""
+    from laa_bayes import cli
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["laa-bayes", *map(str, arguments)])
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from laa_bayes import config, evaluate, importance, likelihood, priors, refine, simulate, typicality
+from laa_bayes import config, dynamics, evaluate, importance, likelihood, priors, refine, simulate, typicality
 
 DEFAULT = config.SimulateConfig(output="bank").resolved_priors()
 CURRENT = simulate.protocol_current(config.SimulateConfig(output="bank"))
@@ -48,6 +48,24 @@ def test_the_optimum_beats_every_prior_draw_and_lies_near_the_truth(observed, re
     theta = priors.theta_from_z(DEFAULT, refined.w)
     z_score = (theta.mean(axis=0) - truth)[:5] / theta.std(axis=0)[:5]
     assert np.abs(z_score).max() < 4
+
+
+def test_the_best_optimum_of_a_recording_is_found_from_the_prior_alone():
+    """A cell whose activation is half on at rest: from 12 starts, 30 steps each, the optimum found was 40 log units worse."""
+    cell, current = np.array([[62.0, 20.0, -86.5, 6.45, -79.0, 463.0]]), np.where(np.arange(480) >= 80, -100.0, 0.0)
+    rest = dynamics.fixed_points(tuple(cell[0]))[0].v_mv
+    noise, rng = np.zeros(480), np.random.default_rng(0)
+    for i in range(1, 480):
+        noise[i] = 0.95 * noise[i - 1] + 0.035 * rng.standard_normal()
+    v = simulate.simulate(cell, current, 0.25, rest)[0] + 0.010 * current + noise
+    spec = likelihood.recording_spec(config.PRIORS["lumped"], 0.25, 2.0**-5, True)
+    recorded = likelihood.Observation(v, current, 1.0, 1e-3 * current)
+    z = priors.z_from_theta(config.PRIORS["lumped"], cell)[0]
+    phi = priors.z_from_value(dict(spec.nuisance)["phi"], 0.95)
+    truth = np.concatenate([z, [(rest - v[0]) / 3.0, 10.0 / 20.0, np.log(0.035 * 2**5) / 1.5, phi]])
+    found = refine.find_modes(spec, recorded, np.random.default_rng(1))
+    best, true = likelihood.log_posteriors(spec, np.stack([found.w[0], truth]), recorded)
+    assert best > true
 
 
 def test_laplace_importance_sampling_is_efficient_on_the_default_protocol(refined):

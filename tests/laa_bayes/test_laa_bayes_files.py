@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from laa_bayes import assemble, config, data, infer, model, recording
+from laa_bayes import answer, assemble, config, data, infer, model, recording
 
 AREA_UM2 = 15_400.0  # 1.54e-4 cm2
 
@@ -69,7 +69,7 @@ def test_the_same_trace_in_every_format_and_unit_gives_the_same_posterior_means(
         options = config.InferConfig(
             model="none", recording=path, area_um2=area, prior="default", noise="known", grid_ms=1.0, draws=500
         )
-        means[name] = infer.summary(infer.infer(data.read_recording(path), options, None))["mean"]
+        means[name] = answer.summary(infer.infer(data.read_recording(path), options, None))["mean"]
     reference = means.pop("csv density")
     for found in means.values():
         assert found == pytest.approx(reference, rel=1e-4)
@@ -246,8 +246,8 @@ def test_noise_series_resistance_and_capacitance_of_a_simulated_electrode_are_re
         noise[i] = 0.95 * noise[i - 1] + 0.05 * rng.standard_normal()
     trace = recording.Recording(v + 0.018 * current + noise, current, "pA", dt, 0.0, "simulated cell")
     posterior = infer.infer(trace, config.InferConfig(model="none", recording="x.csv"), None)
-    found = infer.summary(posterior)
-    assert infer.coverage_90(posterior) == pytest.approx((0.9, 0.9), abs=0.1)
+    found = answer.summary(posterior)
+    assert answer.coverage_90(posterior) == pytest.approx((0.9, 0.9), abs=0.1)
     for name, value in (("C_m", 120.0), ("g_L", 6.0)):
         assert abs(found["mean"][name] - value) < 3.5 * found["sd"][name]
         assert found["sd"][name] < 0.1 * value

@@ -74,6 +74,13 @@ def test_there_are_three_fixed_points_exactly_between_the_knees(k, g_act, curren
     assert all(abs(dynamics.net_current(p.v_mv, theta, current)) < 1e-6 for p in points)
 
 
+@given(k=st.floats(1.0, 15.0), v_mv=st.floats(-90.0, -20.0))
+def test_the_slope_conductance_is_minus_the_slope_of_the_net_current(k, v_mv):
+    theta = (1.0, 0.1, -65.0, k, -50.0, 3.0)
+    rise = dynamics.net_current(v_mv + 1e-4, theta) - dynamics.net_current(v_mv - 1e-4, theta)
+    assert dynamics.slope_conductance(v_mv, theta) == pytest.approx(-rise / 2e-4, abs=1e-6)
+
+
 def test_a_bistable_cell_stays_up_after_the_pulse_and_falls_after_a_reset():
     theta = np.array([[1.0, 0.1, -65.0, 3.0, -50.0, 3.0]])
     current = np.zeros(600)

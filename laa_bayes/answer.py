@@ -1,0 +1,112 @@
+"""What does a posterior say? Its documented numbers, what it predicts for the trace, and whether the noise covers what is left."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from . import likelihood
+from .config import PARAMETERS
+from .dynamics import slope_conductance
+from .infer import Posterior
+from .priors import inferred
+from .recording import textbook_fit
+
+IDENTIFIED = 0.5  #: least contraction of an identified parameter
+Z_90 = 1.6449  #: half width of a central 90 % interval in sd
+
+
+class Predictive(NamedTuple):
+    """What posterior draws predict for the trace."""
+
+    clean: np.ndarray  #: (n_draws, n_time) noise-free recorded voltages in mV
+    replicated: np.ndarray  #: (n_draws, n_time) the same with noise
+    band: np.ndarray  #: (2, n_time) 5 % and 95 % quantile of the replicated ones
+
+
+def nuisance(posterior: Posterior) -> dict[str, np.ndarray]:
+    """Return draws of the nuisance parameters: V0 in mV, R_s in MOhm, sigma in mV, phi; white noise has none."""
+    _, extra = likelihood.unpack(posterior.spec, posterior.w, np, special)
+    if "v0" in extra:
+        drop = np.broadcast_to(posterior.observed.mv_per_mohm, posterior.observed.current.shape)[0] * extra.get(
+            "R_s", 0.0
+        )
+        extra["v0"] = posterior.observed.v_mv[0] - drop + extra["v0"]
+    return extra
+
+
+def predictive(posterior: Posterior, seed: int, n_draws: int = 400) -> Predictive:
+    """Return what posterior draws predict for the trace itself, without and with noise."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 77]))
+    w = posterior.w[rng.choice(len(posterior.w), n_draws, replace=n_draws > len(posterior.w))]
+    clean = likelihood.predictions(posterior.spec, w, posterior.observed)
+    _, extra = likelihood.unpack(posterior.spec, w, np, special)
+    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), n_draws)[:, None]
+    phi = np.broadcast_to(extra.get("phi", 0.0), n_draws)
+    noise = rng.standard_normal(clean.shape) * sigma
+    noise[:, 0] /= np.sqrt(1 - phi**2)
+    for i in range(1, clean.shape[1]):
+        noise[:, i] += phi * noise[:, i - 1]
+    replicated = clean + noise
+    return Predictive(clean, replicated, np.quantile(replicated, [0.05, 0.95], axis=0))
+
+
+def coverage_90(posterior: Posterior, n_draws: int = 400) -> tuple[float, float]:
+    """Return the shares of samples inside 90 % intervals of the noise, over posterior draws: in the window, and one step ahead.
+
+    A posterior draw of all parameters leaves residuals that are, under the model, an ordinary draw of the noise (they and the trace have
+    the same joint distribution as the true ones). In the window the interval is that of the stationary noise, sd sigma / sqrt(1 - phi^2);
+    one step ahead it is that of the innovation, given the samples before. Both have expectation .9; a band of replicated recordings
+    does not, because the fitted curve has already followed the slow part of this recording's noise.
+    """
+    w = posterior.w[:n_draws]
+    r = posterior.observed.v_mv - likelihood.predictions(posterior.spec, w, posterior.observed)
+    _, extra = likelihood.unpack(posterior.spec, w, np, special)
+    phi = np.broadcast_to(extra.get("phi", 0.0), len(w))[:, None]
+    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), len(w))[:, None]
+    in_window = np.abs(r) <= Z_90 * sigma / np.sqrt(1 - phi**2)
+    one_step = np.abs(r[:, 1:] - phi * r[:, :-1]) <= Z_90 * sigma
+    return float(np.mean(in_window)), float(np.mean(one_step))
+
+
+def summary(posterior: Posterior) -> dict:
+    """Return the documented numbers of ``infer``: mean, sd, 90 % interval, contraction, verdict, checks."""
+    theta, free = posterior.theta, inferred(posterior.spec.prior_table)
+    columns = {name: theta[:, PARAMETERS.index(name)] for name in free}
+    if "k" in columns:
+        columns["k_slope"] = 1.0 / columns["k"]
+    extra = nuisance(posterior)
+    g_start = slope_conductance(extra.get("v0", theta[:, PARAMETERS.index("E_L")]), theta.T)
+    refined, kind = posterior.refined, posterior.typicality
+    identified = {name: value >= IDENTIFIED for name, value in posterior.contraction.items()}
+    return {
+        "mean": {name: float(x.mean()) for name, x in columns.items()},
+        "sd": {name: float(x.std()) for name, x in columns.items()},
+        "interval_90": {name: np.quantile(x, [0.05, 0.95]).tolist() for name, x in columns.items()},
+        "units": {name: posterior.units.get(name, "1/mV") for name in columns},
+        "contraction": posterior.contraction,
+        "identified": identified,
+        "slope_conductance": {"mean": float(g_start.mean()), "sd": float(g_start.std())},
+        "nuisance": {name: {"mean": float(x.mean()), "sd": float(x.std())} for name, x in extra.items()},
+        "ess": refined.ess if refined else None,
+        "pareto_k": refined.pareto_k if refined else None,
+        "disagreement": None
+        if refined is None or refined.disagreement is None
+        else dict(zip(posterior.spec.names, refined.disagreement.tolist(), strict=True)),
+        "refine": refined.method if refined else "none",
+        "n_modes": len(refined.modes) if refined else None,
+        "network": posterior.amortised is not None,
+        "verdict": kind.verdict,
+        "checks": {
+            "tests": {t.name: {"statistic": t.statistic, "p": t.p_value, "flagged": t.flagged} for t in kind.tests},
+            "facts": kind.facts,
+        },
+        "textbook": textbook_fit(posterior.recording),
+        "activation_bic": posterior.passive.activation_bic,
+        "activation_supported": posterior.passive.activation_bic > 0,
+        "passive": dict(zip(PARAMETERS[:3], posterior.passive.theta[:3].tolist(), strict=True)),
+        "n_samples": len(posterior.observed.v_mv),
+        "grid_ms": posterior.spec.dt_ms,
+    }
