@@ -11,10 +11,11 @@ from torch import Tensor
 
 from .activity import generate_activity_trials, observation_mask
 from .calibration import LEVELS, random_ranks
-from .evaluate import Dynamics, Scores, dynamics, mean_and_error, score
+from .evaluate import Dynamics, Scores, dynamics, mean_and_error, ratio_and_error, score
 from .model import WeightModel
 from .refine import guided_prior_samples
 from .ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
+from .weights import get_spectral_radius
 
 METHODS = ("ridge", "oracle ridge", "diffusion", "regression", "pigdm")
 N_STATES = 4  #: initial states from which estimated weights are run
@@ -81,8 +82,8 @@ def benchmark_cell(
     behaviour = []
     if seen is None:
         running = {**estimates, "diffusion sample": samples[:, 0]}
-        behaviour = [behaviour_row(name, dynamics(w, W, h0, n_time, a)) for name, w in running.items()]
-    row = {**condition._asdict(), **correlations(estimates, W, block), **posterior_row(found, ridge, W, block)}
+        behaviour = [behaviour_row(name, dynamics(w, W, h0, n_time, a), W) for name, w in running.items()]
+    row = {**condition._asdict(), **correlations(estimates, W, block), **posterior_row(found, true, ridge, W, block)}
     return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true, unit).tied, h0)
 
 
@@ -104,8 +105,8 @@ def correlations(estimates: Mapping[str, Tensor], W: Tensor, block: Tensor) -> d
     return row
 
 
-def posterior_row(found: Scores, ridge: Ridge, W: Tensor, block: Tensor) -> dict[str, float]:
-    """Return coverage (three ways, see `calibration`) and the other scores of a posterior, means over networks."""
+def posterior_row(found: Scores, true: Tensor, ridge: Ridge, W: Tensor, block: Tensor) -> dict[str, float]:
+    """Return coverage (three ways, see `calibration`) and the other scores of a posterior on recorded weights ``true``."""
     row = {}
     for label, values in (
         ("coverage", found.coverage),
@@ -116,16 +117,20 @@ def posterior_row(found: Scores, ridge: Ridge, W: Tensor, block: Tensor) -> dict
             row[f"{label} {100 * p:.0f} %"], row[f"{label} {100 * p:.0f} % se"] = mean_and_error(value)
     inside = ((W - ridge.mean).abs() < 1.96 * ridge.sd)[block].float().mean()
     row["ridge coverage 95 %"] = float(inside)
-    for name in ("mse", "sign_auc", "crps", "radius_ratio"):
+    for name in ("mse", "sign_auc", "crps"):
         row[name], row[f"{name} se"] = mean_and_error(getattr(found, name))
+    row["radius_ratio"], row["radius_ratio se"] = ratio_and_error(found.radius, get_spectral_radius(true))
     return row
 
 
-def behaviour_row(method: str, found: Dynamics) -> dict[str, Any]:
-    """Return means and standard errors over networks."""
+def behaviour_row(method: str, found: Dynamics, W: Tensor) -> dict[str, Any]:
+    """Return means and standard errors over networks; the spectral radius as a ratio to that of W."""
     row: dict[str, Any] = {"method": method}
     for name, values in found._asdict().items():
-        row[name], row[f"{name} se"] = mean_and_error(values)
+        if name == "radius":
+            row["radius_ratio"], row["radius_ratio se"] = ratio_and_error(values, get_spectral_radius(W))
+        else:
+            row[name], row[f"{name} se"] = mean_and_error(values)
     return row
 
 

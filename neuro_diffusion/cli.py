@@ -48,8 +48,13 @@ def _train(config, run):
         spec = train.spec_of(config, W, *timing)
     except ValueError as error:
         raise hdf5io.InputError(f"{config.data}: {error}") from None
+    first = None if config.fine_tune is None else data.load_model(config.fine_tune)
+    if first is not None and first.spec.body != spec.body:
+        raise hdf5io.InputError(
+            f"{config.fine_tune}: its network is {first.spec.body}, the options ask for {spec.body}. Give the same options."
+        )
     save = lambda t, step: data.save_state(config.output, train.state_of(t), step, settings, spec)  # noqa: E731
-    fit = train.fit(spec, W, held, config, save, start, state)
+    fit = train.fit(spec, W, held, config, save, start, state, first)
     data.save_model(config.output, fit.model, settings)
     results = {
         "validation_loss": fit.validation_loss,

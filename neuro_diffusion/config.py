@@ -34,6 +34,10 @@ class TrainPriorConfig(Config):
     hidden: int = Field(96, ge=8, multiple_of=8, description="hidden channels of a block")
     depth: int = Field(4, ge=1, description="blocks")
     parameterization: Literal["edm", "v", "eps"] = Field("edm", description="what the network predicts")
+    fine_tune: Path | None = Field(
+        None,
+        description="start from this model's network (same architecture): another size N, family or recorded fraction",
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of training")
     save_every: int = Field(100, ge=1, description="steps between the states from which --resume goes on")
     resume: bool = Field(False, description="go on with a training that was interrupted")

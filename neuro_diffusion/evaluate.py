@@ -31,7 +31,7 @@ class Scores(NamedTuple):
         Tensor  #: (B, 3) the same with small weights rounded to 0 and ties broken at random, see `calibration`
     )
     connection_coverage: Tensor  #: (B, 3) tied coverage of the connections that the posterior holds to be likely
-    radius_ratio: Tensor  #: spectral radius of samples over that of the truth
+    radius: Tensor  #: mean spectral radius of samples; against the true ones by `ratio_and_error`
     sd: Tensor  #: mean posterior standard deviation over the sd of the true entries
 
 
@@ -58,7 +58,7 @@ def score(samples: Tensor, W: Tensor, unit: float | Tensor | None = None) -> Sco
         coverage(ranks.plain),
         coverage(ranks.tied),
         coverage(ranks.tied, ranks.likely),
-        get_spectral_radius(few).mean(1) / get_spectral_radius(W),
+        get_spectral_radius(few).mean(1),
         flat.std(1).mean(1) / spread,
     )
 
@@ -86,11 +86,11 @@ def divergence_horizon(estimate: Tensor, W: Tensor, h0: Tensor, T: int, a: float
 
 
 class Dynamics(NamedTuple):
-    """What estimated weights do when they run, against what the true ones do; a value a network (B). The truth scores 0, T, 1, 0, 0."""
+    """What estimated weights do when they run, against what the true ones do; a value a network (B). The truth scores 0, T, its radius, 0, 0."""
 
     functional_error: Tensor  #: relative error of noise-free activity from the same initial states
     divergence_step: Tensor  #: first step at which rates differ by more than .2
-    radius_ratio: Tensor  #: spectral radius over the true one
+    radius: Tensor  #: spectral radius; against the true ones by `ratio_and_error`
     lyapunov_error: Tensor  #: |difference| of the largest Lyapunov exponents along each one's own activity, 1 / tau
     autocorrelation_error: Tensor  #: |difference| of autocorrelation times over the true one
 
@@ -103,7 +103,7 @@ def dynamics(estimate: Tensor, W: Tensor, h0: Tensor, T: int, a: float, longer: 
     return Dynamics(
         functional_error(estimate, W, h0, T, a),
         divergence_horizon(estimate, W, h0, T, a),
-        get_spectral_radius(estimate) / get_spectral_radius(W),
+        get_spectral_radius(estimate),
         (exponents[1] - exponents[0]).abs(),
         (times[1] / times[0] - 1).abs(),
     )
@@ -121,3 +121,15 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     if not len(v):
         return math.nan, math.nan
     return float(v.mean()), float(v.std() / math.sqrt(len(v))) if len(v) > 1 else math.nan
+
+
+def ratio_and_error(values: Tensor, true: Tensor) -> tuple[float, float]:
+    """Return the ratio of means over networks (B) and its standard error (delta method).
+
+    Samples of a calibrated posterior have on average the true mean, so their ratio of means is 1; the mean of their ratios is
+    larger wherever the posterior is wide (E[1/x] > 1/E[x]).
+    """
+    values, true = values.double(), true.double()
+    ratio = values.mean() / true.mean()
+    error = (values - ratio * true).std() / (math.sqrt(len(true)) * true.mean()) if len(true) > 1 else math.nan
+    return float(ratio), float(error)

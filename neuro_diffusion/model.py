@@ -30,6 +30,25 @@ class ModelSpec(NamedTuple):
     n_time: int = 50  #: time steps of the training trials
     n_neurons: int = 16  #: N of the training data
     conditional: bool = True  #: trained with activity
+    atom: float = 0.0  #: samples below this many standard units are missing connections, exactly 0; see `missing_below`
+
+    @property
+    def body(self) -> str:
+        """The network's architecture in words; models of one body may exchange weights."""
+        return f"{self.arch} of width {self.width}, hidden {self.hidden}, depth {self.depth}, predicting {self.parameterization}"
+
+
+def missing_below(W: Tensor, noise: diffusion.Noise) -> float:
+    """Return the size below which a sampled weight stands for a missing connection, in units of the spread of training weights W.
+
+    A sampler of continuous steps ends near 0 where the family has exact zeros. Half of the weakest connections' size (the .1 %
+    quantile of W != 0) parts the two, but no less than twice the last noise level; 0 for a family without exact zeros.
+    """
+    present = W[W != 0].abs()
+    if len(present) > 0.99 * W.numel():
+        return 0.0
+    weakest = float(present.kthvalue(1 + len(present) // 1000).values) / float(W.std())
+    return max(weakest / 2, 2 * noise.sigma_min)
 
 
 class WeightModel(nn.Module):
@@ -60,12 +79,13 @@ class WeightModel(nn.Module):
         ----------
         w : (B, S, N, N) noisy standardised weights. sigma : (B, S). data : spectrum of the likelihood of B networks.
         """
-        step = diffusion.gaussian_step(w, sigma, data)
-        top = sigma.new_full((1, 1), self.noise.sigma_max)
-        static = diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
-        x = features(w, sigma, step.mean, step.variance, static)
-        skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization)
-        return skip + size * self.net(x, sigma, step.shrinkage), size
+        with torch.autocast(w.device.type, enabled=False):  # the exact part keeps its precision
+            step = diffusion.gaussian_step(w, sigma, data)
+            top = sigma.new_full((1, 1), self.noise.sigma_max)
+            static = diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
+            x = features(w, sigma, step.mean, step.variance, static)
+            skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization)
+        return skip + size * self.net(x, sigma, step.shrinkage).to(w.dtype), size
 
     def denoiser(self, data: Spectrum, guidance: float = 1.0) -> diffusion.Denoiser:
         """Return ``(w, sigma) -> w0``: guidance 0 ignores the data, 1 is the conditional model, above 1 is not calibrated."""
@@ -118,7 +138,7 @@ class WeightModel(nn.Module):
         """Return samples of W (B, S, N, N) given the data of B networks; in chunks of so many matrices (the noisy samplers depend on the chunk)."""
         if self.spec.objective != "diffusion":
             raise ValueError("a regression network has no samples; give a diffusion model.")
-        B, N = len(data.b), data.b.shape[-1]
+        B = len(data.b)
         levels = diffusion.noise_levels(steps, schedule, self.noise)
         start = diffusion.start(data, n_samples, float(levels[0]), generator, with_data=guidance > 0)
         out, size = [], max(1, chunk // n_samples)
@@ -126,7 +146,11 @@ class WeightModel(nn.Module):
             part = Spectrum(*(z[first : first + size] for z in data))
             denoise = self.denoiser(part, guidance)
             out.append(diffusion.sample(denoise, start[first : first + size], levels, sampler, generator))
-        return torch.cat(out) * self.unit(N)
+        return self.settle(torch.cat(out))
+
+    def settle(self, w: Tensor) -> Tensor:
+        """Return finished samples as weights: in physical units, missing connections exactly 0."""
+        return torch.where(w.abs() < self.spec.atom, 0.0, w) * self.unit(w.shape[-1])
 
     @torch.no_grad()
     def sample_prior(self, n: int, N: int, **options) -> Tensor:

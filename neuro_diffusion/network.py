@@ -15,15 +15,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ARCHITECTURES = ("pool", "axial", "unet")
-N_FEATURES = 6
+N_FEATURES = 9
 
 
 def features(w: Tensor, sigma: Tensor, mean: Tensor, variance: Tensor, static: Tensor) -> Tensor:
-    """Return the input channels (B, S, N, N, 6): noisy weights, posterior mean and sd given them, the data's own estimate, diagonal."""
+    """Return the input channels (B, S, N, N, 9).
+
+    Noisy weights, posterior mean and sd given them, its logarithm, the data's own estimate, the diagonal, and `energies`.
+    """
     s = sigma[..., None, None]
     diagonal = torch.eye(w.shape[-1], dtype=w.dtype, device=w.device).expand_as(w)
     sd = variance.sqrt().expand_as(w)
-    return torch.stack([w / (1 + s**2).sqrt(), mean, sd, sd.clamp_min(1e-3).log(), static.expand_as(w), diagonal], -1)
+    entries = [w / (1 + s**2).sqrt(), mean, sd, sd.clamp_min(1e-3).log(), static.expand_as(w), diagonal]
+    return torch.stack([*entries, *energies(mean, variance.expand_as(w))], -1)
+
+
+def energies(mean: Tensor, variance: Tensor) -> list[Tensor]:
+    """Return how much larger the weights of the matrix, a row, a column are than a unit Gaussian prior expects, as z scores.
+
+    The expectation of mean^2 + variance is 1 under that prior; asinh keeps large scores within reach of the network.
+    """
+    excess, noise = mean**2 + variance - 1, 2 * (1 - variance) ** 2
+    scores = []
+    for axes in ((-1, -2), (-1,), (-2,)):
+        z = excess.sum(axes, keepdim=True) / noise.sum(axes, keepdim=True).clamp_min(1e-8).sqrt()
+        scores.append(torch.asinh(z).expand_as(mean))
+    return scores
 
 
 class SigmaEmbedding(nn.Module):
@@ -41,34 +58,37 @@ class SigmaEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """One round of messages between the entries of a matrix; adaptive normalisation by sigma."""
+    """One round of messages between the entries of a matrix and its neurons; adaptive normalisation by sigma."""
 
     def __init__(self, width: int, hidden: int, axial: bool) -> None:
         super().__init__()
         self.modulate = nn.Linear(width, 3 * width)
         self.own, self.partner, self.data = (nn.Linear(width, hidden, bias=i == 0) for i in range(3))
-        self.by_post, self.by_pre = nn.Linear(5 * width, hidden, bias=False), nn.Linear(5 * width, hidden, bias=False)
-        self.whole = nn.Linear(width, hidden, bias=False)
+        self.hear = nn.Sequential(
+            nn.Linear(5 * width + 2 * hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
+        )
+        self.as_post, self.as_pre = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
         self.out = nn.Linear(hidden, width)
         self.attend = nn.ModuleList([AxialAttention(width), AxialAttention(width)]) if axial else None
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, h: Tensor, embedding: Tensor, shrinkage: Tensor) -> Tensor:
-        """Return h (B, S, N, N, C) after the block; shrinkage is (B, S or 1, N, N, N)."""
+    def forward(self, h: Tensor, neurons: Tensor, embedding: Tensor, shrinkage: Tensor) -> tuple[Tensor, Tensor]:
+        """Return entries h (B, S, N, N, C) and neurons (B, S, N, H) after the block; shrinkage is (B, S or 1, N, N, N)."""
         shift, gain, gate = self.modulate(embedding)[:, :, None, None].chunk(3, -1)
         z = functional.layer_norm(h, h.shape[-1:]) * (1 + gain) + shift
         diagonal = z.diagonal(dim1=2, dim2=3).transpose(-1, -2)  # (B, S, N, C)
-        row, column = z.mean(3), z.mean(2)
-        spread_row, spread_column = z.square().mean(3), z.square().mean(2)
-        about_post = torch.cat([row, column, diagonal, spread_row, spread_column], -1)
+        square = z.square()
+        n = functional.layer_norm(neurons, neurons.shape[-1:])
+        whole = n.mean(2, keepdim=True).expand_as(n)
+        heard = torch.cat([z.mean(3), z.mean(2), diagonal, square.mean(3), square.mean(2), n, whole], -1)
+        neurons = neurons + self.hear(heard)
         mixed = self.own(z) + self.partner(z.transpose(2, 3)) + self.data(shrinkage @ z)
-        mixed = mixed + self.by_post(about_post)[:, :, :, None] + self.by_pre(about_post)[:, :, None]
-        mixed = mixed + self.whole(z.mean((2, 3)))[:, :, None, None]
+        mixed = mixed + self.as_post(neurons)[:, :, :, None] + self.as_pre(neurons)[:, :, None]
         h = h + (1 + gate) * self.out(functional.gelu(mixed))
         if self.attend is not None:
             h = h + self.attend[0](z) + self.attend[1](z.transpose(2, 3)).transpose(2, 3)
-        return h
+        return h, neurons
 
 
 class AxialAttention(nn.Module):
@@ -89,18 +109,23 @@ class WeightNet(nn.Module):
 
     def __init__(self, width: int = 48, depth: int = 4, hidden: int = 96, axial: bool = False) -> None:
         super().__init__()
+        self.hidden = hidden
         self.embed, self.enter = SigmaEmbedding(width), nn.Linear(N_FEATURES, width)
         self.blocks = nn.ModuleList(Block(width, hidden, axial) for _ in range(depth))
-        self.leave = nn.Linear(width, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.leave, self.scale = nn.Linear(width, 1), nn.Linear(hidden, 4)
+        for last in (self.leave, self.scale):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, sigma: Tensor, shrinkage: Tensor) -> Tensor:
         """Return F (B, S, N, N) for channels x (B, S, N, N, 6), sigma (B, S)."""
         h, embedding = self.enter(x), self.embed(sigma)
+        neurons = h.new_zeros(*h.shape[:3], self.hidden)
         for block in self.blocks:
-            h = block(h, embedding, shrinkage)
-        return self.leave(functional.layer_norm(h, h.shape[-1:]))[..., 0]
+            h, neurons = block(h, neurons, embedding, shrinkage)
+        entries = self.leave(functional.layer_norm(h, h.shape[-1:]))[..., 0]
+        post, pre = self.scale(neurons).chunk(2, -1)  # a neuron may scale the weights it receives and sends
+        return entries + (x[..., :2] * (post[:, :, :, None] + pre[:, :, None])).sum(-1)
 
 
 class ConvBlock(nn.Module):

@@ -25,6 +25,7 @@ def save(path: Path, found: Inference, provenance: dict[str, str], overwrite: bo
         "quantiles": Dataset(np.quantile(samples, QUANTILES, axis=0), "", "posterior quantiles", ("level", *grid)),
         "quantile_levels": Dataset(np.array(QUANTILES), "", "levels of the quantiles", ("level",)),
         "positive_probability": Dataset((samples > 0).mean(0), "probability", "share of samples with W > 0", grid),
+        "connection_probability": Dataset((samples != 0).mean(0), "probability", "share of samples with W != 0", grid),
         "ridge_sd": Dataset(found.ridge_sd.numpy(), "", "posterior sd of ridge regression", grid),
     }
     for name, W in found.estimates.items():

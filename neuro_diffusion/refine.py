@@ -79,7 +79,7 @@ def guided_prior_samples(
     else:
         xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
         w = start[:, None] / model.unit(N) + noise.sigma_max * xi
-    return diffusion.sample(guided_denoiser(model, data, jacobian), w, levels, sampler, generator) * model.unit(N)
+    return model.settle(diffusion.sample(guided_denoiser(model, data, jacobian), w, levels, sampler, generator))
 
 
 def refine_weight_matrix(

@@ -21,7 +21,7 @@ import hdf5io
 from . import diffusion
 from .activity import generate_activity_trials, observation_mask
 from .config import TrainConditionalConfig, TrainPriorConfig
-from .model import ModelSpec, WeightModel
+from .model import ModelSpec, WeightModel, missing_below
 from .ridge import Spectrum
 
 log = logging.getLogger("neuro_diffusion")
@@ -47,7 +47,7 @@ def spec_of(config: TrainPriorConfig, W: Tensor, dt: float, tau: float, n_time: 
         conditional, objective, n_time = True, config.objective, config.n_time or n_time
     return ModelSpec(
         config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, dt / tau,
-        n_time, W.shape[-1], conditional,
+        n_time, W.shape[-1], conditional, missing_below(W, diffusion.Noise()),
     )  # fmt: skip
 
 
@@ -101,7 +101,8 @@ class Training(lightning.LightningModule):
             fraction = step / self.options.iterations
             decay = 0.02 + 0.98 * (1 + math.cos(math.pi * fraction)) / 2
             group["lr"] = self.options.learning_rate * min(1.0, (step + 1) / WARM_UP) * decay
-        w, data, g = draw_batch(self.model, self.W, self.options, step)
+        with torch.autocast(self.device.type, enabled=False):  # data are exact in every --precision
+            w, data, g = draw_batch(self.model, self.W, self.options, step)
         loss = self.model.loss(w, data, g, self.options.copies)
         self.losses.append(float(loss.detach()))
         return loss
@@ -152,16 +153,20 @@ def fit(
     save: Callable[[Training, int], None],
     start: int = 0,
     state: dict[str, Tensor] | None = None,
+    first: WeightModel | None = None,
 ) -> Fit:
     """Train a model from step ``start``; ``save(training, step)`` is called now and then.
 
     Parameters
     ----------
     W, W_validation : (B, N, N) weights; the second are only scored.
-    state : what `state_of` returned at step ``start``.
+    state : what `state_of` returned at step ``start``. first : model of the same body whose network training starts from.
     """
     torch.manual_seed(config.seed)
-    training = Training(WeightModel(spec), W, config, save)
+    fresh = WeightModel(spec)
+    if first is not None:
+        fresh.net.load_state_dict(first.net.state_dict())
+    training = Training(fresh, W, config, save)
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

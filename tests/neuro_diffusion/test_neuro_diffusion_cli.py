@@ -40,7 +40,13 @@ def test_a_model_with_other_sizes_than_the_defaults_reloads_and_samples(
     assert 0.5 < results["against_test_networks"]["radius_ratio"] < 2
     with h5py.File(tmp_path / "s.h5") as file:
         assert file["W"].shape == (24, 6, 6)
-        assert np.isfinite(file["W"][()]).all()
+        W = file["W"][()]
+    assert np.isfinite(W).all()
+    spec = json.loads((nd_model / "model.json").read_text())["spec"]
+    assert 0.05 < spec["atom"] < 0.12  # half of the weakest connection of this family, in standard units
+    smallest = abs(W[W != 0]).min() * 6**0.5 / spec["scale"]
+    assert (W == 0).mean() > 0.02
+    assert smallest >= 0.999 * spec["atom"]
 
 
 def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, nd_model, recording, tmp_path):
@@ -57,6 +63,7 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
         assert file.attrs["schema"] == "neuro_diffusion/posterior/1"
         np.testing.assert_allclose(file["samples"][()].mean(0), file["mean"][()], atol=1e-6)
         assert set(file["estimates"]) == {"diffusion", "ridge", "pigdm", "refined_map"}
+        np.testing.assert_allclose(file["connection_probability"][()], (file["samples"][()] != 0).mean(0))
     assert (tmp_path / "posterior.png").stat().st_size > 1000
 
 
@@ -180,6 +187,28 @@ def test_a_killed_training_goes_on_and_ends_where_an_unbroken_one_ends(
     assert resumed.pop("resumed_from") == 30
     unbroken.pop("resumed_from")
     assert resumed == unbroken
+
+
+def test_fine_tuning_starts_from_the_given_network_in_every_precision(nd_here, nd_data, nd_model, nd_small, tmp_path):
+    """Two steps leave the loss where 60 steps had brought it; two steps from scratch do not."""
+    found = {}
+    for name, options in {
+        "tuned": ["--fine-tune", nd_model], "bf16": ["--fine-tune", nd_model, "--precision", "bf16-mixed"], "fresh": []
+    }.items():  # fmt: skip
+        command = ["train-conditional", nd_data, "--output", tmp_path / name, *nd_small, "--iterations", 2]
+        answer = nd_here(*command, *options, "--json")
+        assert answer.returncode == 0, answer.stderr
+        found[name] = json.loads(answer.stdout)["results"]["validation_loss"]
+    before = json.loads((nd_model / "result.json").read_text())["results"]["validation_loss"]
+    assert found["tuned"] == pytest.approx(before, abs=0.002)
+    assert found["bf16"] == pytest.approx(found["tuned"], abs=0.001)
+    assert found["bf16"] != found["tuned"]
+    assert found["fresh"] > before + 0.005
+    answer = nd_here("train-conditional", nd_data, "--output", tmp_path / "other", "--fine-tune", nd_model)
+    assert answer.returncode == 2
+    assert "pool of width 24, hidden 40, depth 2" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

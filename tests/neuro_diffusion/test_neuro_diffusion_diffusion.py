@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neuro_diffusion import diffusion, network
-from neuro_diffusion.model import ModelSpec, WeightModel
+from neuro_diffusion.model import ModelSpec, WeightModel, missing_below
 from neuro_diffusion.refine import guided_prior_samples, refine_weight_matrix
 from neuro_diffusion.ridge import Likelihood, posterior, spectrum
 
@@ -114,6 +114,20 @@ def test_guidance_one_is_the_conditional_model_bit_for_bit():
     free = model.denoiser(data, 0.0)(w, 0.5)
     torch.testing.assert_close(model.denoiser(data, 2.0)(w, 0.5), 2 * model(w, level, data)[0] - free)
     torch.testing.assert_close(free, model(w, level, diffusion.without_data(2, 4, w))[0])
+
+
+def test_missing_connections_are_parted_from_weak_ones_by_the_training_weights():
+    noise, g = diffusion.Noise(), torch.Generator().manual_seed(0)
+    normal = torch.randn(50, 16, 16, generator=g)
+    present = torch.rand(normal.shape, generator=g) < 0.5
+    away_from_zero = torch.where(present, normal.sign() * (1 + normal.abs()), 0.0)
+    assert missing_below(normal, noise) == 0
+    assert missing_below(torch.where(present, normal, 0.0), noise) == 2 * noise.sigma_min
+    assert missing_below(away_from_zero, noise) == pytest.approx(0.5 / float(away_from_zero.std()), rel=0.01)
+    model = WeightModel(ModelSpec(atom=0.1, scale=2.0))
+    torch.testing.assert_close(
+        model.settle(torch.tensor([[0.09, -0.2], [0.3, -0.05]])), 2**0.5 * torch.tensor([[0, -0.2], [0.3, 0]])
+    )
 
 
 def test_samples_do_not_depend_on_the_chunk():

@@ -9,7 +9,7 @@ from neuro_diffusion import evaluate, infer
 from neuro_diffusion.refine import refine_weight_matrix
 from neuro_diffusion.ridge import fit_ridge, gaussian_likelihood
 from neuro_diffusion.simulator import simulate_rate_network
-from neuro_diffusion.weights import sample_weight_matrix_batch
+from neuro_diffusion.weights import get_spectral_radius, sample_weight_matrix_batch
 
 
 def test_the_truth_has_no_functional_error_and_never_diverges():
@@ -24,9 +24,9 @@ def test_the_truth_runs_like_itself_and_other_weights_do_not():
     W = sample_weight_matrix_batch(4, 8, 1.6, seed=0)
     h0 = torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0))
     same, other = (evaluate.dynamics(v, W, h0, 40, 0.1) for v in (W, 0.5 * W))
-    for values, expected in zip(same, (0, 40, 1, 0, 0)):
+    for values, expected in zip(same, (0, 40, get_spectral_radius(W), 0, 0)):
         assert (values == expected).all()
-    torch.testing.assert_close(other.radius_ratio, torch.full((4,), 0.5))
+    torch.testing.assert_close(other.radius, get_spectral_radius(W) / 2)
     assert (other.lyapunov_error > 0.05).all()
     assert other.autocorrelation_error.mean() > 0.05
 
@@ -38,6 +38,17 @@ def test_a_posterior_that_contains_the_truth_as_one_of_its_draws_is_calibrated()
     assert s.coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
     assert s.crps.mean().item() == pytest.approx(1 / math.sqrt(math.pi), abs=0.02)  # of a standard normal
     assert s.tied_coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
+
+
+def test_a_calibrated_posterior_has_the_true_radius_as_a_ratio_of_means_but_not_as_a_mean_of_ratios():
+    gain = torch.linspace(0.8, 1.8, 6)
+    W = torch.stack([sample_weight_matrix_batch(200, 8, float(g), seed=i) for i, g in enumerate(gain)]).flatten(0, 1)
+    draws = W[torch.randperm(1200, generator=torch.Generator().manual_seed(0))].view(300, 4, 8, 8)  # one is the truth
+    radius, true = evaluate.score(draws[:, 1:], draws[:, 0]).radius, get_spectral_radius(draws[:, 0])
+    ratio, error = evaluate.ratio_and_error(radius, true)
+    assert abs(ratio - 1) < 3 * error < 0.1
+    assert (radius / true).mean() > 1.05
+    assert evaluate.ratio_and_error(2 * true, true) == pytest.approx((2, 0), abs=1e-12)
 
 
 def test_a_posterior_half_as_wide_does_not_cover():
