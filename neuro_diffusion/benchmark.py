@@ -37,7 +37,7 @@ class Cell(NamedTuple):
     W: Tensor  #: (B, N, N)
     estimates: dict[str, Tensor]  #: (B, N, N) by method
     samples: Tensor  #: (B, S, N, N) of the diffusion posterior
-    ranks: Tensor  #: (B, M) tied ranks of the truth
+    ranks: Tensor  #: (B, M) ranks of the truth
     h0: Tensor  #: (B, N_STATES, N) fresh initial states
 
 
@@ -77,14 +77,17 @@ def benchmark_cell(
         guide = m.prepare(m.likelihood(y, a, observed=seen))
         estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
     scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
-    found, unit = score(scored, true, model.unit(N)), model.unit(N)
     h0 = torch.randn(B, N_STATES, N, generator=generator)
     behaviour = []
     if seen is None:
         running = {**estimates, "diffusion sample": samples[:, 0]}
         behaviour = [behaviour_row(name, dynamics(w, W, h0, n_time, a), W) for name, w in running.items()]
-    row = {**condition._asdict(), **correlations(estimates, W, block), **posterior_row(found, true, ridge, W, block)}
-    return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true, unit).tied, h0)
+    row = {
+        **condition._asdict(),
+        **correlations(estimates, W, block),
+        **posterior_row(score(scored, true), true, ridge, W, block),
+    }
+    return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0)
 
 
 def cut(W: Tensor, block: Tensor) -> Tensor:
@@ -106,13 +109,9 @@ def correlations(estimates: Mapping[str, Tensor], W: Tensor, block: Tensor) -> d
 
 
 def posterior_row(found: Scores, true: Tensor, ridge: Ridge, W: Tensor, block: Tensor) -> dict[str, float]:
-    """Return coverage (three ways, see `calibration`) and the other scores of a posterior on recorded weights ``true``."""
+    """Return coverage and the other scores of a posterior on recorded weights ``true``."""
     row = {}
-    for label, values in (
-        ("coverage", found.coverage),
-        ("tied coverage", found.tied_coverage),
-        ("connection coverage", found.connection_coverage),
-    ):
+    for label, values in (("coverage", found.coverage), ("connection coverage", found.connection_coverage)):
         for p, value in zip(LEVELS, values.T):
             row[f"{label} {100 * p:.0f} %"], row[f"{label} {100 * p:.0f} % se"] = mean_and_error(value)
     inside = ((W - ridge.mean).abs() < 1.96 * ridge.sd)[block].float().mean()
@@ -135,17 +134,16 @@ def behaviour_row(method: str, found: Dynamics, W: Tensor) -> dict[str, Any]:
 
 
 def long_rows(table: Sequence[Mapping[str, Any]], structure: str, n: int) -> Iterator[dict[str, Any]]:
-    """Yield one row for each condition and method: correlation, its standard error, coverage by level (plain and tied)."""
+    """Yield one row for each condition and method: correlation, its standard error, coverage by level."""
     for cell in table:
         condition = {"structure": structure, "n": n, "k": cell["trials"], "noise": cell["noise"], "observed": cell["observed"]}  # fmt: skip
         levels = [f"{100 * p:.0f}" for p in LEVELS]
-        plain = {
+        covered = {
             "ridge": {"95": cell["ridge coverage 95 %"]},
             "diffusion": {p: cell[f"coverage {p} %"] for p in levels},
         }
-        tied = {"diffusion": {p: cell[f"tied coverage {p} %"] for p in levels}}
         for method in (m for m in METHODS if m in cell):
             yield {
                 **condition, "method": method, "correlation": cell[method], "se": cell[f"{method} se"],
-                "coverage": plain.get(method), "tied_coverage": tied.get(method),
+                "coverage": covered.get(method),
             }  # fmt: skip

@@ -23,10 +23,9 @@ SHORT = (
     "gain over oracle ridge se",
 )  # fmt: skip
 CALIBRATION = (
-    "Coverage of the central 50, 80 and 95 % intervals. A missing connection is exactly 0 and its samples only nearly, so its plain "
-    "rank tells how zeros are smeared; for the tied coverage weights below a tenth of the prior's sd count as 0 in truth and samples and "
-    "ties are broken at random, which an exact posterior passes at its nominal level. Connection coverage is the tied one over the "
-    "connections that most samples hold to be there."
+    "Coverage of the central 50, 80 and 95 % intervals. Missing connections are exactly 0 in the truth and in samples; ties are broken at "
+    "random, which an exact posterior passes at its nominal level. Connection coverage is over the connections that most samples "
+    "hold to be there."
 )
 
 
@@ -94,8 +93,8 @@ def pick(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[s
 
 
 def coverage_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the coverage columns, standard errors for the tied one."""
-    names = [k for k in rows[0] if "coverage" in k and not (k.endswith("se") and not k.startswith("tied"))]
+    """Return the coverage columns with their standard errors."""
+    names = [k for k in rows[0] if "coverage" in k]
     return pick(rows, ("trials", "noise", "observed", *names))
 
 

@@ -1,48 +1,33 @@
 """Are the intervals of a posterior as wide as they claim, also where the truth is exactly zero?
 
-The rank of a truth among exact posterior samples is uniform, whatever function both went through, if ties are broken at random
-(randomised probability-integral transform: Czado, Gneiting & Held 2009). A missing connection is exactly 0 while a continuous
-sampler ends near 0, so its plain rank says how the zeros are smeared, not how well the weights are known. The tied rank first
-rounds truth and samples below ``RESOLUTION`` to 0: an exact posterior keeps nominal coverage, a smeared zero counts as zero, and
-everything larger is judged as before. The verdict on calibration rests on it; the plain rank stands beside it.
+The rank of a truth among exact posterior samples is uniform if ties are broken at random (randomised probability-integral
+transform: Czado, Gneiting & Held 2009). Missing connections are exactly 0 in the truth and in samples (`WeightModel.settle`),
+so they are ties; a sampler that only comes near 0 fails here.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 LEVELS = (0.5, 0.8, 0.95)
-RESOLUTION = 0.1  #: weights below this fraction of the prior's standard deviation count as missing connections
 
 
-class Ranks(NamedTuple):
-    """Where the truth lies among posterior samples: 0 to 1 for each entry, uniform when the posterior is right."""
+def random_ranks(samples: Tensor, W: Tensor, seed: int = 0) -> Tensor:
+    """Return where true weights W (B, N, N) lie among samples (B, S, N, N): (B, N N) in 0 to 1, uniform when the posterior is right.
 
-    plain: Tensor  #: (B, M) of the entries as they are
-    tied: Tensor  #: (B, M) after rounding small weights to 0
-    likely: Tensor  #: (B, M) bool, connections that more than half of the samples hold to be there
-
-
-def random_ranks(samples: Tensor, W: Tensor, unit: float | Tensor, seed: int = 0) -> Ranks:
-    """Return the ranks of true weights W (B, N, N) among samples (B, S, N, N); ``unit`` (number or (B)) is the prior's sd of an entry."""
+    A rank is drawn evenly within its step and within ties.
+    """
     g = torch.Generator().manual_seed(seed)
-    small = RESOLUTION * torch.as_tensor(unit, dtype=W.dtype).reshape(-1, 1, 1)
     flat, true = samples.flatten(2), W.flatten(1)[:, None]
-    zero = torch.zeros((), dtype=W.dtype)
-    rounded = torch.where(flat.abs() < small, zero, flat)
-    tied = _rank(rounded, torch.where(true.abs() < small, zero, true), g)
-    return Ranks(_rank(flat, true, g), tied, (rounded != 0).to(W.dtype).mean(1) > 0.5)
+    below, equal = (flat < true).sum(1), (flat == true).sum(1)
+    return (below + torch.rand(below.shape, generator=g) * (equal + 1)) / (flat.shape[1] + 1)
 
 
-def _rank(samples: Tensor, true: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the rank of true (B, 1, M) among samples (B, S, M), uniform within its step and within ties, over S + 1."""
-    below, equal = (samples < true).sum(1), (samples == true).sum(1)
-    place = torch.rand(below.shape, generator=generator) * (equal + 1)
-    return (below + place) / (samples.shape[1] + 1)
+def likely_connections(samples: Tensor) -> Tensor:
+    """Return which weights (B, N N) more than half of the samples (B, S, N, N) hold to be there."""
+    return (samples != 0).to(samples.dtype).flatten(2).mean(1) > 0.5
 
 
 def coverage(ranks: Tensor, keep: Tensor | None = None) -> Tensor:

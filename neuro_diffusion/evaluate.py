@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .activity import lyapunov_exponent, summary_stats
-from .calibration import coverage, random_ranks
+from .calibration import coverage, likely_connections, random_ranks
 from .ridge import Likelihood, entry_correlation
 from .simulator import simulate_rate_network
 from .weights import get_spectral_radius
@@ -26,24 +26,18 @@ class Scores(NamedTuple):
     mse: Tensor  #: of the posterior mean over the variance of the true entries
     sign_auc: Tensor  #: area under the curve of P(W > 0) for the sign of the non-zero entries
     crps: Tensor  #: continuous ranked probability score over the sd of the true entries
-    coverage: Tensor  #: (B, 3) of the central 50, 80, 95 % intervals, entries as they are
-    tied_coverage: (
-        Tensor  #: (B, 3) the same with small weights rounded to 0 and ties broken at random, see `calibration`
-    )
-    connection_coverage: Tensor  #: (B, 3) tied coverage of the connections that the posterior holds to be likely
+    coverage: Tensor  #: (B, 3) of the central 50, 80, 95 % intervals
+    connection_coverage: Tensor  #: (B, 3) the same over connections that most samples hold to be there
     radius: Tensor  #: mean spectral radius of samples; against the true ones by `ratio_and_error`
     sd: Tensor  #: mean posterior standard deviation over the sd of the true entries
 
 
-def score(samples: Tensor, W: Tensor, unit: float | Tensor | None = None) -> Scores:
-    """Return the scores of samples (B, S, N, N) for true weights W (B, N, N).
-
-    ``unit`` is the prior's standard deviation of an entry, in which the resolution of `calibration` is measured; None: that of W.
-    """
+def score(samples: Tensor, W: Tensor) -> Scores:
+    """Return the scores of samples (B, S, N, N) for true weights W (B, N, N)."""
     S = samples.shape[1]
     flat, true = samples.flatten(2), W.flatten(1)
     mean, spread = flat.mean(1), true.std(1)
-    ranks = random_ranks(samples, W, spread if unit is None else unit)
+    ranks = random_ranks(samples, W)
     ordered = flat.sort(1).values
     k = torch.arange(1, S + 1, dtype=flat.dtype)[None, :, None]
     pairs = 2 * ((2 * k - S - 1) * ordered).sum(1) / (S * (S - 1))  # unbiased mean |x - x'|
@@ -55,9 +49,8 @@ def score(samples: Tensor, W: Tensor, unit: float | Tensor | None = None) -> Sco
         ((mean - true) ** 2).mean(1) / spread**2,
         auc,
         crps,
-        coverage(ranks.plain),
-        coverage(ranks.tied),
-        coverage(ranks.tied, ranks.likely),
+        coverage(ranks),
+        coverage(ranks, likely_connections(samples)),
         get_spectral_radius(few).mean(1),
         flat.std(1).mean(1) / spread,
     )

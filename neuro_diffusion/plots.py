@@ -80,7 +80,7 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray,
     for row in rows:
         left.plot(
             [p / 100 for p in levels],
-            [row[f"tied coverage {p} %"] for p in levels],
+            [row[f"coverage {p} %"] for p in levels],
             "o-",
             ms=4,
             color=COLOURS["diffusion"],
@@ -88,14 +88,14 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], histogram: np.ndarray,
         )
     left.set(
         xlabel="nominal coverage",
-        ylabel="found coverage (tied, see text)",
+        ylabel="found coverage",
         title=f"{len(rows)} conditions, {n_networks} networks each",
     )
     right.bar(
         (np.arange(len(histogram)) + 0.5) / len(histogram), histogram, 0.9 / len(histogram), color=COLOURS["diffusion"]
     )
     right.axhline(1, color="black", lw=0.8)
-    right.set(xlabel="rank of the true weight among samples", ylabel="density", title="tied ranks, last condition")
+    right.set(xlabel="rank of the true weight among samples", ylabel="density", title="last condition")
     return figure
 
 

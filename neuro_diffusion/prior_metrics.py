@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .calibration import RESOLUTION
-
 SIGN_TOLERANCE = 0.1  #: entries below this fraction of the matrix's standard deviation carry no sign
 
 
@@ -28,12 +26,7 @@ class PriorMetrics(NamedTuple):
     row_norm_ks: float
     column_norm_ks: float
     c2st: float  #: cross-validated accuracy of a classifier on permutation-invariant features; .5: indistinguishable
-    c2st_tied: (
-        float  #: the same after entries below a tenth of the real sd were set to 0 on both sides, see `calibration`
-    )
-    c2st_spectrum: (
-        float  #: the same on eigenvalues, singular values, row and column norms and sums alone, entries as they are
-    )
+    c2st_spectrum: float  #: the same on eigenvalues, singular values, row and column norms and sums alone
     sign_violation: float  #: fraction of entries against the majority sign of their column
     sign_violation_real: float
     band: dict[str, float]  #: 95 % quantile of the same distances between halves of the real matrices
@@ -56,12 +49,10 @@ def prior_metrics(samples: Tensor, real: Tensor, seed: int = 0, n_bands: int = 4
     radii, radii_real = own.pop("radius"), other.pop("radius")
     ratio = radii.mean() / radii_real.mean()
     error = ratio * np.hypot(_relative_se(radii), _relative_se(radii_real))
-    small = RESOLUTION * real.std()
     distances = {name: ks_distance(own[name].ravel(), other[name].ravel()) for name in own}
     return PriorMetrics(
         float(ratio), float(error), distances["radial"], distances["entry"], distances["row_norm"],
         distances["column_norm"], c2st(samples, real, rng),
-        c2st(*(torch.where(W.abs() < small, 0.0, W) for W in (samples, real)), rng),
         c2st(samples, real, rng, spectrum_features), sign_violation(samples), sign_violation(real),
         _bands({**other, "radius": radii_real}, rng, n_bands),
     )  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from neuro_diffusion import diffusion
-from neuro_diffusion.calibration import LEVELS, coverage, random_ranks, rank_histogram
+from neuro_diffusion.calibration import LEVELS, coverage, likely_connections, random_ranks, rank_histogram
 from neuro_diffusion.evaluate import score
+from neuro_diffusion.model import ModelSpec, WeightModel, missing_below
 
 PRESENT, NOISE = 0.4, 0.3  # probability of a connection; sd of the noise on each weight
 SLAB = 1 / math.sqrt(PRESENT)  # entries then have unit variance
@@ -53,56 +54,59 @@ def diffused_samples(y, S=24, steps=18):
     return diffusion.sample(denoise, first, levels, "dpmpp-2m", g)
 
 
-def pooled(samples, W, kind="tied"):
-    return coverage(getattr(random_ranks(samples, W, 1.0), kind)).mean(0).numpy()
+def pooled(samples, W):
+    return coverage(random_ranks(samples, W)).mean(0).numpy()
 
 
-def test_exact_samples_have_nominal_coverage_plain_and_tied():
+def test_exact_samples_have_nominal_coverage():
     W, y = problem()
-    found = score(exact_samples(y), W, 1.0)
-    for values in (found.coverage, found.tied_coverage, found.connection_coverage):
+    found = score(exact_samples(y), W)
+    for values in (found.coverage, found.connection_coverage):
         assert values.nanmean(0).numpy() == pytest.approx(LEVELS, abs=0.015)
 
 
-def test_smeared_zeros_spoil_the_plain_coverage_of_an_exact_posterior_and_not_the_tied_one():
+def test_smeared_zeros_spoil_the_coverage_of_an_exact_posterior_and_settled_ones_restore_it():
     W, y = problem()
     smeared = exact_samples(y)
-    smeared = smeared + 0.02 * torch.randn(smeared.shape, generator=torch.Generator().manual_seed(3))
-    assert pooled(smeared, W, "plain")[0] > 0.7
-    assert pooled(smeared, W) == pytest.approx(LEVELS, abs=0.015)
+    smeared = smeared + 0.005 * torch.randn(smeared.shape, generator=torch.Generator().manual_seed(3))
+    assert pooled(smeared, W)[0] > 0.7
+    model = WeightModel(ModelSpec(atom=0.02, scale=math.sqrt(W.shape[-1])))
+    assert pooled(model.settle(smeared), W) == pytest.approx(LEVELS, abs=0.015)
 
 
-def test_the_sampler_with_the_exact_score_passes_the_tied_measure():
+def test_the_sampler_with_the_exact_score_is_calibrated_once_its_zeros_are_settled():
     W, y = problem()
-    assert pooled(diffused_samples(y), W) == pytest.approx(LEVELS, abs=0.03)
+    model = WeightModel(ModelSpec(atom=missing_below(W, diffusion.Noise()), scale=math.sqrt(W.shape[-1])))
+    assert pooled(model.settle(diffused_samples(y)), W) == pytest.approx(LEVELS, abs=0.03)
 
 
-def test_a_slab_that_is_a_fifth_too_narrow_fails_the_tied_measure():
+def test_a_slab_that_is_a_fifth_too_narrow_fails():
     W, y = problem()
     samples = exact_samples(y)
     present = samples != 0
     mean = torch.where(present, samples, 0.0).sum(1, True) / present.sum(1, True).clamp_min(1)
     narrow = torch.where(present, mean + 0.8 * (samples - mean), 0.0)
-    assert score(narrow, W, 1.0).connection_coverage.nanmean(0)[1] < 0.76
+    assert score(narrow, W).connection_coverage.nanmean(0)[1] < 0.76
     assert pooled(narrow, W)[1] < 0.79
 
 
 def test_ranks_of_a_right_posterior_are_flat():
     W, y = problem()
-    histogram = rank_histogram(random_ranks(exact_samples(y), W, 1.0).tied, 10)
+    histogram = rank_histogram(random_ranks(exact_samples(y), W), 10)
     assert abs(histogram - 1).max() < 0.12
 
 
 def test_a_rank_is_drawn_evenly_from_its_step():
     """One sample above, one below: the true rank lies in the middle third."""
     samples = torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1).expand(4000, 2, 1, 1)
-    ranks = random_ranks(samples, torch.zeros(4000, 1, 1), 0.5).plain
+    ranks = random_ranks(samples, torch.zeros(4000, 1, 1))
     assert ranks.min() > 1 / 3
     assert ranks.max() < 2 / 3
     assert ranks.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_network_without_likely_connections_has_no_coverage_of_connections():
-    found = random_ranks(torch.zeros(2, 8, 3, 3), torch.zeros(2, 3, 3), 1.0)
-    assert coverage(found.tied, found.likely).isnan().all()
-    assert found.tied.std() > 0.2
+    samples = torch.zeros(2, 8, 3, 3)
+    ranks = random_ranks(samples, torch.zeros(2, 3, 3))
+    assert coverage(ranks, likely_connections(samples)).isnan().all()
+    assert ranks.std() > 0.2

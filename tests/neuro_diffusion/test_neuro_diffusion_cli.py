@@ -117,9 +117,9 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd
     results = json.loads(answer.stdout)["results"]
     table = results["table"]
     assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "diffusion", "pigdm"] * 4
-    keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage", "tied_coverage"}
+    keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage"}
     assert set(results["rows"][2]) == keys
-    assert results["rows"][2]["tied_coverage"]["80"] == table[0]["tied coverage 80 %"]
+    assert results["rows"][2]["coverage"]["80"] == table[0]["coverage 80 %"]
     assert results["rows"][2]["correlation"] == table[0]["diffusion"]
     assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
     for row in table:

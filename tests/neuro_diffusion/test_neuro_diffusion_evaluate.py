@@ -37,7 +37,6 @@ def test_a_posterior_that_contains_the_truth_as_one_of_its_draws_is_calibrated()
     s = evaluate.score(draws[:, 1:], draws[:, 0])
     assert s.coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
     assert s.crps.mean().item() == pytest.approx(1 / math.sqrt(math.pi), abs=0.02)  # of a standard normal
-    assert s.tied_coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.02)
 
 
 def test_a_calibrated_posterior_has_the_true_radius_as_a_ratio_of_means_but_not_as_a_mean_of_ratios():

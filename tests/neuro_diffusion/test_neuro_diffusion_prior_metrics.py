@@ -26,7 +26,6 @@ def test_two_draws_of_one_law_lie_within_their_band():
     assert abs(m.radius_ratio - 1) < 3 * m.radius_ratio_se
     assert m.radial_ks < 1.5 * m.band["radial"]
     assert 0.4 < m.c2st < 0.6
-    assert 0.4 < m.c2st_tied < 0.6
     assert 0.4 < m.c2st_spectrum < 0.6
     assert m.sign_violation == m.sign_violation_real == 0
 
@@ -40,12 +39,11 @@ def test_a_law_without_structure_is_told_apart():
     assert m.sign_violation > 0.3
 
 
-def test_smeared_zeros_are_told_apart_as_they_are_and_not_at_equal_resolution():
+def test_smeared_zeros_are_told_apart_by_their_entries_and_not_by_their_spectrum():
     g = torch.Generator().manual_seed(0)
     W = draw(0)
     m = prior_metrics(W + 0.005 * torch.randn(W.shape, generator=g), draw(1), n_bands=2)
     assert m.c2st > 0.95
-    assert 0.4 < m.c2st_tied < 0.6
     assert 0.4 < m.c2st_spectrum < 0.6
 
 
