@@ -207,7 +207,8 @@ def gaussian_likelihood(
         if prior_variance is None:
             prior_variance, _ = best_prior_variance(spectrum(likelihood))
         precision = likelihood.A + torch.diag_embed((1 / prior_variance)[:, None, None].expand_as(likelihood.b))
-        W = torch.cholesky_solve(likelihood.b[..., None], torch.linalg.cholesky(precision))[..., 0]
+        factor = torch.linalg.cholesky(precision.double())
+        W = torch.cholesky_solve(likelihood.b[..., None].double(), factor)[..., 0].to(precision)
         if turn < n_relinearise:
             x = torch.tanh(fitted_states(W, f, p, decay))
     wide = row_likelihood(widen(p, likelihood, W, x, f, a, prior_variance), f, decay)
@@ -236,8 +237,8 @@ def mask_rows(likelihood: Likelihood, seen: Tensor) -> Likelihood:
 
 
 def spectrum(likelihood: Likelihood) -> Spectrum:
-    """Return the eigen-decomposition of each row's precision."""
-    values, vectors = torch.linalg.eigh(likelihood.A)
+    """Return the eigen-decomposition of each row's precision; found in float64, because one trial leaves A nearly singular."""
+    values, vectors = (z.to(likelihood.A) for z in torch.linalg.eigh(likelihood.A.double()))
     rotated = (vectors.transpose(-1, -2) @ likelihood.b[..., None])[..., 0]
     return Spectrum(values.clamp_min(0), vectors, rotated)
 

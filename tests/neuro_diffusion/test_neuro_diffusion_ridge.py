@@ -181,6 +181,17 @@ def test_the_most_probable_prior_variance_lies_where_the_evidence_is_highest(tas
         assert bool((log_evidence(s, factor * best) <= evidence + 1e-3).all())
 
 
+def test_one_trial_of_fifty_neurons_leaves_directions_without_information_and_the_spectrum_says_so():
+    W = sample_weight_matrix_batch(2, 50, 1.3, seed=0)
+    g = torch.Generator().manual_seed(0)
+    y = generate_activity_trials(W, 1, 50, 0.1, 1.0, observation_noise=0.05, generator=g).x
+    found = gaussian_likelihood(y, 0.1, torch.full((2,), 0.03)).wide
+    values = spectrum(found).values
+    exact = torch.linalg.eigvalsh(found.A.double()).clamp_min(0)
+    assert float((values - exact).abs().max() / exact.max()) < 1e-7
+    assert float((values[..., 0] - exact[..., 0]).abs().max() / exact.max()) < 1e-12
+
+
 def test_too_short_trials_are_refused():
     with pytest.raises(ValueError, match="4 time steps: at least 6"):
         estimate_noise(torch.zeros(1, 1, 4, 3))
