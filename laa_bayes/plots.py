@@ -70,8 +70,8 @@ def ecdf_bands(ranks: np.ndarray, n_draws: int, names: Sequence[str], band) -> F
         ax.fill_between(level, low, high, color="#dddddd", label="95 % simultaneous band")
         ax.plot(level, counts - level, color=NETWORK)
         ax.set(title=name, xlabel="fractional rank")
-    axes[0, 0].set_ylabel("ECDF − uniform")
-    axes[0, 0].legend(frameon=False, fontsize=7)
+    axes[0, 0].set(ylabel="ECDF − uniform", ylim=(1.5 * np.min(low), 1.1 * np.max(high)))  # room for the legend
+    axes[0, 0].legend(frameon=False, fontsize=7, loc="lower left")
     return figure
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,34 +15,35 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory, run_command):
-    """Return the folder of a model trained by the command line in a few seconds (good enough to start from, not calibrated)."""
-    folder = tmp_path_factory.mktemp("laa_bayes") / "tiny"
-    arguments = ["--n-simulations", 3072, "--epochs", 3, "--summary-widths", "64", "--flow-depth", 2, "--seed", 0]
-    answer = run_command("laa_bayes", "train", "--preset", "demo", *arguments, "--output", folder)
-    assert answer.returncode == 0, answer.stderr
-    return folder
-
-
-@pytest.fixture
-def laa_here(monkeypatch):
+def laa_here():
     """Return ``run(*arguments)``: the command line in this process, which spares loading and compiling again."""
     from laa_bayes import cli
 
-    before = signal.getsignal(signal.SIGTERM)
-
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["laa-bayes", *map(str, arguments)])
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        before = signal.getsignal(signal.SIGTERM)
+        typed = mock.patch.object(sys, "argv", ["laa-bayes", *map(str, arguments)])
+        out, err = io.StringIO(), io.StringIO()
+        with typed, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 cli.main()
                 code = 0
             except SystemExit as end:
                 code = int(end.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, before)
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, laa_here):
+    """Return the folder of a model trained by the command line in a few seconds (good enough to start from, not calibrated)."""
+    folder = tmp_path_factory.mktemp("laa_bayes") / "tiny"
+    arguments = ["--n-simulations", 3072, "--epochs", 3, "--summary-widths", "64", "--flow-depth", 2, "--seed", 0]
+    answer = laa_here("train", "--preset", "demo", *arguments, "--output", folder)
+    assert answer.returncode == 0, answer.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def test_the_cosine_schedule_rises_to_the_learning_rate_and_ends_at_zero():
 
 
 def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
-    tiny_model, run_command, trace_csv, truth
+    tiny_model, run_command, laa_here, trace_csv, truth
 ):
     output = trace_csv.with_name("posterior.h5")
     answer = run_command(
@@ -125,7 +125,7 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
     assert output.with_suffix(".report.html").stat().st_size > 50_000
     with pytest.raises(InputError, match="exists already"):
         claims.claim_file(output, False, trace_csv)
-    predicted = run_command("laa_bayes", "posterior-predict", output, "--output", output.with_name("prediction.h5"))
+    predicted = laa_here("posterior-predict", output, "--output", output.with_name("prediction.h5"))
     assert predicted.returncode == 0, predicted.stderr
 
 
