@@ -32,11 +32,11 @@ class Refined(NamedTuple):
     error_after: float
 
 
-def guided_denoiser(model: WeightModel, data: Spectrum, jacobian: bool = False) -> diffusion.Denoiser:
+def guided_denoiser(model: WeightModel, data: Spectrum, jacobian: bool = True) -> diffusion.Denoiser:
     """Return E[w0 | w, data] with p(w0 | w) taken as a Gaussian about the unconditional denoiser D of variance r^2 = sigma^2 / (1 + sigma^2).
 
-    Pseudo-inverse guidance (Song et al. 2023): D + sigma^2 J' (I + r^2 A)^-1 (b - A D), J = dD / dw. By default J is that of a
-    normal prior, r^2 / sigma^2; ``jacobian`` takes the network's own by back-propagation, at three times the cost.
+    Pseudo-inverse guidance (Song et al. 2023): D + sigma^2 J' (I + r^2 A)^-1 (b - A D), J = dD / dw by back-propagation.
+    Without ``jacobian`` J is that of a normal prior, r^2 / sigma^2: twice as fast, and wrong where the prior is not normal.
     """
     free, V = model.denoiser(data, guidance=0), data.vectors[:, None]
 
@@ -68,9 +68,13 @@ def guided_prior_samples(
     generator: torch.Generator | None = None,
     start: Tensor | None = None,
     sigma_start: float | None = None,
-    jacobian: bool = False,
+    jacobian: bool = True,
+    chunk: int = 64,
 ) -> Tensor:
-    """Return samples (B, S, N, N) of W from the unconditional model guided by the likelihood, from noise or from renoised ``start``."""
+    """Return samples (B, S, N, N) of W from the unconditional model guided by the likelihood, from noise or from renoised ``start``.
+
+    In chunks of so many matrices, for back-propagation keeps what every layer saw.
+    """
     B, N = len(data.b), data.b.shape[-1]
     noise = model.noise if sigma_start is None else model.noise._replace(sigma_max=sigma_start)
     levels = diffusion.noise_levels(steps, schedule, noise)
@@ -79,7 +83,12 @@ def guided_prior_samples(
     else:
         xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
         w = start[:, None] / model.unit(N) + noise.sigma_max * xi
-    return model.settle(diffusion.sample(guided_denoiser(model, data, jacobian), w, levels, sampler, generator))
+    found, size = [], max(1, chunk // n_samples)
+    for first in range(0, B, size):
+        part = Spectrum(*(z[first : first + size] for z in data))
+        denoise = guided_denoiser(model, part, jacobian)
+        found.append(diffusion.sample(denoise, w[first : first + size], levels, sampler, generator))
+    return model.settle(torch.cat(found))
 
 
 def refine_weight_matrix(
