@@ -1,6 +1,7 @@
 """Fixtures that every pipeline's tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,11 @@ def real_data():
         return path
 
     return folder
+
+
+@pytest.fixture
+def hear_ctrl_c():
+    """Let child processes heed Ctrl-C also where the tests run in the background of a shell, whose children inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -280,15 +280,10 @@ def test_a_second_run_on_the_same_recording_is_exit_4(recording, run_command):
     assert "another glm-rates run works on it" in done.stderr.splitlines()[-1]
 
 
-def hear_ctrl_c():
-    """Undo what a shell does to its background jobs: their children ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path):
+def test_an_interrupted_run_is_exit_130_and_leaves_no_folder(recording, tmp_path, hear_ctrl_c):
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "glm_rates", "infer", str(recording), "--output", str(tmp_path / "r.h5")]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=hear_ctrl_c)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     for line in child.stderr:
         if "fit(s) and" in line:
             break

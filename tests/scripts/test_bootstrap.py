@@ -143,19 +143,13 @@ def test_bench_py_runs_the_benchmark_with_its_arguments(ready_project, script):
     assert "glm_rates" in unknown.stderr
 
 
-def hear_ctrl_c():
-    """Make a child heed Ctrl-C even where the tests run in the background of a shell, which ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_during_set_up_says_one_line_and_exits_130(empty_project, plain_environment):
+def test_ctrl_c_during_set_up_says_one_line_and_exits_130(empty_project, plain_environment, hear_ctrl_c):
     process = subprocess.Popen(
         [sys.executable, empty_project / "scripts/bootstrap.py"],
         env=plain_environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_ctrl_c,
     )
     while not (empty_project / ".venv/setup.log").exists():
         assert process.poll() is None

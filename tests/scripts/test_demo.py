@@ -77,13 +77,8 @@ def test_an_unknown_pipeline_is_refused_with_the_known_ones(project, script, tmp
     assert not (tmp_path / "out").exists()
 
 
-def hear_ctrl_c():
-    """Make a child heed Ctrl-C even where the tests run in the background of a shell, which ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_ends_the_running_command_and_still_writes_the_page(project, plain_environment, tmp_path):
+def test_ctrl_c_ends_the_running_command_and_still_writes_the_page(project, plain_environment, tmp_path, hear_ctrl_c):
     add_step(project, "glm_rates", "slow")
     command = [sys.executable, project / "scripts/demo.py", "--output", tmp_path / "out"]
     process = subprocess.Popen(
@@ -92,7 +87,6 @@ def test_ctrl_c_ends_the_running_command_and_still_writes_the_page(project, plai
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_ctrl_c,
     )
     while not (tmp_path / "out/glm_rates/started").exists():
         assert process.poll() is None

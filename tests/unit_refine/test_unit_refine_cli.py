@@ -101,12 +101,7 @@ def test_the_hash_seed_of_python_does_not_change_the_model(tables, run_command, 
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-def hear_ctrl_c():
-    """Undo what a shell does to its background jobs: their children ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def test_an_interrupted_training_leaves_nothing_and_says_so_in_one_line(tables, tmp_path):
+def test_an_interrupted_training_leaves_nothing_and_says_so_in_one_line(tables, tmp_path, hear_ctrl_c):
     inputs = [str(tables / f"rec{i}.csv") for i in range(4)]
     command = [
         sys.executable,
@@ -119,7 +114,7 @@ def test_an_interrupted_training_leaves_nothing_and_says_so_in_one_line(tables, 
         "-o",
         str(tmp_path / "m"),
     ]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for line in child.stderr:
         if "settings" in line:
             break
