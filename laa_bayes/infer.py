@@ -152,16 +152,17 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     spec, observed = make_problem(cut, priors, config, known)
     rng = np.random.default_rng(config.seed)
     amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0] if applies else None
-    refined, spec = run_refinement(spec, observed, config, rng, amortised, model)
+    facts = facts_of(spec, observed, recording_for_facts(recording, config, cut))
+    climb = (
+        refine.LONG_CLIMB if spec.nuisance and not facts else refine.SHORT_CLIMB
+    )  # nothing explains a trace with facts
+    refined, spec = run_refinement(spec, observed, config, rng, amortised, model, climb)
     w = refined.w if refined is not None else amortised
     optimum = refined.optimum if refined is not None else best_of(spec, amortised, observed)
-    verdict = judge(
-        spec, observed, optimum, recording_for_facts(recording, config, cut), model if applies else None, config.seed
-    )
+    verdict = judge(spec, observed, optimum, facts, model if applies else None, config.seed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
-    return Posterior(
-        spec, observed, cut, units, refined, amortised, w, verdict, without_activation(spec, observed, optimum, rng)
-    )
+    passive = without_activation(spec, observed, optimum, rng, climb[1])
+    return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, passive)
 
 
 def explain_absence(cut: Recording, config: InferConfig, model: TrainedModel | None) -> None:
@@ -207,11 +208,13 @@ def known_noise(cut: Recording, config: InferConfig, model: TrainedModel | None,
     return known
 
 
-def run_refinement(spec: Spec, observed: Observation, config: InferConfig, rng, amortised, model):
+def run_refinement(
+    spec: Spec, observed: Observation, config: InferConfig, rng, amortised, model, climb: tuple[int, int]
+):
     """Return the refined posterior (None with --refine none) and the spec, with finer steps where the activation is steep."""
     if config.refine == "none":
         return None, spec
-    starts = None if amortised is None else widen(spec, amortised[:N_START], rng)
+    starts = None if amortised is None else widen(spec, amortised[:N_START], rng, climb[0])
     flow = None
     if config.refine == "is":
         if spec.nuisance:
@@ -220,21 +223,21 @@ def run_refinement(spec: Spec, observed: Observation, config: InferConfig, rng, 
             )
         flow = model.sample(observed.v_mv[None].astype(np.float32), N_IMPORTANCE, config.seed + 1)[0]
         flow = (flow, model.log_density(flow, observed.v_mv))
-    refined = refine.refine(spec, observed, config.refine, rng, config.draws, starts, flow)
+    refined = refine.refine(spec, observed, config.refine, rng, config.draws, starts, flow, climb)
     k = theta_from_z(spec.prior_table, refined.optimum[: len(inferred(spec.prior_table))])[PARAMETERS.index("k")]
     finer = substeps_for(spec.dt_ms, 0.0)
     if k < SHARP_K_MV and spec.substeps < finer:
         spec = spec._replace(substeps=finer)
-        refined = refine.refine(spec, observed, config.refine, rng, config.draws, refined.modes, flow)
+        refined = refine.refine(spec, observed, config.refine, rng, config.draws, refined.modes, flow, climb)
     return refined, spec
 
 
-def widen(spec: Spec, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return starts in all coordinates: the network's draws, and where noise is inferred too as many prior draws as without a network."""
+def widen(spec: Spec, z: np.ndarray, rng: np.random.Generator, n_prior: int) -> np.ndarray:
+    """Return starts in all coordinates: the network's draws z, and where noise is inferred too ``n_prior`` prior draws."""
     if not spec.nuisance:
         return z
     own = np.concatenate([z, 0.3 * rng.standard_normal((len(z), len(spec.nuisance)))], axis=1)
-    return np.concatenate([own, rng.standard_normal((refine.N_CLIMB[True][0], own.shape[1]))])
+    return np.concatenate([own, rng.standard_normal((n_prior, own.shape[1]))])
 
 
 def best_of(spec: Spec, amortised: np.ndarray, observed: Observation) -> np.ndarray:
@@ -250,8 +253,16 @@ def recording_for_facts(recording: Recording, config: InferConfig, cut: Recordin
     return as_density(raw, config.area_um2) if raw.current_unit != cut.current_unit else raw
 
 
+def facts_of(spec: Spec, observed: Observation, raw: Recording) -> list[str]:
+    """Return the hard facts of the recorded samples ``raw``, which need no fit."""
+    noise = float(np.max(observed.noise_mv)) if not spec.nuisance else float(np.std(np.diff(raw.v_mv)) / np.sqrt(2))
+    drop = 1e-3 * raw.current if raw.current_unit == "pA" else 0.0 * raw.current
+    at_own_rate = spec._replace(dt_ms=raw.dt_ms)
+    return typicality.hard_facts(at_own_rate, Observation(raw.v_mv, raw.current, noise, drop), noise)
+
+
 def judge(
-    spec: Spec, observed: Observation, optimum: np.ndarray, raw: Recording, model: TrainedModel | None, seed: int
+    spec: Spec, observed: Observation, optimum: np.ndarray, facts: list[str], model: TrainedModel | None, seed: int
 ) -> typicality.Typicality:
     """Return the verdict: seven tests where the noise is known; where it is estimated, hard facts decide, the tests warn."""
     n = len(inferred(spec.prior_table))
@@ -261,11 +272,6 @@ def judge(
     if model is not None:
         distance = float(model.summary_distance(observed.v_mv[None].astype(np.float32))[0])
         tests.append(typicality.summary_distance(distance, model.reference.distances))
-    noise = float(np.max(observed.noise_mv)) if not spec.nuisance else float(np.std(np.diff(raw.v_mv)) / np.sqrt(2))
-    drop = 1e-3 * raw.current if raw.current_unit == "pA" else 0.0 * raw.current
-    facts = typicality.hard_facts(
-        spec._replace(dt_ms=raw.dt_ms), Observation(raw.v_mv, raw.current, noise, drop), noise
-    )
     if not spec.nuisance:
         return typicality.judge(tests, facts)
     odd = [t.name for t in tests if t.flagged and t.name != "prior surprise"]
@@ -273,13 +279,15 @@ def judge(
         log.warning("innovations are not exactly AR(1) noise (%s): intervals may be too narrow", ", ".join(odd))
     surprise = next(t for t in tests if t.name == "prior surprise")
     if surprise.p_value < FAR:
-        facts.append(
+        facts = facts + [
             f"the optimum lies far outside the prior (p = {surprise.p_value:.1e}); is the unit, the offset or the area wrong?"
-        )
+        ]
     return typicality.judge([], facts)._replace(tests=tests)
 
 
-def without_activation(spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator) -> Passive:
+def without_activation(
+    spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator, n_steps: int
+) -> Passive:
     """Return the fit of a passive membrane, with the BIC at its posterior mode less the BIC of the model at ``optimum``."""
     zero = Prior(distribution="fixed", center=0.0)
     table = spec.prior_table | {
@@ -290,7 +298,7 @@ def without_activation(spec: Spec, observed: Observation, optimum: np.ndarray, r
     passive = spec._replace(priors=tuple(table[name] for name in PARAMETERS))
     shared = [i for i, name in enumerate(spec.names) if name in passive.names]
     starts = np.concatenate([optimum[None, shared], rng.standard_normal((N_PASSIVE, len(shared)))])
-    found = likelihood.fit(passive, starts, observed, refine.N_CLIMB[bool(spec.nuisance)][1])
+    found = likelihood.fit(passive, starts, observed, n_steps)
     simple = found.w[int(np.argmin(found.cost))]
     bic = [
         len(w) * np.log(len(observed.v_mv))

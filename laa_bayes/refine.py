@@ -15,7 +15,10 @@ from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_post
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
-N_CLIMB = {False: (12, 30), True: (96, 100)}  #: starts from the prior and steps from each; True: the noise is inferred
+SHORT_CLIMB, LONG_CLIMB = (
+    (12, 30),
+    (96, 100),
+)  #: starts from the prior and steps from each; long where the noise is inferred
 
 
 class NoOptimum(RuntimeError):
@@ -31,7 +34,14 @@ class NoSampler(RuntimeError):
 
 
 def refine(
-    spec: Spec, observed: Observation, method: str, rng: np.random.Generator, n_draws: int, starts=None, flow=None
+    spec: Spec,
+    observed: Observation,
+    method: str,
+    rng: np.random.Generator,
+    n_draws: int,
+    starts=None,
+    flow=None,
+    climb: tuple[int, int] | None = None,
 ) -> Refined:
     """Return draws from the exact posterior by the named method; ``laplace`` and ``is`` fall back to SMC when they fail.
 
@@ -39,6 +49,7 @@ def refine(
     ----------
     starts : (n_start, n_w) coordinates to start from; prior draws when None
     flow : (draws (n, n_w), log densities (n,)) of the network's posterior, for ``is``
+    climb : number of prior starts and of steps from each; by default as `find_modes` chooses
 
     Raises
     ------
@@ -49,7 +60,7 @@ def refine(
     """
     if method == "nuts":
         require_numpyro()
-    optimum = find_modes(spec, observed, rng, starts)
+    optimum = find_modes(spec, observed, rng, starts, climb)
     if method == "nuts":
         return nuts(spec, observed, optimum, rng, n_draws)
     if method == "is" and flow is not None:
@@ -65,13 +76,15 @@ def refine(
     return result
 
 
-def find_modes(spec: Spec, observed: Observation, rng: np.random.Generator, starts=None) -> Optimum:
+def find_modes(
+    spec: Spec, observed: Observation, rng: np.random.Generator, starts=None, climb: tuple[int, int] | None = None
+) -> Optimum:
     """Return the distinct optima within 10 log units of the best, best first; prior draws are always among the starts.
 
     Where the noise is known every start ends at the best optimum. On recordings, where it is inferred, one in thirty does, and
     the others can be 80 log units worse: many more starts are then followed, and further.
     """
-    n_start, n_steps = N_CLIMB[bool(spec.nuisance)]
+    n_start, n_steps = climb or (LONG_CLIMB if spec.nuisance else SHORT_CLIMB)
     random = rng.standard_normal((n_start if starts is None else 4, len(spec.names)))
     starts = random if starts is None else np.concatenate([starts, random])
     found = fit(spec, starts, observed, n_steps)
