@@ -113,13 +113,13 @@ def refine_weight_matrix(
     W_cfg : (N, N) start. A_obs : (T, N) or (K, T, N) noisy rates, all trials are used.
     metadata : ``dt`` and ``tau`` of the data, optionally ``noise_std`` of the rates.
     num_steps : gradient steps (map, seed) or noise levels (pigdm, dps; at most 40).
-    lr : step size. lambda_prior : weight of the pull to the start (map, seed); factor on the prior's variance otherwise ignored.
+    lr : step size (all but pigdm). lambda_prior : weight of the pull to the start (map, seed); pigdm and dps take 1, they have the model.
     method : "pigdm" (default), "dps", "map" or "seed". h0 : (K, N); default atanh of the first row.
     model : unconditional diffusion model, needed by pigdm and dps. sigma_start : noise level to start from, standard units.
 
     Raises
     ------
-    ValueError : unknown method, shapes that do not fit, no model for pigdm or dps.
+    ValueError : unknown method, shapes that do not fit; for pigdm or dps no model, or a lambda_prior that they do not have.
     """
     if method not in METHODS:
         raise ValueError(f"method '{method}': expected one of {', '.join(METHODS)}.")
@@ -129,6 +129,8 @@ def refine_weight_matrix(
         raise ValueError(f"W {tuple(W.shape)} and activity {tuple(A_obs.shape)} do not fit.")
     if method in ("pigdm", "dps") and model is None:
         raise ValueError(f"method '{method}' needs a diffusion model.")
+    if method in ("pigdm", "dps") and lambda_prior != 1:
+        raise ValueError(f"lambda_prior {lambda_prior:g}: method '{method}' has the model as its prior, give 1.")
     a = metadata["dt"] / metadata["tau"]
     noise = torch.as_tensor(metadata.get("noise_std") or float(estimate_noise(y[None])), dtype=y.dtype)
     start = torch.atanh(y[:, 0].clamp(-0.98, 0.98)) if h0 is None else h0.to(device).reshape(len(y), -1)

@@ -36,7 +36,7 @@ def own_model(laa_here, cell_csv):
         answer = laa_here("train", *TINY, *options, "--output", folder, "--json")
         assert answer.returncode == 0, answer.stderr
         results = json.loads(answer.stdout)["results"]
-        assert 0 < results["estimated_seconds"] < 60
+        assert results["estimated_seconds"] > 0
         assert "minutes for 1 epochs" in answer.stderr
     return folder
 

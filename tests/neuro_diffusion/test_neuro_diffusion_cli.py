@@ -59,7 +59,9 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
     assert [row["method"] for row in results["methods"]] == ["diffusion", "ridge", "pigdm", "refined (map)"]
     assert all(row["held-out log-likelihood per value"] is not None for row in results["methods"])
     assert results["noise_std"] == pytest.approx(0.02, rel=0.15)
-    with h5py.File(out) as file:
+    with h5py.File(out) as file, h5py.File(recording) as truth:
+        radii = np.abs(np.linalg.eigvals(np.stack([*file["samples"][()], truth["W"][()]]))).max(1)
+        assert results["scores"]["radius_ratio"] == pytest.approx(radii[:-1].mean() / radii[-1], rel=1e-4)
         assert file.attrs["schema"] == "neuro_diffusion/posterior/1"
         np.testing.assert_allclose(file["samples"][()].mean(0), file["mean"][()], atol=1e-6)
         assert set(file["estimates"]) == {"diffusion", "ridge", "pigdm", "refined_map"}

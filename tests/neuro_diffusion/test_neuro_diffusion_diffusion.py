@@ -135,6 +135,12 @@ def test_samples_do_not_depend_on_the_chunk():
     draw = lambda chunk: model.sample(data, 3, steps=4, chunk=chunk, generator=torch.Generator().manual_seed(0))  # noqa: E731
     torch.testing.assert_close(draw(3), draw(1000), atol=1e-10, rtol=0)
 
+    def guided(chunk):
+        g = torch.Generator().manual_seed(0)
+        return guided_prior_samples(model, data, 3, steps=4, chunk=chunk, generator=g)
+
+    torch.testing.assert_close(guided(3), guided(1000), atol=1e-10, rtol=1e-10)
+
 
 @pytest.mark.parametrize("jacobian", [False, True])
 def test_the_guided_prior_is_exact_for_a_gaussian_prior(jacobian):
@@ -153,6 +159,7 @@ def test_the_guided_prior_is_exact_for_a_gaussian_prior(jacobian):
         ({"method": "magic"}, "expected one of pigdm"),
         ({"method": "pigdm"}, "needs a diffusion model"),
         ({"method": "map", "A_obs": torch.zeros(20, 5)}, "do not fit"),
+        ({"method": "pigdm", "model": WeightModel(ModelSpec()), "lambda_prior": 2.0}, "lambda_prior 2: method 'pigdm'"),
     ],
 )
 def test_refinement_refuses_what_it_cannot_do(options, message):
