@@ -135,7 +135,9 @@ def child(writer: str, path: Path, at: int) -> None:
     if at:
         for name in ("write", "fsync", "ftruncate", "unlink", "replace"):
             setattr(os, name, counted(getattr(os, name)))
-        hdf5io._pack = counted(hdf5io._pack)
+        from hdf5io import journal
+
+        journal._pack = counted(journal._pack)
     print("ready", flush=True)
     for generation in range(2, 1_000_000):
         WRITERS[writer](path, generation)

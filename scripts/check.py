@@ -14,7 +14,7 @@ import time
 
 import bootstrap
 
-CODE = [*bootstrap.PIPELINES, "hdf5io.py"]
+CODE = [*bootstrap.PIPELINES, "hdf5io"]
 # What mypy says of array code and of lazily filled configs under these headings is mostly noise; names, attributes, calls that
 # return nothing and wrong return types remain.
 QUIET = [

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hdf5io
-from hdf5io import Dataset, InputError, LockedError
+from hdf5io import Dataset, InputError, LockedError, journal
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -191,23 +191,23 @@ def test_a_read_only_recording_is_refused(recording):
 
 def test_an_incomplete_journal_is_discarded_and_a_foreign_change_is_refused(recording, monkeypatch):
     before = recording.read_bytes()
-    journal = hdf5io._journal_of(recording)
-    journal.write_bytes(hdf5io.MAGIC + b"cut in the middle")
+    left = journal._journal_of(recording)
+    left.write_bytes(journal.MAGIC + b"cut in the middle")
     assert hdf5io.recover(recording) == "discarded"
     assert recording.read_bytes() == before
 
-    monkeypatch.setattr(hdf5io, "_recover", lambda *_: None)  # as if killed just before the file is touched
+    monkeypatch.setattr(journal, "_recover", lambda *_: None)  # as if killed just before the file is touched
     hdf5io.update(recording, "glm_output", results(2), attrs={"generation": 2})
     monkeypatch.undo()
-    kept = journal.read_bytes()
-    _, entries = hdf5io._journal_entries(journal)
+    kept = left.read_bytes()
+    _, entries = journal._journal_entries(left)
     changed = bytearray(before)
     changed[entries[0][0]] ^= 255
     recording.write_bytes(changed)
     with pytest.raises(InputError, match="changed by another program"):
         hdf5io.recover(recording)
     assert recording.read_bytes() == bytes(changed)
-    assert journal.read_bytes() == kept
+    assert left.read_bytes() == kept
 
     recording.write_bytes(before)
     assert hdf5io.recover(recording) == "replayed"
@@ -216,18 +216,18 @@ def test_an_incomplete_journal_is_discarded_and_a_foreign_change_is_refused(reco
 
 @settings(max_examples=60, deadline=None)
 @given(
-    base=st.binary(max_size=3 * hdf5io.BLOCK),
+    base=st.binary(max_size=3 * journal.BLOCK),
     writes=st.lists(
-        st.tuples(st.integers(0, 4 * hdf5io.BLOCK), st.binary(min_size=1, max_size=2 * hdf5io.BLOCK)), max_size=6
+        st.tuples(st.integers(0, 4 * journal.BLOCK), st.binary(min_size=1, max_size=2 * journal.BLOCK)), max_size=6
     ),
-    window=st.tuples(st.integers(0, 4 * hdf5io.BLOCK), st.integers(1, 3 * hdf5io.BLOCK)),
+    window=st.tuples(st.integers(0, 4 * journal.BLOCK), st.integers(1, 3 * journal.BLOCK)),
 )
 def test_the_overlay_reads_like_a_file_that_was_written(tmp_path_factory, base, writes, window):
     path = tmp_path_factory.mktemp("overlay") / "f"
     path.write_bytes(base)
     expected = bytearray(base)
     descriptor = os.open(path, os.O_RDWR)
-    overlay = hdf5io._Overlay(descriptor)
+    overlay = journal._Overlay(descriptor)
     for offset, data in writes:
         expected.extend(b"\0" * (offset + len(data) - len(expected)))
         expected[offset : offset + len(data)] = data
@@ -236,8 +236,8 @@ def test_the_overlay_reads_like_a_file_that_was_written(tmp_path_factory, base, 
     overlay.seek(window[0])
     assert overlay.read(window[1]) == bytes(expected[window[0] : window[0] + window[1]])
     assert path.read_bytes() == base  # untouched so far
-    hdf5io._write_journal(hdf5io._journal_of(path), overlay)
-    hdf5io._recover(path, descriptor)
+    journal._write_journal(journal._journal_of(path), overlay)
+    journal._recover(path, descriptor)
     os.close(descriptor)
     assert path.read_bytes() == bytes(expected)
 
@@ -249,6 +249,7 @@ RESULTS = """
     sys.path.insert(0, {root!r})
     import numpy as np
     import hdf5io
+    from hdf5io import journal
 
     def results(value, size):
         return {{
@@ -272,7 +273,7 @@ KILLED_AT_A_CALL = (
 
     for name in ("write", "fsync", "ftruncate", "unlink", "open", "replace"):
         setattr(os, name, count(getattr(os, name)))
-    hdf5io._pack = count(hdf5io._pack)
+    journal._pack = count(journal._pack)
     hdf5io.update({path!r}, "glm_output", results({at} + 1, 3000), attrs={{"generation": {at} + 1}})
 """
 )

@@ -18,7 +18,7 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 def wheel(tmp_path_factory):
     """Return the wheel, built from a copy of what the project ships."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ["pyproject.toml", "README.md", "LICENSE", "hdf5io.py"]:
+    for name in ["pyproject.toml", "README.md", "LICENSE", "hdf5io"]:
         (source / name).write_bytes((ROOT / name).read_bytes())
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*"):
@@ -64,7 +64,7 @@ def installed(wheel, tmp_path_factory):
 def test_it_holds_the_five_packages_and_hdf5io_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES | {"hdf5io.py"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES | {"hdf5io"}
 
 
 def test_it_holds_every_module_page_and_demo(wheel):

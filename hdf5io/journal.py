@@ -1,37 +1,27 @@
-"""HDF5 in, HDF5 out, and who made it: the one module that all five pipelines share.
-
-Three questions are answered here. How is a file read so that a missing dataset gives a helpful line? (`read`) How is a result
-written so that it explains itself and is never half there? (`write`, `atomic`) How do results get into somebody's irreplaceable
-recording without ever risking it? (`update`, `recover`)
+"""How do results get into somebody's irreplaceable recording without ever risking it?
 
 `update` never lets the HDF5 library write into the recording. The library works on an overlay in memory (`_Overlay`); the blocks
 that changed go into a checksummed redo journal beside the file, which is forced to disk before the first byte of the recording is
 touched. Killed before that point, the recording is as it was; killed after it, `recover` (called by every `read` and `update`)
 finishes the work from the journal. Tested by killing processes on a local Linux disk; NFS, Windows and power loss are untested.
-
-Needs the standard library, numpy and h5py.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
-import importlib.metadata
 import io
-import json
 import os
-import platform
-import shutil
-import subprocess
-import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
-import numpy as np
+
+from .errors import InputError, LockedError
+from .reading import _first_line
+from .writing import Dataset, _sync_folder, write_attrs, write_datasets
 
 try:
     import fcntl
@@ -41,225 +31,6 @@ except ImportError:  # Windows has no flock; there the journal protects against 
 BLOCK = 4096  #: bytes of one overlay block
 MAGIC = b"NPJOURN1"
 PREVIOUS = "_previous"
-_UMASK = os.umask(0)
-os.umask(_UMASK)
-MARKER = "result.json"  #: a folder that holds this was made by one of the pipelines
-
-
-class InputError(ValueError):
-    """A user's mistake, told in one line: what was given, where, what was expected, what to do (exit code 2)."""
-
-    exit_code = 2
-
-
-class LockedError(RuntimeError):
-    """The file is in use by another process (exit code 4)."""
-
-    exit_code = 4
-
-
-class Dataset(NamedTuple):
-    """An array with what a reader of the file must know about it."""
-
-    data: Any
-    units: str = ""
-    description: str = ""
-    dims: tuple[str, ...] = ()
-
-
-# --- reading -----------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def read(path: str | Path, schema: str | None = None, required: Sequence[str] = ()) -> Iterator[h5py.File]:
-    """Open an HDF5 file read-only, after finishing an interrupted `update`.
-
-    Parameters
-    ----------
-    path : the file.
-    schema : expected root attribute ``schema``, for instance ``glm_rates/fit/1``; None accepts any file.
-    required : names of groups or datasets that must be there.
-
-    Raises
-    ------
-    InputError : no such file, no HDF5, another schema, or a required name is missing (the message lists what is there).
-    LockedError : another process is writing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
-    recover(path)
-    try:
-        file = h5py.File(path, "r")
-    except BlockingIOError:
-        raise LockedError(f"{path} is opened for writing by another process. Close it and run again.") from None
-    except OSError as error:
-        raise InputError(f"{path}: not a readable HDF5 file ({_first_line(error)}). Is it complete?") from None
-    with file:
-        found = file.attrs.get("schema")
-        if schema is not None and found != schema:
-            has = f"schema '{found}'" if found is not None else f"no schema; it has {_names(file)}"
-            raise InputError(f"{path}: expected schema '{schema}', the file has {has}.")
-        for name in required:
-            require(file, name)
-        yield file
-
-
-def require(group: h5py.Group, name: str) -> Any:
-    """Return ``group[name]``, or raise an InputError that lists what the group has instead."""
-    if name not in group:
-        where = "" if group.name == "/" else f" in '{group.name}'"
-        raise InputError(f"{group.file.filename}: no '{name}'{where}; there are {_names(group)}.")
-    return group[name]
-
-
-def _names(group: h5py.Group) -> str:
-    names = [f"'{name}'" for name in list(group)[:12]]
-    return ", ".join(names) + (", ..." if len(group) > 12 else "") if names else "no datasets"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-# --- writing new files -------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; when the block ends well, force it to disk and rename it to ``path``.
-
-    A reader sees the old file or the new one, never a part. When the block fails, the temporary file is removed.
-    """
-    path = Path(path)
-    if not overwrite:
-        claim(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
-    try:
-        yield part
-        with open(part, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.chmod(part, 0o666 & ~_UMASK)  # some writers make files that only their owner can read
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def claim(path: str | Path, overwrite: bool = False) -> Path:
-    """Return ``path`` when a result may be made there.
-
-    With ``overwrite`` an old file, or an old run folder (one with ``result.json`` in it), is accepted; the folder is removed.
-    A folder that no pipeline made is never removed.
-
-    Raises
-    ------
-    InputError : something is there already.
-    """
-    path = Path(path)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return path
-    if not overwrite:
-        raise InputError(f"{path} exists already. Give another output, or --overwrite to replace it.")
-    if path.is_dir():
-        if not (path / MARKER).is_file():
-            raise InputError(
-                f"{path}: not replaced, the folder holds no '{MARKER}' of an earlier run. Give another output."
-            )
-        shutil.rmtree(path)
-    return path
-
-
-def write(
-    path: str | Path,
-    schema: str,
-    datasets: Mapping[str, Dataset],
-    *,
-    attrs: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write a new self-describing HDF5 file atomically; equal content gives equal bytes outside ``/provenance``.
-
-    Parameters
-    ----------
-    path : file to make.
-    schema : name and version of the layout, ``pipeline/kind/version``.
-    datasets : ``{"group/name": Dataset(...)}``; written in the order given.
-    attrs : further root attributes.
-    provenance : the dict of `provenance`.
-    overwrite : replace an existing file; else InputError.
-    """
-    with atomic(path, overwrite) as part, h5py.File(part, "w", track_order=True) as file:
-        file.attrs["schema"] = schema
-        write_attrs(file, attrs)
-        write_datasets(file, datasets)
-        write_attrs(file.create_group("provenance"), provenance)
-    return Path(path)
-
-
-def write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
-    """Write arrays with units, description and dimension labels into an open group; text becomes fixed-length UTF-8."""
-    for name, item in datasets.items():
-        data = np.asarray(item.data)
-        if data.dtype.kind == "U":
-            data = np.char.encode(data, "utf-8")  # fixed length: PyTables and MATLAB read no other
-        dataset = group.create_dataset(name, data=data, track_times=False)
-        dataset.attrs["units"], dataset.attrs["description"] = item.units, item.description
-        for axis, label in enumerate(item.dims):
-            dataset.dims[axis].label = label
-
-
-def write_attrs(group: h5py.Group, attrs: Mapping[str, Any] | None) -> None:
-    """Write attributes into an open group; what HDF5 has no type for is written as JSON."""
-    for name, value in (attrs or {}).items():
-        group.attrs[name] = value if isinstance(value, (str, int, float, np.ndarray, np.generic)) else json.dumps(value)
-
-
-# --- provenance --------------------------------------------------------------------------------------------------------------
-
-
-def provenance(
-    command: str, config: Mapping[str, Any], seed: int | None = None, inputs: Sequence[str | Path] = ()
-) -> dict[str, str]:
-    """Return how an output was made, as text attributes: command, config, seed, versions, commit, inputs, time (UTC)."""
-    packages = ("neuropipes", "numpy", "h5py")
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    return {
-        "command": command,
-        "config": json.dumps(config, sort_keys=True),
-        "seed": "" if seed is None else str(seed),
-        "versions": json.dumps(versions),
-        "commit": _commit(),
-        "inputs": json.dumps({str(path): sha256(path) for path in inputs if Path(path).is_file()}),
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
-
-
-def _commit() -> str:
-    """Return the commit of the checkout this module lies in; empty for an installed wheel."""
-    here = Path(__file__).resolve().parent
-    if not (here / ".git").exists() or shutil.which("git") is None:
-        return ""
-    answer = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
-
-
-# --- results inside an existing recording -------------------------------------------------------------------------------------
 
 
 def update(
@@ -502,14 +273,3 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> None:
     os.lseek(descriptor, offset, os.SEEK_SET)
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk (POSIX only; elsewhere a rename is not forced)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""How is a file read so that a missing, damaged or foreign part gives one helpful line?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from .errors import InputError, LockedError
+
+
+@contextlib.contextmanager
+def read(path: str | Path, schema: str | None = None, required: Sequence[str] = ()) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only, after finishing an interrupted `update`.
+
+    What the HDF5 library says of a damaged file, of a link that leads nowhere or of a type that numpy has not, becomes one line.
+
+    Parameters
+    ----------
+    path : the file.
+    schema : expected root attribute ``schema``, for instance ``glm_rates/fit/1``; None accepts any file.
+    required : names of groups or datasets that must be there.
+
+    Raises
+    ------
+    InputError : no such file, no HDF5, damaged, another schema, or a required name is missing (the message lists what is there).
+    LockedError : another process is writing.
+    """
+    from .journal import recover
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: {'is a folder, a file is expected' if path.is_dir() else 'no such file'}.")
+    recover(path)
+    try:
+        file = h5py.File(path, "r")
+    except BlockingIOError:
+        raise LockedError(f"{path} is opened for writing by another process. Close it and run again.") from None
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it.") from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: not a readable HDF5 file ({_first_line(error)}). Is it complete?") from None
+    with file:
+        try:
+            found = file.attrs.get("schema")
+            if schema is not None and found != schema:
+                has = f"schema '{found}'" if found is not None else f"no schema; it has {_names(file)}"
+                raise InputError(f"{path}: expected schema '{schema}', the file has {has}.")
+            for name in required:
+                require(file, name)
+            yield file
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError, UnicodeError) as error:
+            if isinstance(error, InputError) or not _raised_in(error, "h5py"):
+                raise
+            raise InputError(f"{path}: damaged, or not as expected inside ({_first_line(error)}).") from None
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Return whether an exception comes from a library's own code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    file = trace.tb_frame.f_code.co_filename if trace else ""
+    return package in Path(file).parts
+
+
+@contextlib.contextmanager
+def parsing(path: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever a library says of a broken file into one line; to be held around the library's call alone.
+
+    Parameters
+    ----------
+    path : the file. what : what it should be, with its article, such as "a parquet table".
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: says that it holds more than this machine's memory. Is it {what}?") from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: {error.strerror or 'cannot be opened'}.") from None
+    except Exception as error:  # a parser of foreign bytes may raise anything
+        raise InputError(f"{path}: not readable as {what} ({_first_line(error)}). Is it complete?") from None
+
+
+def require(group: h5py.Group, name: str) -> Any:
+    """Return ``group[name]``, or raise an InputError that lists what the group has instead."""
+    try:
+        return group[name]
+    except (KeyError, RuntimeError, OSError, ValueError) as error:
+        here = "" if group.name == "/" else f" in '{group.name}'"
+        where = f"{group.file.filename}: '{name}'{here}"
+        if group.get(name, getlink=True) if _has_link(group, name) else False:
+            raise InputError(f"{where} leads nowhere or is damaged ({_first_line(error)}).") from None
+        raise InputError(f"{group.file.filename}: no '{name}'{here}; there are {_names(group)}.") from None
+
+
+def _has_link(group: h5py.Group, name: str) -> bool:
+    with contextlib.suppress(KeyError, RuntimeError, OSError, ValueError):
+        return group.get(name, getlink=True) is not None
+    return False
+
+
+def array(group: h5py.Group, name: str, ndim: int | Sequence[int] | None = None, kinds: str = "iuf") -> h5py.Dataset:
+    """Return the dataset ``group[name]`` after a look at what it is; nothing of it is read.
+
+    Parameters
+    ----------
+    ndim : number of axes, or several that are allowed; None allows any except a scalar.
+    kinds : numpy kinds of its elements: i, u integers, f real, c complex, b Boolean, S, U, O text.
+
+    Raises
+    ------
+    InputError : a group, an empty or scalar dataspace, other axes, other elements, or far more values than the file can hold.
+    """
+    found = require(group, name)
+    where = f"{group.file.filename}: '{found.name if hasattr(found, 'name') else name}'"
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{where} is a group, an array is expected.")
+    if found.shape is None:
+        raise InputError(f"{where} is empty (no dataspace), an array is expected.")
+    wanted = () if ndim is None else (ndim,) if isinstance(ndim, int) else tuple(ndim)
+    if (wanted and found.ndim not in wanted) or (not wanted and found.ndim == 0):
+        axes = " or ".join(map(str, wanted)) or "at least 1"
+        raise InputError(f"{where} has shape {found.shape}, {axes} axes are expected.")
+    with parsing(group.file.filename, "an HDF5 array of known type"):
+        kind = found.dtype.kind
+    if kind not in kinds:
+        raise InputError(f"{where} holds {found.dtype}, {'numbers' if 'f' in kinds else 'text'} are expected.")
+    if found.nbytes > (1 << 30) and found.nbytes > 2000 * os.path.getsize(group.file.filename):
+        raise InputError(
+            f"{where} claims {found.nbytes / 1e9:.0f} GB in a file of {os.path.getsize(group.file.filename) / 1e6:.0f} MB."
+        )
+    return found
+
+
+def read_json(path: str | Path, kind: type = dict) -> Any:
+    """Return the content of a JSON file whose outermost value is a ``kind``.
+
+    Raises
+    ------
+    InputError : not there, not JSON, nested too deeply, or of another type.
+    """
+    names = {dict: "an object", list: "a list"}
+    with parsing(path, "JSON"):
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, kind):
+        raise InputError(f"{path}: {names.get(kind, kind.__name__)} is expected, it holds {type(content).__name__}.")
+    return content
+
+
+def _names(group: h5py.Group) -> str:
+    names = [f"'{name}'" for name in list(group)[:12]]
+    return ", ".join(names) + (", ..." if len(group) > 12 else "") if names else "no datasets"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
