@@ -1,25 +1,179 @@
-"""Which options do training, sampling, inference and the benchmark have?"""
+"""Which options do the verbs have? Names, defaults, bounds and help stand here and nowhere else."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
-
-from .dataset_config import POSITIONAL, Config
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Sampler = Literal["dpmpp-2m", "heun", "ddim", "ancestral", "ddpm"]
 Schedule = Literal["karras", "cosine", "linear"]
+FigureFormat = Literal["png", "svg", "pdf"]
+STRUCTURES = ("dense", "sparse", "lowrank", "block", "lognormal", "dale")
 
 
-class TrainPriorConfig(Config):
-    """`neuro-diffusion train-prior`."""
+def about(*flags: str, **keys: Any) -> dict[str, Any]:
+    """Return what the shell must know of a field: further spellings, and keys of ``console`` (positional, exists, same)."""
+    return ({"flags": list(flags)} if flags else {}) | keys
 
-    data: Path = Field(
-        description="data set folder of build-dataset or import-connectome", json_schema_extra=POSITIONAL
+
+class Config(BaseModel):
+    """What every config of this package promises: values do not change, unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Written(Config):
+    """A verb that writes something and draws at random."""
+
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    overwrite: bool = Field(False, description="replace an earlier output")
+
+
+class Solver(Config):
+    """How the reverse process is solved."""
+
+    sampler: Sampler = Field("dpmpp-2m", description="solver of the reverse process")
+    steps: int = Field(18, ge=2, description="steps of the solver")
+    schedule: Schedule = Field("karras", description="spacing of the noise levels")
+
+    @property
+    def solver(self) -> dict[str, Any]:
+        """Return the options of the reverse process."""
+        return {"sampler": self.sampler, "steps": self.steps, "schedule": self.schedule}
+
+
+# --- networks and their activity ---------------------------------------------------------------------------------------------
+
+
+class Settings(Config):
+    """How trials are simulated and observed."""
+
+    n_trials: int = Field(10, ge=1, description="trials a network", json_schema_extra=about("--num-trials"))
+    n_time: int = Field(100, ge=6, description="time steps a trial", json_schema_extra=about("--T"))
+    dt: float = Field(0.1, gt=0, description="Euler step, in units of tau's unit")
+    tau: float = Field(1.0, gt=0, description="membrane time constant")
+    noise_std: float = Field(0.0, ge=0, description="noise of the dynamics (sqrt(dt) times this is added a step)")
+    h0_std: float = Field(1.0, gt=0, description="standard deviation of the initial states")
+    observed: float = Field(1.0, gt=0, le=1, description="fraction of the neurons that is recorded")
+    observation_noise: float = Field(0.0, ge=0, description="standard deviation of white noise on the recorded rates")
+
+    @model_validator(mode="after")
+    def _stable(self) -> Self:
+        if self.dt / self.tau >= 2:
+            raise ValueError(f"dt/tau = {self.dt / self.tau:g} makes Euler unstable; take dt < {2 * self.tau:g}")
+        return self
+
+
+class Storage(Written):
+    """Where and how shards are written; an unfinished data set of the same options is continued."""
+
+    resumes: ClassVar[bool] = True
+    output: Path = Field(
+        description="folder of the data set; an unfinished one is continued", json_schema_extra=about("--out-dir")
     )
-    output: Path = Field(description="folder of the trained model")
+    store: Literal["W", "all", "seeds"] = Field(
+        "W", description="what a shard holds: weights; weights and activity; or only what regenerates them"
+    )
+    shard_size: int = Field(1024, ge=1, description="networks a file")
+    jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
+    scheduler: str | None = Field(None, description="address of a running Dask scheduler, or slurm:CONFIG.toml")
+
+
+class RandomNetworks(Config):
+    """Of which kind random networks are."""
+
+    n_neurons: int = Field(50, ge=2, description="neurons a network", json_schema_extra=about("--N"))
+    g: tuple[float, ...] = Field(
+        (0.8, 1.8), description="radius of the eigenvalue bulk: one value, or a range LOW,HIGH"
+    )
+    ei_ratio: float | None = Field(None, gt=0, lt=1, description="fraction of excitatory neurons; none: signs are free")
+    dale: Literal["balanced", "legacy"] = Field("balanced", description="how excitation and inhibition are scaled")
+    structure: str = Field("dense", description=f"parts joined by hyphens: {' '.join(STRUCTURES)}")
+    density: float = Field(0.4, gt=0, le=1, description="connection probability of sparse structures")
+
+    @model_validator(mode="after")
+    def _structure(self) -> Self:
+        unknown = [part for part in self.structure.split("-") if part not in STRUCTURES]
+        if unknown:
+            raise ValueError(f"structure: unknown {', '.join(unknown)}; join any of {', '.join(STRUCTURES)} by hyphens")
+        if len(self.g) not in (1, 2) or not min(self.g) > 0 or list(self.g) != sorted(self.g):
+            raise ValueError(f"g: one positive value or LOW,HIGH, not {','.join(map(str, self.g))}")
+        return self
+
+
+class BuildDatasetConfig(RandomNetworks, Settings, Storage):
+    """Draw random networks (and their activity) into a folder of shards; a killed build goes on."""
+
+    n_networks: int = Field(1000, ge=1, description="networks to draw", json_schema_extra=about("--num-networks"))
+
+
+class ImportConnectomeConfig(Settings, Storage):
+    """Draw sub-networks of a real connectome into a data set."""
+
+    connectome: Path = Field(
+        description="edge list (pre, post, weight), square CSV, or MATLAB 7.3 / HDF5 matrix",
+        json_schema_extra=about(positional=True, exists="file"),
+    )
+    n_networks: int = Field(1000, ge=1, description="sub-networks to draw", json_schema_extra=about("--num-networks"))
+    n_neurons: int = Field(16, ge=2, description="neurons (or regions) a sub-network", json_schema_extra=about("--N"))
+    g: tuple[float, ...] = Field(
+        (0.8, 1.8), description="spectral radius given to a sub-network: one value or LOW,HIGH"
+    )
+    ei_ratio: float | None = Field(
+        0.75, gt=0, lt=1, description="fraction of neurons drawn as excitatory where the file knows no sign"
+    )
+    transform: Literal["log", "none"] = Field(
+        "log", description="log(1 + weight) tames the heavy tail of synapse counts"
+    )
+    dataset: str | None = Field(None, description="name of the matrix within a MATLAB / HDF5 file that holds several")
+    part: Literal["all", "first", "second"] = Field(
+        "all",
+        description="neurons to draw from: all, or one of two disjoint random halves (train on one, test on the other)",
+    )
+
+
+class ImportPtConfig(Config):
+    """Make a data set of a folder of network_*.pt files."""
+
+    folder: Path = Field(
+        description="folder with network_*.pt files", json_schema_extra=about(positional=True, exists="folder")
+    )
+    output: Path = Field(description="folder of the data set to make", json_schema_extra=about("--out-dir"))
+    shard_size: int = Field(1024, ge=1, description="networks a file")
+    overwrite: bool = Field(False, description="replace an earlier output")
+
+
+class ExportPtConfig(Config):
+    """Write one network_<i>.pt a network."""
+
+    dataset: Path = Field(description="data set folder", json_schema_extra=about(positional=True, exists="folder"))
+    output: Path = Field(description="folder for network_*.pt", json_schema_extra=about("--out-dir"))
+    limit: int | None = Field(None, ge=1, description="export the first networks only")
+    overwrite: bool = Field(False, description="replace an earlier output")
+
+
+class CheckSimulatorConfig(Config):
+    """Simulate a random network and check shape, gradient, equality with a slow loop and order of convergence."""
+
+    n_neurons: int = Field(50, ge=2, description="neurons", json_schema_extra=about("--N"))
+    n_time: int = Field(100, ge=6, description="time steps", json_schema_extra=about("--T"))
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+
+
+# --- models ------------------------------------------------------------------------------------------------------------------
+
+
+class TrainPriorConfig(Written):
+    """Train a diffusion prior p(W) on the weights of a data set."""
+
+    resumes: ClassVar[bool] = True
+    data: Path = Field(
+        description="data set folder of build-dataset or import-connectome",
+        json_schema_extra=about(positional=True, exists="folder"),
+    )
+    output: Path = Field(description="folder of the trained model; an interrupted training is continued")
     iterations: int = Field(1500, ge=1, description="gradient steps")
     batch: int = Field(32, ge=1, description="networks a step")
     copies: int = Field(1, ge=1, description="noise levels drawn for each network of a step")
@@ -37,16 +191,18 @@ class TrainPriorConfig(Config):
     fine_tune: Path | None = Field(
         None,
         description="start from this model's network (same architecture): another size N, family or recorded fraction",
+        json_schema_extra=about(exists="folder"),
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of training")
-    save_every: int = Field(100, ge=1, description="steps between the states from which --resume goes on")
+    save_every: int = Field(
+        100, ge=1, description="steps between the states from which an interrupted training goes on",
+        json_schema_extra=about(same=True),
+    )  # fmt: skip
     resume: bool = Field(False, description="go on with a training that was interrupted")
-    seed: int = Field(0, ge=0, description="seed of every random choice")
-    overwrite: bool = Field(False, description="replace an earlier model in the output folder")
 
 
 class TrainConditionalConfig(TrainPriorConfig):
-    """`neuro-diffusion train-conditional`."""
+    """Train p(W | activity) and p(W) in one network (or the regression baseline)."""
 
     objective: Literal["diffusion", "regression"] = Field(
         "diffusion", description="diffusion posterior, or the regression network that serves as baseline"
@@ -66,29 +222,37 @@ class TrainConditionalConfig(TrainPriorConfig):
         return self
 
 
-class SampleConfig(Config):
-    """`neuro-diffusion sample`."""
+class SampleConfig(Solver, Written):
+    """Draw weight matrices from the prior; with --data compare them with real test networks."""
 
-    model: Path = Field(description="model folder of train-prior or train-conditional", json_schema_extra=POSITIONAL)
+    model: Path = Field(
+        description="model folder of train-prior or train-conditional",
+        json_schema_extra=about(positional=True, exists="folder"),
+    )
     output: Path = Field(description="HDF5 file of the samples")
-    n: int = Field(256, ge=1, description="matrices to draw")
-    neurons: int | None = Field(None, ge=2, description="size N of a matrix; default: that of the training data")
-    data: Path | None = Field(None, description="data set whose test networks the samples are compared with")
-    sampler: Sampler = Field("dpmpp-2m", description="solver of the reverse process")
+    n_samples: int = Field(256, ge=1, description="matrices to draw", json_schema_extra=about("--n"))
+    n_neurons: int | None = Field(
+        None, ge=2, description="size N of a matrix; default: that of the training data",
+        json_schema_extra=about("--neurons"),
+    )  # fmt: skip
+    data: Path | None = Field(
+        None,
+        description="data set whose test networks the samples are compared with",
+        json_schema_extra=about(exists="folder"),
+    )
     steps: int = Field(20, ge=2, description="steps of the solver")
-    schedule: Schedule = Field("karras", description="spacing of the noise levels")
-    seed: int = Field(0, ge=0, description="seed of every random choice")
-    overwrite: bool = Field(False, description="replace an earlier output")
 
 
-class InferConfig(Config):
-    """`neuro-diffusion infer`."""
+class InferConfig(Solver, Written):
+    """Infer the weights behind a recording: samples, intervals, baselines, and which to trust."""
 
-    model: Path = Field(description="model folder of train-conditional", json_schema_extra=POSITIONAL)
+    model: Path = Field(
+        description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
+    )
     activity: Path = Field(
         description="rates x = tanh(h) in [-1, 1]: HDF5 / NWB (T, N) or (K, T, N), npz, or CSV with a row a time step; a neuron"
         " that was not recorded is a column of NaN",
-        json_schema_extra=POSITIONAL,
+        json_schema_extra=about(positional=True, exists="file"),
     )
     output: Path = Field(description="HDF5 file of the posterior")
     dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
@@ -97,44 +261,53 @@ class InferConfig(Config):
     )
     noise_std: float | None = Field(None, gt=0, description="observation noise of the rates; default: estimated")
     prior: Path | None = Field(
-        None, description="model for a second posterior: unconditional score guided by the likelihood (pigdm)"
+        None,
+        description="model for a second posterior: unconditional score guided by the likelihood (pigdm)",
+        json_schema_extra=about(exists="folder"),
     )
-    regression: Path | None = Field(None, description="regression network, a further baseline")
-    refine: Literal["none", "pigdm", "dps", "map", "seed"] = Field(
-        "none", description="refine the posterior mean afterwards and show whether held-out trials agree"
+    regression: Path | None = Field(
+        None, description="regression network, a further baseline", json_schema_extra=about(exists="folder")
     )
-    samples: int = Field(64, ge=8, description="posterior samples")
-    sampler: Sampler = Field("dpmpp-2m", description="solver of the reverse process")
-    steps: int = Field(18, ge=2, description="steps of the solver")
-    schedule: Schedule = Field("karras", description="spacing of the noise levels")
+    refine: Literal["none", "pigdm", "dps", "map", "descent", "seed"] = Field(
+        "none",
+        description="refine the posterior mean afterwards and show whether held-out trials agree (seed: old name of descent)",
+    )
+    n_samples: int = Field(64, ge=8, description="posterior samples", json_schema_extra=about("--samples"))
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
-    truth: Path | None = Field(None, description="HDF5 file with the true weights 'W', to be scored (simulations)")
-    seed: int = Field(0, ge=0, description="seed of every random choice")
-    overwrite: bool = Field(False, description="replace an earlier output")
+    truth: Path | None = Field(
+        None,
+        description="HDF5 file with the true weights 'W', to be scored (simulations)",
+        json_schema_extra=about(exists="file"),
+    )
+    figure_format: FigureFormat = Field("png", description="format of the figure")
 
 
-class HeldOutConfig(Config):
+class HeldOutConfig(Solver, Written):
     """What `benchmark` and `evaluate` share."""
 
-    model: Path = Field(description="model folder of train-conditional", json_schema_extra=POSITIONAL)
-    data: Path = Field(description="data set; its test networks are used", json_schema_extra=POSITIONAL)
+    model: Path = Field(
+        description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
+    )
+    data: Path = Field(
+        description="data set; its test networks are used", json_schema_extra=about(positional=True, exists="folder")
+    )
     output: Path | None = Field(None, description="folder for the tables, figures and report.html")
     prior: Path | None = Field(
-        None, description="model whose unconditional score is guided by the likelihood (pigdm), a further column"
+        None,
+        description="model whose unconditional score is guided by the likelihood (pigdm), a further column",
+        json_schema_extra=about(exists="folder"),
     )
-    regression: Path | None = Field(None, description="regression network, a further baseline")
-    networks: int = Field(64, ge=2, description="held-out networks")
-    samples: int = Field(32, ge=8, description="posterior samples a network")
+    regression: Path | None = Field(
+        None, description="regression network, a further baseline", json_schema_extra=about(exists="folder")
+    )
+    n_networks: int = Field(64, ge=2, description="held-out networks", json_schema_extra=about("--networks"))
+    n_samples: int = Field(32, ge=8, description="posterior samples a network", json_schema_extra=about("--samples"))
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: that of the model's training")
-    sampler: Sampler = Field("dpmpp-2m", description="solver of the reverse process")
-    steps: int = Field(18, ge=2, description="steps of the solver")
-    schedule: Schedule = Field("karras", description="spacing of the noise levels")
-    seed: int = Field(0, ge=0, description="seed of every random choice")
-    overwrite: bool = Field(False, description="replace an earlier output")
+    figure_format: FigureFormat = Field("png", description="format of the figures")
 
 
 class BenchmarkConfig(HeldOutConfig):
-    """`neuro-diffusion benchmark`."""
+    """Score the posterior on held-out networks against ridge, oracle ridge and others, over a grid of conditions."""
 
     trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K")
     noise: tuple[float, ...] = Field((0.02, 0.1), description="observation noise, standard deviation of a rate")
@@ -149,7 +322,7 @@ class BenchmarkConfig(HeldOutConfig):
 
 
 class EvaluateConfig(HeldOutConfig):
-    """`neuro-diffusion evaluate`."""
+    """Score the posterior on held-out networks recorded as the data set says: weights, intervals, and what they do when run."""
 
     trials: int | None = Field(None, ge=1, description="number of trials K; default: that of the data set")
     noise: float | None = Field(None, gt=0, description="observation noise of a rate; default: that of the data set")

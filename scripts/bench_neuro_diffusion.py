@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from neuro_diffusion.simulator import simulate_rate_network
+from neuro_diffusion.rate_network.simulator import simulate_rate_network
 
 A = 0.1  # dt / tau
 SIZES = [(50, 100, 1), (50, 100, 10), (50, 100, 256), (200, 100, 16), (1000, 100, 16), (2000, 100, 16), (50, 1000, 10)]

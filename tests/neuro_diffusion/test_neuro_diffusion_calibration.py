@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion import diffusion
-from neuro_diffusion.calibration import LEVELS, coverage, likely_connections, random_ranks, rank_histogram
-from neuro_diffusion.evaluate import score
-from neuro_diffusion.model import ModelSpec, WeightModel, missing_below
+from neuro_diffusion.model import diffusion
+from neuro_diffusion.model.model import ModelSpec, WeightModel, missing_below
+from neuro_diffusion.score.calibration import LEVELS, coverage, likely_connections, random_ranks, rank_histogram
+from neuro_diffusion.score.evaluate import score
 
 PRESENT, NOISE = 0.4, 0.3  # probability of a connection; sd of the noise on each weight
 SLAB = 1 / math.sqrt(PRESENT)  # entries then have unit variance

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from neuro_diffusion import dataset
+from neuro_diffusion.files import dataset
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from neuro_diffusion import diffusion, network
-from neuro_diffusion.model import ModelSpec, WeightModel, missing_below
-from neuro_diffusion.refine import guided_prior_samples, refine_weight_matrix
-from neuro_diffusion.ridge import Likelihood, posterior, spectrum
+from neuro_diffusion.fit.refine import refine_weight_matrix
+from neuro_diffusion.model import denoiser as network
+from neuro_diffusion.model import diffusion
+from neuro_diffusion.model.guidance import guided_prior_samples
+from neuro_diffusion.model.model import ModelSpec, WeightModel, missing_below
+from neuro_diffusion.model.ridge import Likelihood, posterior, spectrum
 
 
 def gaussian_problem(B=6, N=4, seed=0):

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion import evaluate, infer
-from neuro_diffusion.refine import refine_weight_matrix
-from neuro_diffusion.ridge import fit_ridge, gaussian_likelihood
-from neuro_diffusion.simulator import simulate_rate_network
-from neuro_diffusion.weights import get_spectral_radius, sample_weight_matrix_batch
+from neuro_diffusion.fit import infer
+from neuro_diffusion.fit.refine import refine_weight_matrix
+from neuro_diffusion.model.ridge import fit_ridge, gaussian_likelihood, heldout_log_likelihood
+from neuro_diffusion.rate_network.simulator import simulate_rate_network
+from neuro_diffusion.rate_network.weights import get_spectral_radius, sample_weight_matrix_batch
+from neuro_diffusion.score import evaluate
 
 
 def test_the_truth_has_no_functional_error_and_never_diverges():
@@ -78,7 +79,7 @@ def test_the_true_weights_have_a_larger_heldout_likelihood_than_others():
     W = sample_weight_matrix_batch(2, 6, 1.5, seed=0)
     y = trials_of(W[0], 1, 0.02)[None]
     test = gaussian_likelihood(y, 0.1, None, torch.tensor([0.02]), n_relinearise=0).likelihood
-    values = [float(evaluate.heldout_log_likelihood(w[None], test, 300)) for w in (W[0], W[1], torch.zeros(6, 6))]
+    values = [float(heldout_log_likelihood(w[None], test, 300)) for w in (W[0], W[1], torch.zeros(6, 6))]
     assert values[0] > max(values[1:])
     assert values[2] == 0
 

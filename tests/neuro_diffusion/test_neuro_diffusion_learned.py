@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion import diffusion
-from neuro_diffusion.calibration import LEVELS, coverage, random_ranks
-from neuro_diffusion.model import ModelSpec, WeightModel
-from neuro_diffusion.ridge import Likelihood, posterior
-from neuro_diffusion.simulator import simulate_rate_network
+from neuro_diffusion.model import diffusion
+from neuro_diffusion.model.model import ModelSpec, WeightModel
+from neuro_diffusion.model.ridge import Likelihood, posterior
+from neuro_diffusion.rate_network.simulator import simulate_rate_network
+from neuro_diffusion.score.calibration import LEVELS, coverage, random_ranks
 
 A, N, PROCESS_NOISE = 0.1, 8, 0.1
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion.prior_metrics import (
+from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
+from neuro_diffusion.score.prior_metrics import (
     c2st,
     circular_law_ks,
     invariant_features,
@@ -14,7 +15,6 @@ from neuro_diffusion.prior_metrics import (
     prior_metrics,
     sign_violation,
 )
-from neuro_diffusion.weights import sample_weight_matrix_batch
 
 
 def draw(seed, count=200, structure="dale-sparse-lognormal"):

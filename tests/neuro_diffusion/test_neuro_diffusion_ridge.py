@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion.activity import generate_activity_trials
-from neuro_diffusion.ridge import (
+from neuro_diffusion.model.ridge import (
     Likelihood,
     Pseudo,
     best_prior_variance,
@@ -26,7 +25,8 @@ from neuro_diffusion.ridge import (
     spectrum,
     widen,
 )
-from neuro_diffusion.weights import sample_weight_matrix_batch
+from neuro_diffusion.rate_network.activity import generate_activity_trials
+from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
 
 A = 0.1
 
@@ -42,7 +42,7 @@ def task():
 def test_the_filter_form_reproduces_the_states_exactly():
     W = sample_weight_matrix_batch(2, 6, 1.5, seed=0).double()
     g = torch.Generator().manual_seed(0)
-    from neuro_diffusion.simulator import simulate_rate_network
+    from neuro_diffusion.rate_network.simulator import simulate_rate_network
 
     h0 = torch.randn(2, 3, 6, generator=g, dtype=torch.double)
     x, h = simulate_rate_network(W, h0, 40, A, 1.0, return_h=True)

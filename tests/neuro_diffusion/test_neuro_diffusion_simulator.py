@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from neuro_diffusion.simulator import simulate_rate_network, step_of
-from neuro_diffusion.simulator_check import check
+from neuro_diffusion.rate_network.simulator import simulate_rate_network, step_of
+from neuro_diffusion.rate_network.simulator_check import check
 
 
 def slow(W, h0, T, dt, tau, I, noise, noise_std):
@@ -182,7 +182,7 @@ def test_check_simulator_passes_and_would_notice_a_wrong_time_constant(monkeypat
     assert [c.passed for c in check(20, 50, 1)] == [True] * 4
     right = simulate_rate_network
     monkeypatch.setattr(
-        "neuro_diffusion.simulator_check.simulate_rate_network",
+        "neuro_diffusion.rate_network.simulator_check.simulate_rate_network",
         lambda W, h, T, dt, tau, **k: right(W, h, T, dt, tau * 1.01, **k),
     )
     assert not check(20, 50, 1)[0].passed

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion.activity import generate_activity_trials, lyapunov_exponent, observation_mask, summary_stats
-from neuro_diffusion.simulator import simulate_rate_network
-from neuro_diffusion.weights import (
+from neuro_diffusion.rate_network.activity import (
+    generate_activity_trials,
+    lyapunov_exponent,
+    observation_mask,
+    summary_stats,
+)
+from neuro_diffusion.rate_network.simulator import simulate_rate_network
+from neuro_diffusion.rate_network.weights import (
     get_spectral_radius,
     parse_structure,
     random_stream,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import diffusion
-from .network import build_network, features
+from .denoiser import build_network, features
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
 

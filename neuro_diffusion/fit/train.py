@@ -16,13 +16,11 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import hdf5io
-
-from . import diffusion
-from .activity import generate_activity_trials, observation_mask
-from .config import TrainConditionalConfig, TrainPriorConfig
-from .model import ModelSpec, WeightModel, missing_below
-from .ridge import Spectrum
+from ..config import TrainConditionalConfig, TrainPriorConfig
+from ..model import diffusion
+from ..model.model import ModelSpec, WeightModel, missing_below
+from ..model.ridge import Spectrum
+from ..rate_network.activity import generate_activity_trials, observation_mask
 
 log = logging.getLogger("neuro_diffusion")
 WARM_UP = 60  #: steps of rising learning rate
@@ -41,7 +39,7 @@ def spec_of(config: TrainPriorConfig, W: Tensor, dt: float, tau: float, n_time: 
     """Return the model's specification for training weights W (B, N, N)."""
     scale = float(W.std() * math.sqrt(W.shape[-1]))
     if not (math.isfinite(scale) and scale > 0):
-        raise hdf5io.InputError("the training weights are all equal or not finite. Build the data set anew.")
+        raise ValueError("the training weights are all equal or not finite. Build the data set anew.")
     conditional, objective = False, "diffusion"
     if isinstance(config, TrainConditionalConfig):
         conditional, objective, n_time = True, config.objective, config.n_time or n_time

@@ -2,7 +2,7 @@
 
 ``pigdm`` renoises the estimate and samples with the **unconditional** score guided by the Gaussian likelihood (a conditional sample
 already contains the data). ``dps`` takes the gradient through simulator and network (Chung et al. 2023), ``map`` fits the trajectory
-with free initial states and is kept only if held-out trials agree, ``seed`` is plain gradient descent with a pull to the start.
+with free initial states and is kept only if held-out trials agree, ``descent`` is plain gradient descent with a pull to the start.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import diffusion
-from .model import WeightModel
-from .ridge import Spectrum, estimate_noise, gaussian_likelihood
-from .simulator import simulate_rate_network
+from ..model import diffusion
+from ..model.guidance import guided_prior_samples
+from ..model.model import WeightModel
+from ..model.ridge import estimate_noise, gaussian_likelihood
+from ..rate_network.simulator import simulate_rate_network
 
-METHODS = ("pigdm", "dps", "map", "seed")
+METHODS = ("pigdm", "dps", "map", "descent")
+OLD_NAMES = {"seed": "descent"}
 
 
 class Refined(NamedTuple):
@@ -30,65 +32,6 @@ class Refined(NamedTuple):
     accepted: bool  #: False: the start was better on held-out trials, or the refinement diverged; W is the start
     error_before: float  #: on the criterion: trajectory error (map, seed, dps) or negative log-likelihood (pigdm)
     error_after: float
-
-
-def guided_denoiser(model: WeightModel, data: Spectrum, jacobian: bool = True) -> diffusion.Denoiser:
-    """Return E[w0 | w, data] with p(w0 | w) taken as a Gaussian about the unconditional denoiser D of variance r^2 = sigma^2 / (1 + sigma^2).
-
-    Pseudo-inverse guidance (Song et al. 2023): D + sigma^2 J' (I + r^2 A)^-1 (b - A D), J = dD / dw by back-propagation.
-    Without ``jacobian`` J is that of a normal prior, r^2 / sigma^2: twice as fast, and wrong where the prior is not normal.
-    """
-    free, V = model.denoiser(data, guidance=0), data.vectors[:, None]
-
-    def denoise(w: Tensor, sigma: float) -> Tensor:
-        variance = sigma**2 / (1 + sigma**2)
-        with torch.set_grad_enabled(jacobian):
-            w = w.detach().requires_grad_(jacobian)
-            clean = free(w, sigma)
-        rotated = (V.transpose(-1, -2) @ clean.detach()[..., None])[..., 0]
-        pull = (
-            V @ ((data.b[:, None] - data.values[:, None] * rotated) / (1 + variance * data.values[:, None]))[..., None]
-        )[..., 0]
-        if not jacobian:
-            return clean + variance * pull
-        return clean.detach() + sigma**2 * torch.autograd.grad(clean, w, pull)[0]
-
-    return denoise
-
-
-@torch.no_grad()
-def guided_prior_samples(
-    model: WeightModel,
-    data: Spectrum,
-    n_samples: int,
-    *,
-    sampler: str = "dpmpp-2m",
-    steps: int = 18,
-    schedule: str = "karras",
-    generator: torch.Generator | None = None,
-    start: Tensor | None = None,
-    sigma_start: float | None = None,
-    jacobian: bool = True,
-    chunk: int = 64,
-) -> Tensor:
-    """Return samples (B, S, N, N) of W from the unconditional model guided by the likelihood, from noise or from renoised ``start``.
-
-    In chunks of so many matrices, for back-propagation keeps what every layer saw.
-    """
-    B, N = len(data.b), data.b.shape[-1]
-    noise = model.noise if sigma_start is None else model.noise._replace(sigma_max=sigma_start)
-    levels = diffusion.noise_levels(steps, schedule, noise)
-    if start is None:
-        w = diffusion.start(data, n_samples, noise.sigma_max, generator)
-    else:
-        xi = torch.randn((B, n_samples, N, N), generator=generator).to(data.b)
-        w = start[:, None] / model.unit(N) + noise.sigma_max * xi
-    found, size = [], max(1, chunk // n_samples)
-    for first in range(0, B, size):
-        part = Spectrum(*(z[first : first + size] for z in data))
-        denoise = guided_denoiser(model, part, jacobian)
-        found.append(diffusion.sample(denoise, w[first : first + size], levels, sampler, generator))
-    return model.settle(torch.cat(found))
 
 
 def refine_weight_matrix(
@@ -112,15 +55,16 @@ def refine_weight_matrix(
     ----------
     W_cfg : (N, N) start. A_obs : (T, N) or (K, T, N) noisy rates, all trials are used.
     metadata : ``dt`` and ``tau`` of the data, optionally ``noise_std`` of the rates.
-    num_steps : gradient steps (map, seed) or noise levels (pigdm, dps; at most 40).
-    lr : step size (all but pigdm). lambda_prior : weight of the pull to the start (map, seed); pigdm and dps take 1, they have the model.
-    method : "pigdm" (default), "dps", "map" or "seed". h0 : (K, N); default atanh of the first row.
+    num_steps : gradient steps (map, descent) or noise levels (pigdm, dps; at most 40).
+    lr : step size (all but pigdm). lambda_prior : weight of the pull to the start (map, descent); pigdm and dps take 1, they have the model.
+    method : "pigdm" (default), "dps", "map" or "descent" ("seed", its older name). h0 : (K, N); default atanh of the first row.
     model : unconditional diffusion model, needed by pigdm and dps. sigma_start : noise level to start from, standard units.
 
     Raises
     ------
     ValueError : unknown method, shapes that do not fit; for pigdm or dps no model, or a lambda_prior that they do not have.
     """
+    method = OLD_NAMES.get(method, method)
     if method not in METHODS:
         raise ValueError(f"method '{method}': expected one of {', '.join(METHODS)}.")
     y = (A_obs if A_obs.dim() == 3 else A_obs[None]).to(device)

@@ -17,7 +17,7 @@ import torch
 
 import hdf5io
 
-from .dataset import SCHEMA, Built, content_hash, list_networks, load_metadata, load_network, shard_name
+from .dataset import SCHEMA, Built, content_hash, list_networks, load_network, shard_name
 
 ACTIVITY_NAMES = ("activity", "activities")
 
@@ -62,16 +62,15 @@ def read_pt(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024, overwrite: bool = False) -> Built:
+def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024) -> Built:
     """Write the networks of a folder of ``.pt`` files as a data set; all must have one shape and the same contents.
 
     Raises
     ------
-    InputError : see `list_pt` and `read_pt`; files that differ in shape or contents; ``out_dir`` exists.
+    InputError : see `list_pt` and `read_pt`; files that differ in shape or contents.
     """
     paths = list_pt(folder)
     first = {name: array.shape for name, array in read_pt(paths[0]).items()}
-    hdf5io.claim(out_dir, overwrite)
     digest = hashlib.sha256("".join(hdf5io.sha256(p) for p in paths).encode()).hexdigest()
     shards = range(-(-len(paths) // shard_size))
     for shard in shards:
@@ -85,7 +84,7 @@ def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024, overwrite: bo
             found[name] = D(np.stack([a[name] for a in arrays]), "", f"{name} of the imported file")
         hdf5io.write(out_dir / shard_name(shard), SCHEMA, found, attrs={"digest": digest, "first": int(index[0])})
     content = content_hash(out_dir, len(shards))
-    config = {"num_networks": len(paths), "shard_size": shard_size, "N": int(first["W"][0]), "store": "all"}
+    config = {"n_networks": len(paths), "shard_size": shard_size, "n_neurons": int(first["W"][0]), "store": "all"}
     data = {
         "schema": SCHEMA,
         "command": "import-pt",
@@ -107,11 +106,9 @@ def _same(path: Path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def export_pt(dataset: Path, out_dir: Path, limit: int | None = None, overwrite: bool = False) -> list[Path]:
+def export_pt(dataset: Path, out_dir: Path, limit: int | None = None) -> list[Path]:
     """Write ``network_<i>.pt`` files of a data set; rates of neurons that were not observed are NaN."""
     numbers = list_networks(dataset)[:limit]
-    load_metadata(dataset)
-    hdf5io.claim(out_dir, overwrite)
     return list(_export(dataset, out_dir, numbers))
 
 

@@ -301,3 +301,9 @@ def entry_correlation(estimate: Tensor, W: Tensor, keep: Tensor | None = None) -
     count = k.sum((-1, -2), keepdim=True)
     x, y = (k * (z - (k * z).sum((-1, -2), keepdim=True) / count) for z in (estimate, W))
     return (x * y).sum((-1, -2)) / (x.norm(dim=(-1, -2)) * y.norm(dim=(-1, -2))).clamp_min(1e-12)
+
+
+def heldout_log_likelihood(estimate: Tensor, test: Likelihood, n_values: int) -> Tensor:
+    """Return the log-likelihood (B) of weights (B, N, N) on held-out trials, per recorded value, relative to W = 0."""
+    quadratic = (estimate[:, :, None] @ test.A @ estimate[..., None])[..., 0, 0]
+    return ((test.b * estimate).sum(-1) - quadratic / 2).sum(-1) / n_values

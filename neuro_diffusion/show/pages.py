@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 import hdf5io
 
+from ..rate_network.simulator import simulate_rate_network
+from ..report import Section, write_report
+from ..score.benchmark import Cell
+from ..score.calibration import rank_histogram
 from . import plots
-from .benchmark import Cell
-from .calibration import rank_histogram
-from .posterior_file import save_figure
-from .report import Section, write_report
-from .simulator import simulate_rate_network
 
 SHORT = (
     "trials", "noise", "observed", "ridge", "oracle ridge", "regression", "pigdm", "diffusion", "gain over oracle ridge",
@@ -30,9 +29,15 @@ CALIBRATION = (
 
 
 def save(
-    folder: Path, cells: Sequence[Cell], a: float, n_time: int, provenance: Mapping[str, Any], warnings: Sequence[str]
+    folder: Path,
+    cells: Sequence[Cell],
+    a: float,
+    n_time: int,
+    provenance: Mapping[str, Any],
+    warnings: Sequence[str],
+    figure_format: str = "png",
 ) -> dict[str, Path]:
-    """Write benchmark.csv, dynamics.csv, PNG figures and report.html; return their paths.
+    """Write benchmark.csv, dynamics.csv, figures and report.html; return their paths.
 
     Parameters
     ----------
@@ -47,7 +52,7 @@ def save(
     show = max(cells, key=lambda c: c.row["gain over oracle ridge"])
     figures = figures_of(cells, show, a, n_time)
     for name, (_, figure) in figures.items():
-        paths[name] = save_figure(folder / f"{name}.png", figure)
+        paths[name] = plots.save_figure(figure, folder / f"{name}.{figure_format}")
     paths["report"] = write_report(
         folder / "report.html",
         title="Weights from activity: held-out networks",

@@ -7,11 +7,8 @@ activity is simulated again when asked for: simulating a network is quicker than
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -24,14 +21,15 @@ from torch import Tensor
 
 import hdf5io
 
-from .console import log
-from .dataset_config import BuildDatasetConfig, ImportConnectomeConfig
-from .networks import Networks, Source, check, draw_networks, split_of
+from ..config import BuildDatasetConfig, ImportConnectomeConfig
+from ..console import log
+from .draw import Networks, Source, check, draw_networks, split_of
 
 SCHEMA = "neuro_diffusion/networks/1"
 KINDS = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
 SPLITS = ("train", "validation", "test")
-NO_RESULT = {"out_dir", "jobs", "scheduler"}  # options that do not change the networks
+OLD_NAMES = {"num_networks": "n_networks", "num_trials": "n_trials", "N": "n_neurons", "T": "n_time"}  #: of options
+NO_RESULT = {"output", "overwrite", "jobs", "scheduler"}  # options that do not change the networks
 
 
 class Built(NamedTuple):
@@ -53,12 +51,11 @@ def digest_of(config: Source) -> str:
 
 
 def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> Built:
-    """Write the data set that ``config`` describes into ``config.out_dir``, or finish one that was begun.
+    """Write the data set that ``config`` describes into ``config.output``, or finish one that was begun.
 
     Raises
     ------
     InputError : options that cannot be simulated, a folder with a data set of other options or a finished one.
-    LockedError : another process builds in the same folder.
     """
     try:
         check(config)
@@ -66,17 +63,17 @@ def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> B
         raise
     except ValueError as error:
         raise hdf5io.InputError(str(error)) from None
-    folder, digest = config.out_dir, digest_of(config)
+    folder, digest = config.output, digest_of(config)
     _refuse_other(folder, digest)
-    with _only_builder(folder):
-        _write_metadata(folder, config, digest, complete=False, provenance=provenance)
-        shards = range(-(-config.num_networks // config.shard_size))
-        todo = [s for s in shards if not _is_finished(folder / shard_name(s), digest)]
-        for shard in _run_all(config, digest, todo):
-            log.info("%s: shard %d of %d", folder, shard + 1, len(shards))
-        content = content_hash(folder, len(shards))
-        _write_metadata(folder, config, digest, complete=True, provenance=provenance, content=content)
-    return Built(folder, config.num_networks, len(shards), len(todo), content)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_metadata(folder, config, digest, complete=False, provenance=provenance)
+    shards = range(-(-config.n_networks // config.shard_size))
+    todo = [s for s in shards if not _is_finished(folder / shard_name(s), digest)]
+    for shard in _run_all(config, digest, todo):
+        log.info("%s: shard %d of %d", folder, shard + 1, len(shards))
+    content = content_hash(folder, len(shards))
+    _write_metadata(folder, config, digest, complete=True, provenance=provenance, content=content)
+    return Built(folder, config.n_networks, len(shards), len(todo), content)
 
 
 def shard_name(shard: int) -> str:
@@ -88,10 +85,10 @@ def make_shard(config: Source, digest: str, shard: int) -> int:
     """Write one shard and return its number: a pure, idempotent task for any worker."""
     torch.set_num_threads(1)
     first = shard * config.shard_size
-    count = min(config.shard_size, config.num_networks - first)
+    count = min(config.shard_size, config.n_networks - first)
     networks = draw_networks(config, first, count, with_activity=config.store == "all")
     attrs = {"digest": digest, "first": first, "count": count}
-    hdf5io.write(config.out_dir / shard_name(shard), SCHEMA, _datasets(networks, config), attrs=attrs, overwrite=True)
+    hdf5io.write(config.output / shard_name(shard), SCHEMA, _datasets(networks, config), attrs=attrs, overwrite=True)
     return shard
 
 
@@ -121,7 +118,7 @@ def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
 def _run_all(config: Source, digest: str, shards: list[int]) -> Iterator[int]:
     """Yield the numbers of finished shards, made here, by local processes or by Dask workers."""
     if config.scheduler:
-        from .cluster import run_tasks
+        from ..cluster import run_tasks
 
         yield from run_tasks(config.scheduler, make_shard, [(config, digest, s) for s in shards])
     elif config.jobs == 1 or len(shards) < 2:
@@ -134,7 +131,7 @@ def _run_all(config: Source, digest: str, shards: list[int]) -> Iterator[int]:
 
 
 def _refuse_other(folder: Path, digest: str) -> None:
-    if not folder.exists() or not any(p.name != ".building" for p in folder.iterdir()):
+    if not folder.exists() or not any(not p.name.startswith(".") for p in folder.iterdir()):
         return
     if not (folder / "metadata.json").is_file():
         raise hdf5io.InputError(
@@ -143,7 +140,7 @@ def _refuse_other(folder: Path, digest: str) -> None:
     found = load_metadata(folder)
     if found["digest"] != digest:
         raise hdf5io.InputError(f"{folder} exists already with a data set of other options. Give another --out-dir.")
-    shards = -(-found["config"]["num_networks"] // found["config"]["shard_size"])
+    shards = -(-found["config"]["n_networks"] // found["config"]["shard_size"])
     if found["complete"] and all(_is_finished(folder / shard_name(s), digest) for s in range(shards)):
         raise hdf5io.InputError(f"{folder} exists already and is complete. Give another --out-dir.")
 
@@ -169,31 +166,6 @@ def _write_metadata(folder: Path, config: Source, digest: str, complete: bool, p
         part.write_text(json.dumps({**data, "config": options, "provenance": provenance or {}}, indent=1) + "\n")
 
 
-@contextlib.contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock file; a lock whose process is gone on this host is taken over."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock, mine = folder / ".building", f"{socket.gethostname()} {os.getpid()}"
-    for _ in range(2):
-        try:
-            with open(lock, "x", encoding="utf-8") as handle:
-                handle.write(mine)
-            break
-        except FileExistsError:
-            host, _, pid = lock.read_text(encoding="utf-8").partition(" ")
-            if host != socket.gethostname() or (
-                pid.isdigit() and Path("/proc").is_dir() and Path(f"/proc/{pid}").exists()
-            ):
-                raise hdf5io.LockedError(f"{folder} is being built by process {pid} on {host}. Wait for it.") from None
-            lock.unlink(missing_ok=True)
-    else:
-        raise hdf5io.LockedError(f"{folder} is being built by another process. Wait for it.")
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +183,7 @@ def load_metadata(folder: str | Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["schema"] != SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, expected {SCHEMA!r}")
+        found["config"] = {OLD_NAMES.get(name, name): value for name, value in found["config"].items()}
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise hdf5io.InputError(f"{path}: not the metadata of a data set ({error}).") from None
     return found
@@ -220,12 +193,12 @@ def load_config(folder: str | Path) -> Source | None:
     """Return the options that made a data set; None for one imported from .pt files."""
     found = load_metadata(folder)
     kind = KINDS.get(found["command"])
-    return None if kind is None else kind(**found["config"], out_dir=Path(folder))
+    return None if kind is None else kind(**found["config"], output=Path(folder))
 
 
 def list_networks(folder: str | Path) -> list[int]:
     """Return the numbers of the networks in numeric order."""
-    return list(range(load_metadata(folder)["config"]["num_networks"]))
+    return list(range(load_metadata(folder)["config"]["n_networks"]))
 
 
 def shards_of(folder: str | Path) -> list[Path]:
@@ -236,7 +209,7 @@ def shards_of(folder: str | Path) -> list[Path]:
     InputError : an empty or unfinished data set.
     """
     found = load_metadata(folder)
-    count = -(-found["config"]["num_networks"] // found["config"]["shard_size"])
+    count = -(-found["config"]["n_networks"] // found["config"]["shard_size"])
     paths = [Path(folder) / shard_name(s) for s in range(count)]
     missing = [p.name for p in paths if not p.is_file()]
     if missing or not paths:
@@ -289,7 +262,7 @@ def load_network(folder: str | Path, index: int) -> Networks:
     InputError : no such network.
     """
     found = load_metadata(folder)
-    count, size = found["config"]["num_networks"], found["config"]["shard_size"]
+    count, size = found["config"]["n_networks"], found["config"]["shard_size"]
     if not 0 <= index < count:
         raise hdf5io.InputError(f"{folder}: no network {index}; the data set has 0 to {count - 1}.")
     config = load_config(folder)

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .connectome import read_connectome, sample_subnetwork, split_half
-from .dataset_config import BuildDatasetConfig, ImportConnectomeConfig
-from .simulator import simulate_rate_network, step_of
-from .weights import random_stream, sample_weight_matrix_batch
+from ..config import BuildDatasetConfig, ImportConnectomeConfig
+from ..rate_network.connectome import sample_subnetwork, split_half
+from ..rate_network.simulator import simulate_rate_network, step_of
+from ..rate_network.weights import random_stream, sample_weight_matrix_batch
+from .connectomes import read_connectome
 
 BLOCK = 64  #: networks simulated together
 Source = BuildDatasetConfig | ImportConnectomeConfig
@@ -44,13 +45,13 @@ def draw_weights(config: Source, first: int, count: int) -> tuple[Tensor, np.nda
         if matrix is None:
             W.append(_random_weights(config, g[-1], rng))
         else:
-            W.append(sample_subnetwork(matrix, config.N, g[-1], config.ei_ratio, rng, config.transform))
+            W.append(sample_subnetwork(matrix, config.n_neurons, g[-1], config.ei_ratio, rng, config.transform))
     return torch.stack(W), np.array(g)
 
 
 def _random_weights(config: BuildDatasetConfig, g: float, rng: np.random.Generator) -> Tensor:
     options = {"dale": config.dale, "structure": config.structure, "density": config.density, "rng": rng}
-    return sample_weight_matrix_batch(1, config.N, g, config.ei_ratio, **options)[0]
+    return sample_weight_matrix_batch(1, config.n_neurons, g, config.ei_ratio, **options)[0]
 
 
 def draw_networks(config: Source, first: int, count: int, with_activity: bool = True) -> Networks:
@@ -73,7 +74,7 @@ def _block(config: Source, block: int) -> Networks:
     """Return the whole block of networks, simulated together."""
     index = np.arange(block * BLOCK, (block + 1) * BLOCK)
     W, g = draw_weights(config, int(index[0]), BLOCK)
-    K, T, N = config.num_trials, config.T, config.N
+    K, T, N = config.n_trials, config.n_time, config.n_neurons
     h0, xi, eta = np.empty((BLOCK, K, N), np.float32), None, None
     observed = np.zeros((BLOCK, N), bool)
     xi = np.empty((BLOCK, K, T - 1, N), np.float32) if config.noise_std > 0 else None

@@ -7,16 +7,16 @@ All scores are for held-out networks. Ridge regression on the same data stands i
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .activity import lyapunov_exponent, summary_stats
+from ..model.ridge import entry_correlation
+from ..rate_network.activity import lyapunov_exponent, summary_stats
+from ..rate_network.simulator import simulate_rate_network
+from ..rate_network.weights import get_spectral_radius
 from .calibration import coverage, likely_connections, random_ranks
-from .ridge import Likelihood, entry_correlation
-from .simulator import simulate_rate_network
-from .weights import get_spectral_radius
 
 
 class Scores(NamedTuple):
@@ -54,6 +54,13 @@ def score(samples: Tensor, W: Tensor) -> Scores:
         get_spectral_radius(few).mean(1),
         flat.std(1).mean(1) / spread,
     )
+
+
+def truth_scores(samples: Tensor, truth: Tensor) -> dict[str, Any]:
+    """Return the scores of samples (S, N, N) of one network, its spectral radius as a ratio to that of the truth (N, N)."""
+    found = {k: v[0].tolist() for k, v in score(samples[None], truth[None])._asdict().items()}
+    found["radius_ratio"] = found.pop("radius") / float(get_spectral_radius(truth))
+    return found
 
 
 def area_under_curve(probability: Tensor, true: Tensor) -> float:
@@ -100,12 +107,6 @@ def dynamics(estimate: Tensor, W: Tensor, h0: Tensor, T: int, a: float, longer: 
         (exponents[1] - exponents[0]).abs(),
         (times[1] / times[0] - 1).abs(),
     )
-
-
-def heldout_log_likelihood(estimate: Tensor, test: Likelihood, n_values: int) -> Tensor:
-    """Return the log-likelihood (B) of weights (B, N, N) on held-out trials, per recorded value, relative to W = 0."""
-    quadratic = (estimate[:, :, None] @ test.A @ estimate[..., None])[..., 0, 0]
-    return ((test.b * estimate).sum(-1) - quadratic / 2).sum(-1) / n_values
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

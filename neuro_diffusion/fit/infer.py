@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import ridge
-from .evaluate import heldout_log_likelihood, score
-from .model import WeightModel
-from .refine import guided_prior_samples, refine_weight_matrix
-from .ridge import entry_correlation
-from .weights import get_spectral_radius
+from ..model import ridge
+from ..model.guidance import guided_prior_samples
+from ..model.model import WeightModel
+from ..model.ridge import entry_correlation, heldout_log_likelihood
+from .refine import refine_weight_matrix
 
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
-QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 
 class Inference(NamedTuple):
@@ -30,7 +28,6 @@ class Inference(NamedTuple):
     table: list[dict[str, Any]]  #: a row a method: held-out log-likelihood, expected and (with truth) found correlation
     trusted: str  #: name of the estimate to use
     reason: str
-    scores: dict[str, Any] | None  #: against the truth, when it is known
 
 
 def infer(
@@ -95,15 +92,7 @@ def infer(
         }
         for name, W in estimates.items()
     ]
-    scores = None if truth is None else truth_scores(samples, truth)
-    return Inference(samples, estimates, base.sd[0], float(base.noise_std), table, trusted, reason, scores)
-
-
-def truth_scores(samples: Tensor, truth: Tensor) -> dict[str, Any]:
-    """Return the scores of samples (S, N, N) of one network, its spectral radius as a ratio to that of the truth (N, N)."""
-    found = {k: v[0].tolist() for k, v in score(samples[None], truth[None])._asdict().items()}
-    found["radius_ratio"] = found.pop("radius") / float(get_spectral_radius(truth))
-    return found
+    return Inference(samples, estimates, base.sd[0], float(base.noise_std), table, trusted, reason)
 
 
 def expected_correlation(mean: Tensor, sd: Tensor) -> float:

@@ -1,8 +1,4 @@
-"""How does an anatomical connectome become the weights of a rate network? Read, sub-sample, sign, scale.
-
-Anatomy gives counts or densities, seldom signs: where the file has none, columns are drawn excitatory or inhibitory (Dale), with
-inhibition scaled so that the sub-network balances, and the matrix is scaled to a wanted spectral radius. Our definition.
-"""
+"""What is in the file of an anatomical connectome?"""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
-from torch import Tensor
 
 import hdf5io
 
@@ -113,59 +107,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def split_half(matrix: np.ndarray, part: str) -> np.ndarray:
-    """Return the whole matrix or the sub-matrix of one of two disjoint halves of its neurons (``first``, ``second``)."""
-    if part == "all":
-        return matrix
-    order = np.random.default_rng(len(matrix)).permutation(len(matrix))  # one fixed split of a connectome of this size
-    half = np.sort(order[: len(matrix) // 2] if part == "first" else order[len(matrix) // 2 :])
-    return matrix[np.ix_(half, half)]
-
-
-def sample_subnetwork(
-    matrix: np.ndarray, N: int, g: float, ei_ratio: float | None, rng: np.random.Generator, transform: str = "log"
-) -> Tensor:
-    """Return weights (N, N) of a connected sub-network: a random walk collects N neurons, signs and scale are given.
-
-    Parameters
-    ----------
-    matrix : (M, M) connectome, row = target. N : neurons wanted. g : spectral radius wanted.
-    ei_ratio : fraction of excitatory columns when the matrix has no negative entry; None: keep the signs.
-    transform : "log" (sign(w) log(1 + |w|)) or "none".
-
-    Raises
-    ------
-    InputError : fewer than N neurons in the connectome.
-    """
-    if len(matrix) < N:
-        raise hdf5io.InputError(
-            f"{len(matrix)} neurons in (this part of) the connectome, {N} wanted. Give a smaller --N."
-        )
-    W = matrix[np.ix_(*[_connected(matrix, N, rng)] * 2)].copy()
-    if transform == "log":
-        W = np.sign(W) * np.log1p(np.abs(W))
-    if ei_ratio is not None and (W >= 0).all():
-        excitatory = rng.permutation(N) < round(ei_ratio * N)
-        plus, minus = W[:, excitatory].sum(), W[:, ~excitatory].sum()
-        W[:, ~excitatory] *= -(plus / minus) if minus > 0 else -1.0
-    radius = np.abs(np.linalg.eigvals(W)).max()
-    spread = W.std() * np.sqrt(N)
-    size = max(radius, 0.5 * spread)  # a nearly feed-forward piece has no radius to scale by
-    return torch.from_numpy((W * (g / size if size > 0 else 0.0)).astype(np.float32))
-
-
-def _connected(matrix: np.ndarray, N: int, rng: np.random.Generator) -> np.ndarray:
-    """Return N neurons collected by growing from a random one along connections of either direction."""
-    linked = (matrix != 0) | (matrix.T != 0)
-    chosen = [int(rng.integers(len(matrix)))]
-    inside = np.zeros(len(matrix), bool)
-    inside[chosen] = True
-    while len(chosen) < N:
-        border = np.flatnonzero(linked[chosen].any(0) & ~inside)
-        if not len(border):
-            border = np.flatnonzero(~inside)
-        chosen.append(int(rng.choice(border)))
-        inside[chosen[-1]] = True
-    return np.array(chosen)

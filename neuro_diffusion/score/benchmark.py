@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .activity import generate_activity_trials, observation_mask
+from ..model.guidance import guided_prior_samples
+from ..model.model import WeightModel
+from ..model.ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
+from ..rate_network.activity import generate_activity_trials, observation_mask
+from ..rate_network.weights import get_spectral_radius
 from .calibration import LEVELS, random_ranks
 from .evaluate import Dynamics, Scores, dynamics, mean_and_error, ratio_and_error, score
-from .model import WeightModel
-from .refine import guided_prior_samples
-from .ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
-from .weights import get_spectral_radius
 
 METHODS = ("ridge", "oracle ridge", "diffusion", "regression", "pigdm")
 N_STATES = 4  #: initial states from which estimated weights are run

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PARTS = ("dense", "sparse", "lowrank", "block", "lognormal", "dale")
+from ..config import STRUCTURES
+
 EI_RATIO = 0.75  # fraction of excitatory neurons where "dale" is asked for without a ratio
 
 
@@ -24,9 +25,9 @@ def parse_structure(structure: str) -> frozenset[str]:
     ValueError : an unknown part.
     """
     parts = frozenset(structure.split("-"))
-    if not parts <= set(PARTS):
+    if not parts <= set(STRUCTURES):
         raise ValueError(
-            f"structure {structure!r}: unknown {sorted(parts - set(PARTS))}; join any of {', '.join(PARTS)}"
+            f"structure {structure!r}: unknown {sorted(parts - set(STRUCTURES))}; join any of {', '.join(STRUCTURES)}"
         )
     return parts
 

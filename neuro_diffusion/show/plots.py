@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+import hdf5io
 
 COLOURS = {
     "truth": "black",
@@ -119,3 +122,10 @@ def trajectory_figure(
     axes[0].legend(frameon=False, ncol=4, fontsize=8, loc="upper right")
     figure.suptitle(title)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format of the path's suffix."""
+    with hdf5io.atomic(path) as part:
+        figure.savefig(part, format=path.suffix.lstrip("."), dpi=110)
+    return path

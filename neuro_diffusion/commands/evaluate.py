@@ -1,0 +1,24 @@
+"""How good is the posterior on held-out networks recorded as the data set says?"""
+
+from __future__ import annotations
+
+from hdf5io import InputError
+
+from ..config import EvaluateConfig
+from ..console import Result, Run, log
+from ..files import dataset
+from ..score.benchmark import Condition
+from .benchmark import score
+
+
+def run(config: EvaluateConfig, run: Run) -> Result:
+    """Score the one condition of the data set, or what the options make of it."""
+    found = dataset.load_config(config.data)
+    if found is None and None in (config.trials, config.noise):
+        raise InputError(f"{config.data}: imported without trials and noise. Give --trials and --noise.")
+    trials = found.n_trials if config.trials is None else config.trials
+    noise = found.observation_noise if config.noise is None else config.noise
+    observed = (1.0 if found is None else found.observed) if config.observed is None else config.observed
+    if noise == 0:
+        log.warning("the data set has no observation noise: the likelihood assumes .001; --noise sets another.")
+    return score(config, run, [Condition(trials, noise, observed)])

@@ -1,0 +1,41 @@
+"""Draw weight matrices from a prior."""
+
+from __future__ import annotations
+
+import torch
+
+from hdf5io import InputError
+
+from ..config import SampleConfig
+from ..console import Result, Run
+from ..files import dataset, model_folder, posterior_file
+from ..rate_network.weights import get_spectral_radius
+from ..score.prior_metrics import prior_metrics
+
+
+def run(config: SampleConfig, run: Run) -> Result:
+    """Load the model, sample, compare with real networks where a data set is given, write."""
+    model = model_folder.load_model(config.model, "diffusion")
+    N = config.n_neurons or model.spec.n_neurons
+    real = None if config.data is None else dataset.load_weights(config.data, "test")
+    if real is not None and real.shape[-1] != N:
+        raise InputError(
+            f"{config.data}: networks of {real.shape[-1]} neurons, the samples have {N}. Give --n-neurons {real.shape[-1]}."
+        )
+    if real is not None and min(config.n_samples, len(real)) < 20:
+        raise InputError(
+            f"--n-samples {config.n_samples}, {len(real)} test networks: at least 20 of each are needed to compare."
+        )
+    g = torch.Generator().manual_seed(config.seed)
+    W = model.sample_prior(config.n_samples, N, generator=g, **config.solver)
+    results = {
+        "n": config.n_samples,
+        "N": N,
+        "spectral_radius": float(get_spectral_radius(W).mean()),
+        "entry_sd": float(W.std()),
+    }
+    if real is not None:
+        results["against_test_networks"] = prior_metrics(W, real, config.seed)._asdict()
+    posterior_file.save_samples(config.output, W, run.provenance(config))
+    line = f"{config.n_samples} matrices of {N} neurons, mean spectral radius {results['spectral_radius']:.3f}"
+    return Result({"samples": config.output}, results, line, record=config.output)

@@ -1,0 +1,1 @@
+"""What stands in files and folders? Every format in and out; the only room that reads and writes."""

@@ -1,0 +1,102 @@
+"""How is a model stored? Weights as safetensors, all else as JSON: nothing that is loaded here can run code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import hdf5io
+
+from ..model.model import ModelSpec, WeightModel
+
+MODEL_SCHEMA = "neuro_diffusion/model/1"
+STATE = "resume.safetensors"
+
+
+def save_model(folder: Path, model: WeightModel, config: Mapping[str, Any]) -> None:
+    """Write ``model.safetensors`` and ``model.json`` (architecture, units and the options of the training)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with hdf5io.atomic(folder / "model.safetensors") as part:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part)
+    text = json.dumps({"schema": MODEL_SCHEMA, "spec": model.spec._asdict(), "training": dict(config)}, indent=1)
+    with hdf5io.atomic(folder / "model.json") as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, objective: str | None = None, conditional: bool = False) -> WeightModel:
+    """Return a saved model, ready to use.
+
+    Parameters
+    ----------
+    objective : "diffusion" or "regression" if only that will do. conditional : it must have been trained with activity.
+
+    Raises
+    ------
+    InputError : no model, a foreign or damaged checkpoint, or one of another kind.
+    """
+    path = Path(folder) / "model.json"
+    if not path.is_file():
+        raise hdf5io.InputError(
+            f"{folder}: no model here (no model.json). Train one with train-prior or train-conditional."
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != MODEL_SCHEMA:
+            raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
+        model = WeightModel(ModelSpec(**found["spec"]))
+        model.load_state_dict(load_file(path.with_name("model.safetensors")))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise hdf5io.InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
+    spec = model.spec
+    if objective is not None and spec.objective != objective:
+        raise hdf5io.InputError(
+            f"{folder}: a {spec.objective} model, expected one trained with --objective {objective}."
+        )
+    if conditional and not spec.conditional:
+        raise hdf5io.InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
+    return model.eval()
+
+
+def save_state(
+    folder: Path, state: Mapping[str, Tensor], step: int, config: Mapping[str, Any], spec: ModelSpec
+) -> None:
+    """Write what an interrupted training needs to go on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"step": str(step), "config": json.dumps(config, sort_keys=True), "spec": json.dumps(spec._asdict())}
+    with hdf5io.atomic(folder / STATE) as part:
+        save_file(dict(state), part, metadata=about)
+
+
+def load_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tensor] | None, int]:
+    """Return the tensors and the step of an interrupted training; None and 0 where there is none.
+
+    Raises
+    ------
+    InputError : a training with other options, or a damaged state.
+    """
+    from safetensors import safe_open
+
+    path = Path(folder) / STATE
+    if not path.is_file():
+        return None, 0
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        step, before = int(about["step"]), json.loads(about["config"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise hdf5io.InputError(f"{path}: not the state of a training, or damaged ({error}).") from None
+    free = {"resume", "overwrite", "output", "save_every"}
+    other = sorted(k for k in config if k not in free and config[k] != before.get(k))
+    if other:
+        raise hdf5io.InputError(
+            f"{folder}: the interrupted training had other options ({', '.join(other)}). Give the same ones."
+        )
+    return state, step

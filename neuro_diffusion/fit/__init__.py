@@ -1,0 +1,1 @@
+"""How is something learned from data? Training, inference of one recording, refinement."""

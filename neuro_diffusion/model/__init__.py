@@ -1,0 +1,1 @@
+"""What is the mathematics? Gaussian likelihood, ridge, diffusion, the denoising network."""

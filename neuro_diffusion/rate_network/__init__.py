@@ -1,0 +1,1 @@
+"""What is a rate network? Weights, simulator, activity, anatomical sub-networks."""

@@ -1,0 +1,1 @@
+"""How do results look on paper? Figures and report pages."""
