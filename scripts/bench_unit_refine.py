@@ -28,9 +28,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from unit_refine import calibration, data, evaluate, simulate, storage, train
+from unit_refine import simulate
 from unit_refine.config import TrainConfig
-from unit_refine.model import Setting, decide, fit, settings
+from unit_refine.files import load_model, recordings
+from unit_refine.fit import train
+from unit_refine.model import calibration
+from unit_refine.model.decisions import balanced_accuracy, decide
+from unit_refine.model.pipelines import Setting, fit, settings
+from unit_refine.score import evaluate
+from unit_refine.units.assemble import Units, assemble
 
 TASKS = ("noise_vs_neural", "sua_vs_mua", "three_class")
 DEFAULT = Setting("vote", "median", "standard_scaler", {})
@@ -65,7 +71,7 @@ def peer_probabilities(pipeline, metrics: pd.DataFrame, n_classes: int) -> np.nd
     return p
 
 
-def row(task: str, method: str, p: np.ndarray, guess: np.ndarray, units: data.Units) -> dict:
+def row(task: str, method: str, p: np.ndarray, guess: np.ndarray, units: Units) -> dict:
     """Return one line of the table: pooled scores of held-out animals."""
     calibrated = calibration.cross_fit(p, units.y, units.animals)
     found = evaluate.score(units.y, p, calibrated, units.animals, units.classes)
@@ -74,11 +80,11 @@ def row(task: str, method: str, p: np.ndarray, guess: np.ndarray, units: data.Un
         "task": task, "method": method, "balanced accuracy": recall.mean(), "precision": precision.mean(), "recall": recall.mean(),
         "ROC AUC": found.values["roc_auc"], "calibration error": evaluate.calibration_error(p, units.y),
         "calibration error, calibrated": found.values["ece"],
-        "by animal": " ".join(f"{train.balanced_accuracy(units.y[units.animals == a], guess[units.animals == a]):.3f}" for a in np.unique(units.animals)),
+        "by animal": " ".join(f"{balanced_accuracy(units.y[units.animals == a], guess[units.animals == a]):.3f}" for a in np.unique(units.animals)),
     }  # fmt: skip
 
 
-def accuracy(units_of: dict[str, data.Units], seeds: int) -> list[dict]:
+def accuracy(units_of: dict[str, Units], seeds: int) -> list[dict]:
     """Return the leave-one-animal-out table: ours, a plain balanced random forest, SpikeInterface's trainer."""
     rows = []
     for task, units in units_of.items():
@@ -107,7 +113,7 @@ def accuracy(units_of: dict[str, data.Units], seeds: int) -> list[dict]:
     return rows
 
 
-def speed(units: data.Units, files: list[Path], options: list[str], peer_too: bool) -> list[dict]:
+def speed(units: Units, files: list[Path], options: list[str], peer_too: bool) -> list[dict]:
     """Return CPU seconds of training and predicting, and the size of the model file."""
     rows, single = [], units.metrics
     with tempfile.TemporaryDirectory() as name:
@@ -132,10 +138,10 @@ def speed(units: data.Units, files: list[Path], options: list[str], peer_too: bo
             ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            model = storage.load(target)
+            model = load_model.load(target)
             tiled = pd.concat([single] * (5000 // len(single) + 1), ignore_index=True).iloc[:5000]
             start = time.process_time()
-            storage.predict_proba(model, tiled)
+            load_model.predict_proba(model, tiled)
             rows.append({"method": label, "train CPU s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, "peak MB": after.ru_maxrss / 1024, "predict 5000 units CPU s": time.process_time() - start, "model file MB": (target / "best_model.skops").stat().st_size / 1e6})  # fmt: skip
             print(rows[-1], file=sys.stderr, flush=True)
         start = time.process_time()
@@ -188,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
         units_of = {}
         for task in given.tasks.split(","):
             config = TrainConfig(inputs=files, label_column=given.label_column, animal_by=animal_by, task=task)
-            units_of[task] = data.assemble(data.read_all(config)[0], config, task, [], "remove")
+            units_of[task] = assemble(recordings.read_all(config)[0], config, task, [], "remove")
         units = next(iter(units_of.values()))
         if given.part == "speed":
             options = ["--label-column", given.label_column, "--task", given.tasks.split(",")[0]]

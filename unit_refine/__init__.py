@@ -14,7 +14,7 @@ __all__ = ["train_model"]
 
 def __getattr__(name: str):
     if name == "train_model":
-        from .from_python import train_model
+        from .commands.from_python import train_model
 
         return train_model
     raise AttributeError(f"module 'unit_refine' has no attribute '{name}'")

@@ -158,8 +158,8 @@ class CompareConfig(Labelled):
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
-class InspectConfig(WithModel):
-    """Options of ``unit-refine inspect``."""
+class InfoConfig(WithModel):
+    """Options of ``unit-refine info``."""
 
 
 class ExportPhyConfig(Command):

@@ -25,16 +25,19 @@ def quick_train():
     """Return ``train(inputs, folder, **options) -> Outcome`` with a cheap classifier, through the Python functions."""
 
     def train(inputs, folder, report=False, **options):
-        from unit_refine import model_folder, reports, workflow
         from unit_refine.config import TrainConfig
+        from unit_refine.files import save_model
+        from unit_refine.fit.workflow import load_units
+        from unit_refine.score.outcome import run_training, training_results
+        from unit_refine.show import pages
 
         options = {"label_column": "label", "classifiers": ["LogisticRegression"], "bootstraps": 100, **options}
         config = TrainConfig(inputs=inputs, output=folder, **options)
-        with model_folder.Staging(config.output, config.overwrite) as part:
-            outcome = workflow.run_training(config, workflow.load_units(config))
-            model_folder.write_model(part, config, outcome)
+        with save_model.Staging(config.output, config.overwrite) as part:
+            outcome = run_training(config, load_units(config))
+            save_model.write_model(part, config, outcome, training_results(outcome))
             if report:
-                reports.training(part, outcome, [], {})
+                pages.training(part, outcome, [], {})
         return outcome
 
     return train

@@ -9,7 +9,11 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score
 
 from hdf5io import InputError
-from unit_refine import calibration, evaluate, labels, metrics, model, simulate, train
+from unit_refine import simulate
+from unit_refine.fit import train
+from unit_refine.model import calibration, decisions, pipelines
+from unit_refine.score import evaluate
+from unit_refine.units import labels, metrics
 
 # --- labels -------------------------------------------------------------------------------------------------------------------
 
@@ -163,7 +167,7 @@ def test_the_prediction_interval_covers_a_new_recording_as_often_as_it_says():
 
 def test_abstention_takes_the_least_sure_of_each_predicted_class():
     p1 = np.array([0.05, 0.1, 0.3, 0.45, 0.55, 0.9])
-    left = evaluate.abstain(np.column_stack([1 - p1, p1]), 0.5, 0.5)
+    left = decisions.abstain(np.column_stack([1 - p1, p1]), 0.5, 0.5)
     assert left.tolist() == [False, False, True, True, True, False]
 
 
@@ -173,7 +177,7 @@ def test_permutation_importance_finds_the_metric_that_matters_and_keeps_copies_t
     signal = y * 2.0 + rng.normal(size=300)
     table = pd.DataFrame({"copy": signal * 3, "other": rng.normal(size=300), "signal": signal})
     held = train.hold_out(
-        [model.Setting("LogisticRegression", "median", "standard_scaler", {})], table, y, groups, 3, 0
+        [pipelines.Setting("LogisticRegression", "median", "standard_scaler", {})], table, y, groups, 3, 0
     )
     rows = evaluate.permutation_importance(held, table, y, 0)
     assert rows[0]["metrics"] == ["copy", "signal"]
@@ -239,7 +243,7 @@ def test_no_fold_has_a_recording_on_both_sides():
 def test_held_out_predictions_do_not_depend_on_the_labels_of_their_recording():
     rng = np.random.default_rng(0)
     table, y, groups = make_table(120, 5), rng.integers(2, size=120), np.repeat(["a", "b", "c"], 40)
-    candidates = list(model.settings(["LogisticRegression", "MLPClassifier"], ["median"], ["standard_scaler"], 2))
+    candidates = list(pipelines.settings(["LogisticRegression", "MLPClassifier"], ["median"], ["standard_scaler"], 2))
     before = train.hold_out(candidates, table, y, groups, 2, 0)
     flipped = np.where(groups == "b", 1 - y, y)
     after = train.hold_out(candidates, table, flipped, groups, 2, 0)
@@ -251,13 +255,15 @@ def test_on_labels_that_mean_nothing_the_nested_score_is_chance():
     rng = np.random.default_rng(3)
     table, groups = make_table(240, 20, 3), np.repeat([str(i) for i in range(6)], 40)
     y = rng.integers(2, size=240)
-    candidates = list(model.settings(["LogisticRegression"], ["median"], ["standard_scaler", "robust_scaler"], 4))
+    candidates = list(pipelines.settings(["LogisticRegression"], ["median"], ["standard_scaler", "robust_scaler"], 4))
     held = train.hold_out(candidates, table, y, groups, 3, 0)
-    assert train.balanced_accuracy(y, model.decide(held.p)) == pytest.approx(0.5, abs=0.1)
+    assert decisions.balanced_accuracy(y, decisions.decide(held.p)) == pytest.approx(0.5, abs=0.1)
 
 
 def test_scaling_is_not_searched_for_trees():
-    found = list(model.settings(["vote", "LogisticRegression"], ["median"], ["standard_scaler", "robust_scaler"], 1))
+    found = list(
+        pipelines.settings(["vote", "LogisticRegression"], ["median"], ["standard_scaler", "robust_scaler"], 1)
+    )
     assert [s.classifier for s in found] == ["vote", "LogisticRegression", "LogisticRegression"]
 
 
@@ -269,8 +275,8 @@ def test_every_classifier_finds_a_rare_class(name):
     y = (rng.random(600) < 0.1).astype(int)
     table = pd.DataFrame(rng.normal(size=(600, 4)) + 1.3 * y[:, None], columns=list("abcd"))
     table[rng.random(table.shape) < 0.1] = np.nan
-    setting = model.Setting(name, "median", "standard_scaler", model.SETTINGS[name][0])
-    fitted = model.fit(setting, table.iloc[:400], y[:400], 0)
+    setting = pipelines.Setting(name, "median", "standard_scaler", pipelines.SETTINGS[name][0])
+    fitted = pipelines.fit(setting, table.iloc[:400], y[:400], 0)
     guess = fitted.predict(table.iloc[400:])
     assert [step for step, _ in fitted.steps] == ["imputer", "scaler", "classifier"]
     assert np.mean(guess[y[400:] == 1] == 1) > 0.55
@@ -282,7 +288,9 @@ def test_every_imputation_and_scaling_gives_probabilities_despite_missing_and_hu
     table = make_table(80, 5)
     table.iloc[::7, 1], table.iloc[3, 2] = np.nan, 3e15
     y = (table["m0"] > 0).astype(int).to_numpy()
-    p = model.fit(model.Setting("LogisticRegression", imputation, scaling, {}), table, y, 0).predict_proba(table)
+    p = pipelines.fit(pipelines.Setting("LogisticRegression", imputation, scaling, {}), table, y, 0).predict_proba(
+        table
+    )
     assert np.allclose(p.sum(axis=1), 1)
     assert np.mean(p.argmax(axis=1) == y) > 0.85
 
@@ -302,15 +310,15 @@ def test_a_threshold_is_used_only_when_others_recordings_gain_from_it():
 def test_the_threshold_is_what_the_saved_pipeline_decides_by():
     table = make_table(100, 3)
     y = (table["m0"] > 0).astype(int).to_numpy()
-    setting = model.Setting("LogisticRegression", "median", "standard_scaler", {})
-    fitted = model.fit(setting, table, y, 0, threshold=0.3)
-    assert np.array_equal(fitted.predict(table), model.decide(fitted.predict_proba(table), 0.3))
+    setting = pipelines.Setting("LogisticRegression", "median", "standard_scaler", {})
+    fitted = pipelines.fit(setting, table, y, 0, threshold=0.3)
+    assert np.array_equal(fitted.predict(table), decisions.decide(fitted.predict_proba(table), 0.3))
 
 
 def test_simulated_classes_are_told_apart_but_not_perfectly():
     table = simulate.metric_table(900, 0.0, np.random.default_rng(0))
     y = np.array([simulate.CLASSES.index(c) for c in table["label"]])
     x = table.drop(columns=["unit_id", "label"])
-    fitted = model.fit(model.Setting("vote", "median", "standard_scaler", {}), x[:600], y[:600], 0)
-    score = train.balanced_accuracy(y[600:], fitted.predict(x[600:]))
+    fitted = pipelines.fit(pipelines.Setting("vote", "median", "standard_scaler", {}), x[:600], y[:600], 0)
+    score = decisions.balanced_accuracy(y[600:], fitted.predict(x[600:]))
     assert 0.75 < score < 0.97

@@ -10,14 +10,17 @@ import pandas as pd
 import pytest
 
 from hdf5io import InputError
-from unit_refine import curation, data, model_folder, phy, predicting, storage, train_model
+from unit_refine import train_model
 from unit_refine.config import EvaluateConfig, PredictConfig, SuggestConfig, TrainConfig
+from unit_refine.files import curation, label_files, load_model, phy, recordings, save_model
+from unit_refine.score import predict, suggest
+from unit_refine.units.assemble import assemble
 
 
 def read(paths, **options):
     config = TrainConfig(inputs=paths, **options)
-    recordings, _ = data.read_all(config)
-    return data.assemble(recordings, config, config.task, config.metric_names, config.duplicates)
+    found, _ = recordings.read_all(config)
+    return assemble(found, config, config.task, config.metric_names, config.duplicates)
 
 
 # --- joining ------------------------------------------------------------------------------------------------------------------
@@ -101,10 +104,10 @@ def test_saving_and_loading_changes_no_probability(model, tables, quick_train, t
     outcome = quick_train(
         [tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=["vote"], allow_small=True
     )
-    loaded = storage.load(tmp_path / "m")
-    again = storage.predict_proba(loaded, outcome.units.metrics)
+    loaded = load_model.load(tmp_path / "m")
+    again = load_model.predict_proba(loaded, outcome.units.metrics)
     assert np.array_equal(again, outcome.trained.pipeline.predict_proba(outcome.units.metrics))
-    assert storage.replay(loaded) == 0
+    assert load_model.replay(loaded) == 0
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_every_classifier_is_loaded_under_the_fixed_list_of_types(name, tables, 
     quick_train(
         [tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=[name], imputation_strategies=["knn"]
     )
-    assert storage.inspect(tmp_path / "m")["reproduces"]
+    assert load_model.describe(tmp_path / "m")["reproduces"]
 
 
 class Foreign:
@@ -131,18 +134,18 @@ def test_a_foreign_type_is_refused_by_name(model, tmp_path):
     shutil.copy(model / "model_info.json", tmp_path)
     skops_io.dump(Pipeline([("classifier", Foreign())]), tmp_path / "best_model.skops")
     with pytest.raises(InputError, match=r"refused, it holds .*Foreign.*Nothing of it was executed"):
-        storage.load(tmp_path)
+        load_model.load(tmp_path)
 
 
 def test_a_model_with_the_attribute_names_of_an_older_scikit_learn_answers_alike(model, tables, tmp_path):
     shutil.copytree(model, tmp_path / "m")
-    loaded = storage.load(tmp_path / "m")
+    loaded = load_model.load(tmp_path / "m")
     imputer = loaded.pipeline["imputer"]
     del imputer._fill_dtype  # 1.5 and 1.6 wrote _fit_dtype only
-    storage.dump(loaded.pipeline, tmp_path / "m" / "best_model.skops")
-    again = storage.load(tmp_path / "m")
+    save_model.dump(loaded.pipeline, tmp_path / "m" / "best_model.skops")
+    again = load_model.load(tmp_path / "m")
     assert again.pipeline["imputer"]._fill_dtype == imputer._fit_dtype
-    assert storage.replay(again) == 0
+    assert load_model.replay(again) == 0
 
 
 def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
@@ -163,7 +166,7 @@ def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
         for name, value in content.items():
             archive.writestr(name, value)
     with pytest.raises(InputError, match=r"refused, it holds|not readable"):
-        storage.load(tmp_path / "m")
+        load_model.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(
@@ -172,10 +175,10 @@ def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
 def test_a_boosted_tree_that_points_outside_itself_is_refused(tables, quick_train, tmp_path, field, value):
     outcome = quick_train([tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=["vote"])
     boosting = outcome.trained.pipeline["classifier"].named_estimators_["boosting"]
-    storage.check_trees(outcome.trained.pipeline, Path("m"))
+    load_model.check_trees(outcome.trained.pipeline, Path("m"))
     boosting._predictors[0][0].nodes[field][0] = value
     with pytest.raises(InputError, match="points outside its own nodes"):
-        storage.check_trees(outcome.trained.pipeline, Path("m"))
+        load_model.check_trees(outcome.trained.pipeline, Path("m"))
 
 
 def test_a_tree_that_reads_a_metric_beyond_the_table_is_refused(tables, quick_train, tmp_path):
@@ -188,7 +191,7 @@ def test_a_tree_that_reads_a_metric_beyond_the_table_is_refused(tables, quick_tr
     state["nodes"]["feature"][0] = 10_000
     tree.__setstate__(state)
     with pytest.raises(InputError, match="points outside its own nodes"):
-        storage.check_trees(outcome.trained.pipeline, Path("m"))
+        load_model.check_trees(outcome.trained.pipeline, Path("m"))
 
 
 def test_a_changed_probe_set_is_noticed(model, tmp_path):
@@ -196,7 +199,7 @@ def test_a_changed_probe_set_is_noticed(model, tmp_path):
     probe = json.loads((tmp_path / "m" / "probe_set.json").read_text())
     probe["probabilities"][0][0] += 0.01
     (tmp_path / "m" / "probe_set.json").write_text(json.dumps(probe))
-    found = storage.inspect(tmp_path / "m")
+    found = load_model.describe(tmp_path / "m")
     assert found["reproduces"] is False
     assert found["probe_set_change"] == pytest.approx(0.01)
 
@@ -205,7 +208,7 @@ def test_a_changed_probe_set_is_noticed(model, tmp_path):
 
 
 def predictions(model, path, **options):
-    return predicting.predict_inputs(PredictConfig(model=model, inputs=[path], **options))
+    return predict.predict_inputs(PredictConfig(model=model, inputs=[path], **options))
 
 
 def test_predictions_do_not_depend_on_the_order_of_rows_and_columns(model, tables, tmp_path):
@@ -259,19 +262,19 @@ def test_the_cascade_gives_the_first_model_the_noise_and_the_second_the_rest(tab
 
 def test_scoring_units_of_the_training_set_is_warned_of(model, tables, caplog):
     config = EvaluateConfig(model=model, inputs=[tables / "rec0.csv"], label_column="label")
-    predicting.evaluate_model(storage.load(model), config, 100, 0)
+    predict.evaluate_model(load_model.load(model), config, 100, 0)
     assert any("60 of 60 units are units the model was trained on" in m for m in caplog.messages)
 
 
 def test_a_held_out_recording_scores_within_the_interval_the_model_promised(model, tables):
     config = EvaluateConfig(model=model, inputs=[tables / "rec3.csv"], label_column="label")
-    found = predicting.evaluate_model(storage.load(model), config, 100, 0)
-    promised = storage.load(model).info["scores"]
+    found = predict.evaluate_model(load_model.load(model), config, 100, 0)
+    promised = load_model.load(model).info["scores"]
     assert promised["new_recording_low"] <= found.scores.values["balanced_accuracy"] <= promised["new_recording_high"]
 
 
 def test_suggested_units_are_unsure_and_unlike_each_other(model, tables):
-    table = predicting.suggest(SuggestConfig(model=model, inputs=[tables / "bare3.csv"], n=10))
+    table = suggest.suggest(SuggestConfig(model=model, inputs=[tables / "bare3.csv"], n=10))
     everyone = predictions(model, tables / "bare3.csv")
     assert table["unit_id"].is_unique
     assert table["prediction_confidence"].mean() < everyone["prediction_confidence"].mean()
@@ -279,7 +282,7 @@ def test_suggested_units_are_unsure_and_unlike_each_other(model, tables):
 
 def test_copies_of_a_suggested_unit_are_not_suggested():
     points = np.array([[0.0], [0.0], [0.5], [1.0]])
-    assert predicting.spread_out(np.array([0.9, 0.9, 0.5, 0.4]), points, 3) == [0, 3, 2]
+    assert suggest.spread_out(np.array([0.9, 0.9, 0.5, 0.4]), points, 3) == [0, 3, 2]
 
 
 # --- determinism ------------------------------------------------------------------------------------------------------------------
@@ -298,7 +301,7 @@ def test_workers_and_order_of_files_do_not_change_the_model(tables, quick_train,
 
 def test_a_failed_training_leaves_nothing_behind(tables, tmp_path):
     def fail():
-        with model_folder.Staging(tmp_path / "new" / "m", False) as part:
+        with save_model.Staging(tmp_path / "new" / "m", False) as part:
             (part / "x").write_text("1")
             raise RuntimeError("broken")
 
@@ -321,7 +324,7 @@ def phy_folder(tables, tmp_path):
 
 
 def test_a_phy_folder_is_read_with_its_labels(phy_folder, tables):
-    recording = data.read_recording(phy_folder, TrainConfig(inputs=[phy_folder]))
+    recording = recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder]))
     table = pd.read_csv(tables / "rec3.csv")
     assert recording.unit_ids == [str(i) for i in table["unit_id"]]
     assert recording.labels == table["label"].tolist()
@@ -332,7 +335,7 @@ def test_metrics_are_read_from_the_files_spikeinterface_exports_to_phy(phy_folde
     (phy_folder / "quality_metrics.csv").unlink()
     for name in ("snr", "d_prime", "firing_rate"):
         table[["cluster_id", name]].to_csv(phy_folder / f"cluster_{name}.tsv", sep="\t", index=False)
-    recording = data.read_recording(phy_folder, TrainConfig(inputs=[phy_folder]))
+    recording = recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder]))
     assert sorted(recording.table.columns) == ["d_prime", "firing_rate", "snr"]
     assert np.allclose(recording.table["snr"], table["snr"])
 
@@ -340,7 +343,7 @@ def test_metrics_are_read_from_the_files_spikeinterface_exports_to_phy(phy_folde
 def test_groups_that_repeat_kilosorts_labels_are_no_curation(phy_folder, caplog):
     groups = pd.read_csv(phy_folder / "cluster_group.tsv", sep="\t")
     groups.rename(columns={"group": "KSLabel"}).to_csv(phy_folder / "cluster_KSLabel.tsv", sep="\t", index=False)
-    assert data.read_recording(phy_folder, TrainConfig(inputs=[phy_folder])).labels is None
+    assert recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder])).labels is None
     assert any("not curated by a person" in m for m in caplog.messages)
 
 
@@ -364,7 +367,8 @@ def test_predictions_come_back_from_phy(phy_folder, model, tables):
     table = predictions(model, tables / "bare3.csv")
     phy.export(phy_folder, table, write_group=True, overwrite=False)
     assert (
-        data.read_recording(phy_folder, TrainConfig(inputs=[phy_folder])).labels == table["predicted_quality"].tolist()
+        recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder])).labels
+        == table["predicted_quality"].tolist()
     )
     back = pd.read_csv(phy_folder / "cluster_unit_refine.tsv", sep="\t")
     assert back["unit_refine"].tolist() == table["predicted_quality"].tolist()
@@ -377,7 +381,7 @@ def test_a_curation_file_goes_out_and_comes_back_and_spikeinterface_accepts_it(m
     content = curation.make(table)
     curation.write(tmp_path / "c.json", content)
     kept = table[~table["abstained"]]
-    assert data.read_label_file(tmp_path / "c.json") == dict(zip(kept["unit_id"], kept["predicted_quality"]))
+    assert label_files.read_label_file(tmp_path / "c.json") == dict(zip(kept["unit_id"], kept["predicted_quality"]))
     formats = pytest.importorskip("spikeinterface.curation.curation_format")
     formats.validate_curation_dict(content)
     vectors = formats.curation_label_to_vectors(content)

@@ -87,8 +87,9 @@ def test_missing_metrics_are_computed_without_touching_the_analyzer(simulated, a
 def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_model, run_command, tmp_path):
     import spikeinterface.core as core
 
-    from unit_refine import analyzers, simulate
+    from unit_refine import simulate
     from unit_refine.config import SimulateConfig
+    from unit_refine.files import analyzers
 
     config = SimulateConfig(n_units=12, duration_s=20, n_channels=8)
     made = simulate.ground_truth(config, np.random.SeedSequence(7))

@@ -10,12 +10,17 @@ from typing import Any
 import hdf5io
 from hdf5io import InputError
 
-from . import analyzers as analyzer_files
-from . import data, reports
-from .config import TrainConfig
-from .labels import MEANING, tidy
-from .model_folder import Staging, write_json, write_model
-from .workflow import Outcome, check_size, run_training, training_results
+from ..config import TrainConfig
+from ..files import analyzers as analyzer_files
+from ..files.label_files import join
+from ..files.recordings import read_recording
+from ..files.save_model import Staging, write_json, write_model
+from ..fit.workflow import check_size
+from ..score.outcome import Outcome, run_training, training_results
+from ..show import pages
+from ..units.assemble import Recording, assemble, id_text, name_apart
+from ..units.labels import MEANING, tidy
+from ..units.metrics import to_new_names
 
 log = logging.getLogger(__package__)
 
@@ -87,31 +92,31 @@ def train_model(
     config = TrainConfig(**chosen)
     recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels)]
     with Staging(config.output, config.overwrite) as part:
-        units = data.assemble(data.name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
+        units = assemble(name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
         for notice in units.notices:
             log.warning("%s", notice)
         check_size(units, config.allow_small)
         outcome = run_training(config, units)
-        write_model(part, config, outcome)
-        reports.training(
+        write_model(part, config, outcome, training_results(outcome))
+        pages.training(
             part, outcome, [], hdf5io.provenance("unit_refine.train_model", config.model_dump(mode="json"), seed)
         )
         write_json(part / hdf5io.MARKER, training_results(outcome))
     return outcome
 
 
-def read_source(source: Any, place: Path, config: TrainConfig) -> data.Recording:
+def read_source(source: Any, place: Path, config: TrainConfig) -> Recording:
     """Return the recording of a CSV path or of a SortingAnalyzer in memory."""
     if isinstance(source, (str, Path)):
-        return data.read_recording(Path(source), config)
+        return read_recording(Path(source), config)
     ids, table, _, params = analyzer_files.from_analyzer(source, str(place), config.compute_missing)
-    return data.Recording(place.name, place, ids, data.to_new_names(table), None, params)
+    return Recording(place.name, place, ids, to_new_names(table), None, params)
 
 
-def with_labels(recording: data.Recording, labels: Any) -> data.Recording:
+def with_labels(recording: Recording, labels: Any) -> Recording:
     """Return the recording with labels given from Python: by unit id, or in the order of the units."""
     if hasattr(labels, "items"):
-        joined, _ = data.join(recording, {data.id_text(k): v for k, v in labels.items()}, Path("labels"))
+        joined, _ = join(recording, {id_text(k): v for k, v in labels.items()}, Path("labels"))
         return joined
     labels = list(labels)
     if len(labels) != len(recording.unit_ids):

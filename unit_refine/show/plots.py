@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .evaluate import BINS, Scores, bin_edges, confusion_matrix
+from ..score.evaluate import BINS, Scores, bin_edges, confusion_matrix
 
 #: One colour for one class through the pipeline (Okabe and Ito 2008: told apart by colour-blind readers).
 COLOURS = {

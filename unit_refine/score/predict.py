@@ -1,35 +1,33 @@
-"""What does a model say about units it has not seen, and how often is it right?
-
-Predict, evaluate, compare, suggest and convert, between files and files.
-"""
+"""What does a model say about units it has not seen, and how often is it right?"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-import hdf5io
 from hdf5io import InputError
 
-from . import calibration, data, evaluate, storage
-from . import model as models
-from .config import CompareConfig, ConvertMetricsConfig, Labelled, PredictConfig, SuggestConfig
-from .labels import TASKS, classes_of
-from .metrics import KNOWN, RENAMED, match_model, numeric, to_old_names
+from ..config import CompareConfig, Labelled, PredictConfig
+from ..files import load_model, recordings
+from ..files.load_model import Model
+from ..model import calibration, decisions
+from ..units.assemble import Recording, Units, assemble
+from ..units.labels import TASKS, classes_of
+from ..units.metrics import RENAMED, match_model
+from . import evaluate
 
 log = logging.getLogger(__package__)
 
 
 def predict(
-    model: storage.Model,
+    model: Model,
     table: pd.DataFrame,
     where: str,
-    second: storage.Model | None = None,
+    second: Model | None = None,
     prior_correction: bool = False,
 ) -> dict[str, Any]:
     """Return class names, probabilities, calibrated ones, decision and distance of every unit.
@@ -58,9 +56,9 @@ def predict(
     return answer
 
 
-def predict_one(model: storage.Model, table: pd.DataFrame, where: str, prior_correction: bool) -> dict[str, Any]:
+def predict_one(model: Model, table: pd.DataFrame, where: str, prior_correction: bool) -> dict[str, Any]:
     checked = match_model(table, model.metric_names, where)
-    p = storage.predict_proba(model, checked.metrics)
+    p = load_model.predict_proba(model, checked.metrics)
     calibrated = p if model.sigmoid is None else calibration.apply_sigmoid(model.sigmoid, p)
     notices = []
     if checked.absent:
@@ -75,8 +73,8 @@ def predict_one(model: storage.Model, table: pd.DataFrame, where: str, prior_cor
             f"{where}: class shares estimated by EM: {', '.join(f'{c} {s:.2f}' for c, s in zip(model.classes, share))}"
         )
     return {
-        "classes": model.classes, "p": p, "calibrated": calibrated, "guess": models.decide(p, model.threshold),
-        "distance": models.distance(p, model.threshold), "notices": notices,
+        "classes": model.classes, "p": p, "calibrated": calibrated, "guess": decisions.decide(p, model.threshold),
+        "distance": decisions.distance(p, model.threshold), "notices": notices,
     }  # fmt: skip
 
 
@@ -113,13 +111,12 @@ def prediction_table(
 
 def predict_inputs(config: PredictConfig) -> pd.DataFrame:
     """Return predictions of all inputs, one recording after the other."""
-    data.check_memory(config)
-    model = storage.load(config.model)
-    second = None if config.cascade is None else storage.load(config.cascade)
+    model = load_model.load(config.model)
+    second = None if config.cascade is None else load_model.load(config.cascade)
     tables = []
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)
-    for recording in data.name_apart([data.read_recording(path, config) for path in config.inputs]):
+    for recording in recordings.read_unlabelled(config, config.inputs):
         answer = predict(model, recording.table, str(recording.source), second, config.prior_correction)
         for notice in answer["notices"]:
             log.warning("%s", notice)
@@ -132,14 +129,14 @@ def predict_inputs(config: PredictConfig) -> pd.DataFrame:
 class Evaluation(NamedTuple):
     """A model's scores on labelled units that it has not seen."""
 
-    units: data.Units
+    units: Units
     p: np.ndarray
     calibrated: np.ndarray
     threshold: float
     scores: evaluate.Scores
 
 
-def evaluate_model(model: storage.Model, config: Labelled, bootstraps: int, seed: int) -> Evaluation:
+def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -> Evaluation:
     """Return scores of a model on labelled recordings.
 
     Raises
@@ -151,8 +148,8 @@ def evaluate_model(model: storage.Model, config: Labelled, bootstraps: int, seed
         raise InputError(
             f"{model.folder}: its classes {', '.join(model.classes)} are those of no task; expected for instance good, mua, noise."
         )
-    recordings, notices = data.read_all(config)
-    units = data.assemble(recordings, config, tasks[0], keep_names(model, recordings), "remove")
+    found, notices = recordings.read_all(config)
+    units = assemble(found, config, tasks[0], keep_names(model, found), "remove")
     answer = predict_one(model, units.metrics, "inputs", False)
     for notice in [*model.notices, *notices, *units.notices, *answer["notices"]]:
         log.warning("%s", notice)
@@ -170,13 +167,13 @@ def evaluate_model(model: storage.Model, config: Labelled, bootstraps: int, seed
     return Evaluation(units, answer["p"], answer["calibrated"], model.threshold, scores)
 
 
-def keep_names(model: storage.Model, recordings: Sequence[data.Recording]) -> list[str]:
+def keep_names(model: Model, found: Sequence[Recording]) -> list[str]:
     """Return the model's metrics that all recordings have, in today's spelling."""
     names = [RENAMED[n][0] if n in RENAMED else n for n in model.metric_names]
-    return [n for n in names if all(n in r.table.columns for r in recordings)]
+    return [n for n in names if all(n in r.table.columns for r in found)]
 
 
-def warn_of_training_units(model: storage.Model, units: data.Units) -> None:
+def warn_of_training_units(model: Model, units: Units) -> None:
     """Warn when units to be scored are units the model was trained on: their score says nothing."""
     path = model.folder / "training_data.csv"
     if not path.is_file():
@@ -220,35 +217,9 @@ def prediction_results(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, atomically."""
-    with hdf5io.atomic(path) as part:
-        table.to_csv(part, index=False, float_format="%.9g")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a table that `predict` wrote, unit ids as text.
-
-    Raises
-    ------
-    InputError : absent, another kind of table, or units of several recordings in one table.
-    """
-    data.read_table(path)  # says in one line what is wrong with the file
-    table = pd.read_csv(path, dtype={"unit_id": str, "why": str, "recording": str})
-    needed = ["unit_id", "predicted_quality", "prediction_confidence", "abstained"]
-    absent = [name for name in needed if name not in table.columns]
-    if absent:
-        raise InputError(f"{path}: no column '{absent[0]}'; expected a table made by unit-refine predict.")
-    if "recording" in table.columns and table["recording"].nunique() > 1:
-        raise InputError(
-            f"{path}: units of {table['recording'].nunique()} recordings; predict one recording to export it."
-        )
-    return table
-
-
 def compare(config: CompareConfig) -> pd.DataFrame:
     """Return scores of several models on the same units, the best first; all must tell apart the same classes."""
-    loaded = [storage.load(path) for path in config.models]
+    loaded = [load_model.load(path) for path in config.models]
     if len({model.classes for model in loaded}) > 1:
         shown = "; ".join(f"{m.folder}: {', '.join(m.classes)}" for m in loaded)
         raise InputError(f"--models: they tell apart different classes ({shown}); compare models of one task.")
@@ -258,59 +229,3 @@ def compare(config: CompareConfig) -> pd.DataFrame:
         row = {"model": str(model.folder), **{name: scores.values[name] for name in evaluate.SCORES}}
         rows.append(row | {"low": scores.low["balanced_accuracy"], "high": scores.high["balanced_accuracy"]})
     return pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable")
-
-
-def suggest(config: SuggestConfig) -> pd.DataFrame:
-    """Return the units to label next: the model is unsure of them, and they are unlike each other.
-
-    Greedy: each further unit has the largest product of uncertainty (1 - lead of the first class) and distance, in ranked
-    metrics, to the units already suggested.
-    """
-    data.check_memory(config)
-    model = storage.load(config.model)
-    recordings = data.name_apart([data.read_recording(path, config) for path in config.inputs])
-    parts, features = [], []
-    for recording in recordings:
-        answer = predict_one(model, recording.table, str(recording.source), False)
-        parts.append(
-            prediction_table(answer, recording.unit_ids, recording.name, 0.0, 0.0).assign(lead=models.lead(answer["p"]))
-        )
-        features.append(match_model(recording.table, model.metric_names, str(recording.source)).metrics)
-    table = pd.concat(parts, ignore_index=True)
-    ranks = pd.concat(features, ignore_index=True).rank(pct=True).fillna(0.5).to_numpy()
-    chosen = spread_out(1 - table["lead"].to_numpy(), ranks, config.n)
-    keep = [
-        "unit_id",
-        "recording",
-        "predicted_quality",
-        "prediction_confidence",
-        *(c for c in table.columns if c.startswith("p_")),
-    ]
-    return table.iloc[chosen][keep]
-
-
-def spread_out(uncertainty: np.ndarray, points: np.ndarray, n: int) -> list[int]:
-    """Return rows with large uncertainty that are far from each other, most wanted first."""
-    nearest = np.ones(len(points))
-    chosen: list[int] = []
-    for _ in range(min(n, len(points))):
-        wanted = uncertainty * nearest
-        wanted[chosen] = -1
-        chosen.append(int(np.argmax(wanted)))
-        gap = np.sqrt(np.mean((points - points[chosen[-1]]) ** 2, axis=1))
-        nearest = gap if len(chosen) == 1 else np.minimum(nearest, gap)
-    return chosen
-
-
-def convert(config: ConvertMetricsConfig) -> pd.DataFrame:
-    """Return the metrics of all inputs in one table, in the wanted spelling; other columns stay as they are."""
-    data.check_memory(config)
-    recordings = data.name_apart([data.read_recording(path, config) for path in config.inputs])
-    parts = []
-    for recording in recordings:
-        known = [c for c in recording.table.columns if c in KNOWN]
-        table = recording.table.assign(**{c: numeric(recording.table[known], str(recording.source))[c] for c in known})
-        table.insert(0, "unit_id", recording.unit_ids)
-        parts.append(table.assign(recording=recording.name) if len(recordings) > 1 else table)
-    table = pd.concat(parts, ignore_index=True)
-    return to_old_names(table) if config.spelling == "old" else table

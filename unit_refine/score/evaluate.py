@@ -15,8 +15,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import t as student_t
 
-from .model import decide, distance, probabilities
-from .train import HeldOut, balanced_accuracy
+from ..model.decisions import HeldOut, abstain, balanced_accuracy, decide
+from ..model.pipelines import probabilities
 
 BINS = 10
 SCORES = ("balanced_accuracy", "precision", "recall", "roc_auc", "ece")
@@ -193,16 +193,6 @@ def new_recording_interval(scores: Sequence[float]) -> tuple[float, float]:
         return (float("nan"), float("nan"))
     half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
     return float(max(0, values.mean() - half)), float(min(1, values.mean() + half))
-
-
-def abstain(p: np.ndarray, threshold: float, fraction: float) -> np.ndarray:
-    """Return which units to leave to a person: the least confident ``fraction`` within each predicted class."""
-    guess, sure = decide(p, threshold), distance(p, threshold)
-    left = np.zeros(len(p), dtype=bool)
-    for k in np.unique(guess):
-        members = np.flatnonzero(guess == k)
-        left[members[np.argsort(sure[members], kind="stable")[: int(np.floor(fraction * len(members)))]]] = True
-    return left
 
 
 def abstention_curve(

@@ -1,4 +1,4 @@
-"""What does training consist of, from labelled units to scores on held-out recordings?
+"""What is a trained model worth: its scores on held-out recordings, calibration, what it rests on?
 
 The command line and `train_model` both call these functions.
 """
@@ -12,20 +12,19 @@ import numpy as np
 
 from hdf5io import InputError
 
-from . import calibration, data, evaluate
-from . import model as models
-from . import train as training
-from .config import TrainConfig
+from ..config import TrainConfig
+from ..fit import train as training
+from ..model import calibration, pipelines
+from ..units.assemble import Units
+from . import evaluate
 
 log = logging.getLogger(__package__)
-
-MIN_UNITS, MIN_CLASS, GOOD_CLASS = 50, 6, 100
 
 
 class Outcome(NamedTuple):
     """A trained model with everything that is known about it."""
 
-    units: data.Units
+    units: Units
     trained: training.Trained
     scores: evaluate.Scores  #: on held-out recordings
     animal_scores: evaluate.Scores | None  #: on held-out animals
@@ -35,33 +34,10 @@ class Outcome(NamedTuple):
     importance: list[dict[str, Any]]
 
 
-def load_units(config: TrainConfig) -> data.Units:
-    """Return the labelled units of a training run; log every notice; refuse too few of them."""
-    recordings, notices = data.read_all(config)
-    units = data.assemble(recordings, config, config.task, config.metric_names, config.duplicates)
-    for notice in notices + units.notices:
-        log.warning("%s", notice)
-    check_size(units, config.allow_small)
-    return units
-
-
-def check_size(units: data.Units, allow_small: bool) -> None:
-    """Refuse, or with ``allow_small`` warn of, fewer units than a classifier can learn from."""
-    counts = np.bincount(units.y, minlength=len(units.classes))
-    shown = ", ".join(f"{n} {name}" for name, n in zip(units.classes, counts))
-    if len(units.y) <= MIN_UNITS or counts.min() < MIN_CLASS:
-        text = f"{len(units.y)} labelled units ({shown}): more than {MIN_UNITS} in all and {MIN_CLASS} of each class are needed"
-        if not allow_small or counts.min() < 2:
-            raise InputError(f"{text}. Label more units, or go on with --allow-small (at least 2 of each class).")
-        log.warning("%s; going on because of --allow-small", text)
-    elif counts.min() < GOOD_CLASS:
-        log.warning("%s: below %d units of a class the scores are uncertain", shown, GOOD_CLASS)
-
-
-def run_training(config: TrainConfig, units: data.Units) -> Outcome:
+def run_training(config: TrainConfig, units: Units) -> Outcome:
     """Return the trained model with its held-out scores; a pure function of the units and the config."""
     candidates = list(
-        models.settings(
+        pipelines.settings(
             config.classifiers, config.imputation_strategies, config.scaling_techniques, config.search_iterations
         )
     )
@@ -98,7 +74,7 @@ def run_training(config: TrainConfig, units: data.Units) -> Outcome:
     )  # fmt: skip
 
 
-def score_animals(config: TrainConfig, candidates: list, units: data.Units, options: dict) -> evaluate.Scores | None:
+def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
     """Return scores with whole animals held out, where animals are known and there are at least two."""
     if units.animals is None or len(np.unique(units.animals)) < 2:
         return None
@@ -140,18 +116,3 @@ def training_results(outcome: Outcome) -> dict[str, Any]:
         "by_group": scores.by_group,
     }
     return results
-
-
-def counts_of(units: data.Units) -> dict[str, Any]:
-    """Return how many units and recordings a training run would use."""
-    counts = dict(zip(units.classes, np.bincount(units.y, minlength=len(units.classes)).tolist()))
-    return {
-        "n_units": len(units.y), "counts": counts, "n_metrics": units.metrics.shape[1],
-        "n_recordings": len(np.unique(units.groups)), "n_duplicates": units.n_duplicates,
-    }  # fmt: skip
-
-
-def describe(units: data.Units) -> str:
-    """Return the same in words."""
-    c = counts_of(units)
-    return f"{c['n_units']} units ({', '.join(f'{n} {k}' for k, n in c['counts'].items())}) of {c['n_recordings']} recording{'s' * (c['n_recordings'] > 1)}, {c['n_metrics']} metrics"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +15,9 @@ import pandas as pd
 import hdf5io
 from hdf5io import InputError
 
-from .labels import MEANING, tidy
-from .metrics import KNOWN, RENAMED
+from ..units.labels import MEANING, tidy
+from ..units.metrics import KNOWN, RENAMED
+from .tables import read_table, take_ids
 
 log = logging.getLogger(__package__)
 
@@ -28,7 +28,7 @@ TABLES = ("quality_metrics.csv", "metrics.csv", "template_metrics.csv")
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
 
 
-def read(folder: Path, read_table: Callable, take_ids: Callable) -> tuple[list[str], pd.DataFrame, list[object] | None]:
+def read(folder: Path) -> tuple[list[str], pd.DataFrame, list[object] | None]:
     """Return unit ids, metrics and a person's labels (None where nobody curated) of a Phy or Kilosort folder.
 
     Raises
@@ -56,7 +56,7 @@ def read(folder: Path, read_table: Callable, take_ids: Callable) -> tuple[list[s
         )
     table = pd.concat(parts, axis=1, join="outer")
     table = table.loc[:, ~table.columns.duplicated()]
-    labels = read_groups(folder, read_table, take_ids)
+    labels = read_groups(folder)
     return (
         list(table.index),
         table.reset_index(drop=True),
@@ -64,7 +64,7 @@ def read(folder: Path, read_table: Callable, take_ids: Callable) -> tuple[list[s
     )
 
 
-def read_groups(folder: Path, read_table: Callable, take_ids: Callable) -> dict[str, object] | None:
+def read_groups(folder: Path) -> dict[str, object] | None:
     """Return ``{cluster id: group}``; None where no file has groups, or where they only repeat Kilosort's labels."""
     groups = None
     for name in (GROUP, INFO):

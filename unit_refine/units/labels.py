@@ -23,6 +23,11 @@ ALIASES = {
 }
 MEANING = {spelling: label for label, spellings in ALIASES.items() for spelling in spellings}
 
+#: Columns of a metrics table that usually hold labels.
+LABEL_COLUMNS = (
+    "majority_vote", "is_noise", "group", "KSLabel", "quality", "label", "labels", "curator", "ground_truth",
+)  # fmt: skip
+
 #: For each task the class of each label. A label that is not named has no place in the task and its units are left out. Class
 #: names are those that SpikeInterface's ``unitrefine_label_units`` expects.
 TASKS: dict[str, dict[str, str]] = {

@@ -1,4 +1,4 @@
-"""Which files does a simulation leave? For each recording a metrics table and Phy labels, and the analyzer they come from."""
+"""``simulate``: nothing in, recordings whose every unit is known out: metrics tables, Phy labels, analyzers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import analyzers, simulate
-from .config import SimulateConfig
+from .. import simulate
+from ..config import SimulateConfig
+from ..console import Result, Run
+from ..files import analyzers
+from ..files.save_model import Staging
 
 log = logging.getLogger(__package__)
+
+
+def run(config: SimulateConfig, run: Run) -> Result:
+    with Staging(config.output, config.overwrite) as part:
+        results = write_all(part, config, run.provenance(config))
+    line = f"{config.output}: {results['n_recordings']} recordings of {results['n_units']} units"
+    return Result({"folder": config.output}, results, line, record=config.output)
 
 
 def write_all(folder: Path, config: SimulateConfig, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import json
 import logging
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-import hdf5io
 from hdf5io import InputError
 
-from .calibration import Sigmoid
+from ..model.calibration import Sigmoid
 
 log = logging.getLogger(__package__)
 
@@ -51,7 +49,6 @@ ALLOWED = frozenset(
         "sklearn.metrics._scorer._Scorer",
     }
 )
-PROBE_ROWS = 20
 PROBE_TOLERANCE = 1e-6
 
 
@@ -66,14 +63,6 @@ class Model(NamedTuple):
     threshold: float  #: operating point on the probability of class 1 (two classes)
     sigmoid: Sigmoid | None  #: calibration, where the folder has one
     notices: list[str]  #: version skew, translated attributes
-
-
-def dump(pipeline: Any, path: Path) -> None:
-    """Write a pipeline as a compressed skops file."""
-    from skops import io as skops_io
-
-    with hdf5io.atomic(path) as part:
-        skops_io.dump(pipeline, part, compression=zipfile.ZIP_DEFLATED, compresslevel=6)
 
 
 def find_skops(folder: Path) -> Path:
@@ -297,17 +286,6 @@ def predict_proba(model: Model, metrics: pd.DataFrame) -> np.ndarray:
     )
 
 
-def probe_set(pipeline: Any, metrics: pd.DataFrame) -> dict[str, Any]:
-    """Return rows spread over the training units, and what the model says about them today."""
-    rows = metrics.iloc[np.linspace(0, len(metrics) - 1, min(PROBE_ROWS, len(metrics))).astype(int)]
-    values = [[None if np.isnan(v) else float(v) for v in row] for row in rows.to_numpy()]
-    return {
-        "columns": list(map(str, rows.columns)),
-        "rows": values,
-        "probabilities": pipeline.predict_proba(rows).tolist(),
-    }
-
-
 def replay(model: Model) -> float | None:
     """Return the largest change of a probability on the model's probe set; None where the folder has none."""
     path = model.folder / "probe_set.json"
@@ -321,7 +299,7 @@ def replay(model: Model) -> float | None:
         raise InputError(f"{path}: not a probe set of this model ({first_line(error)}).") from None
 
 
-def inspect(folder: Path) -> dict[str, Any]:
+def describe(folder: Path) -> dict[str, Any]:
     """Return what a model is, what it needs, and whether it still answers as it did when it was saved."""
     model = load(folder)
     change = replay(model)

@@ -17,7 +17,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from .model import Setting, decide, fit, probabilities
+from ..model.decisions import HeldOut, balanced_accuracy, decide
+from ..model.pipelines import Setting, fit, probabilities
 
 log = logging.getLogger(__package__)
 
@@ -32,15 +33,6 @@ class Task(NamedTuple):
     setting: Setting
     train: np.ndarray  #: rows to fit
     test: np.ndarray  #: rows to predict
-
-
-class HeldOut(NamedTuple):
-    """Predictions of units by models that had not seen their recording."""
-
-    p: np.ndarray  #: (n, K) class probabilities
-    folds: list[tuple[np.ndarray, np.ndarray]]  #: rows (train, test) of each outer fold
-    chosen: list[Setting]  #: the setting that each outer fold chose
-    pipelines: list[Pipeline]  #: the model of each outer fold
 
 
 class Trained(NamedTuple):
@@ -151,11 +143,6 @@ def hold_out(
     for (_, test), (part, _) in zip(outer, answers):
         p[test] = part
     return HeldOut(p, outer, chosen, [pipeline for _, pipeline in answers])
-
-
-def balanced_accuracy(y: np.ndarray, guess: np.ndarray) -> float:
-    """Return the mean over the classes that occur of the share found."""
-    return float(np.mean([np.mean(guess[y == k] == k) for k in np.unique(y)]))
 
 
 def best_threshold(p: np.ndarray, y: np.ndarray) -> float:

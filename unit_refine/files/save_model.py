@@ -9,18 +9,24 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 import hdf5io
 
-from . import storage
-from .config import TrainConfig
-from .metrics import QUALITY_METRICS, TEMPLATE_METRICS
-from .workflow import Outcome, training_results
+from ..config import TrainConfig
+from ..console import plain
+from ..units.metrics import QUALITY_METRICS, TEMPLATE_METRICS
+
+if TYPE_CHECKING:  # what a training hands over; the rooms above call this one
+    from ..score.outcome import Outcome
+
+PROBE_ROWS = 20
 
 
 class Staging:
@@ -57,21 +63,21 @@ def nothing() -> contextlib.nullcontext:
     return contextlib.nullcontext()
 
 
-def write_model(folder: Path, config: TrainConfig, outcome: Outcome) -> None:
+def write_model(folder: Path, config: TrainConfig, outcome: Outcome, results: Mapping[str, Any]) -> None:
     """Write the files of a model folder, except figures and report."""
     units = outcome.units
-    storage.dump(outcome.trained.pipeline, folder / "best_model.skops")
-    write_json(folder / "model_info.json", model_info(config, outcome))
-    write_json(folder / "probe_set.json", storage.probe_set(outcome.trained.pipeline, units.metrics))
+    dump(outcome.trained.pipeline, folder / "best_model.skops")
+    write_json(folder / "model_info.json", model_info(config, outcome, results))
+    write_json(folder / "probe_set.json", probe_set(outcome.trained.pipeline, units.metrics))
     accuracies(outcome).to_csv(folder / "model_accuracies.csv", float_format="%.4f")
     units.metrics.assign(unit_id=units.unit_ids).set_index("unit_id").to_csv(folder / "training_data.csv")
     pd.DataFrame({"unit_index": np.arange(len(units.y)), "0": units.y}).to_csv(folder / "labels.csv", index=False)
     held_out_table(outcome).to_csv(folder / "held_out_predictions.csv", index=False, float_format="%.6g")
     write_json(folder / "permutation_importance.json", outcome.importance)
-    (folder / "README.md").write_text(model_card(config, outcome), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(config, outcome, results), encoding="utf-8")
 
 
-def model_info(config: TrainConfig, outcome: Outcome) -> dict[str, Any]:
+def model_info(config: TrainConfig, outcome: Outcome, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of model_info.json: the keys of SpikeInterface, then ours."""
     names = list(outcome.units.metrics.columns)
     params = dict(outcome.units.params)
@@ -90,7 +96,7 @@ def model_info(config: TrainConfig, outcome: Outcome) -> dict[str, Any]:
         "requirements": requirements,
         "label_conversion": {str(i): name for i, name in enumerate(outcome.units.classes)},
         "task": config.task,
-        "scores": training_results(outcome),
+        "scores": results,
         "thresholds": {"class_1": outcome.trained.threshold},
         "calibration": {key: value.tolist() for key, value in outcome.sigmoid._asdict().items()},
         "seed": config.seed,
@@ -128,16 +134,33 @@ def held_out_table(outcome: Outcome) -> pd.DataFrame:
     return table
 
 
+def dump(pipeline: Any, path: Path) -> None:
+    """Write a pipeline as a compressed skops file."""
+    from skops import io as skops_io
+
+    with hdf5io.atomic(path) as part:
+        skops_io.dump(pipeline, part, compression=zipfile.ZIP_DEFLATED, compresslevel=6)
+
+
+def probe_set(pipeline: Any, metrics: pd.DataFrame) -> dict[str, Any]:
+    """Return rows spread over the training units, and what the model says about them today."""
+    rows = metrics.iloc[np.linspace(0, len(metrics) - 1, min(PROBE_ROWS, len(metrics))).astype(int)]
+    values = [[None if np.isnan(v) else float(v) for v in row] for row in rows.to_numpy()]
+    return {
+        "columns": list(map(str, rows.columns)),
+        "rows": values,
+        "probabilities": pipeline.predict_proba(rows).tolist(),
+    }
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON; numbers that are none become null."""
-    from .console import plain
-
     path.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def model_card(config: TrainConfig, outcome: Outcome) -> str:
+def model_card(config: TrainConfig, outcome: Outcome, r: Mapping[str, Any]) -> str:
     """Return the text of the model folder's README."""
-    r, units = training_results(outcome), outcome.units
+    units = outcome.units
     counts = ", ".join(f"{n} {name}" for name, n in r["counts"].items())
     interval = f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}"
     rows = "\n".join(f"| {g['group']} | {g['n_units']} | {g['balanced_accuracy']:.3f} |" for g in r["by_group"])

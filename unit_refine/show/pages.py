@@ -13,10 +13,14 @@ from matplotlib.figure import Figure
 
 from hdf5io import InputError
 
-from . import data, evaluate, model_folder, plots, predicting, storage, workflow
-from .config import PlotConfig
-from .model import decide
-from .report import Section, write_report
+from ..config import PlotConfig
+from ..files import load_model, recordings, save_model
+from ..model.decisions import decide
+from ..report import Section, write_report
+from ..score import evaluate, predict
+from ..score import outcome as outcomes
+from ..units.metrics import numeric
+from . import plots
 
 CAPTIONS = {
     "confusion_matrix": "What is called what. Rows sum to 100 %.",
@@ -30,11 +34,11 @@ CAPTIONS = {
 TABLE_KEYS = ("group", "n_units", "balanced_accuracy", "precision", "recall", "roc_auc", "ece")
 
 
-def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
+def training(folder: Path, outcome: outcomes.Outcome, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Write figures and report of a training run into its model folder."""
     units, held, scores = outcome.units, outcome.trained.held_out, outcome.scores
     seen = np.isfinite(held.p[:, 0])
-    table = model_folder.held_out_table(outcome)[seen]
+    table = save_model.held_out_table(outcome)[seen]
     figures = held_out_figures(
         table, units.classes, outcome.trained.threshold, scores, outcome.importance, outcome.curve
     )
@@ -42,7 +46,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
     guess = np.array(units.classes)[decide(held.p[seen], outcome.trained.threshold)]
     figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
     saved = plots.save(figures, folder / "figures")
-    r = workflow.training_results(outcome)
+    r = outcomes.training_results(outcome)
     several = r["n_recordings"] > 1
     sections = [
         Section("Each recording, held out" if several else "One recording, its units held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(saved, "score_by_recording", "confusion_matrix")),
@@ -50,7 +54,7 @@ def training(folder: Path, outcome: workflow.Outcome, warnings: Sequence[str], p
         Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(saved, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
     if outcome.trained.table:
-        tried = model_folder.accuracies(outcome).to_dict("records")
+        tried = save_model.accuracies(outcome).to_dict("records")
         sections.append(
             Section(
                 "Settings tried",
@@ -120,9 +124,7 @@ def held_out_figures(
     }
 
 
-def evaluation(
-    folder: Path, found: predicting.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any]
-) -> None:
+def evaluation(folder: Path, found: predict.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
     """Write figures, table and report of a model's score on new labelled units."""
     y, classes, guess = found.units.y, found.units.classes, decide(found.p, found.threshold)
     figures = plots.score_figures(y, found.p, found.calibrated, guess, found.scores, classes)
@@ -135,7 +137,7 @@ def evaluation(
     saved = plots.save(figures, folder / "figures")
     rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
     pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
-    r = predicting.evaluation_results(found)
+    r = predict.evaluation_results(found)
     headline = {
         "balanced accuracy": r["balanced_accuracy"],
         f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
@@ -155,14 +157,14 @@ def evaluation(
 
 def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
     """Draw a model's figures from its folder, or the metrics of new units by predicted class."""
-    model = storage.load(config.model)
+    model = load_model.load(config.model)
     if config.inputs:
-        recordings = data.name_apart([data.read_recording(path, config) for path in config.inputs])
-        parts = [predicting.predict_one(model, r.table, str(r.source), False) for r in recordings]
-        metrics = pd.concat([r.table for r in recordings], ignore_index=True)
+        found = recordings.read_unlabelled(config, config.inputs)
+        parts = [predict.predict_one(model, r.table, str(r.source), False) for r in found]
+        metrics = pd.concat([r.table for r in found], ignore_index=True)
         names = model.metric_names
         guess = np.concatenate([np.array(model.classes)[part["guess"]] for part in parts])
-        numbers = data.numeric(metrics[[n for n in names if n in metrics.columns]], "inputs")
+        numbers = numeric(metrics[[n for n in names if n in metrics.columns]], "inputs")
         return plots.save({"metric_distributions": plots.distributions(numbers, guess, names)}, folder, config.format)
     source = model.folder / "held_out_predictions.csv"
     if not source.is_file():

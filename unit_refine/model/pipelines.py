@@ -150,30 +150,3 @@ def probabilities(pipeline: Pipeline, metrics: pd.DataFrame, n_classes: int, chu
     if parts:
         p[:, np.asarray(pipeline.classes_, dtype=int)] = np.concatenate(parts)
     return p
-
-
-def decide(p: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Return the class of each unit: the most probable, or with two classes the second where it reaches the threshold.
-
-    >>> decide(np.array([[0.7, 0.3], [0.6, 0.4]]), threshold=0.35).tolist()
-    [0, 1]
-    """
-    if p.shape[1] == 2:
-        return (p[:, 1] >= threshold).astype(int) if threshold != 0.5 else (p[:, 1] > p[:, 0]).astype(int)
-    return p.argmax(axis=1)
-
-
-def distance(p: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Return how far each unit is from the operating point: the smaller, the less sure.
-
-    Two classes: |p1 - threshold|; more: the lead of the first class over the second.
-    """
-    if p.shape[1] == 2:
-        return np.abs(p[:, 1] - threshold)
-    return lead(p)
-
-
-def lead(p: np.ndarray) -> np.ndarray:
-    """Return how far the most probable class is ahead of the next."""
-    ordered = np.sort(p, axis=1)
-    return ordered[:, -1] - ordered[:, -2]

@@ -1,0 +1,16 @@
+"""``export-curation``: predictions in, SpikeInterface's curation JSON out."""
+
+from __future__ import annotations
+
+from ..config import ExportCurationConfig
+from ..console import Result, Run
+from ..files import curation
+from ..files.tables import read_predictions
+
+
+def run(config: ExportCurationConfig, run: Run) -> Result:
+    content = curation.make(read_predictions(config.predictions))
+    curation.write(config.output, content)
+    n = len(content["manual_labels"])
+    results = {"n_units": len(content["unit_ids"]), "n_labelled": n}
+    return Result({"curation": config.output}, results, f"{config.output}: {n} units labelled")

@@ -1,0 +1,17 @@
+"""``predict``: new recordings in, a table of labels and probabilities out."""
+
+from __future__ import annotations
+
+from ..config import PredictConfig
+from ..console import Result, Run
+from ..files.tables import write_table
+from ..score.predict import predict_inputs, prediction_results
+
+
+def run(config: PredictConfig, run: Run) -> Result:
+    table = predict_inputs(config)
+    write_table(table, config.output)
+    results = prediction_results(table)
+    counts = ", ".join(f"{n} {name}" for name, n in results["counts"].items())
+    line = f"{config.output}: {results['n_units']} units: {counts}; {results['n_abstained']} left to a person"
+    return Result({"predictions": config.output}, results, line, record=config.output)

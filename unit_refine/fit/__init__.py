@@ -1,0 +1,1 @@
+"""Which model is learned from labelled units, and how is it chosen?"""

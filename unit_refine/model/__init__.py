@@ -1,0 +1,1 @@
+"""How do metrics become class probabilities, and probabilities decisions?"""

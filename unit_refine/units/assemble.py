@@ -1,0 +1,188 @@
+"""Which labelled units do the recordings give together: checked, deduplicated, in canonical order?"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hdf5io import InputError
+
+from ..config import Labelled
+from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels
+from .metrics import choose_columns, drop_empty, duplicates, give_away, numeric
+
+
+class Recording(NamedTuple):
+    """The units of one input as its files give them."""
+
+    name: str
+    source: Path
+    unit_ids: list[str]
+    table: pd.DataFrame  #: every column of the file, today's metric names
+    labels: list[object] | None  #: as spelled in the file; None where the input has none
+    params: dict  #: metric_params of an analyzer, for model_info.json
+
+
+class Units(NamedTuple):
+    """Labelled units of all recordings, checked, in canonical order (recording, unit id; metrics by name)."""
+
+    metrics: pd.DataFrame  #: (n, m) float64
+    y: np.ndarray  #: (n,) class index
+    classes: tuple[str, ...]
+    unit_ids: list[str]
+    groups: np.ndarray  #: (n,) what is held out together
+    animals: np.ndarray | None  #: (n,) animal, where it is known
+    params: dict
+    notices: list[str]
+    n_duplicates: int
+
+
+def id_text(value: object) -> str:
+    """Return a unit id as text; 12.0 becomes 12.
+
+    >>> id_text(12.0), id_text(" a3 ")
+    ('12', 'a3')
+    """
+    text = str(value).strip()
+    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def id_key(text: str) -> tuple[int, int, str]:
+    """Sort key of unit ids: numbers by value, then text."""
+    return (0, int(text), "") if re.fullmatch(r"-?\d{1,18}", text) else (1, 0, text)
+
+
+def column(table: pd.DataFrame, name: str, path: Path) -> list[object]:
+    """Return a column's values, or say which columns there are."""
+    if name not in table.columns:
+        text = [str(c) for c in table.columns if not pd.api.types.is_numeric_dtype(table[c])] or list(
+            map(str, table.columns)
+        )
+        raise InputError(f"{path}: no column '{name}'; columns with text: {', '.join(text[:12])}.")
+    return table[name].tolist()
+
+
+def name_apart(recordings: Sequence[Recording]) -> list[Recording]:
+    """Return recordings whose names differ: the folder is added where files are called the same."""
+    seen: Counter[str] = Counter()
+    repeated = {name for name, n in Counter(r.name for r in recordings).items() if n > 1}
+    result = []
+    for recording in recordings:
+        name = (
+            f"{recording.source.resolve().parent.name}/{recording.name}"
+            if recording.name in repeated
+            else recording.name
+        )
+        seen[name] += 1
+        result.append(recording._replace(name=name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return result
+
+
+def group_values(recording: Recording, by: str, option: str) -> list[str]:
+    """Return what each unit of a recording is held out with."""
+    if by == "file":
+        return [recording.name] * len(recording.unit_ids)
+    values = column(recording.table, by, recording.source)
+    if any(pd.isna(v) for v in values):
+        raise InputError(
+            f"{recording.source}: {option} '{by}': {sum(map(pd.isna, values))} units have no value in this column."
+        )
+    return [id_text(v) for v in values]
+
+
+def animal_values(recordings: Sequence[Recording], by: str | None) -> list[str] | None:
+    """Return the animal of each unit: from a column, or from the part of the file's name that matches an expression."""
+    if by is None:
+        return None
+    if all(by in r.table.columns for r in recordings):
+        return [a for r in recordings for a in group_values(r, by, "--animal-by")]
+    animals = []
+    for recording in recordings:
+        try:
+            match = re.search(by, recording.name)
+        except re.error as error:
+            raise InputError(f"--animal-by '{by}': neither a column nor a regular expression ({error}).") from None
+        if match is None:
+            raise InputError(
+                f"--animal-by '{by}': no column of {recording.source}, and no match in its name '{recording.name}'."
+            )
+        animals += [match.group(match.lastindex or 0)] * len(recording.unit_ids)
+    return animals
+
+
+def assemble(
+    recordings: Sequence[Recording], config: Labelled, task: str, metric_names: Sequence[str], on_duplicates: str
+) -> Units:
+    """Return labelled units of all recordings, checked, deduplicated and in canonical order.
+
+    Raises
+    ------
+    InputError : see the functions it calls; a column that gives the label away; duplicates where they are refused.
+    """
+    notices: list[str] = []
+    labels: list[str] = []
+    label_map = parse_label_map(config.label_map)
+    for recording in recordings:
+        canonical, more = read_labels(recording.labels or [], task, str(recording.source), label_map)
+        labels, notices = labels + canonical, notices + more
+    encoded = encode(labels, task)
+    excluded = [
+        *LABEL_COLUMNS,
+        config.group_by,
+        *([config.label_column] if config.label_column else []),
+        *([config.animal_by] if config.animal_by else []),
+    ]
+    columns, more = choose_columns([r.table for r in recordings], metric_names, excluded)
+    notices += encoded.notices + more
+    metrics = pd.concat([numeric(r.table[columns], str(r.source)) for r in recordings], ignore_index=True)
+    groups = np.array([g for r in recordings for g in group_values(r, config.group_by, "--group-by")], dtype=str)
+    animals = animal_values(recordings, config.animal_by)
+    ids = [i for r in recordings for i in r.unit_ids]
+    recording_of = np.repeat(np.arange(len(recordings)), [len(r.unit_ids) for r in recordings])
+    order = sorted(
+        np.flatnonzero(encoded.y >= 0).tolist(),
+        key=lambda i: (groups[i], id_key(ids[i]), recordings[recording_of[i]].name),
+    )
+    metrics, y = metrics.iloc[order].reset_index(drop=True), encoded.y[order]
+    keep, more = unique_rows(
+        metrics, y, recording_of[order], [recordings[i].name for i in recording_of[order]], on_duplicates
+    )
+    notices += more
+    order = [i for i, k in zip(order, keep) if k]
+    metrics, empty = drop_empty(metrics[keep].reset_index(drop=True))
+    notices += [f"metrics missing for every unit left out: {', '.join(empty)}"] if empty else []
+    if metrics.empty or not len(metrics.columns):
+        raise InputError("inputs: no metric has a value for any labelled unit.")
+    disguised = give_away(metrics, y[keep])
+    if disguised:
+        raise InputError(
+            f"column '{disguised[0]}' tells the label of every unit: a label in disguise. Leave it out with --metric-names."
+        )
+    params = next((r.params for r in recordings if r.params), {})
+    return Units(
+        metrics, y[keep], encoded.classes, [ids[i] for i in order], groups[order],
+        None if animals is None else np.array(animals, dtype=str)[order], params, notices, int((~keep).sum()),
+    )  # fmt: skip
+
+
+def unique_rows(
+    metrics: pd.DataFrame, y: np.ndarray, source: np.ndarray, names: list[str], on_duplicates: str
+) -> tuple[np.ndarray, list[str]]:
+    """Return which rows to keep, and one notice that names the recordings that repeat others."""
+    original = duplicates(metrics, source)
+    repeats = original >= 0
+    if not repeats.any():
+        return ~repeats, []
+    pairs = Counter((names[i], names[original[i]]) for i in np.flatnonzero(repeats))
+    (copy, first), n = pairs.most_common(1)[0]
+    conflicts = int((y[repeats] != y[original[repeats]]).sum())
+    text = f"{int(repeats.sum())} units stand in the data more than once (most: {n} units of '{copy}' repeat '{first}'; {conflicts} with another label)"
+    if on_duplicates == "refuse":
+        raise InputError(f"inputs: {text}. Leave one copy out, or use --duplicates remove.")
+    return ~repeats, [f"{text}: the later copies were removed"]
