@@ -7,3 +7,16 @@ identical windows. Output: forecasts with quantiles, comparisons with intervals,
 Sources: Zhou et al. 2021 (Informer); Wu et al. 2021 (Autoformer); Zeng et al. 2023 (DLinear, NLinear); Breiman 1996 (stacked
 regressions); Frisch and Waugh 1933, Lovell 1963; Jordan, Krueger and Lerch 2019 (scoring rules).
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {"MesoscopeSession": "files.session", "FOVData": "files.fov", "open_one": "files.one_cache"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -46,7 +46,7 @@ class Source(Base):
 
 
 class SimulateConfig(Output):
-    """Options of ``simulate``."""
+    """Simulate a mesoscope session: a ONE cache with ALF files, and the truth outside alf/."""
 
     output: Path = Field(description="folder to make: a ONE cache with one session")
     n_fovs: int = Field(2, ge=1, le=16, description="fields of view")
@@ -56,7 +56,7 @@ class SimulateConfig(Output):
 
 
 class SessionsConfig(Output):
-    """Options of ``sessions``."""
+    """List the sessions of a ONE cache with quality control; write them as a CSV that from_csv reads."""
 
     cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...")
     output: Path | None = Field(None, description="CSV file to write: eid, subject, date, duration_hours, ...")
@@ -69,7 +69,7 @@ class SessionsConfig(Output):
 
 
 class ExtractConfig(Source, Output):
-    """Options of ``extract``."""
+    """Write the activity of a session's cells as one (time, neuron) HDF5 file."""
 
     output: Path = Field(description="HDF5 file to write: /activity_matrix and /timestamps")
     signal: Literal["dff", "raw"] = Field("dff", description="dff: F - neucoeff x Fneu; raw: F")
@@ -78,7 +78,7 @@ class ExtractConfig(Source, Output):
 
 
 class PreprocessConfig(Source, Output):
-    """Options of ``preprocess``."""
+    """Make the file that models read: dF/F, normalised on the training part, with split and covariates."""
 
     output: Path = Field(description="HDF5 file to write")
     signal: Literal["dff", "fluorescence", "deconvolved"] = Field(
@@ -144,7 +144,7 @@ class Window(Base):
 
 
 class TrainConfig(Window, Output):
-    """Options of ``train``."""
+    """Fit one forecaster on one or several recordings; make a model folder."""
 
     recordings: list[Path] = positional(
         "preprocessed sessions; several train one network with a read-in and read-out for each"
@@ -155,7 +155,7 @@ class TrainConfig(Window, Output):
 
 
 class CompareConfig(Window, Output):
-    """Options of ``compare``."""
+    """Fit several forecasters on one recording and rank them on identical test windows."""
 
     recording: Path = positional("preprocessed session")
     models: list[ModelName] = Field(
@@ -196,14 +196,14 @@ class Trained(Output):
 
 
 class EvaluateConfig(Trained):
-    """Options of ``evaluate``."""
+    """Score a trained model on a recording's test part, against baselines fitted on its training part."""
 
     output: Path | None = Field(None, description="folder for the report, figures and result.json; not set: print only")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
 class ForecastConfig(Trained):
-    """Options of ``forecast``."""
+    """Forecast a recording with a trained model; write means and quantiles as HDF5."""
 
     part: Literal["test", "validation", "train", "all", "last"] = Field(
         "test", description="windows to forecast; last: what follows the recording's end"
@@ -224,7 +224,7 @@ class ForecastConfig(Trained):
 
 
 class PlotConfig(Output):
-    """Options of ``plot``."""
+    """Draw a forecast file: traces with intervals, rasters of truth, forecast and residual."""
 
     forecast: Path = positional("forecast file made by forecast")
     recording: Path = positional("the preprocessed session that was forecast")
@@ -233,6 +233,6 @@ class PlotConfig(Output):
 
 
 class InfoConfig(Base):
-    """Options of ``info``."""
+    """Say what a file or model folder holds."""
 
     path: Path = positional("preprocessed session, activity file, forecast file or model folder")

@@ -48,7 +48,7 @@ def gather_bench(n_neurons: int = 1000, n_time: int = 6000, windows: int = 256) 
     import torch
     from torch.utils.data import DataLoader, Dataset
 
-    from meso_forecast import train
+    from meso_forecast.fit import options, train
 
     torch.set_num_threads(1)
     x = np.random.default_rng(0).standard_normal((n_time, n_neurons), np.float32)
@@ -65,7 +65,7 @@ def gather_bench(n_neurons: int = 1000, n_time: int = 6000, windows: int = 256) 
             return torch.tensor(x[t - CONTEXT : t]), torch.tensor(x[t : t + HORIZON])
 
     def ours(source) -> float:
-        module = train.Module(torch.nn.Identity(), [source], train.Options())
+        module = train.Module(torch.nn.Identity(), [source], options.Options())
         batches = [torch.from_numpy(origins[i : i + BATCH]) for i in range(0, windows, BATCH)]
         return cpu_seconds(lambda: [module.window(0, batch) and None for batch in batches], 20)
 
@@ -99,14 +99,14 @@ def training_step(which: str, n_neurons: int, context: int = CONTEXT):
     """Return a function that makes one optimiser step at batch 16."""
     import torch
 
-    from meso_forecast import fused, hf, networks
+    from meso_forecast.model import hugging_face, networks
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if which.startswith("hf"):
-        net = hf.HuggingFace(hf.Architecture("informer-hf", n_neurons, context, HORIZON))
+        net = hugging_face.HuggingFace(hugging_face.Architecture("informer-hf", n_neurons, context, HORIZON))
         if which == "hf":  # as the library has it
-            fused.unfuse(net.inner)
+            hugging_face.unfuse(net.inner)
         x, y = torch.randn(BATCH, context, n_neurons), torch.randn(BATCH, HORIZON, n_neurons)
     else:
         lags = min(16, context)
@@ -200,17 +200,19 @@ def forecast_bench(n_neurons: int = 500, n_time: int = 1600) -> list[dict]:
     import torch
     from scipy import stats
 
-    from meso_forecast import fused, hf, model, ours, train, windows
+    from meso_forecast.activity import split, windows
+    from meso_forecast.fit import fit_correction, options
+    from meso_forecast.model import forecaster, hugging_face
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n_time, n_neurons)).astype(np.float32)
     x[1:] = 0.7 * x[:-1] + x[1:]
     x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
-    panel = windows.Panel(x, np.ones(n_time, bool), windows.chronological_split(n_time))
-    fitted = ours.fit_informer([panel], CONTEXT, HORIZON, "mlp", train.Options(epochs=1))[0]
+    panel = windows.Panel(x, np.ones(n_time, bool), split.chronological_split(n_time))
+    fitted = fit_correction.fit_informer([panel], CONTEXT, HORIZON, "mlp", options.Options(epochs=1))[0]
     fitted.gate = fitted.gate._replace(is_open=True)
-    probabilistic = model.with_spread(fitted, panel, CONTEXT, HORIZON)
+    probabilistic = forecaster.with_spread(fitted, panel, CONTEXT, HORIZON)
     origins = windows.window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
 
     levels = (np.arange(100) + 0.5) / 100
@@ -233,8 +235,8 @@ def forecast_bench(n_neurons: int = 500, n_time: int = 1600) -> list[dict]:
     alone = cpu_seconds(lambda: probabilistic.forecast(panel, origins), 1) / len(origins)
     equally_likely = (cpu_seconds(lambda: in_parts(quantiles), 1) + tabulated) / len(origins)
     random_draws = cpu_seconds(lambda: in_parts(draws), 1) / len(origins)
-    net = hf.build(hf.Architecture("informer-hf", n_neurons, CONTEXT, HORIZON)).eval()
-    fused.unfuse(net)
+    net = hugging_face.build(hugging_face.Architecture("informer-hf", n_neurons, CONTEXT, HORIZON)).eval()
+    hugging_face.unfuse(net)
     few = torch.randn(2, CONTEXT, n_neurons)
     clock = torch.zeros(2, CONTEXT + HORIZON, 1)
     given = {
@@ -271,7 +273,8 @@ def context_bench(n_neurons: int = 1000) -> list[dict]:
 
 def splitter_bench() -> list[dict]:
     """The window splitter against the obvious loop, on 20 000 frames with gaps."""
-    from meso_forecast.windows import chronological_split, window_origins
+    from meso_forecast.activity.split import chronological_split
+    from meso_forecast.activity.windows import window_origins
 
     n = 20000
     usable, label = np.random.default_rng(0).random(n) > 0.002, chronological_split(n)

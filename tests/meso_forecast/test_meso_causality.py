@@ -8,9 +8,12 @@ statistic, nor a forecast uses a later frame.
 import numpy as np
 import pytest
 
-from meso_forecast import config, fitting, preprocess, recording, windows
-from meso_forecast.fov import Trace, make_fov
-from meso_forecast.session import MesoscopeSession
+from meso_forecast import config
+from meso_forecast.activity import preprocess, split, windows
+from meso_forecast.files import recording
+from meso_forecast.files.fov import Trace, make_fov
+from meso_forecast.files.session import MesoscopeSession
+from meso_forecast.fit import registry
 
 N_TIME, T, CONTEXT, HORIZON = 1300, 1200, 24, 4
 MODELS = (
@@ -25,7 +28,7 @@ def write(folder, name, f):
         "FOV_00", Trace(path=folder / f"{name}.npy"), np.arange(N_TIME) * 0.2, neuropil=Trace(path=folder / "fneu.npy")
     )
     recording.write_recording(
-        MesoscopeSession(fovs=[fov], eid="x"), folder / f"{name}.h5", preprocess.Rules(), recording.SplitRule()
+        MesoscopeSession(fovs=[fov], eid="x"), folder / f"{name}.h5", preprocess.Rules(), split.SplitRule()
     )
     return recording.open_recording(folder / f"{name}.h5").panel
 
@@ -65,7 +68,7 @@ def test_later_raw_frames_leave_fit_and_forecast_bit_identical(pair, settings, n
     origins = np.arange(T - 90, T + 1)
     forecasts = []
     for panel in pair:
-        fitted = fitting.fit_named(name, [panel], settings)[0]
+        fitted = registry.fit_named(name, [panel], settings)[0]
         if name == "informer":  # the correction takes part, whatever validation says of it
             gate = fitted.point.gate
             fitted.point.gate = gate._replace(is_open=True, shrink=np.ones_like(gate.shrink))

@@ -76,15 +76,15 @@ def test_a_forecast_file_explains_itself_and_its_quantiles_are_ordered(forecast_
 
 
 def test_a_saved_model_forecasts_what_it_forecast_before_it_was_saved(trained, small_session):
-    from meso_forecast import data, recording
+    from meso_forecast.files import model_folder, recording
 
     opened = recording.open_recording(small_session[1])
     origins = np.arange(1000, 1010)
-    a = data.forecaster_for(data.load_model(trained), opened)[0].forecast(opened.panel, origins)
+    a = model_folder.forecaster_for(model_folder.load_model(trained), opened)[0].forecast(opened.panel, origins)
     folder = trained.with_name("again")
-    saved = data.load_model(trained)
-    data.save_model(folder, saved.about, saved.forecasters)
-    b = data.forecaster_for(data.load_model(folder), opened)[0].forecast(opened.panel, origins)
+    saved = model_folder.load_model(trained)
+    model_folder.save_model(folder, saved.about, saved.forecasters)
+    b = model_folder.forecaster_for(model_folder.load_model(folder), opened)[0].forecast(opened.panel, origins)
     assert np.array_equal(a.mean, b.mean)
     assert np.array_equal(a.scale, b.scale)
     assert (trained / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
@@ -111,7 +111,7 @@ def test_the_future_after_the_end_can_be_forecast(meso, trained, small_session, 
 
 
 def test_sessions_are_listed_and_written_as_a_csv_that_opens(meso, small_session, tmp_path):
-    from meso_forecast.session import MesoscopeSession, open_one
+    from meso_forecast import MesoscopeSession, open_one
 
     cache = small_session[0].parents[4]
     answer = meso("sessions", cache, "--output", tmp_path / "s.csv", "--json")
@@ -124,7 +124,7 @@ def test_sessions_are_listed_and_written_as_a_csv_that_opens(meso, small_session
 
 
 def test_extract_writes_what_the_session_reads(meso, small_session, tmp_path):
-    from meso_forecast.session import MesoscopeSession
+    from meso_forecast.files.session import MesoscopeSession
 
     answer = meso("extract", small_session[0], "--output", tmp_path / "a.h5")
     assert answer.returncode == 0, answer.stderr

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from meso_forecast import fused, hf
+from meso_forecast.model import hugging_face
 
 N, CONTEXT, HORIZON = 12, 24, 4
 
@@ -14,10 +14,10 @@ N, CONTEXT, HORIZON = 12, 24, 4
 def networks():
     """Return (plain, fused) networks with the same weights."""
     torch.manual_seed(0)
-    plain = hf.HuggingFace(hf.Architecture("informer-hf", N, CONTEXT, HORIZON, 16, 2)).eval()
+    plain = hugging_face.HuggingFace(hugging_face.Architecture("informer-hf", N, CONTEXT, HORIZON, 16, 2)).eval()
     quick = copy.deepcopy(plain)
-    fused.unfuse(plain.inner)
-    fused.fuse(quick.inner)
+    hugging_face.unfuse(plain.inner)
+    hugging_face.fuse(quick.inner)
     return plain, quick
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from meso_forecast import closed_form, linear, stack, windows
-from meso_forecast.windows import Panel, chronological_split, gather, window_origins
+from meso_forecast.activity import windows
+from meso_forecast.activity.split import chronological_split
+from meso_forecast.activity.windows import Panel, gather, window_origins
+from meso_forecast.model import closed_form, linear, stack
 
 CONTEXT, HORIZON = 24, 4
 

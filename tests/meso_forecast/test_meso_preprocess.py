@@ -4,11 +4,16 @@ import h5py
 import numpy as np
 import pytest
 
-from hdf5io import InputError
-from meso_forecast import covariates, preprocess, recording, simulate
-from meso_forecast.fov import Trace, make_fov
-from meso_forecast.session import MesoscopeSession
-from meso_forecast.windows import window_origins
+from hdf5io.errors import InputError
+from meso_forecast import simulate
+from meso_forecast.activity import preprocess
+from meso_forecast.activity.covariates import covariates
+from meso_forecast.activity.split import SplitRule
+from meso_forecast.activity.windows import window_origins
+from meso_forecast.files import recording
+from meso_forecast.files.behaviour import alf_behaviour
+from meso_forecast.files.fov import Trace, make_fov
+from meso_forecast.files.session import MesoscopeSession
 
 N_TIME, N_ROIS = 2600, 6
 RULES = [
@@ -28,7 +33,7 @@ def written(folder, f, fneu, rules, name="s", bad=None, **split):
     fov = make_fov("FOV_00", trace, np.arange(len(f)) * 0.2, neuropil=Trace(path=folder / f"{name}_N.npy"), **given)
     path = folder / f"{name}.h5"
     found = recording.write_recording(
-        MesoscopeSession(fovs=[fov], eid="x"), path, rules, recording.SplitRule(**split), overwrite=True
+        MesoscopeSession(fovs=[fov], eid="x"), path, rules, SplitRule(**split), overwrite=True
     )
     with h5py.File(path) as file:
         return file["activity"][:], recording.open_recording(path), found
@@ -143,7 +148,7 @@ def test_nothing_is_written_when_the_neuropil_is_missing(tmp_path):
     fov = make_fov("FOV_00", Trace(path=tmp_path / "F.npy"), np.arange(900) * 0.2)
     with pytest.raises(InputError, match="no neuropil traces"):
         recording.write_recording(
-            MesoscopeSession(fovs=[fov]), tmp_path / "s.h5", preprocess.Rules(), recording.SplitRule()
+            MesoscopeSession(fovs=[fov]), tmp_path / "s.h5", preprocess.Rules(), SplitRule()
         )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["F.npy"]
 
@@ -172,7 +177,7 @@ def test_the_activity_is_a_contiguous_map_with_units_and_provenance_group(tmp_pa
 def test_covariates_are_known_when_they_are_used(tmp_path):
     folder = simulate.simulate_session(tmp_path, 1, 20, 900, seed=2)
     clock = MesoscopeSession.from_path(folder).clock()
-    c = covariates.read_covariates(folder, clock)
+    c = covariates(alf_behaviour(folder), clock)
     assert c.names
     assert set(np.unique(c.stimulus)) == set(range(len(c.names) + 1))
     assert (c.phase[c.stimulus > 0] == 2).all()
@@ -180,15 +185,15 @@ def test_covariates_are_known_when_they_are_used(tmp_path):
     position, times = np.load(wheel), np.load(wheel.with_name("_ibl_wheel.timestamps.npy"))
     position[times > clock[500]] += 1000
     np.save(wheel, position)
-    again = covariates.read_covariates(folder, clock).wheel_rad_s
+    again = covariates(alf_behaviour(folder), clock).wheel_rad_s
     np.testing.assert_array_equal(again[:501], c.wheel_rad_s[:501])
 
 
 def test_held_out_stimuli_are_only_in_the_test_part(tmp_path):
     folder = simulate.simulate_session(tmp_path, 1, 20, 1500, seed=2)
     opened = MesoscopeSession.from_path(folder)
-    names = covariates.read_covariates(folder, opened.clock()).names
-    rule = recording.SplitRule("stimulus", held_out=(names[0],))
+    names = covariates(alf_behaviour(folder), opened.clock()).names
+    rule = SplitRule("stimulus", held_out=(names[0],))
     recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), rule)
     panel = recording.open_recording(tmp_path / "s.h5").panel
     assert (panel.label[panel.stimulus == 1] == 2).all()
@@ -200,8 +205,8 @@ def test_held_out_stimuli_are_only_in_the_test_part(tmp_path):
 def test_cutting_after_the_last_stimulus_removes_the_passive_tail(tmp_path):
     folder = simulate.simulate_session(tmp_path, 1, 20, 1500, seed=2)
     opened = MesoscopeSession.from_path(folder)
-    rule = recording.SplitRule(cut_after_last_stimulus=True)
+    rule = SplitRule(cut_after_last_stimulus=True)
     found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), rule)
-    last = covariates.read_covariates(folder, opened.clock()).last_stimulus_s
+    last = covariates(alf_behaviour(folder), opened.clock()).last_stimulus_s
     assert found["n_frames"] < 1500
     assert recording.open_recording(tmp_path / "s.h5").times[-1] < last

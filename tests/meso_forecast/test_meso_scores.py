@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from meso_forecast import correction, evaluate, networks, probability
-from meso_forecast.model import Forecast
+from meso_forecast.model import correction, networks, probability
+from meso_forecast.model.forecaster import Forecast
+from meso_forecast.score import scores
 
 
 def test_the_crps_equals_its_integral():
@@ -52,7 +53,7 @@ def forecast_of(mean):
 
 def test_a_perfect_forecast_and_a_constant_one_score_as_they_should():
     y = np.random.default_rng(0).standard_normal((400, 2, 3)).astype(np.float32)
-    perfect, constant = evaluate.score(y, forecast_of(y)), evaluate.score(y, forecast_of(np.zeros_like(y)))
+    perfect, constant = scores.score(y, forecast_of(y)), scores.score(y, forecast_of(np.zeros_like(y)))
     assert perfect.mse == pytest.approx(0)
     assert perfect.r2 == pytest.approx(1)
     assert perfect.event_auc == pytest.approx(1)
@@ -65,10 +66,10 @@ def test_a_difference_within_noise_is_no_victory_and_a_large_one_is():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((600, 2, 4)).astype(np.float32)
     a, b, bad = (
-        evaluate.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.5, 0.5, 1.0)
+        scores.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.5, 0.5, 1.0)
     )
-    assert evaluate.verdict("x", evaluate.compare(a, b, 30))[0] is False
-    won, line = evaluate.verdict("x", evaluate.compare(a, bad, 30))
+    assert scores.verdict("x", scores.compare(a, b, 30))[0] is False
+    won, line = scores.verdict("x", scores.compare(a, bad, 30))
     assert won is True
     assert line.startswith("x beats AR: yes")
 
@@ -77,11 +78,11 @@ def test_beating_ar_where_nothing_can_be_forecast_is_no_victory():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((600, 2, 4)).astype(np.float32)
     nothing, ar = (
-        evaluate.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.0, 0.3)
+        scores.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.0, 0.3)
     )
-    against_ar, against_mean = evaluate.compare(nothing, ar, 30), evaluate.compare(nothing, nothing, 30)
+    against_ar, against_mean = scores.compare(nothing, ar, 30), scores.compare(nothing, nothing, 30)
     assert against_ar.low > 0
-    won, line = evaluate.verdict("x", against_ar, against_mean)
+    won, line = scores.verdict("x", against_ar, against_mean)
     assert won is False
     assert line.endswith("no better than the training mean")
 

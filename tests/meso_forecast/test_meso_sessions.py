@@ -8,9 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from hdf5io import InputError
-from meso_forecast import cli, preprocess, recording, session, simulate
-from meso_forecast.session import MesoscopeSession
+from hdf5io.errors import InputError
+from meso_forecast import cli, simulate
+from meso_forecast.activity import preprocess, split
+from meso_forecast.files import one_cache, recording
+from meso_forecast.files.session import MesoscopeSession
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def test_a_simulated_session_opens_through_one_equal_in_every_value(alf):
     before = digest(root)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        one = session.open_one(root)
+        one = one_cache.open_one(root)
         eid = str(one.search()[0])
         for collection in ("alf/FOV_00", "alf/FOV_01"):
             for path in sorted((folder / collection).glob("*.npy")):
@@ -51,7 +53,7 @@ def test_a_simulated_session_opens_through_one_equal_in_every_value(alf):
 
 def test_the_session_id_is_the_same_at_every_indexing(alf):
     root, folder = alf
-    ids = {str(session.open_one(root).search()[0]) for _ in range(2)}
+    ids = {str(one_cache.open_one(root).search()[0]) for _ in range(2)}
     assert ids == {MesoscopeSession.from_path(folder).eid}
 
 
@@ -61,7 +63,7 @@ def test_a_read_only_cache_can_be_opened(alf):
     for p in folders:
         p.chmod(0o555)
     try:
-        assert MesoscopeSession.from_eid(session.open_one(root), MesoscopeSession.from_path(folder).eid).n_rois == 80
+        assert MesoscopeSession.from_eid(one_cache.open_one(root), MesoscopeSession.from_path(folder).eid).n_rois == 80
     finally:
         for p in folders:
             p.chmod(0o755)
@@ -98,7 +100,7 @@ def test_the_same_seed_writes_the_same_arrays(tmp_path):
 
 def test_the_snippets_of_the_original_run(alf, tmp_path):
     root, folder = alf
-    one = session.open_one(root)
+    one = one_cache.open_one(root)
     csv = tmp_path / "good.csv"
     csv.write_text(f"eid,subject\n{MesoscopeSession.from_path(folder).eid},SIM_001\n")
     opened = MesoscopeSession.from_csv(one, csv, index=0)
@@ -235,9 +237,7 @@ def test_a_fault_names_the_file_and_the_dataset(own, fault):
     breaks, message = FAULTS[fault]
     breaks(own / "alf" / "FOV_01")
     with pytest.raises(InputError, match=message) as caught:
-        recording.write_recording(
-            MesoscopeSession.from_path(own), own / "s.h5", preprocess.Rules(), recording.SplitRule()
-        )
+        recording.write_recording(MesoscopeSession.from_path(own), own / "s.h5", preprocess.Rules(), split.SplitRule())
     assert "FOV_01" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -279,7 +279,7 @@ def test_an_unfinished_hdf5_is_refused(tmp_path):
 
 def test_a_recording_that_was_cut_short_is_refused(alf, tmp_path):
     path = tmp_path / "s.h5"
-    recording.write_recording(MesoscopeSession.from_path(alf[1]), path, preprocess.Rules(), recording.SplitRule())
+    recording.write_recording(MesoscopeSession.from_path(alf[1]), path, preprocess.Rules(), split.SplitRule())
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(InputError, match="not a readable HDF5 file"):
         recording.open_recording(path)
@@ -292,7 +292,7 @@ def test_real_suite2p_folders_open_with_transposed_spikes_and_constant_rois(real
     opened = MesoscopeSession.from_suite2p(folder, fs_hz)
     fov = opened.fovs[0]
     assert fov.deconvolved.shape == fov.fluorescence.shape
-    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), recording.SplitRule())
+    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), split.SplitRule())
     assert found["n_neurons"] == n_cells
     panel = recording.open_recording(tmp_path / "s.h5").panel
     x = panel.x[panel.usable]
@@ -304,7 +304,7 @@ def test_real_suite2p_folders_open_with_transposed_spikes_and_constant_rois(real
 def test_real_constant_rois_are_dropped_and_counted(real_data, tmp_path):
     opened = MesoscopeSession.from_suite2p(real_data("meso_forecast/suite2p_plane0"), 10.0)
     opened.fovs[0].roi_type[:] = 1
-    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), recording.SplitRule())
+    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), split.SplitRule())
     dropped = found["dropped"]["suite2p_plane0"]["constant"]
     assert dropped >= 47
     assert found["n_neurons"] == 219 - dropped

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meso_forecast.windows import (
-    Panel,
-    block_split,
-    blocks_of,
-    chronological_split,
-    columns_of,
-    gather,
-    held_out_stimulus_split,
-    observed_runs,
-    window_origins,
-)
+from meso_forecast.activity.split import block_split, chronological_split, held_out_stimulus_split
+from meso_forecast.activity.windows import Panel, blocks_of, columns_of, gather, observed_runs, window_origins
 
 
 def by_loop(usable, label, parts, context, horizon):

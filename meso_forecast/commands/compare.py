@@ -1,0 +1,59 @@
+"""``compare``: several forecasters on one recording, on identical test windows."""
+
+from __future__ import annotations
+
+import logging
+
+import hdf5io
+
+from ..config import CompareConfig
+from ..console import Result, Run
+from ..files.recording import Recording
+from ..fit.registry import FORECASTERS, fit_named, open_checked
+from ..score import compare
+from ..show import pages
+
+log = logging.getLogger(__package__)
+BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16")
+
+
+def run(config: CompareConfig, run: Run) -> Result:
+    """Fit and rank forecasters."""
+    recording = open_checked(config.recording, config.context, config.horizon)
+    hdf5io.claim(config.output, config.overwrite)
+    models = list(dict.fromkeys([*BASELINES, *config.models]))
+    if recording.panel.stimulus is None and "stimulus-mean" in models:
+        models.remove("stimulus-mean")
+        log.info("stimulus-mean is left out: this recording has no stimuli")
+    judged = config.models[-1] if "informer" not in config.models else "informer"
+    models = [m for m in models if m != judged] + [judged]
+    if config.dry_run:
+        return Result({}, {"models": models}, f"would compare {', '.join(models)}; nothing written")
+    outcome = compare.run(
+        models, lambda name: fit_named(name, [recording.panel], config)[0], recording, config.context, config.horizon
+    )
+    results, line = compare.judged_results(
+        outcome, config.context, config.horizon, config.seed, "ar" if judged != "ar" else "persistence"
+    )
+    results["seeds"] = other_seeds(config, recording, outcome, models)
+    made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
+    question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"
+    pages.write_folder(config.output, results, made, run.warnings, run.provenance(config, [config.recording]), question)
+    return Result(
+        {"folder": config.output, "report": config.output / "report.html"}, results, line, record=config.output
+    )
+
+
+def other_seeds(config, recording: Recording, outcome, models: list[str]) -> dict[str, list[float]]:
+    """Return the mean squared error of each trained model for every seed."""
+    errors = {}
+    for name in models:
+        if FORECASTERS[name].closed_form or config.n_seeds == 1:
+            continue
+        errors[name] = [float(outcome.scores[name].mse.mean())]
+        for i in range(1, config.n_seeds):
+            forecaster = fit_named(name, [recording.panel], config, seed=config.seed + i)[0]
+            errors[name].append(
+                float(((outcome.truth - forecaster.point.forecast(recording.panel, outcome.origins)) ** 2).mean())
+            )
+    return errors

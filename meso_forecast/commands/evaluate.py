@@ -1,0 +1,50 @@
+"""``evaluate``: the scores of a trained model."""
+
+from __future__ import annotations
+
+import hdf5io
+
+from ..config import EvaluateConfig
+from ..console import Result, Run
+from ..files.model_folder import forecaster_for, load_model
+from ..fit.registry import open_checked, part_origins, warn_if_trained_on
+from ..model.closed_form import fit_closed_form
+from ..model.forecaster import with_spread
+from ..score import compare
+from ..show import pages
+
+ALWAYS = ("persistence", "mean", "ar", "ar16")
+
+
+def run(config: EvaluateConfig, run: Run) -> Result:
+    """Score a model folder on a recording's test part."""
+    saved = load_model(config.model)
+    context, horizon, name = saved.about["context"], saved.about["horizon"], saved.about["model"]
+    recording = open_checked(config.recording, context, horizon)
+    forecaster, trained = forecaster_for(saved, recording)
+    if config.output is not None:
+        hdf5io.claim(config.output, config.overwrite)
+    if config.dry_run:
+        return Result({}, {}, f"would score {name} on {config.recording}; nothing written")
+    warn_if_trained_on(trained, recording, part_origins(recording, context, horizon), horizon)
+
+    def fit(wanted: str):
+        if wanted == name:
+            return forecaster
+        return with_spread(
+            fit_closed_form(wanted, recording.panel, context, horizon, config.seed), recording.panel, context, horizon
+        )
+
+    outcome = compare.run([m for m in ALWAYS if m != name] + [name], fit, recording, context, horizon)
+    results, line = compare.judged_results(
+        outcome, context, horizon, config.seed, "ar" if name != "ar" else "persistence"
+    )
+    outputs = {}
+    if config.output is not None:
+        made = pages.figures(outcome, recording, context, horizon, config.seed)
+        question = f"How well does {config.model.name} forecast {config.recording.name}?"
+        pages.write_folder(
+            config.output, results, made, run.warnings, run.provenance(config, [config.recording]), question
+        )
+        outputs = {"report": config.output / "report.html"}
+    return Result(outputs, results, line, record=config.output)

@@ -1,0 +1,1 @@
+"""Which files can be read and written? One file a format; the only door to HDF5."""

@@ -1,0 +1,116 @@
+"""How are trials and wheel read from ALF? They are optional: what is missing or odd is said and never stops the traces."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from hdf5io.errors import InputError
+
+from ..activity.covariates import Behaviour, Trials, Wheel
+from .alf import Finder, folder_finder
+from .fov import load_npy
+
+log = logging.getLogger(__package__)
+TIMES = ("stimOn_times", "stimOff_times", "feedback_times", "response_times", "contrastLeft", "contrastRight")
+
+
+def alf_behaviour(session_folder: Path | None) -> Behaviour:
+    """Return trials and wheel of an ALF session; empty where it has no task."""
+    if session_folder is None:
+        return Behaviour()
+    trials, wheels = [], []
+    for folder in [session_folder / "alf", *sorted((session_folder / "alf").glob("task_*"))]:
+        if not folder.is_dir():
+            continue
+        find = folder_finder(folder)
+        for read, found in ((alf_trials, trials), (alf_wheel, wheels)):
+            try:
+                item = read(find)
+            except InputError as error:
+                log.warning("left out, the traces do not need it: %s", error)
+                continue
+            if item is not None:
+                found.append(item)
+    return Behaviour(tuple(trials), tuple(wheels))
+
+
+def alf_wheel(find: Finder) -> Wheel | None:
+    """Return the wheel of a task, None where it has none."""
+    position, times = find("_ibl_wheel.position.npy"), find("_ibl_wheel.timestamps.npy")
+    if position is None and times is None:
+        return None
+    if position is None or times is None:
+        raise InputError(
+            f"{position or times}: the wheel's position and its timestamps belong together, one is missing."
+        )
+    x, t = column(position), column(times)
+    if len(x) != len(t):
+        raise InputError(f"{times}: {len(t)} times for {len(x)} positions of the wheel.")
+    if not np.isfinite(t).all() or (np.diff(t) < 0).any():
+        raise InputError(f"{times}: the wheel's timestamps are not finite and ascending.")
+    return Wheel(t, np.nan_to_num(x))
+
+
+def column(path: Path) -> np.ndarray:
+    """Return a one-dimensional array of numbers."""
+    values = load_npy(path)
+    if values.dtype.kind not in "biuf" or values.squeeze().ndim > 1:
+        raise InputError(f"{path}: {values.dtype} of shape {values.shape}, expected one number a row.")
+    return values.astype(float).reshape(-1)
+
+
+def alf_trials(find: Finder) -> Trials | None:
+    """Return the trials of a task: a table (of 13 columns as extractors write it) or one file a column, None without any.
+
+    ``stimOff_times`` is no column of the table: it has a file of its own, or is missing; then the stimulus is taken to end with the
+    feedback, or with the trial.
+    """
+    table = find("_ibl_trials.table.pqt")
+    columns = read_table(table) if table is not None else {}
+    intervals = find("_ibl_trials.intervals.npy")
+    if not columns and intervals is not None:
+        pairs = load_npy(intervals)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise InputError(f"{intervals}: shape {pairs.shape}, expected (trial, 2).")
+        columns = {"intervals_0": pairs[:, 0].astype(float), "intervals_1": pairs[:, 1].astype(float)}
+    if not columns:
+        return None
+    where = table or intervals
+    for name in TIMES:
+        if name not in columns and (path := find(f"_ibl_trials.{name}.npy")) is not None:
+            columns[name] = column(path)
+    n = len(columns.get("intervals_0", columns.get("stimOn_times", ())))
+    columns = {name: values for name, values in columns.items() if len(values) == n}
+    if "stimOn_times" not in columns or "intervals_0" not in columns:
+        raise InputError(
+            f"{where}: no column 'stimOn_times' or 'intervals_0'; there are {', '.join(list(columns)[:8])}."
+        )
+    unknown = np.full(n, np.nan)
+    left, right = (columns.get(f"contrast{side}", unknown) for side in ("Left", "Right"))
+    kinds = [
+        f"left {a}" if np.isfinite(a) else f"right {b}" if np.isfinite(b) else "stimulus" for a, b in zip(left, right)
+    ]
+    off = columns.get("stimOff_times", unknown)
+    for other in ("feedback_times", "response_times", "intervals_1"):
+        off = np.where(np.isfinite(off), off, columns.get(other, unknown))
+    stop = columns.get("intervals_1", off + 1)
+    return Trials(columns["intervals_0"], stop, columns["stimOn_times"], off, kinds)
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Return the numeric columns of a parquet table.
+
+    Raises
+    ------
+    InputError : it cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+        return {str(k): table[k].to_numpy(float) for k in table.columns if table[k].dtype.kind in "biuf"}
+    except Exception as error:  # parquet readers raise many kinds for broken files
+        raise InputError(f"{path}: not a readable parquet table ({str(error).splitlines()[0]}).") from None

@@ -1,0 +1,48 @@
+"""How does a forecast lie on disk?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hdf5io
+from hdf5io import Dataset
+
+from ..model import probability
+from ..model.forecaster import Forecast
+from .recording import Recording
+
+SCHEMA = "meso_forecast/forecast/1"
+
+
+def save_forecast(
+    path: Path, recording: Recording, origins, forecast: Forecast, levels, about, provenance, overwrite
+) -> None:
+    """Write a forecast: mean, quantiles, and which frames they are for."""
+    window = ("window", "horizon", "neuron")
+    datasets = {
+        "mean": Dataset(forecast.mean.astype(np.float32), "z", "point forecast", window),
+        "quantiles": Dataset(quantiles(forecast, levels), "z", "quantiles of the student-t", ("level", *window)),
+        "levels": Dataset(np.asarray(levels), "", "quantile levels", ("level",)),
+        "origin": Dataset(origins, "frame", "last frame each forecast saw", ("window",)),
+        "origin_time": Dataset(recording.times[origins], "s", "its time", ("window",)),
+        "lead": Dataset(np.arange(1, forecast.mean.shape[1] + 1) * recording.panel.dt_s, "s", "time after the origin", ("horizon",)),
+        "uuid": Dataset(recording.uuid.astype(str), "", "ROI uuid", ("neuron",)),
+    }  # fmt: skip
+    hdf5io.write(path, SCHEMA, datasets, attrs=about, provenance=provenance, overwrite=overwrite)
+
+
+def quantiles(forecast: Forecast, levels) -> np.ndarray:
+    """Return (level, window, horizon, neuron) float32."""
+    return np.stack([probability.quantile(forecast.mean, forecast.scale, forecast.df, q) for q in levels]).astype(
+        np.float32
+    )
+
+
+def open_forecast(path: Path) -> dict[str, Any]:
+    """Return the arrays of a forecast file and the name of its model."""
+    with hdf5io.read(path, SCHEMA, required=("mean", "quantiles", "levels", "origin", "lead")) as file:
+        arrays = {k: file[k][:] for k in ("mean", "quantiles", "levels", "origin", "lead")}
+        return {**arrays, "model": str(file.attrs["model"])}

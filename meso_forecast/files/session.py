@@ -1,0 +1,220 @@
+"""What is a mesoscope session, and how is it opened? One class for ONE, ALF folders, suite2p, NWB and activity files.
+
+`MesoscopeSession` holds FOVs with clocks of their own. `activity` puts them on one time axis: at each time of the common clock a
+FOV shows its last frame at or before that time, never a later one. Old activity files (``/activity_matrix``, ``/timestamps``) open
+too.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+import hdf5io
+from hdf5io import Dataset, InputError
+
+from ..activity.covariates import Behaviour
+from .activity_file import activity_fov
+from .alf import alf_fov, folder_finder
+from .behaviour import alf_behaviour
+from .fov import FOVData
+from .nwb import nwb_fovs
+from .one_cache import one_finder, session_id
+from .suite2p import suite2p_fov
+
+log = logging.getLogger(__package__)
+SCHEMA = "meso_forecast/activity/1"
+
+
+class MesoscopeSession(BaseModel):
+    """One recording session of several fields of view."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    fovs: list[FOVData]
+    eid: str = Field("", description="experiment id")
+    subject: str = ""
+    date: str = ""
+    number: str = ""
+    lab: str = ""
+    path: Path | None = Field(None, description="session folder, for trials and wheel")
+    skipped: dict[str, str] = Field(default_factory=dict, description="FOVs that were left out, and why")
+
+    # --- opening -------------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_path(cls, folder: str | Path, *, skip_bad_fov: bool = False, line_axis: int = 0) -> MesoscopeSession:
+        """Open an ALF session folder ``.../<lab>/Subjects/<subject>/<date>/<number>``; InputError says what is wrong where."""
+        folder = Path(folder)
+        places = sorted(p for p in (folder / "alf").glob("FOV_*") if p.is_dir())
+        if not places:
+            raise InputError(
+                f"{folder}: no alf/FOV_XX folders. Give the session folder <lab>/Subjects/<subject>/<date>/<number>."
+            )
+        finders = {p.name: (folder_finder(p), p) for p in places}
+        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis)
+        lab, subject, date, number = name_parts(folder)
+        eid = session_id(lab, subject, date, number)
+        return cls(fovs=fovs, eid=eid, subject=subject, date=date, number=number, lab=lab, path=folder, skipped=skipped)
+
+    @classmethod
+    def from_eid(cls, one: Any, eid: str, *, skip_bad_fov: bool = False, line_axis: int = 0) -> MesoscopeSession:
+        """Open a session through the ONE API; local and remote modes run the same code (only local mode has been tested).
+
+        Files are asked for one by one without hash checks, and mapped, not loaded.
+        """
+        collections = sorted(one.list_collections(eid, collection="alf/FOV_*"))
+        if not collections:
+            raise InputError(f"eid {eid}: the ONE cache lists no collection alf/FOV_*.")
+        folder = Path(str(one.eid2path(eid)))
+        finders = {c.rsplit("/", 1)[-1]: (one_finder(one, eid, c), folder / c) for c in collections}
+        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis)
+        lab, subject, date, number = name_parts(folder)
+        return cls(
+            fovs=fovs, eid=str(eid), subject=subject, date=date, number=number, lab=lab, path=folder, skipped=skipped
+        )
+
+    @classmethod
+    def from_csv(cls, one: Any, csv: str | Path, index: int, **given: Any) -> MesoscopeSession:
+        """Open the session in row ``index`` of a CSV file with a column ``eid`` (see the command ``sessions``)."""
+        import pandas as pd
+
+        if not Path(csv).is_file():
+            raise InputError(f"{csv}: no such file.")
+        table = pd.read_csv(csv, dtype={"eid": str})
+        if "eid" not in table:
+            raise InputError(f"{csv}: no column 'eid'; there are {', '.join(map(str, table.columns))}.")
+        if not 0 <= index < len(table):
+            raise InputError(f"{csv}: no row {index}; rows are 0 to {len(table) - 1}.")
+        return cls.from_eid(one, str(table["eid"].iloc[index]), **given)
+
+    @classmethod
+    def from_suite2p(cls, folder: str | Path, fs_hz: float) -> MesoscopeSession:
+        """Open a suite2p folder: one plane, or a folder of ``plane0``, ``plane1``, ..."""
+        folder = Path(folder)
+        planes = [folder] if (folder / "F.npy").is_file() else sorted(p.parent for p in folder.glob("plane*/F.npy"))
+        if not planes:
+            raise InputError(f"{folder}: no F.npy here nor in plane*/; expected a suite2p folder.")
+        return cls(fovs=[suite2p_fov(p, fs_hz) for p in planes], eid=folder.name)
+
+    @classmethod
+    def from_nwb(cls, path: str | Path) -> MesoscopeSession:
+        """Open the two-photon traces of an NWB file."""
+        return cls(fovs=nwb_fovs(Path(path)), eid=Path(path).stem)
+
+    @classmethod
+    def from_activity_file(cls, path: str | Path) -> MesoscopeSession:
+        """Open an activity HDF5 file, ours or the original's; the activity is used as it is."""
+        fov, attrs = activity_fov(Path(path))
+        return cls(fovs=[fov], **{k: attrs.get(k, "") for k in ("eid", "subject", "date", "lab")})
+
+    def behaviour(self) -> Behaviour:
+        """Return trials and wheel, by their own clocks."""
+        return alf_behaviour(self.path)
+
+    # --- using ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def n_rois(self) -> int:
+        """Return the number of ROIs of all FOVs."""
+        return sum(f.n_rois for f in self.fovs)
+
+    def clock(self) -> np.ndarray:
+        """Return the common clock, (time,) seconds: frames of the FOV that starts last, while all FOVs run."""
+        latest = max(self.fovs, key=lambda f: f.times[0])
+        stop = min(f.times[-1] + np.median(np.diff(f.times)) for f in self.fovs)
+        return latest.times[latest.times < stop]
+
+    def frames(self, clock: np.ndarray) -> list[np.ndarray]:
+        """Return for each FOV its last frame at or before each time of the clock, (time,)."""
+        return [np.searchsorted(f.times, clock + 1e-9, side="right") - 1 for f in self.fovs]
+
+    def get_activity_matrix(self, time_window: float | None = None, **given: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return raw fluorescence of the cells, (time, neuron) float32, and times in s; the first ``time_window`` seconds."""
+        return self._matrix(time_window, 0.0, dff=False, **given)
+
+    def get_dff_activity_matrix(self, neucoeff: float = 0.7, time_window: float | None = None, **given: Any):
+        """Return neuropil-corrected fluorescence ``F - neucoeff * Fneu``, (time, neuron) float32, and times in s.
+
+        As in the original, this is the correction without division by a baseline; `preprocess` divides by a causal one.
+        """
+        return self._matrix(time_window, neucoeff, dff=True, **given)
+
+    def _matrix(self, time_window: float | None, neucoeff: float, dff: bool, least_probability: float = 0.0):
+        clock = self.clock()
+        if time_window is not None:
+            clock = clock[clock < clock[0] + time_window]
+        columns = []
+        for fov, frame in zip(self.fovs, self.frames(clock)):
+            cells = fov.cells(least_probability)
+            x = fov.fluorescence.read(0, int(frame[-1]) + 1, cells)
+            if dff and not fov.processed:
+                if fov.neuropil is None:
+                    raise InputError(
+                        f"{fov.fluorescence} ({fov.name}): no neuropil traces (mpci.ROINeuropilActivityF); give neucoeff to raw data only."
+                    )
+                x = x - np.float32(neucoeff) * fov.neuropil.read(0, int(frame[-1]) + 1, cells)
+            columns.append(x[frame])
+        return np.concatenate(columns, axis=1), clock
+
+    def save_activity_matrix(self, path: str | Path, time_window: float | None = None, overwrite: bool = False) -> Path:
+        """Write `get_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
+        return self._save(path, *self.get_activity_matrix(time_window), "raw fluorescence", overwrite)
+
+    def save_dff_activity_matrix(
+        self, path: str | Path, neucoeff: float = 0.7, time_window: float | None = None, overwrite: bool = False
+    ):
+        """Write `get_dff_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
+        return self._save(
+            path, *self.get_dff_activity_matrix(neucoeff, time_window), f"F - {neucoeff:g} Fneu", overwrite
+        )
+
+    def _save(self, path: str | Path, activity: np.ndarray, times: np.ndarray, what: str, overwrite: bool) -> Path:
+        datasets = {
+            "activity_matrix": Dataset(activity, "a.u.", f"activity of all cells, {what}", ("time", "neuron")),
+            "timestamps": Dataset(times, "s", "time of each frame", ("time",)),
+        }
+        attrs = {"eid": self.eid, "subject": self.subject, "date": self.date, "lab": self.lab}
+        return hdf5io.write(path, SCHEMA, datasets, attrs=attrs, overwrite=overwrite)
+
+    @staticmethod
+    def load_session_from_hdf5(path: str | Path) -> tuple[np.ndarray, np.ndarray, str]:
+        """Return ``(activity (time, neuron), timestamps, eid)`` of an activity file, ours or the original's."""
+        fov, attrs = activity_fov(Path(path))
+        return fov.fluorescence.read(0, fov.n_time), fov.times, attrs.get("eid", "")
+
+    @staticmethod
+    def load_activity_matrix(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(activity (time, neuron), timestamps)`` of an activity file."""
+        return MesoscopeSession.load_session_from_hdf5(path)[:2]
+
+
+def open_fovs(finders, skip_bad_fov: bool, line_axis: int) -> tuple[list[FOVData], dict[str, str]]:
+    """Return opened FOVs and those left out; a bad FOV is an error unless it may be skipped, and then a warning."""
+    fovs, skipped = [], {}
+    for name, (find, where) in finders.items():
+        try:
+            fov = alf_fov(name, find, where, line_axis)
+            fov.cells()
+            fovs.append(fov)
+        except InputError as error:
+            if not skip_bad_fov:
+                raise
+            skipped[name] = str(error)
+            log.warning("%s is left out: %s", name, error)
+    if not fovs:
+        raise InputError(f"no FOV is left: {'; '.join(skipped.values())}")
+    return fovs, skipped
+
+
+def name_parts(folder: Path) -> tuple[str, str, str, str]:
+    """Return (lab, subject, date, number) of an ALF session path; empty text where the path does not say."""
+    parts = folder.resolve().parts
+    if len(parts) >= 5 and parts[-4] == "Subjects":
+        return parts[-5], parts[-3], parts[-2], parts[-1]
+    if len(parts) >= 4:
+        return "", parts[-3], parts[-2], parts[-1]
+    return "", "", "", folder.name

@@ -1,0 +1,1 @@
+"""How is a forecaster fitted? Training of networks, and the registry of all forecasters."""

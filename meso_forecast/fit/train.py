@@ -1,0 +1,205 @@
+"""How is a network trained? PyTorch Lightning on windows gathered by one ``index_select`` a batch.
+
+Batches are drawn from a seed and the epoch's number only, so a resumed training sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..activity.windows import release
+from .options import Options
+
+log = logging.getLogger(__package__)
+RELEASE_EVERY = 16
+
+
+class Source(NamedTuple):
+    """Where the windows of one recording come from."""
+
+    x: torch.Tensor  #: (time, channel), may be a memory map
+    target: torch.Tensor | None  #: (window, horizon, channel) by row, or None: the frames after the origin
+    train: np.ndarray  #: origins
+    validation: np.ndarray
+    rows: np.ndarray | None = None  #: (time,), row of ``target`` of each origin
+    lags: int = 48
+    horizon: int = 8
+    pages: np.ndarray | None = None  #: the memory map behind ``x``, whose pages are let go of now and then
+
+
+class Fitted(NamedTuple):
+    """What training leaves behind."""
+
+    epochs: int
+    best_loss: float  #: least validation loss
+
+
+class Batches(Dataset):
+    """Batches of origins of all recordings; item ``i`` is ``(recording, origins)``."""
+
+    def __init__(self, sources: Sequence[Source], part: str, options: Options, epoch: Callable[[], int]) -> None:
+        self.sources, self.part, self.options, self.epoch = sources, part, options, epoch
+        self.drawn = -1
+        sizes = [len(getattr(s, part)) for s in sources]
+        self.plan = [
+            (r, i)
+            for r, n in enumerate(sizes)
+            for i in range(max(1, n // options.batch if part == "train" else -(-n // options.batch)))
+        ]
+
+    def __len__(self) -> int:
+        limit = self.options.batches_per_epoch
+        return min(len(self.plan), limit) if limit and self.part == "train" else len(self.plan)
+
+    def __getitem__(self, item: int) -> tuple[int, torch.Tensor]:
+        if self.part == "validation":
+            recording, i = self.plan[item]
+            origins = self.sources[recording].validation
+            return recording, torch.from_numpy(origins[i * self.options.batch : (i + 1) * self.options.batch])
+        if self.epoch() != self.drawn:
+            self.shuffle(self.epoch())
+        recording, i = self.plan[self.order[item]]
+        return recording, torch.from_numpy(
+            self.shuffled[recording][i * self.options.batch : (i + 1) * self.options.batch]
+        )
+
+    def shuffle(self, epoch: int) -> None:
+        """Draw an epoch's batches."""
+        seed, self.drawn = [self.options.seed, epoch], epoch
+        self.order = np.random.default_rng(seed).permutation(len(self.plan))
+        self.shuffled = [np.random.default_rng([*seed, r]).permutation(s.train) for r, s in enumerate(self.sources)]
+
+
+class Module(pl.LightningModule):
+    """A network with ``loss(context, target, recording)``, its windows and its optimiser."""
+
+    def __init__(self, net: nn.Module, sources: Sequence[Source], options: Options) -> None:
+        super().__init__()
+        self.net, self.sources, self.options = net, sources, options
+        self.buffer, self.gathered = torch.empty(0), 0
+
+    def window(self, recording: int, origins: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return context (window, lag, channel) and target of a batch."""
+        s = self.sources[recording]
+        self.gathered += 1
+        if s.pages is not None and self.gathered % RELEASE_EVERY == 0:
+            release(s.pages)
+        first = 0 if s.target is not None else s.horizon
+        steps = torch.arange(1 - s.lags, 1 + first)
+        index = (origins.cpu()[:, None] + steps).flatten()
+        x = self.selected(s.x, index).unflatten(0, (len(origins), len(steps))).to(self.device)
+        if s.target is None:
+            return x[:, : s.lags], x[:, s.lags :]
+        return x, s.target[torch.from_numpy(s.rows[origins.cpu().numpy()])].to(self.device)
+
+    def selected(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return the rows of ``x``, in memory that the next batch uses again (fresh memory takes longer than the copy)."""
+        size = len(index) * x.shape[1]
+        if self.buffer.numel() < size or self.buffer.dtype != x.dtype:
+            self.buffer = torch.empty(size, dtype=x.dtype)
+        return torch.index_select(x, 0, index, out=self.buffer[:size].view(len(index), x.shape[1]))
+
+    def training_step(self, batch, _):
+        recording, origins = batch
+        loss = self.net.loss(*self.window(recording, origins), recording)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(origins))
+        return loss
+
+    def validation_step(self, batch, _):
+        recording, origins = batch
+        loss = self.net.loss(*self.window(recording, origins), recording)
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(origins), sync_dist=True)
+
+    def configure_optimizers(self):
+        wanted = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(wanted, self.options.learning_rate, weight_decay=self.options.weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.options.epochs)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(
+            1_000_003 * self.options.seed + self.current_epoch
+        )  # dropout after a resume is what it would have been
+
+
+def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
+    """Train ``net`` in place, end with its best weights (least validation loss), and return what happened.
+
+    With ``options.folder`` the checkpoints ``last.ckpt`` and ``best.ckpt`` and ``log.csv`` lie there; ``resume`` goes on from
+    ``last.ckpt``.
+    """
+    torch.manual_seed(options.seed)
+    module = Module(net, sources, options)
+    folder = options.folder
+    best = Best()
+    callbacks: list = [EarlyStopping("val_loss", patience=options.patience), best]
+    if folder is not None:
+        callbacks.append(
+            ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
+        )
+    if options.progress:
+        callbacks.append(TQDMProgressBar(leave=False))
+    trainer = quiet_trainer(options, callbacks)
+    last = folder / "last.ckpt" if folder is not None and options.resume else None
+    parts = (Batches(sources, part, options, lambda: module.current_epoch) for part in ("train", "validation"))
+    loaders = [DataLoader(batches, batch_size=None) for batches in parts]
+    resumed = last if last is not None and last.exists() else None
+    if resumed:
+        log.info("resumed from %s", resumed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|torch|lightning_fabric")
+        trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True if resumed else None)
+    best.restore(net)
+    net.eval()
+    return Fitted(trainer.current_epoch, best.loss)
+
+
+class Best(pl.Callback):
+    """Keeps the best weights in memory and in the checkpoint."""
+
+    def __init__(self) -> None:
+        self.loss, self.weights = float("inf"), None
+
+    def on_validation_end(self, trainer, module) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        if not trainer.sanity_checking and loss < self.loss:
+            self.loss, self.weights = loss, {k: v.detach().cpu().clone() for k, v in module.net.state_dict().items()}
+
+    def state_dict(self) -> dict:
+        return {"loss": self.loss, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.loss, self.weights = state["loss"], state["weights"]
+
+    def restore(self, net: nn.Module) -> None:
+        """Put the best weights into ``net``."""
+        if self.weights is not None:
+            net.load_state_dict(self.weights)
+            net.cpu()
+
+
+def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
+    """Return a Lightning trainer that prints only a progress bar."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
+    logging.getLogger("pytorch_lightning.accelerators.cuda").setLevel(logging.ERROR)
+    gpu = torch.cuda.is_available() and options.accelerator in ("auto", "gpu")
+    precision = ("bf16-mixed" if gpu else "32-true") if options.precision == "auto" else options.precision
+    devices = options.devices if options.devices in ("auto", "-1") else int(options.devices)
+    return pl.Trainer(
+        max_epochs=options.epochs, callbacks=callbacks, accelerator=options.accelerator, devices=devices,
+        num_nodes=options.num_nodes, strategy=options.strategy, precision=precision, num_sanity_val_steps=0,
+        enable_progress_bar=options.progress, enable_model_summary=False, gradient_clip_val=1.0,
+        enable_checkpointing=options.folder is not None, use_distributed_sampler=False,
+        logger=CSVLogger(options.folder, name="", version="log") if options.folder is not None else False,
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""How do several forecasters compare on one recording? Fit, forecast, score on identical windows, judge."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..activity.windows import gather
+from ..files.recording import Recording
+from ..fit.registry import part_origins
+from ..model import probability
+from ..model.forecaster import Forecast, Probabilistic
+from .scores import Comparison, Scores, block_draws, block_length, block_sums, compare, interval, rank, score, verdict
+
+log = logging.getLogger(__package__)
+LEVELS = np.array([0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975])
+
+
+class Outcome(NamedTuple):
+    """Everything a comparison found."""
+
+    scores: dict[str, Scores]
+    calibration: dict[str, np.ndarray]  #: share of truths below each of ``LEVELS``
+    info: dict[str, dict[str, Any]]
+    seconds: dict[str, float]
+    forecast: Forecast  #: of the judged model
+    truth: np.ndarray
+    origins: np.ndarray
+    judged: str
+
+
+def score_model(forecaster: Probabilistic, recording: Recording, origins: np.ndarray, truth: np.ndarray):
+    """Return (forecast, scores, calibration) on the given windows."""
+    forecast = forecaster.forecast(recording.panel, origins)
+    rows = slice(None, None, max(1, truth.size // 2_000_000))
+    below = [
+        (truth[rows] <= probability.quantile(forecast.mean[rows], forecast.scale[rows], forecast.df, q)).mean()
+        for q in LEVELS
+    ]
+    return forecast, score(truth, forecast), np.array(below)
+
+
+def run(models: list[str], fit, recording: Recording, context: int, horizon: int) -> Outcome:
+    """Fit and score models on identical test windows; ``fit(name)`` returns a forecaster. The last of ``models`` is judged."""
+    origins = part_origins(recording, context, horizon)
+    truth = gather(recording.panel.x, origins, 1, horizon)
+    scores, calibration, info, seconds = {}, {}, {}, {}
+    for name in models:
+        began = time.process_time()
+        forecaster = fit(name)
+        forecast, scores[name], calibration[name] = score_model(forecaster, recording, origins, truth)
+        seconds[name] = time.process_time() - began
+        info[name] = getattr(forecaster.point, "info", {})
+        log.info("%-18s mse %.4f, %.1f CPU s", name, scores[name].mse.mean(), seconds[name])
+    return Outcome(scores, calibration, info, seconds, forecast, truth, origins, models[-1])
+
+
+def judge(outcome: Outcome, context: int, horizon: int, seed: int, against: str) -> tuple[Comparison, bool, str]:
+    """Return the judged model against a baseline, whether it beats it, and the verdict line."""
+    block = block_length(context, horizon, len(outcome.origins))
+    judged, mean = outcome.scores[outcome.judged], outcome.scores.get("mean")
+    result = compare(judged, outcome.scores[against], block, seed)
+    above_mean = compare(judged, mean, block, seed) if mean is not None and judged is not mean else None
+    better, line = verdict(outcome.judged, result, above_mean)
+    return result, better, line.replace("beats AR:", f"beats {against.upper()}:")
+
+
+def horizon_interval(window_mse: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 95 % block-bootstrap limits of the error at each horizon."""
+    draws = block_draws(len(window_mse), block, seed)
+    means = draws @ block_sums(window_mse, block) / (draws @ block_sums(np.ones(len(window_mse)), block))[:, None]
+    return tuple(np.quantile(means, (0.025, 0.975), axis=0))
+
+
+def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[str, Any]:
+    """Return the machine-readable table: per model errors per horizon, skills, intervals."""
+    block, models = block_length(context, horizon, len(outcome.origins)), {}
+    for name in rank(outcome.scores):
+        s = outcome.scores[name]
+        row = {
+            "mse": s.mse, "mae": s.mae, "r2": s.r2, "correlation": s.correlation, "crps": s.crps, "coverage_50": s.coverage_50,
+            "coverage_90": s.coverage_90, "event_auc": s.event_auc, "mse_mean": s.mse.mean(),
+            "ci": interval(s.window_mse, block, seed), "seconds": round(outcome.seconds[name], 2),
+        }  # fmt: skip
+        for other in ("persistence", "ar", "ar16", "mean"):
+            if other in outcome.scores:
+                against = compare(s, outcome.scores[other], block, seed)
+                row[f"skill_vs_{other}"] = against.skill
+                row[f"skill_vs_{other}_ci"] = [against.low, against.high]
+                row[f"skill_vs_{other}_by_horizon"] = against.per_horizon
+        row["info"] = {k: v for k, v in outcome.info[name].items() if k != "members"}
+        models[name] = row
+    return {"models": models, "n_test_windows": len(outcome.origins), "n_neurons": outcome.truth.shape[2],
+            "context": context, "horizon": horizon, "block_frames": block}  # fmt: skip
+
+
+def judged_results(outcome, context: int, horizon: int, seed: int, against: str) -> tuple[dict, str]:
+    """Return the results with the verdict in it, and the line for a person."""
+    results = results_of(outcome, context, horizon, seed)
+    comparison, better, verdict = judge(outcome, context, horizon, seed, against)
+    results["verdict"], results["beats_ar"] = verdict, better if against == "ar" else None
+    results["verdict_interval"] = [comparison.low, comparison.high]
+    gate = outcome.info[outcome.judged].get("gate_open")
+    results["verdict"] += {True: "; gate open", False: "; gate closed, equal to the stack"}.get(gate, "")
+    error = outcome.scores[outcome.judged].mse.mean()
+    return results, f"{results['verdict']} (MSE {error:.4f}, {len(outcome.origins)} test windows)"

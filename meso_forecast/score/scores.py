@@ -1,0 +1,142 @@
+"""Which model forecasts best, per horizon, and is the difference real?
+
+All scores are on z-scored or normalised activity of the test windows, the same windows for every model. Intervals come from a
+block bootstrap over time (blocks longer than the windows), paired between models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from ..model.probability import crps_student_t
+
+EVENT_SD = 2.0
+N_BOOTSTRAP = 1000
+
+
+class Scores(NamedTuple):
+    """Scores of one model; per horizon unless said otherwise."""
+
+    mse: np.ndarray
+    mae: np.ndarray
+    r2: np.ndarray  #: pooled over neurons, against the test mean of each neuron
+    correlation: np.ndarray  #: mean over neurons of the correlation over windows
+    crps: np.ndarray
+    coverage_50: np.ndarray
+    coverage_90: np.ndarray
+    event_auc: np.ndarray  #: NaN where there is no event
+    window_mse: np.ndarray  #: (window, horizon), mean over neurons
+    neuron_mse: np.ndarray  #: (horizon, neuron)
+
+
+class Comparison(NamedTuple):
+    """One model against another on the same windows, in relative squared error averaged over horizons."""
+
+    skill: float  #: 1 - mse / mse of the other
+    low: float
+    high: float
+    per_horizon: np.ndarray
+
+
+def score(y: np.ndarray, forecast) -> Scores:
+    """Return the scores of a probabilistic forecast.
+
+    Parameters
+    ----------
+    y : (window, horizon, neuron), truth.
+    forecast : a ``model.Forecast``.
+    """
+    error = y - forecast.mean
+    square = error.astype(float) ** 2
+    variance = y.var(0, dtype=float).sum(1)
+    crps, inside_50, inside_90 = (np.empty(y.shape[1]) for _ in range(3))
+    df = np.broadcast_to(forecast.df, y.shape) if forecast.df.ndim == 3 else forecast.df
+    for h in range(y.shape[1]):
+        d = df[:, h] if df.ndim == 3 else df[h]
+        ratio = np.abs(error[:, h]) / forecast.scale[:, h]
+        crps[h] = crps_student_t(y[:, h], forecast.mean[:, h], forecast.scale[:, h], d).mean()
+        inside_50[h] = (ratio <= stats.t.ppf(0.75, d)).mean()
+        inside_90[h] = (ratio <= stats.t.ppf(0.95, d)).mean()
+    return Scores(
+        square.mean((0, 2)), np.abs(error).mean((0, 2)), 1 - square.mean(0).sum(1) / np.maximum(variance, 1e-12),
+        correlation(y, forecast.mean), crps, inside_50, inside_90, event_auc(y, forecast.mean), square.mean(2), square.mean(0),
+    )  # fmt: skip
+
+
+def correlation(y: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Return the correlation over windows, averaged over neurons with a varying forecast; 0 for a constant forecast."""
+    a, b = y - y.mean(0), f - f.mean(0)
+    top, below = (a * b).sum(0, dtype=float), np.sqrt((a * a).sum(0, dtype=float) * (b * b).sum(0, dtype=float))
+    return np.where(below > 1e-9, top / np.maximum(below, 1e-9), 0).mean(1)
+
+
+def event_auc(y: np.ndarray, f: np.ndarray, least: int = 5) -> np.ndarray:
+    """Return the area under the ROC curve for detecting frames above ``EVENT_SD`` test standard deviations, mean over neurons.
+
+    The threshold is each neuron's mean plus two standard deviations over the test targets. Neurons with fewer than ``least``
+    events are left out.
+    """
+    out = np.full(y.shape[1], np.nan)
+    for h in range(y.shape[1]):
+        events = y[:, h] > y[:, h].mean(0) + EVENT_SD * y[:, h].std(0)
+        n = events.sum(0)
+        use = np.flatnonzero((n >= least) & (n <= len(y) - least))
+        if len(use):
+            ranks = stats.rankdata(f[:, h, use], axis=0)
+            wins = (ranks * events[:, use]).sum(0) - n[use] * (n[use] + 1) / 2
+            out[h] = (wins / (n[use] * (len(y) - n[use]))).mean()
+    return out
+
+
+def block_draws(n_windows: int, block: int, seed: int = 0, n_draws: int = N_BOOTSTRAP) -> np.ndarray:
+    """Return how often each block of windows is drawn, (draw, block); the last block may be shorter."""
+    n_blocks = max(1, -(-n_windows // block))
+    return np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), n_draws)
+
+
+def block_sums(values: np.ndarray, block: int) -> np.ndarray:
+    """Return sums of rows over consecutive blocks, (block, ...)."""
+    return np.add.reduceat(values, np.arange(0, len(values), block), axis=0)
+
+
+def interval(window_mse: np.ndarray, block: int, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % block-bootstrap interval of the error averaged over horizons."""
+    draws, size = block_draws(len(window_mse), block, seed), block_sums(np.ones(len(window_mse)), block)
+    means = draws @ block_sums(window_mse.mean(1), block) / (draws @ size)
+    return tuple(np.quantile(means, (0.025, 0.975)).tolist())
+
+
+def compare(a: Scores, b: Scores, block: int, seed: int = 0) -> Comparison:
+    """Return how much less squared error ``a`` makes than ``b``, with a paired 95 % interval."""
+    draws = block_draws(len(a.window_mse), block, seed)
+    below = draws @ block_sums(b.window_mse.mean(1), block)
+    ratio = 1 - draws @ block_sums(a.window_mse.mean(1), block) / below
+    low, high = np.quantile(ratio, (0.025, 0.975))
+    return Comparison(float(1 - a.mse.mean() / b.mse.mean()), float(low), float(high), 1 - a.mse / b.mse)
+
+
+def block_length(context: int, horizon: int, n_windows: int) -> int:
+    """Return the bootstrap's block: at least two windows long, and at least eight blocks where the test part allows it."""
+    return max(1, min(2 * (context + horizon), n_windows // 8 or 1))
+
+
+def verdict(name: str, against_ar: Comparison, against_mean: Comparison | None = None) -> tuple[bool, str]:
+    """Return whether a model beats AR, and the line that says so.
+
+    It does when both intervals exclude zero: where nothing can be forecast, to add less noise than AR is no victory.
+    """
+    c, empty = against_ar, against_mean is not None and against_mean.low <= 0
+    by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
+    better = c.low > 0 and not empty
+    return better, f"{name} beats AR: {'yes' if better else 'no'}, {by}" + (
+        "; no better than the training mean" if empty else ""
+    )
+
+
+def rank(scores: Mapping[str, Scores]) -> list[str]:
+    """Return model names from the least to the greatest error."""
+    return sorted(scores, key=lambda name: scores[name].mse.mean())

@@ -1,0 +1,99 @@
+"""What does the page of a comparison show? Figures and a report of what `score.compare` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files.recording import Recording
+from ..model import probability
+from ..report import Section, write_report
+from ..score.compare import LEVELS, Outcome, horizon_interval
+from ..score.scores import block_length, rank
+from . import plots
+
+
+def figures(outcome: Outcome, recording: Recording, context: int, horizon: int, seed: int) -> dict[str, Any]:
+    """Return all figures of a comparison by file name."""
+    block = block_length(context, horizon, len(outcome.origins))
+    limits = {name: horizon_interval(s.window_mse, block, seed) for name, s in outcome.scores.items()}
+    order = rank(outcome.scores)
+    mse = {name: outcome.scores[name].mse for name in order}
+    low, high = ({name: limits[name][i] for name in order} for i in (0, 1))
+    made = {"error_by_horizon": plots.error_by_horizon(mse, low, high, recording.panel.dt_s, len(outcome.origins))}
+    judged = outcome.scores[outcome.judged]
+    if "ar" in outcome.scores and outcome.judged != "ar":
+        skill = 1 - judged.neuron_mse.mean(0) / np.maximum(outcome.scores["ar"].neuron_mse.mean(0), 1e-12)
+        made["skill_map"] = plots.skill_map(recording.position, skill, recording.fov, "AR")
+    lead = min(horizon, 4) - 1
+    best = np.argsort(judged.neuron_mse.mean(0) / np.maximum(outcome.truth.var((0, 1)), 1e-12))[:4]
+    made |= window_figures(outcome, recording, best, lead)
+    chosen = {
+        name: outcome.calibration[name]
+        for name in dict.fromkeys([outcome.judged, "ar", "persistence"])
+        if name in outcome.calibration
+    }
+    made["calibration"] = plots.calibration(LEVELS, chosen, outcome.truth.size)
+    return made
+
+
+def window_figures(outcome: Outcome, recording: Recording, neurons: np.ndarray, lead: int, most: int = 400) -> dict:
+    """Return example traces and rasters of the judged model for windows of one lead time (index ``lead``)."""
+    forecast, truth, origins = outcome.forecast, outcome.truth, outcome.origins
+    rows = slice(0, min(len(origins), most))
+    times = recording.times[np.minimum(origins[rows] + lead + 1, len(recording.times) - 1)]
+    df = forecast.df[lead]
+    bands = [
+        probability.quantile(
+            forecast.mean[rows, lead][:, neurons], forecast.scale[rows, lead][:, neurons], df[neurons], q
+        )
+        for q in (0.05, 0.25, 0.75, 0.95)
+    ]
+    names = [f"neuron {i}" for i in neurons]
+    seconds = (lead + 1) * recording.panel.dt_s
+    return {
+        "traces": plots.traces(times, truth[rows, lead][:, neurons], forecast.mean[rows, lead][:, neurons], np.array(bands), names, seconds, outcome.judged),
+        "rasters": plots.rasters(times, truth[rows, lead], forecast.mean[rows, lead], seconds),
+    }  # fmt: skip
+
+
+CAPTIONS = {
+    "error_by_horizon": "Squared error against time ahead; bars are 95 % block-bootstrap intervals, those of the thin lines stand in the table.",
+    "skill_map": "For which neurons the judged model beats AR (positive), by place in the cortex where it is known.",
+    "traces": "The four neurons that are forecast best, with 50 and 90 % intervals: not a typical neuron.",
+    "rasters": "Truth, forecast and residual; neurons ordered by their loading on the first principal component.",
+    "calibration": "A calibrated forecast lies on zero; an overconfident one above it at the left and below it at the right.",
+}
+
+
+def write_folder(
+    folder: Path, results: Mapping, made: Mapping, warnings: list[str], provenance: Mapping, question: str
+) -> None:
+    """Write figures as PNG and the report."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name, figure in made.items():
+        plots.save(figure, folder / "figures" / f"{name}.png")
+    table = [
+        {
+            "model": name, "MSE": row["mse_mean"], "95 % interval": "{:.4f} to {:.4f}".format(*row["ci"]),
+            **{f"h={h}": row["mse"][h - 1] for h in sorted({1, (len(row["mse"]) + 1) // 2, len(row["mse"])})},
+            "skill vs AR": row.get("skill_vs_ar", float("nan")), "skill vs persistence": row.get("skill_vs_persistence", float("nan")),
+            "R²": float(np.mean(row["r2"])), "CRPS": float(np.mean(row["crps"])), "90 % covers": float(np.mean(row["coverage_90"])),
+            "event AUC": float(np.nanmean(row["event_auc"])) if np.isfinite(row["event_auc"]).any() else float("nan"), "CPU s": row["seconds"],
+        }
+        for name, row in results["models"].items()
+    ]  # fmt: skip
+    best = next(iter(results["models"]))
+    write_report(
+        folder / "report.html", title="Forecasting cortex", question=question,
+        headline={"verdict": results["verdict"], "least error": best, "its MSE (z²)": results["models"][best]["mse_mean"],
+                  "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
+        sections=[
+            Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
+            Section("Figures", figures={CAPTIONS[k]: folder / "figures" / f"{k}.png" for k in made}),
+        ],
+        warnings=warnings, provenance=provenance,
+    )  # fmt: skip
