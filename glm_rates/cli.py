@@ -10,65 +10,65 @@ app = console.application("glm-rates", "Firing rates of single trials from Poiss
 @console.command(app, config.InferConfig)
 def infer(config, run):
     """Estimate rates of a recording: extract, fit, score, write, draw."""
-    from . import commands
+    from .commands import infer as verb
 
-    return commands.infer(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.ExtractConfig)
 def extract(config, run):
     """Stage 1 by hand: bin a recording into an exchange folder."""
-    from . import commands
+    from .commands import extract as verb
 
-    return commands.extract(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.FitConfig)
 def fit(config, run):
     """Stage 2 by hand: fit an exchange folder and write a results file."""
-    from . import commands
+    from .commands import fit as verb
 
-    return commands.fit(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.EvaluateConfig)
 def evaluate(config, run):
     """Held-out scores of nested models and simple rivals, without a full fit."""
-    from . import commands
+    from .commands import evaluate as verb
 
-    return commands.evaluate(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.PlotConfig)
 def plot(config, run):
     """Draw the figures and the report of stored results again."""
-    from . import commands
+    from .commands import plot as verb
 
-    return commands.plot(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.CheckConfig)
 def check(config, run):
     """Is a blech_clust directory consistent? Exit code 3 when it is not."""
-    from . import commands
+    from .commands import check as verb
 
-    return commands.check(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.SimulateConfig)
 def simulate(config, run):
     """Write a simulated blech_clust directory with known filters."""
-    from . import commands
+    from .commands import simulate as verb
 
-    return commands.simulate(config, run)
+    return verb.run(config, run)
 
 
 @console.command(app, config.EnvsConfig)
 def envs(config, run):
     """Which interpreters were found for the two stages, and why."""
-    from . import commands
+    from .commands import envs as verb
 
-    return commands.envs(config, run)
+    return verb.run(config, run)
 
 
 main = console.entry_point(app)

@@ -41,7 +41,7 @@ def problems(n_units: int, n_trials: int, coupling: bool, n_tastes: int = 1, n_b
     """One ridge problem for each taste; the window begins 500 ms before the stimulus."""
     chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=n_trials, n_tastes=n_tastes)
     session = simulate.simulate(chosen, np.random.default_rng(0))
-    settings = model.Settings(prior="ridge", penalty=STRENGTH, coupling=coupling, n_stimulus=5)
+    settings = model.Settings(prior="ridge", penalty=STRENGTH, include_coupling=coupling, n_stimulus_funcs=5)
     window = design.Window(60, 60 + n_bins)
     out = []
     for counts in session.counts:
@@ -97,7 +97,7 @@ def nemos_loop(problem: solver.Problem, units) -> Answer:
 
 def nemos_population(problem: solver.Problem, units) -> Answer:
     """One masked ``nemos.glm.PopulationGLM`` with LBFGS."""
-    from glm_rates.nemos_bridge import solve_with_nemos
+    from glm_rates.model.nemos_bridge import solve_with_nemos
 
     found = solve_with_nemos(problem, 1e-10, 5000)
     return Answer(found.objective, [c[k] for c, k in zip(found.coef, np.isfinite(problem.penalty))])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from glm_rates import config as options
-from glm_rates import design, model, simulate
+from glm_rates import simulate
+from glm_rates.model import design
+from glm_rates.model import population as model
 
 WINDOW = design.Window(60, 180)
 
@@ -39,7 +41,7 @@ def population():
 @pytest.fixture(scope="session")
 def learned(population):
     """The learned fit of that population: (Design, Fit)."""
-    settings = model.Settings(coupling=True)
+    settings = model.Settings(include_coupling=True)
     made = model.make_design(population[0], WINDOW, settings)
     return made, model.fit_design(made, settings)
 

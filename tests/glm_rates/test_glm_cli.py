@@ -272,9 +272,9 @@ def test_dry_run_says_what_and_does_nothing(recording, run_command):
 
 
 def test_a_second_run_on_the_same_recording_is_exit_4(recording, run_command):
-    from glm_rates import pipeline
+    from glm_rates.files import results
 
-    with pipeline.alone(recording):
+    with results.alone(recording):
         done = run_command("glm_rates", "infer", recording)
     assert done.returncode == 4
     assert "another glm-rates run works on it" in done.stderr.splitlines()[-1]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from glm_rates import evaluate, model
-from glm_rates.design import Trials, Window
+from glm_rates.model import population as model
+from glm_rates.model.design import Trials, Window
+from glm_rates.score import evaluate
 
 WINDOW = Window(60, 180)
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import hdf5io
-from glm_rates import data
+from glm_rates.files import stored
 
 WRITER = """
 import sys
 import hdf5io
 import numpy as np
-from glm_rates import data
+from glm_rates.files import stored
 path, generation = sys.argv[1], int(sys.argv[2])
 with hdf5io.read(path) as file:
     node = file["glm_output"]
@@ -28,7 +28,7 @@ with hdf5io.read(path) as file:
     attrs = dict(node.attrs)
 new = {n: hdf5io.Dataset(np.full_like(v, generation) if n.endswith("pred_firing") else v) for n, v in found.items()}
 print("ready", flush=True)
-hdf5io.update(path, data.GROUP, new, attrs=attrs | {"generation": generation})
+hdf5io.update(path, stored.GROUP, new, attrs=attrs | {"generation": generation})
 """
 
 
@@ -72,7 +72,7 @@ def test_fifty_kills_leave_old_results_or_new_ones(inferred, tmp_path):
         outcomes["new" if found == generation else "old"] += 1
         kept = found
     print(outcomes)
-    assert data.read_results(path).summary["models"]
+    assert stored.read_results(path).summary["models"]
     assert outcomes["old"] > 0
     with h5py.File(path) as h5:
         assert "glm_output" in h5

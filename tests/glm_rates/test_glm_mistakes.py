@@ -148,19 +148,19 @@ def test_an_impossible_recording_is_one_line_exit_2_and_nothing_written(folder, 
 
 def test_a_read_only_place_is_named_before_any_work(tmp_path, monkeypatch):
     """Permission bits do not bind the superuser, so the system's answer is replaced."""
-    from glm_rates import pipeline
-    from glm_rates.exchange import BadRecording
+    from glm_rates.files import results
+    from hdf5io.errors import InputError
 
-    pipeline.may_write(tmp_path / "new" / "rates.h5")
-    monkeypatch.setattr(pipeline.os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(BadRecording, match=r"rates.h5: .* is read-only. Give --output"):
-        pipeline.may_write(tmp_path / "new" / "rates.h5")
+    results.may_write(tmp_path / "new" / "rates.h5")
+    monkeypatch.setattr(results.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InputError, match=r"rates.h5: .* is read-only. Give --output"):
+        results.may_write(tmp_path / "new" / "rates.h5")
 
 
 def test_nothing_is_asked_without_a_terminal(folder, tmp_path):
     """No nemos anywhere: one line and exit 2 at once, although standard input is open and silent."""
     script = (
-        "import sys; from glm_rates import environments as e, cli; from pathlib import Path;"
+        "import sys; from glm_rates.fit import environments as e; from glm_rates import cli; from pathlib import Path;"
         "e.nemos_candidates = lambda wanted: []; sys.argv[:] = ['glm-rates', 'infer', sys.argv[1]]; cli.main()"
     )
     read, write = os.pipe()
@@ -179,7 +179,7 @@ def test_a_run_leaves_the_installed_package_as_it_was(recording, tmp_path):
     """The code is copied, run with a bare environment and ``-B``; afterwards its folder holds the same bytes."""
     place = tmp_path / "an install"
     shutil.copytree(PACKAGE / "glm_rates", place / "glm_rates", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PACKAGE / "hdf5io.py", place)
+    shutil.copytree(PACKAGE / "hdf5io", place / "hdf5io", ignore=shutil.ignore_patterns("__pycache__"))
     before, data = files_of(place), files_of(recording)
     script = (
         f"import sys; sys.path.insert(0, {str(place)!r}); from glm_rates import cli;"

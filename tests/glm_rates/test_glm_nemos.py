@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from glm_rates import model, nemos_bridge
-from glm_rates.design import Window
+from glm_rates.model import nemos_bridge
+from glm_rates.model import population as model
+from glm_rates.model.design import Window
 
 nemos = pytest.importorskip("nemos")
 WINDOW = Window(60, 180)
@@ -47,7 +48,7 @@ def test_our_solver_refuses_models_it_cannot_fit():
 
 def test_nemos_lbfgs_reaches_our_objective_on_the_same_ridge(make_trials):
     trials, _ = make_trials(n_units=4, n_trials=5)
-    settings = model.Settings(prior="ridge", penalty=1e-2, coupling=True)
+    settings = model.Settings(prior="ridge", penalty=1e-2, include_coupling=True)
     made = model.make_design(trials, WINDOW, settings)
     problem = model.ridge_problem(made, 1e-2)
     ours = model.solve(problem)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from glm_rates import evaluate, model, prior
-from glm_rates.design import Window
+from glm_rates.model import population as model
+from glm_rates.model import prior
+from glm_rates.model.design import Window
+from glm_rates.score import evaluate
 
 WINDOW = Window(60, 180)
 
@@ -68,7 +70,7 @@ def test_shuffling_trials_leaves_the_coefficients(population):
 
 def test_pure_noise_scores_nothing_and_coupling_does_no_harm(make_trials):
     trials, _ = make_trials(n_trials=20, coupled=False, history=False, stimulus=False)
-    settings = model.Settings(coupling=True)
+    settings = model.Settings(include_coupling=True)
     folds = [evaluate.score_fold(trials, WINDOW, settings, 3, k) for k in range(3)]
     total = {name: sum(f.log_likelihood[name] for f in folds) for name in folds[0].log_likelihood}
     spikes = trials.counts[:, 60:180].sum(axis=1).T
@@ -83,7 +85,7 @@ def test_pure_noise_scores_nothing_and_coupling_does_no_harm(make_trials):
 @pytest.mark.parametrize("rule", ["blocks", "cv", "ridge"])
 def test_every_rule_fits_and_beats_the_mean_rate_on_the_rows_it_saw(rule, make_trials):
     trials, _ = make_trials(n_units=4, n_trials=6)
-    settings = model.Settings(prior=rule, penalty=1e-2 if rule == "ridge" else None, coupling=True)
+    settings = model.Settings(prior=rule, penalty=1e-2 if rule == "ridge" else None, include_coupling=True)
     made = model.make_design(trials, WINDOW, settings)
     fit = model.fit_design(made, settings)
     counts, rate = made.counts, model.predict(made, fit)
@@ -96,7 +98,7 @@ def test_a_silent_unit_gets_rate_zero_and_stops_nobody(make_trials):
     trials, _ = make_trials(n_units=4, n_trials=6)
     silent = trials.counts.copy()
     silent[:, :, 2] = 0
-    settings = model.Settings(coupling=True)
+    settings = model.Settings(include_coupling=True)
     made = model.make_design(trials._replace(counts=silent), WINDOW, settings)
     fit = model.fit_design(made, settings)
     rate = model.predict(made, fit)

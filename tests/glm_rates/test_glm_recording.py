@@ -7,18 +7,19 @@ import h5py
 import numpy as np
 import pytest
 
-from glm_rates import check, stage1_extract
-from glm_rates.exchange import BadRecording
-from glm_rates.recording import read_recording
+from glm_rates.files import consistency
+from glm_rates.files.blech import read_recording
+from glm_rates.fit import extract as stage
+from hdf5io.errors import InputError
 
 OPTIONS = {
-    "bin_ms": 25,
+    "bin_size": 25,
     "reach_ms": 250,
     "time_lims": [1500, 4500],
     "time_lims_from_stimulus": None,
     "laser": "include",
-    "history_ms": 250,
-    "coupling_ms": 125,
+    "history_window": 250,
+    "coupling_window": 125,
 }
 
 
@@ -37,7 +38,7 @@ def edit_info(folder, change):
 
 
 def extract(folder, **changes):
-    return stage1_extract.extract_blech(folder, {**OPTIONS, **changes})
+    return stage.extract_blech(folder, {**OPTIONS, **changes})
 
 
 def test_counts_are_the_spikes_of_the_slice(folder):
@@ -115,11 +116,11 @@ def test_laser_trials_are_found_in_new_and_old_files(folder, old):
     on = np.flatnonzero(arrays["laser"][11])
     assert (on[0], len(on)) == ((2100 - 1250) // 25, 20)
     params, regressor = extract(folder, laser="regressor")
-    assert params["use_laser"]
+    assert params["laser"]
     assert len(regressor["taste"]) == 18
     params, fewer = extract(folder, laser="exclude")
     assert len(fewer["taste"]) == 17
-    assert not params["use_laser"]
+    assert not params["laser"]
 
 
 def test_check_finds_permuted_taste_labels(tmp_path, run_command):
@@ -128,8 +129,8 @@ def test_check_finds_permuted_taste_labels(tmp_path, run_command):
     assert (
         run_command("glm_rates", "simulate", "--output", tmp_path / "bad", *common, "--permute-labels").returncode == 0
     )
-    assert check.check_recording(tmp_path / "good").problems == []
-    problems = check.check_recording(tmp_path / "bad").problems
+    assert consistency.check_recording(tmp_path / "good").problems == []
+    problems = consistency.check_recording(tmp_path / "bad").problems
     assert len(problems) == 2
     assert all("taste labels permuted" in p for p in problems)
     done = run_command("glm_rates", "check", tmp_path / "bad")
@@ -143,7 +144,7 @@ def test_check_finds_wrong_counts_unlisted_electrodes_and_silent_units(folder):
     with h5py.File(folder / "simulated.h5", "a") as h5:
         for name in h5["spike_trains"]:
             h5[f"spike_trains/{name}/spike_array"][:, 1] = 0
-    text = "; ".join(check.check_recording(folder).problems)
+    text = "; ".join(consistency.check_recording(folder).problems)
     assert "9 trials in the spike array, 30 in .info" in text
     assert "units on an unlisted electrode: 3, 4" in text
     assert "silent units (fewer than 2 spikes): 1" in text
@@ -151,7 +152,7 @@ def test_check_finds_wrong_counts_unlisted_electrodes_and_silent_units(folder):
 
 def test_a_window_outside_the_trial_names_the_stimulus(folder):
     with pytest.raises(
-        BadRecording, match=r"the window 1500-9000 ms does not fit a trial of 7000 ms \(stimulus at 2000 ms\)"
+        InputError, match=r"the window 1500-9000 ms does not fit a trial of 7000 ms \(stimulus at 2000 ms\)"
     ):
         extract(folder, time_lims=[1500, 9000])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from glm_rates import solver
+from glm_rates.model import solver
 
 
 def problem_of(n_units=4, n_rows=600, n_shared=5, n_own=3, strength=1e-2, seed=0):

@@ -6,18 +6,19 @@ import datetime
 import numpy as np
 import pytest
 
-from glm_rates import spike_times, stage1_extract
-from glm_rates.exchange import BadRecording
+from glm_rates.files import spike_table
+from glm_rates.fit import extract as stage
+from hdf5io.errors import InputError
 
 OPTIONS = {
-    "bin_ms": 100,
+    "bin_size": 100,
     "reach_ms": 200,
     "time_lims": [1500, 4500],
     "time_lims_from_stimulus": None,
-    "trial_window_ms": [-2000, 5000],
+    "trial_window": [-2000, 5000],
     "laser": "include",
-    "history_ms": 200,
-    "coupling_ms": 100,
+    "history_window": 200,
+    "coupling_window": 100,
     "segment_s": 5.0,
     "events": None,
     "label_column": None,
@@ -26,7 +27,7 @@ OPTIONS = {
 
 
 def extract(path, **changes):
-    return spike_times.extract_times(path, {**OPTIONS, **changes}, stage1_extract.bin_plan, stage1_extract._finish)
+    return spike_table.extract_times(path, {**OPTIONS, **changes}, stage.bin_plan, stage._finish)
 
 
 def write_table(path, header, rows):
@@ -79,7 +80,7 @@ def test_nwb_units_and_trials_are_read(tmp_path):
     assert params["regions"] == ["gc", "bla"]
     assert params["tastes"] == ["sucrose", "water"]
     assert arrays["counts"].sum(axis=(0, 1)).tolist() == [2, 1]
-    with pytest.raises(BadRecording, match="trials have no column 'odour'; they have start_time, stop_time, stimulus"):
+    with pytest.raises(InputError, match="trials have no column 'odour'; they have start_time, stop_time, stimulus"):
         extract(tmp_path / "s.nwb", label_column="odour")
 
 
@@ -97,5 +98,5 @@ def test_nwb_units_and_trials_are_read(tmp_path):
 )
 def test_a_broken_table_is_one_line(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
-    with pytest.raises(BadRecording, match=said):
+    with pytest.raises(InputError, match=said):
         extract(tmp_path / name)

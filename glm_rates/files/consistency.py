@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .recording import H5, Recording, read_recording
+from .blech import H5, Recording, read_recording
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def check_recording(folder: Path) -> Check:
 
     Raises
     ------
-    BadRecording
+    InputError
         The directory cannot be read at all.
     """
     recording = read_recording(folder)

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 import hdf5io
+from hdf5io.errors import InputError
 
+from ..files.results import Place
+from ..files.stored import Stored, read_results
+from ..report import Section, write_report
+from ..score.tables import explained, json_results
 from . import plots
-from .pipeline import explained
-from .report import Section, write_report
-from .stored import Stored
 
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6
@@ -22,6 +24,53 @@ UNITS_TEXT = (
     "Bits per spike. In-sample: over the mean rate of the taste. Then held-out, ± standard error over folds, over the training "
     "trials' mean: PSTH, and models of history (H), stimulus (S) and coupling (C)."
 )
+
+
+def finish(place: Place, plots: bool, units: str, warnings: list[str]) -> tuple[dict[str, Path], dict, str]:
+    """Read results back from their file, draw, and make the answer: (outputs, documented results, one line)."""
+    stored, summary = read_results(place.file), place.folder / "bits_per_spike_summary.csv"
+    outputs = {"rates": place.file, "summary": summary, "artifacts": place.folder / "artifacts"}
+    if plots:
+        chosen = wanted_units(units, len(stored.regions))
+        figures = draw(stored, read_rows(summary), place.folder / "plots", chosen)
+        page = report(place.folder / "report.html", stored, figures, warnings)
+        outputs |= {"plots": place.folder / "plots", "report": page}
+    found = json_results(stored)
+    cv = found["bits_per_spike_cv"]
+    said = (
+        f"{cv['pooled']:.4f} held-out bits per spike, {found['n_explained']} explained"
+        if cv
+        else f"{found['bits_per_spike']['pooled']:.4f} in-sample bits per spike"
+    )
+    return outputs, found, f"{found['n_units']} units, {said}; {place.file}"
+
+
+def wanted_units(text: str, n_units: int) -> list[int]:
+    """Parse ``--plot-units``: all, none, or indices.
+
+    Raises
+    ------
+    InputError
+        An index is no number or out of range.
+    """
+    if text in ("all", "none"):
+        return list(range(n_units)) if text == "all" else []
+    try:
+        units = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--plot-units {text}: expected all, none, or indices such as 0,3,7.") from None
+    if any(u not in range(n_units) for u in units):
+        raise InputError(f"--plot-units {text}: units are numbered 0 to {n_units - 1}.")
+    return units
+
+
+def text_table(rows: list[dict]) -> str:
+    """Rows as text in aligned columns."""
+    cells = [[*rows[0]]] + [
+        [f"{v:.2f}" if isinstance(v, float) else "-" if v is None else str(v) for v in row.values()] for row in rows
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells)
 
 
 def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .stored import Stored
+from ..files.stored import Stored
 
 # One colour for one thing (Okabe & Ito 2008).
 COLOUR = {"rate": "#D55E00", "psth": "#4D4D4D", "in-sample": "#999999", "held-out": "#0072B2", "psth model": "#999999"}

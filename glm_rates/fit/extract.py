@@ -1,32 +1,23 @@
 """Stage 1: which counts, in which bins, with which labels? Recording -> exchange folder.
 
-Run by file in any interpreter with numpy and h5py or PyTables: ``python stage1_extract.py FOLDER``, where FOLDER holds
-``request.json`` (source and options) and receives ``extract.json`` and the arrays. Python 3.8 syntax.
+Runs in any interpreter with numpy and h5py or PyTables (see `stages`): FOLDER holds ``request.json`` (source and options) and
+receives ``extract.json`` and the arrays. Python 3.8 syntax.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import sys
 from pathlib import Path
-
-if __name__ in ("__main__", "__mp_main__") and not __package__:  # run by file: make the package importable by its place
-    __package__ = "glm_rates"
-    _here = Path(__file__).resolve().parent
-    _spec = importlib.util.spec_from_file_location(
-        __package__, str(_here / "__init__.py"), submodule_search_locations=[str(_here)]
-    )
-    sys.modules[__package__] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[__package__])
 
 import numpy as np
 
-from .exchange import BadRecording, run_stage, save
-from .recording import H5, laser_intervals, read_recording
+from hdf5io.errors import InputError
 
-log = logging.getLogger("glm_rates.stage1_extract")
+from ..files.blech import H5, laser_intervals, read_recording
+from ..files.exchange import save
+
+log = logging.getLogger("glm_rates.fit.extract")
 
 
 def bin_plan(options, trial_ms, onset_ms):
@@ -34,12 +25,12 @@ def bin_plan(options, trial_ms, onset_ms):
 
     The window begins at a bin edge; as many whole bins before it are read as the longest filter looks back.
     """
-    width = options["bin_ms"]
+    width = options["bin_size"]
     lims = options.get("time_lims_from_stimulus")
     low, high = (onset_ms + lims[0], onset_ms + lims[1]) if lims else options["time_lims"]
     if low < 0 or high > trial_ms or high - low < width:
         text = "the window %g-%g ms does not fit a trial of %g ms (stimulus at %g ms)"
-        raise BadRecording(text % (low, high, trial_ms, onset_ms) + "; set --time-lims or --time-lims-from-stimulus.")
+        raise InputError(text % (low, high, trial_ms, onset_ms) + "; set --time-lims or --time-lims-from-stimulus.")
     before = min(int(low // width), -(-options["reach_ms"] // width))
     if before * width < options["reach_ms"]:
         log.warning("only %d ms before the window: the filters see no spikes beyond it", before * width)
@@ -51,7 +42,7 @@ def bin_plan(options, trial_ms, onset_ms):
 def extract_blech(source, options):
     """Counts and labels of a blech_clust directory: (params, arrays)."""
     recording = read_recording(source)
-    width = options["bin_ms"]
+    width = options["bin_size"]
     shape = recording.shapes[recording.tastes[0].dig_in]
     trial_ms = min(recording.shapes[t.dig_in][2] for t in recording.tastes)
     start, stop, window, onset = bin_plan(options, trial_ms, recording.before_ms)
@@ -65,7 +56,7 @@ def extract_blech(source, options):
             node, n = h5.node(f"spike_trains/{t.dig_in}/spike_array"), recording.shapes[t.dig_in][0]
             spikes = np.asarray(node[:, :, start:stop])
             if not np.isfinite(spikes).all() or (spikes < 0).any():
-                raise BadRecording(f"{source}: /spike_trains/{t.dig_in}/spike_array has NaN or negative values.")
+                raise InputError(f"{source}: /spike_trains/{t.dig_in}/spike_array has NaN or negative values.")
             binned = spikes.reshape(n, shape[1], -1, width).sum(axis=3)
             counts.append(binned.transpose(0, 2, 1).astype(np.int16))
             taste += [k] * n
@@ -107,7 +98,7 @@ def _finish(params, arrays, options, start_ms, window, onset):
     if options["laser"] == "exclude":
         arrays = {name: a[~lit] for name, a in arrays.items()}
         if not len(arrays["taste"]):
-            raise BadRecording("every trial has the laser on: --laser exclude leaves none.")
+            raise InputError("every trial has the laser on: --laser exclude leaves none.")
     kept = sorted(set(arrays["taste"].tolist()))
     if len(kept) < len(params["tastes"]):
         gone = [t for k, t in enumerate(params["tastes"]) if k not in kept]
@@ -126,27 +117,28 @@ def _finish(params, arrays, options, start_ms, window, onset):
         )
     params = {
         **params,
-        "bin_ms": options["bin_ms"],
-        "history_ms": options["history_ms"],
-        "coupling_ms": options["coupling_ms"],
+        "bin_size": options["bin_size"],
+        "history_window": options["history_window"],
+        "coupling_window": options["coupling_window"],
         "start_ms": int(start_ms),
         "window": [int(w) for w in window],
         "onset_bin": int(arrays["onset"][0]),
-        "use_laser": bool(options["laser"] == "regressor" and lit.any()),
+        "laser": bool(options["laser"] == "regressor" and lit.any()),
     }
     return params, arrays
 
 
-def extract(folder):
+def run(folder):
     """Read ``request.json`` in ``folder``, extract, and write the exchange files."""
     request = json.loads((Path(folder) / "request.json").read_text(encoding="utf-8"))
     source, options = Path(request["source"]), request["options"]
+    options["reach_ms"] = max(options["history_window"], options["coupling_window"])
     if not source.exists():
-        raise BadRecording(f"{source}: no such file or directory.")
+        raise InputError(f"{source}: no such file or directory.")
     if source.is_dir():
         params, arrays = extract_blech(source, options)
     else:
-        from .spike_times import extract_times
+        from ..files.spike_table import extract_times
 
         params, arrays = extract_times(source, options, bin_plan, _finish)
     n_trials, n_bins, n_units = arrays["counts"].shape
@@ -156,10 +148,6 @@ def extract(folder):
         n_trials,
         len(params["tastes"]),
         n_bins,
-        params["bin_ms"],
+        params["bin_size"],
     )
     save(folder, "extract", {**params, "source": str(source)}, arrays)
-
-
-if __name__ == "__main__":
-    sys.exit(run_stage(extract, sys.argv[1:]))

@@ -1,78 +1,29 @@
-"""Stage 2: what are the rates and filters, and how well do they predict held-out trials? Exchange folder -> fits.
+"""Stage 2: what are the rates and filters, and how well do they predict held-out trials? Exchange folder -> fits and scores.
 
-Run by file in any interpreter with nemos: ``python stage2_fit.py FOLDER``, where FOLDER holds ``extract.*`` and ``settings.json``
-and receives ``fit.*`` and one nemos model file per population. Every population x fold is a pure task; ``jobs`` processes share
-them, each with one BLAS thread, and the result does not depend on their number.
+Runs in any interpreter with nemos (see `stages`): FOLDER holds ``extract.*`` and ``settings.json`` and receives ``fit.*`` and one
+nemos model file per population. Every population x fold is a pure task; ``jobs`` processes share them, each with one BLAS
+thread, and the result does not depend on their number.
 """
 
-# ruff: noqa: E402 (run by file, the package must be registered before its modules are imported)
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # two contended BLAS threads are slower than one
-if __name__ in ("__main__", "__mp_main__") and not __package__:  # run by file: make the package importable by its place
-    __package__ = "glm_rates"
-    if __package__ not in sys.modules:
-        _here = Path(__file__).resolve().parent
-        _spec = importlib.util.spec_from_file_location(
-            __package__, str(_here / "__init__.py"), submodule_search_locations=[str(_here)]
-        )
-        sys.modules[__package__] = importlib.util.module_from_spec(_spec)
-        _spec.loader.exec_module(sys.modules[__package__])
 
 import numpy as np
 
-from . import evaluate, model
-from .design import Trials, Window
-from .exchange import load, run_stage, save
+from ..files.exchange import load, save
+from ..fit.populations import fit_population, populations, settings_for
+from ..model import population as model
+from ..model.design import Window
+from . import evaluate
 
-log = logging.getLogger("glm_rates.stage2_fit")
+log = logging.getLogger("glm_rates.score.fit_and_score")
 KS_GRID = np.linspace(0, 1, 101)
-
-
-class Population(NamedTuple):
-    """Units that share a prior and may be coupled, and the trials they are fitted on."""
-
-    name: str  # region, or "all"
-    taste: int | None  # with separate tastes: the one taste
-    units: np.ndarray
-    trials: np.ndarray
-    data: Trials
-
-
-def populations(params: dict, arrays: dict, separate_regions: bool, separate_tastes: bool) -> list[Population]:
-    """Split the recording by region and taste as asked; regions without units do not appear."""
-    regions = np.array(params["regions"])
-    names = list(dict.fromkeys(params["regions"])) if separate_regions else ["all"]
-    tastes = range(len(params["tastes"])) if separate_tastes else [None]
-    out = []
-    for name in names:
-        units = np.flatnonzero(regions == name) if separate_regions else np.arange(len(regions))
-        for taste in tastes:
-            trials = np.flatnonzero(arrays["taste"] == taste) if taste is not None else np.arange(len(arrays["taste"]))
-            labels = np.zeros(len(trials), int) if taste is not None else arrays["taste"]
-            data = Trials(
-                arrays["counts"][trials][:, :, units], labels, arrays["onset"][trials], arrays["laser"][trials]
-            )
-            out.append(Population(name, taste, units, trials, data))
-    return out
-
-
-def settings_for(params: dict, wanted: dict, population: Population) -> model.Settings:
-    """Model settings of one population: no stimulus without events, no coupling of a single unit."""
-    settings = model.Settings(bin_ms=params["bin_ms"], stimulus=params.get("stimulus", True), laser=params["use_laser"])
-    settings = settings._replace(**{k: v for k, v in wanted.items() if k in model.Settings._fields})
-    return settings._replace(coupling=settings.coupling and len(population.units) > 1)
 
 
 def work(task):
@@ -81,34 +32,6 @@ def work(task):
     if what == "fit":
         return fit_population(population, window, settings)
     return evaluate.score_fold(population.data, window, settings, n_folds, what, nested)
-
-
-def fit_population(population: Population, window: Window, settings: model.Settings) -> dict[str, np.ndarray]:
-    """Fit on all trials: rates, their uncertainty, filters and diagnostics, as arrays by name."""
-    trials = population.data
-    design = model.make_design(trials, window, settings)
-    models, like = list(model.nested_terms(settings).values()), None
-    if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
-        like = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False).prior
-    fit = model.fit_design(design, settings, like)
-    shape = (len(trials.counts), window.stop - window.start)
-    n_tastes = int(trials.taste.max()) + 1
-    out = model.filters(design, fit, settings.bin_ms, n_tastes)
-    out |= {
-        "rate": model.predict(design, fit).T.reshape(*shape, -1),
-        "log_rate_sd": model.log_rate_sd(design, fit).T.reshape(*shape, -1),
-        "fitted": fit.fitted,
-        "converged": fit.converged,
-        "grad_norm": fit.grad_norm,
-        "penalty": fit.penalty * design.counts.shape[1],
-        "coef": fit.coef,
-        "intercept": fit.coef[:, 0],
-    }
-    if fit.prior is not None and settings.coupling:
-        out["edge_probability"] = fit.prior.inclusion
-    if fit.prior is not None:
-        out |= {f"prior_{block}": value for block, value in fit.prior.covariance.items()}
-    return out
 
 
 def run(folder: Path) -> None:
@@ -130,8 +53,8 @@ def run(folder: Path) -> None:
     done = _map(tasks, wanted["jobs"])
     versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": version("nemos")}
     meta, results = gather(groups, tasks, done, arrays, window, wanted, n_folds)
-    if wanted["save_models"] and wanted["full_fit"]:
-        from .nemos_bridge import save_model
+    if wanted["full_fit"]:
+        from ..model.nemos_bridge import save_model
 
         for index, group in enumerate(groups):
             coef, kernels = results[f"{index}.coef"], model.kernels_of(settings_for(params, wanted, group))
@@ -208,7 +131,3 @@ def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fol
         step = evaluate.compare(table[names.index(after)], table[names.index(before)], spikes, fold)
         out["steps"][f"{after} over {before}"] = step._asdict()
     return out
-
-
-if __name__ == "__main__":
-    sys.exit(run_stage(run, sys.argv[1:]))

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import gammaln, kolmogorov, stdtrit, xlogy
 
-from .design import Trials, Window
-from .model import Settings, fit_design, make_design, nested_terms, predict
+from ..model.design import Trials, Window
+from ..model.population import Settings, fit_design, make_design, nested_terms, predict
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250
@@ -117,8 +117,8 @@ def score_fold(
     flat = homogeneous(counts, trials.taste, ~test)
     rates = {
         "homogeneous": np.broadcast_to(flat[:, None], counts.shape),
-        "psth": psth(counts, trials.taste, ~test, settings.bin_ms),
-        "rolling window": rolling_window(trials, window, flat, settings.bin_ms),
+        "psth": psth(counts, trials.taste, ~test, settings.bin_size),
+        "rolling window": rolling_window(trials, window, flat, settings.bin_size),
     }
     rate, inclusion, like = np.full(counts.shape, np.nan), np.zeros((0, 0)), None
     models, whole = nested_terms(settings), make_design(trials, window, settings)
@@ -135,7 +135,7 @@ def score_fold(
         table = np.zeros((counts.shape[2], len(counts)))
         table[:, test] = poisson_log_likelihood(counts[test], r[test]).sum(axis=1).T
         scores[name] = table
-    return FoldScore(fold, scores, rate, inclusion if settings.coupling else np.zeros((0, 0)))
+    return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)))
 
 
 def compare(

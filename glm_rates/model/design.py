@@ -23,7 +23,6 @@ class Kernels(NamedTuple):
 
     values: np.ndarray
     first_lag: int
-    n_raw: int
 
     @property
     def size(self) -> int:
@@ -143,12 +142,12 @@ def raised_cosine_kernels(n_kernels: int, n_lags: int, first_lag: int = 1, cut: 
     (10, 5)
     """
     if n_lags == 1:
-        return Kernels(np.ones((1, 1)), first_lag, n_kernels)
+        return Kernels(np.ones((1, 1)), first_lag)
     raw = raised_cosines(n_kernels, n_lags)
     left, singular, _ = np.linalg.svd(raw, full_matrices=False)
     rank = int((singular > cut * singular[0]).sum())
     kernels = left[:, :rank] * np.sign(left[:, :rank].sum(axis=0) + 1e-12)
-    return Kernels(kernels, first_lag, n_kernels)
+    return Kernels(kernels, first_lag)
 
 
 def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window) -> np.ndarray:

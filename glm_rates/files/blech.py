@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .exchange import BadRecording
+from hdf5io.errors import InputError
 
-log = logging.getLogger("glm_rates.recording")
+log = logging.getLogger("glm_rates.files.blech")
 DEFAULT_DURATIONS = (2000, 5000)  # ms before and after the stimulus, where .params does not say
 
 
@@ -57,7 +57,7 @@ class H5:
         try:
             self.file = self._open(str(path), "r")
         except OSError as error:
-            raise BadRecording("{}: not a readable HDF5 file ({}).".format(path, str(error).split("\n")[0])) from None
+            raise InputError("{}: not a readable HDF5 file ({}).".format(path, str(error).split("\n")[0])) from None
 
     def __enter__(self):
         return self
@@ -83,9 +83,9 @@ def one_file(folder: Path, ending: str, required: bool = True) -> Path | None:
     found = sorted(p for p in folder.glob("*" + ending) if not p.name.startswith("."))
     if len(found) > 1:
         names = ", ".join(p.name for p in found)
-        raise BadRecording(f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one.")
+        raise InputError(f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one.")
     if not found and required:
-        raise BadRecording(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
+        raise InputError(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
     return found[0] if found else None
 
 
@@ -94,9 +94,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise BadRecording(f"{path}: not readable as JSON ({error}).") from None
+        raise InputError(f"{path}: not readable as JSON ({error}).") from None
     if not isinstance(document, dict):
-        raise BadRecording(f"{path}: expected a JSON object, found {type(document).__name__}.")
+        raise InputError(f"{path}: expected a JSON object, found {type(document).__name__}.")
     return document
 
 
@@ -105,12 +105,12 @@ def read_recording(folder: Path) -> Recording:
 
     Raises
     ------
-    BadRecording
+    InputError
         No such directory, two ``.h5`` files, no spike trains, unreadable JSON, no trial at all.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise BadRecording(f"{folder}: no such directory.")
+        raise InputError(f"{folder}: no such directory.")
     path, info = one_file(folder, ".h5"), read_json(one_file(folder, ".info"))
     params = one_file(folder, ".params", required=False)
     durations = (read_json(params) if params else {}).get("spike_array_durations", DEFAULT_DURATIONS)
@@ -121,7 +121,7 @@ def read_recording(folder: Path) -> Recording:
             trials = list(csv.DictReader(handle))
     with H5(path) as h5:
         if "spike_trains" not in h5:
-            raise BadRecording(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
+            raise InputError(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
         groups = [g for g in h5.names("spike_trains") if f"spike_trains/{g}/spike_array" in h5]
         shapes = {g: tuple(int(s) for s in h5.node(f"spike_trains/{g}/spike_array").shape) for g in groups}
         table = np.asarray(h5.node("unit_descriptor")[:]) if "unit_descriptor" in h5 else None
@@ -129,7 +129,7 @@ def read_recording(folder: Path) -> Recording:
     missing = [t.dig_in for t in tastes if t.dig_in not in shapes]
     if missing:
         where = ", ".join(sorted(shapes)) or "nothing"
-        raise BadRecording("{}: no spike_array for {}; /spike_trains has {}.".format(path, ", ".join(missing), where))
+        raise InputError("{}: no spike_array for {}; /spike_trains has {}.".format(path, ", ".join(missing), where))
     skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
     for name in skipped:
         log.info("%s has spike trains but no taste role in .info: skipped", name)
@@ -138,10 +138,10 @@ def read_recording(folder: Path) -> Recording:
             log.warning("%s has no trials: skipped", taste.dig_in)
     tastes = [taste for taste in tastes if shapes[taste.dig_in][0] > 0]
     if not tastes:
-        raise BadRecording(f"{path}: no trials in any spike_array.")
+        raise InputError(f"{path}: no trials in any spike_array.")
     n_units = {shapes[t.dig_in][1] for t in tastes}
     if len(n_units) > 1 or 0 in n_units:
-        raise BadRecording(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
+        raise InputError(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
     units, regions, unit_region = _units(info, table, n_units.pop(), path)
     return Recording(path, tastes, skipped, shapes, int(durations[0]), regions, unit_region, units, trials)
 
@@ -152,12 +152,12 @@ def _tastes(info: dict[str, Any], path: Path) -> list[Taste]:
     if names is None and "dig_ins" in role:
         names = [f"dig_in_{int(i)}" for i in role["dig_ins"]]
     if not names:
-        raise BadRecording(f"{path}: its .info names no tastes (taste_params.dig_in_names or .dig_ins).")
+        raise InputError(f"{path}: its .info names no tastes (taste_params.dig_in_names or .dig_ins).")
     labels = role.get("tastes") or names
     counts = role.get("trial_count") or [None] * len(names)
     counts = counts if isinstance(counts, list) else [counts] * len(names)
     if len(labels) != len(names):
-        raise BadRecording(f"{path}: .info has {len(labels)} tastes for {len(names)} dig-ins.")
+        raise InputError(f"{path}: .info has {len(labels)} tastes for {len(names)} dig-ins.")
     counts = (counts + [None] * len(names))[: len(names)]
     return [Taste(str(n), str(l), None if c is None else int(c)) for n, l, c in zip(names, labels, counts)]
 
@@ -166,7 +166,7 @@ def _units(info, table, n_units: int, path: Path):
     """Columns of the unit table, region names, and each unit's region by its electrode number."""
     columns = {} if table is None else {name: table[name] for name in table.dtype.names}
     if table is not None and len(table) != n_units:
-        raise BadRecording(f"{path}: /unit_descriptor has {len(table)} rows, the spike arrays {n_units} units.")
+        raise InputError(f"{path}: /unit_descriptor has {len(table)} rows, the spike arrays {n_units} units.")
     layout = {str(k).lower(): v for k, v in (info.get("electrode_layout") or {}).items()}
     home: dict[int, str] = {}
     regions = [name for name in layout if name != "none" and not name.startswith("emg")]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .exchange import BadRecording
+from hdf5io.errors import InputError
 
-log = logging.getLogger("glm_rates.spike_times")
+log = logging.getLogger("glm_rates.files.spike_table")
 LABELS = ("taste", "stimulus", "odor", "odour", "condition", "trial_type", "label")
 REGIONS = ("region", "location", "brain_area", "electrode_group", "group")
 
@@ -35,23 +35,23 @@ def extract_times(source: Path, options: dict, bin_plan, finish):
     readers = {".nwb": read_nwb, ".csv": read_csv, ".npz": read_npz}
     if ending not in readers:
         expected = "a blech_clust directory, .nwb, .csv (unit_id,time_s) or .npz"
-        raise BadRecording(f"{source}: cannot read '{ending}' files; expected {expected}.")
+        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
     data = readers[ending](source, options)
     if not data.unit_id:
-        raise BadRecording(f"{source}: no units.")
+        raise InputError(f"{source}: no units.")
     if len(data.event_s):
         return _trials_around_events(data, options, bin_plan, finish)
     return _segments(data, options, finish)
 
 
 def _trials_around_events(data: SpikeTimes, options: dict, bin_plan, finish):
-    low, high = options["trial_window_ms"]
+    low, high = options["trial_window"]
     start, stop, window, onset = bin_plan(options, high - low, -low)
     tastes = list(dict.fromkeys(data.label))
     taste = np.array([tastes.index(label) for label in data.label])
     order = np.argsort(taste, kind="stable")
     first_s = data.event_s[order] + (low + start) / 1000
-    counts = _count(data.times_s, first_s, (stop - start) // options["bin_ms"], options["bin_ms"])
+    counts = _count(data.times_s, first_s, (stop - start) // options["bin_size"], options["bin_size"])
     trial = np.concatenate([np.arange((taste == k).sum()) for k in range(len(tastes))])
     arrays = {"counts": counts, "taste": taste[order], "trial": trial, "laser": np.zeros(counts.shape[:2])}
     params = {
@@ -65,12 +65,12 @@ def _trials_around_events(data: SpikeTimes, options: dict, bin_plan, finish):
 
 
 def _segments(data: SpikeTimes, options: dict, finish):
-    width, reach = options["bin_ms"], -(-options["reach_ms"] // options["bin_ms"])
+    width, reach = options["bin_size"], -(-options["reach_ms"] // options["bin_size"])
     n_bins = int(options["segment_s"] * 1000 // width)
     every = np.concatenate(data.times_s) if data.times_s else np.zeros(0)
     n_segments = int((every.max() - every.min()) * 1000 // (n_bins * width)) if len(every) else 0
     if n_segments < 2 or n_bins <= reach:
-        raise BadRecording(
+        raise InputError(
             f"no events, and the spikes do not fill two segments of {options['segment_s']:g} s; set --segment-s."
         )
     log.info(
@@ -112,12 +112,12 @@ def read_nwb(path: Path, options: dict) -> SpikeTimes:
     try:
         from pynwb import NWBHDF5IO
     except ImportError:
-        raise BadRecording(f"{path}: reading NWB needs pynwb; install the 'nwb' extra.") from None
+        raise InputError(f"{path}: reading NWB needs pynwb; install the 'nwb' extra.") from None
     try:
         with NWBHDF5IO(str(path), "r", load_namespaces=True) as io:
             nwb = io.read()
             if nwb.units is None or "spike_times" not in nwb.units.colnames:
-                raise BadRecording(f"{path}: no units table with spike_times.")
+                raise InputError(f"{path}: no units table with spike_times.")
             units = nwb.units
             times = [np.asarray(units["spike_times"][i], float) for i in range(len(units))]
             region = _nwb_column(units, REGIONS, len(times), "all")
@@ -126,18 +126,18 @@ def read_nwb(path: Path, options: dict) -> SpikeTimes:
             if nwb.trials is not None:
                 column = options["align_column"]
                 if column not in nwb.trials.colnames:
-                    raise BadRecording(
+                    raise InputError(
                         f"{path}: trials have no column '{column}'; they have {', '.join(nwb.trials.colnames)}."
                     )
                 events = np.asarray(nwb.trials[column][:], float)
                 names = (options["label_column"],) if options["label_column"] else LABELS
                 if options["label_column"] and options["label_column"] not in nwb.trials.colnames:
-                    raise BadRecording(
+                    raise InputError(
                         f"{path}: trials have no column '{names[0]}'; they have {', '.join(nwb.trials.colnames)}."
                     )
                 label = _nwb_column(nwb.trials, names, len(events), "stimulus")
     except (OSError, KeyError, TypeError) as error:
-        raise BadRecording(f"{path}: not a readable NWB file ({str(error).splitlines()[0]}).") from None
+        raise InputError(f"{path}: not a readable NWB file ({str(error).splitlines()[0]}).") from None
     return _without_nan_events(SpikeTimes(ids, times, region, events, label), path)
 
 
@@ -167,10 +167,10 @@ def read_npz(path: Path, options: dict) -> SpikeTimes:
         with np.load(path, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     except (ValueError, OSError) as error:
-        raise BadRecording(f"{path}: not readable as .npz without pickles ({error}).") from None
+        raise InputError(f"{path}: not readable as .npz without pickles ({error}).") from None
     for name in ("unit_id", "time_s"):
         if name not in columns:
-            raise BadRecording(f"{path}: no array '{name}'; it has {', '.join(columns) or 'none'}.")
+            raise InputError(f"{path}: no array '{name}'; it has {', '.join(columns) or 'none'}.")
     return _assemble(path, columns["unit_id"], columns["time_s"], columns.get("region"), options)
 
 
@@ -178,10 +178,10 @@ def _assemble(path: Path, unit_id, time_s, region, options: dict) -> SpikeTimes:
     try:
         times = np.asarray(time_s, float)
     except ValueError as error:
-        raise BadRecording(f"{path}: time_s holds something that is no number ({error}).") from None
+        raise InputError(f"{path}: time_s holds something that is no number ({error}).") from None
     unit_id = np.asarray(unit_id).astype(str)
     if len(times) != len(unit_id) or not np.isfinite(times).all():
-        raise BadRecording(f"{path}: expected one finite time_s for every unit_id.")
+        raise InputError(f"{path}: expected one finite time_s for every unit_id.")
     ids = sorted(set(unit_id), key=lambda u: (not u.isdigit(), int(u) if u.isdigit() else 0, u))
     home = dict(zip(unit_id, np.asarray(region).astype(str))) if region is not None else {}
     events, label = np.zeros(0), []
@@ -190,10 +190,10 @@ def _assemble(path: Path, unit_id, time_s, region, options: dict) -> SpikeTimes:
         try:
             events = np.asarray(table["time_s"], float)
         except ValueError as error:
-            raise BadRecording(f"{options['events']}: time_s holds something that is no number ({error}).") from None
+            raise InputError(f"{options['events']}: time_s holds something that is no number ({error}).") from None
         name = options["label_column"] or next((n for n in LABELS if n in table), None)
         if options["label_column"] and name not in table:
-            raise BadRecording(f"{options['events']}: no column '{name}'; it has {', '.join(table)}.")
+            raise InputError(f"{options['events']}: no column '{name}'; it has {', '.join(table)}.")
         label = table[name] if name else ["stimulus"] * len(events)
     data = SpikeTimes(ids, [times[unit_id == u] for u in ids], [home.get(u, "all") for u in ids], events, list(label))
     return _without_nan_events(data, path)
@@ -207,10 +207,10 @@ def _table(path: Path, required: tuple[str, ...]) -> dict[str, list[str]]:
             reader.fieldnames = names
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadRecording(f"{path}: not readable as CSV ({error}).") from None
+        raise InputError(f"{path}: not readable as CSV ({error}).") from None
     for name in required:
         if name not in names:
-            raise BadRecording(f"{path}: no column '{name}'; it has {', '.join(names) or 'none'}.")
+            raise InputError(f"{path}: no column '{name}'; it has {', '.join(names) or 'none'}.")
     if not rows:
-        raise BadRecording(f"{path}: no rows.")
+        raise InputError(f"{path}: no rows.")
     return {name: [(row[name] or "").strip() for row in rows] for name in names}

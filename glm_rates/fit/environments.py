@@ -13,13 +13,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from .console import EnvironmentMissing, WorkFailed
-from .exchange import BadRecording
+from hdf5io.errors import EnvironmentMissing, InputError, WorkFailed
 
 log = logging.getLogger(__name__)
 PREFIXES = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", ".conda", "mambaforge3")
 NEMOS_PLACES = ("~/nemos_env", "~/envs/nemos", "~/.venvs/nemos", "~/venvs/nemos", "~/.local/share/neuropipes/nemos")
-STAGES = {"extract": "stage1_extract.py", "fit": "stage2_fit.py"}
 NEMOS_PINS = ("nemos==0.2.8", "scipy")
 
 
@@ -131,6 +129,13 @@ def extraction_python(wanted: str) -> Interpreter:
     return here
 
 
+def extraction_candidates(wanted: str) -> list[Interpreter]:
+    """Every interpreter that could extract, probed: conda environments of that name or place, and this one."""
+    prefixes = [] if wanted == "none" else [p for p in conda_prefixes() if wanted in (p.name, str(p))]
+    found = [probe(python_of(p), f"conda environment {p}", PROBE_H5) for p in prefixes]
+    return [*found, probe(Path(sys.executable), "this interpreter", PROBE_H5)]
+
+
 def nemos_candidates(wanted: Path | None) -> list[tuple[Path, str]]:
     """Where nemos may be, best first."""
     if wanted is not None:
@@ -146,7 +151,7 @@ def nemos_python(wanted: Path | None, create: bool = False) -> Interpreter:
 
     Raises
     ------
-    BadRecording
+    InputError
         Nothing with nemos was found and there is no terminal to ask at (exit code 2).
     EnvironmentMissing
         The given or created environment does not work (exit code 5).
@@ -166,7 +171,7 @@ def nemos_python(wanted: Path | None, create: bool = False) -> Interpreter:
         answer = sys.stdin.readline().strip()
         if answer:
             return nemos_python(Path(answer))
-    raise BadRecording("nemos is not installed here and was not found; give --nemos-env PATH or --create-nemos-env.")
+    raise InputError("nemos is not installed here and was not found; give --nemos-env PATH or --create-nemos-env.")
 
 
 def create_nemos(place: Path) -> Interpreter:
@@ -193,21 +198,21 @@ def create_nemos(place: Path) -> Interpreter:
 
 
 def run_stage(interpreter: Interpreter, stage: str, folder: Path) -> None:
-    """Run ``stage1_extract.py`` or ``stage2_fit.py`` by file in another process, stream its log, repeat its mistake.
+    """Run a stage of `stages` by file in another process, stream its log, repeat its mistake.
 
     Raises
     ------
-    BadRecording
+    InputError
         The stage found a mistake of the user (its exit code 2).
     WorkFailed
         The stage failed otherwise; its last line is in the message.
     """
-    script = Path(__file__).resolve().parent / STAGES[stage]
+    script = Path(__file__).resolve().parent / "stages.py"
     log.info("%s: %s (%s)", stage, interpreter.python, interpreter.why)
     levels = {"INFO": logging.INFO, "WARNING": logging.WARNING}
     last = ""
     process = subprocess.Popen(
-        [str(interpreter.python), str(script), str(folder)],
+        [str(interpreter.python), str(script), stage, str(folder)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
@@ -228,6 +233,6 @@ def run_stage(interpreter: Interpreter, stage: str, folder: Path) -> None:
         process.wait()
         raise
     if code == 2:
-        raise BadRecording(last)
+        raise InputError(last)
     if code:
         raise WorkFailed(f"{stage} failed with exit code {code} in {interpreter.python}: {last}")

@@ -23,14 +23,14 @@ CV_GRID = (1e-4, 1e-3, 1e-2, 1e-1)
 class Settings(NamedTuple):
     """Everything that decides a fit, besides the spikes."""
 
-    bin_ms: int = 25
-    history_ms: int = 250
-    n_history: int = 8
-    coupling_ms: int = 125
-    n_coupling: int = 4
-    stimulus_ms: int = 2500
-    n_stimulus: int = 10
-    coupling: bool = False
+    bin_size: int = 25  # ms
+    history_window: int = 250  # ms
+    n_basis_funcs: int = 8
+    coupling_window: int = 125  # ms
+    n_coupling_funcs: int = 4
+    stimulus_window: int = 2500  # ms
+    n_stimulus_funcs: int = 10
+    include_coupling: bool = False
     stimulus: bool = True
     laser: bool = False
     prior: str = "learned"
@@ -54,7 +54,7 @@ class Fit(NamedTuple):
 
 def terms_of(settings: Settings) -> tuple[str, ...]:
     """Effects of the full model."""
-    return ("stimulus",) * settings.stimulus + ("history",) + ("coupling",) * settings.coupling
+    return ("stimulus",) * settings.stimulus + ("history",) + ("coupling",) * settings.include_coupling
 
 
 def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -62,7 +62,7 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
     models: dict[str, tuple[str, ...]] = {"history": ("history",)}
     if settings.stimulus:
         models = {"stimulus": ("stimulus",), **models, "history+stimulus": ("stimulus", "history")}
-    if settings.coupling:
+    if settings.include_coupling:
         models["+".join([list(models)[-1], "coupling"])] = terms_of(settings)
     return models
 
@@ -74,9 +74,17 @@ def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
 
 def kernels_of(settings: Settings) -> dict[str, Kernels]:
     """Kernels of each effect of the full model."""
-    lengths = {"history": settings.history_ms, "coupling": settings.coupling_ms, "stimulus": settings.stimulus_ms}
-    numbers = {"history": settings.n_history, "coupling": settings.n_coupling, "stimulus": settings.n_stimulus}
-    return standard_kernels(settings.bin_ms, {term: lengths[term] for term in terms_of(settings)}, numbers)
+    lengths = {
+        "history": settings.history_window,
+        "coupling": settings.coupling_window,
+        "stimulus": settings.stimulus_window,
+    }
+    numbers = {
+        "history": settings.n_basis_funcs,
+        "coupling": settings.n_coupling_funcs,
+        "stimulus": settings.n_stimulus_funcs,
+    }
+    return standard_kernels(settings.bin_size, {term: lengths[term] for term in terms_of(settings)}, numbers)
 
 
 def fit_design(design: Design, settings: Settings, like: Prior | None = None, *, covariance: bool = True) -> Fit:

@@ -1,0 +1,286 @@
+"""How are results kept? In the recording's ``/glm_output`` (journal) or a file of their own, with tables and models beside.
+
+The nodes of the original module keep their names, types and meaning; everything else is added beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import hdf5io
+from hdf5io import Dataset
+from hdf5io.errors import InputError
+
+from .blech import one_file
+from .exchange import Fitted
+from .stored import GROUP, SCHEMA, population_name, stored_digest
+
+
+class Place(NamedTuple):
+    """Where the results of a recording go."""
+
+    file: Path
+    group: str  # in the file; empty: the whole file is ours
+    folder: Path  # tables, figures, models, report
+
+
+def place_of(source: Path, output: Path | None) -> Place:
+    """Where results go: into the recording, or into ``output`` and a folder beside it.
+
+    Raises
+    ------
+    InputError
+        ``output`` is the input itself, or the input is a file that is never written.
+    """
+    if output is not None:
+        inputs = [source, *(source.glob("*.h5") if source.is_dir() else [])]
+        if output.resolve() in [path.resolve() for path in inputs]:
+            raise InputError(f"--output {output} is the input itself; leave --output out to write into a recording.")
+        return Place(output, "", output.with_name(output.stem + "_glm_output"))
+    path = recording_file(source)
+    if path is None:
+        raise InputError(f"{source}: results of a single file need --output FILE.h5; the file itself is never written.")
+    return Place(path, GROUP, source / "glm_output")
+
+
+def is_current(place: Place, digest: str) -> bool:
+    """Whether complete results of the same data and options are there."""
+    tables = (place.folder / "bits_per_spike_summary.csv", place.folder / "artifacts" / "params.json")
+    return all(t.is_file() for t in tables) and stored_digest(place.file, place.group) == digest
+
+
+def claim(place: Place, overwrite: bool, retrain: bool) -> None:
+    """Make sure that a file of its own may be written; an earlier result of ours may be replaced with ``retrain``."""
+    if not place.group:
+        hdf5io.claim(place.file, overwrite or (retrain and stored_digest(place.file, "") is not None))
+
+
+def recording_file(source: Path) -> Path | None:
+    """The ``.h5`` file of a recording directory after recovery from an interrupted write; None for other inputs."""
+    if not source.is_dir():
+        return None
+    path = one_file(source, ".h5")
+    hdf5io.recover(path)
+    return path
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a recording directory for the length of a run; a second run on it stops at once.
+
+    The lock is the system's (``flock`` on the directory) and vanishes with the process; where there is none (Windows), the
+    journal alone protects the recording.
+
+    Raises
+    ------
+    hdf5io.LockedError
+        Another run has the directory.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise hdf5io.LockedError(f"{folder}: another glm-rates run works on it. Wait until it is done.") from None
+    finally:
+        os.close(descriptor)
+
+
+def may_write(*places: Path) -> None:
+    """Stop before any work where a result could not be written: each place, or the folder above it that exists.
+
+    Raises
+    ------
+    InputError
+        No permission, or a read-only disk.
+    """
+    for place in places:
+        path = place.expanduser().resolve()
+        there = next(p for p in (path, *path.parents) if p.exists())
+        if not os.access(there, os.W_OK):
+            raise InputError(f"{place}: {there} is read-only. Give --output in a folder that can be written.")
+
+
+def save(
+    place: Place,
+    done: Fitted,
+    table: dict,
+    rows: list[dict],
+    settings: dict,
+    digest: str,
+    provenance: dict,
+    folder: Path,
+) -> None:
+    """Write everything of a fit: the HDF5 file or group, the summary, ``artifacts/params.json`` and the nemos models.
+
+    Parameters
+    ----------
+    place :
+        Where to.
+    done, table, rows :
+        What was fitted, one value a unit, one row a unit and taste.
+    settings, digest, provenance :
+        Options of the fit, digest of data and options, and who made it.
+    folder :
+        Exchange folder that holds the models.
+    """
+    datasets, attrs = result_datasets(done, table, rows), result_attrs(done, digest)
+    if place.group:
+        hdf5io.update(place.file, place.group, datasets, attrs=attrs, provenance=provenance)
+    else:
+        attrs.pop("schema")
+        hdf5io.write(place.file, SCHEMA, datasets, attrs=attrs, provenance=provenance, overwrite=True)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    write_csv(place.folder / "bits_per_spike_summary.csv", rows)
+    artifacts = place.folder / "artifacts"
+    if artifacts.is_dir():
+        shutil.rmtree(artifacts)
+    artifacts.mkdir()
+    document = {"settings": settings, "versions": done.meta["versions"], "populations": done.meta["populations"],
+                "tastes": done.params["tastes"], "bin_ms": done.params["bin_size"]}  # fmt: skip
+    (artifacts / "params.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    for index, population in enumerate(done.meta["populations"]):
+        shutil.copyfile(folder / f"model_{index}.npz", artifacts / f"{population_name(population)}.npz")
+
+
+def write_csv(path: Path, rows: list[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, atomically."""
+    with hdf5io.atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]) -> dict[str, Dataset]:
+    """Every dataset of ``/glm_output``, by its name within the group."""
+    params, extracted, fitted, meta = done.params, done.extracted, done.arrays, done.meta
+    bin_ms, window, history_ms = params["bin_size"], params["window"], params["history_window"]
+    low = params["start_ms"] + window[0] * bin_ms
+    lims = [low, low + (window[1] - window[0]) * bin_ms]
+    out = {
+        "bin_size": Dataset(np.array([bin_ms], np.int64), "ms", "bin size"),
+        "history_window": Dataset(np.array([history_ms], np.int64), "ms", "history window"),
+        "time_lims": Dataset(np.array(lims, np.int64), "ms", "analysis window from the start of the trial"),
+    }
+    counts, taste = done.window_counts(), extracted["taste"]
+    dims = ("trial", "bin")
+    by_unit = {"counts": counts, **{name: fitted[name] for name in ("rate", "rate_cv") if name in fitted}}
+    by_unit = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in by_unit.items()}
+    for row in rows:
+        k, unit = row["taste"], row["neuron"]
+        at, base = taste == k, f"regions/taste_{k}_region_{row['region']}_neuron_{unit}/"
+        rate = by_unit["rate"][unit, at]
+        out[base + "pred_firing"] = Dataset(rate, "spikes per bin", "estimated rate, fitted on all trials", dims)
+        out[base + "binned_spikes"] = Dataset(by_unit["counts"][unit, at], "spikes per bin", "observed counts", dims)
+        out[base + "bits_per_spike"] = Dataset(
+            np.array([row["bits_per_spike"]]), "bits per spike", "in-sample, over the mean rate of the taste"
+        )
+        out[base + "pred_firing_hz"] = Dataset(rate * 1000 / bin_ms, "Hz", "estimated rate, fitted on all trials", dims)
+        if meta["scored"]:
+            held = by_unit["rate_cv"][unit, at]
+            out[base + "pred_firing_cv"] = Dataset(
+                held, "spikes per bin", "rate of each trial from a fit without it", dims
+            )
+            out[base + "bits_per_spike_cv"] = Dataset(
+                np.array([row["bits_per_spike_cv"]]),
+                "bits per spike",
+                "held-out trials, over the training mean of the taste",
+            )
+    for name, column in table.items():
+        out["units/" + name.replace("/", "_")] = Dataset(column, *_unit_units(name), ("unit",))
+    out |= _stacked(extracted, params, fitted, counts)
+    out |= _populations(fitted, meta)
+    if meta["scored"]:
+        out["scores/log_likelihood"] = Dataset(
+            fitted["log_likelihood"], "nats", "held-out Poisson log-likelihood", ("model", "unit", "trial")
+        )
+        out["scores/fold"] = Dataset(fitted["fold"], "", "test fold of each trial", ("trial",))
+    return out
+
+
+def _unit_units(name: str) -> tuple[str, str]:
+    if "bits" in name or name.startswith("cv "):
+        held = "standard error over folds" if name.endswith(" se") else "held-out trials"
+        return "bits per spike", held if "cv" in name else "in-sample"
+    known = {"grad_norm": "largest gradient of the mean objective", "ks_pvalue": "time rescaling, corrected for bins"}
+    return "", known.get(name, name.replace("_", " "))
+
+
+def _stacked(extracted: dict, params: dict, fitted: dict, counts: np.ndarray) -> dict[str, Dataset]:
+    """Arrays (taste, trial, unit, bin), NaN-padded where tastes differ in their number of trials."""
+    taste, trial = extracted["taste"], np.zeros(len(extracted["taste"]), int)
+    for k in np.unique(taste):
+        trial[taste == k] = np.arange((taste == k).sum())
+    shape = (len(params["tastes"]), int(trial.max()) + 1, counts.shape[2], counts.shape[1])
+    to_hz = 1000 / params["bin_size"]
+    wanted = {
+        "pred_firing_hz": (fitted["rate"] * to_hz, "Hz", "estimated rate"),
+        "log_rate_sd": (fitted["log_rate_sd"], "log Hz", "standard deviation of the log rate"),
+        "binned_spikes": (counts, "spikes per bin", "observed counts"),
+    }
+    if "rate_cv" in fitted:
+        wanted["pred_firing_cv_hz"] = (fitted["rate_cv"] * to_hz, "Hz", "rate of each trial from a fit without it")
+    out = {}
+    for name, (array, units, text) in wanted.items():
+        stacked = np.full(shape, np.nan)
+        stacked[taste, trial] = array.transpose(0, 2, 1)
+        out["stacked/" + name] = Dataset(stacked, units, text, ("taste", "trial", "unit", "bin"))
+    index = Dataset(
+        np.stack([taste, trial, extracted["trial"]]).astype(int),
+        "",
+        "taste, place in the stack, trial of the recording",
+        ("what", "trial"),
+    )
+    return {
+        **out,
+        "stacked/trial_index": index,
+        "ks_curve": Dataset(
+            fitted["ks_curve"], "", "cumulative fraction of rescaled intervals at 0, .01, ..., 1", ("unit", "quantile")
+        ),
+    }
+
+
+def _populations(fitted: dict, meta: dict) -> dict[str, Dataset]:
+    """Filters, penalties and edges of each population."""
+    text = {
+        "history": ("log rate per spike", ("unit", "lag")), "stimulus": ("log rate", ("unit", "taste", "lag")),
+        "coupling": ("log rate per spike", ("target", "source", "lag")), "laser": ("log rate", ("unit", "regressor")),
+    }  # fmt: skip
+    out = {}
+    for index, population in enumerate(meta["populations"]):
+        base = f"populations/{population_name(population)}/"
+        for key, array in fitted.items():
+            owner, _, name = key.partition(".")
+            if owner != str(index):
+                continue
+            effect = name.removesuffix("_se").removesuffix("_lag_ms")
+            units, dims = text.get(effect, ("", ()))
+            if name.endswith("_lag_ms"):
+                units, dims = "ms", ("lag",)
+            kind = "standard error of the filter" if name.endswith("_se") else name.replace("_", " ")
+            out[base + name] = Dataset(array, units, kind, dims if len(dims) == np.ndim(array) else ())
+        out[base + "units"] = Dataset(np.array(population["units"]), "", "indices of the population's units", ("unit",))
+    return out
+
+
+def result_attrs(done: Fitted, digest: str) -> dict[str, Any]:
+    """Attributes of ``/glm_output``: what a reader needs besides the arrays, as JSON."""
+    params = done.params
+    keep = {"tastes": params["tastes"], "regions": params["regions"], "dig_ins": params["dig_ins"], "bin_ms": params["bin_size"],
+            "window": params["window"], "start_ms": params["start_ms"], "stimulus": params.get("stimulus", True),
+            "onset_bin": params["onset_bin"]}  # fmt: skip
+    return {"digest": digest, "schema": SCHEMA, "params": json.dumps(keep), "meta": json.dumps(done.meta)}

@@ -1,0 +1,1 @@
+"""How does a recording become fits? Extraction, populations, and the interpreters that both stages run in."""

@@ -1,0 +1,71 @@
+"""From a recording to fits: which stage runs where, on which options, in which folder?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import config as options
+from ..files import exchange
+from ..files.results import recording_file
+from . import environments
+
+log = logging.getLogger(__name__)
+SAME = {"jobs", "nemos_env", "create_nemos_env", "blech_clust_env"}  # options that change no number
+
+
+@contextlib.contextmanager
+def exchange_folder(keep: bool = False, like: Path | None = None) -> Iterator[Path]:
+    """A private temporary folder for the two stages (a copy of ``like``), removed at the end unless it is to be kept."""
+    folder = Path(tempfile.mkdtemp(prefix="glm_rates_"))
+    try:
+        if like is not None:
+            exchange.load(like, "extract")
+            shutil.copytree(like, folder, dirs_exist_ok=True)
+        yield folder
+    finally:
+        if keep:
+            log.info("exchange folder kept: %s", folder)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple[dict, dict]:
+    """Run stage 1 into ``folder`` and read what it wrote: (params, arrays).
+
+    A blech_clust directory is read in the blech_clust environment, other inputs in this one.
+    """
+    recording_file(source)
+    chosen = config.model_dump(mode="json", include=set(options.ExtractOptions.model_fields))
+    if config.events is not None:
+        chosen["events"] = str(config.events.resolve())
+    document = {"source": str(source.resolve()), "options": chosen}
+    (folder / "request.json").write_text(json.dumps(document), encoding="utf-8")
+    python = environments.extraction_python(config.blech_clust_env if source.is_dir() else "none")
+    environments.run_stage(python, "extract", folder)
+    return exchange.load(folder, "extract")
+
+
+def settings(config: options.FitOptions, **more: bool) -> dict[str, Any]:
+    """Options of stage 2 that change a number, as plain JSON values."""
+    return {**config.model_dump(mode="json", include=set(options.FitOptions.model_fields) - SAME), **more}
+
+
+def fit(folder: Path, config: options.FitOptions, *, full_fit: bool = True) -> tuple[dict, dict]:
+    """Run stage 2 on ``folder`` in an interpreter that has nemos and read what it wrote: (meta, arrays)."""
+    wanted = settings(config, full_fit=full_fit) | {"jobs": config.jobs}
+    (folder / "settings.json").write_text(json.dumps(wanted), encoding="utf-8")
+    environments.run_stage(environments.nemos_python(config.nemos_env, config.create_nemos_env), "fit", folder)
+    return exchange.load(folder, "fit")
+
+
+def digest(params: dict, arrays: dict, config: options.FitOptions) -> str:
+    """Digest of the extracted data and of every option that changes a number; jobs and environments do not."""
+    data = {k: v for k, v in params.items() if k not in ("source", "h5")}
+    return exchange.digest(arrays, {"data": data, "model": settings(config), "contract": exchange.CONTRACT})

@@ -1,0 +1,75 @@
+"""Which units are fitted together, and what comes out of fitting them on all trials?"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..model import population as model
+from ..model.design import Trials, Window
+
+
+class Population(NamedTuple):
+    """Units that share a prior and may be coupled, and the trials they are fitted on."""
+
+    name: str  # region, or "all"
+    taste: int | None  # with separate tastes: the one taste
+    units: np.ndarray
+    trials: np.ndarray
+    data: Trials
+
+
+def populations(params: dict, arrays: dict, separate_regions: bool, separate_tastes: bool) -> list[Population]:
+    """Split the recording by region and taste as asked; regions without units do not appear."""
+    regions = np.array(params["regions"])
+    names = list(dict.fromkeys(params["regions"])) if separate_regions else ["all"]
+    tastes = range(len(params["tastes"])) if separate_tastes else [None]
+    out = []
+    for name in names:
+        units = np.flatnonzero(regions == name) if separate_regions else np.arange(len(regions))
+        for taste in tastes:
+            trials = np.flatnonzero(arrays["taste"] == taste) if taste is not None else np.arange(len(arrays["taste"]))
+            labels = np.zeros(len(trials), int) if taste is not None else arrays["taste"]
+            data = Trials(
+                arrays["counts"][trials][:, :, units], labels, arrays["onset"][trials], arrays["laser"][trials]
+            )
+            out.append(Population(name, taste, units, trials, data))
+    return out
+
+
+def settings_for(params: dict, wanted: dict[str, Any], population: Population) -> model.Settings:
+    """Model settings of one population: no stimulus without events, no coupling of a single unit, plain ridge with a penalty."""
+    known = {k: v for k, v in {**wanted, **params}.items() if k in model.Settings._fields}
+    settings = model.Settings(**known)
+    coupling = settings.include_coupling and len(population.units) > 1
+    prior = settings.prior if settings.penalty is None else "ridge"
+    return settings._replace(include_coupling=coupling, prior=prior)
+
+
+def fit_population(population: Population, window: Window, settings: model.Settings) -> dict[str, np.ndarray]:
+    """Fit on all trials: rates, their uncertainty, filters and diagnostics, as arrays by name."""
+    trials = population.data
+    design = model.make_design(trials, window, settings)
+    models, like = list(model.nested_terms(settings).values()), None
+    if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
+        like = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False).prior
+    fit = model.fit_design(design, settings, like)
+    shape = (len(trials.counts), window.stop - window.start)
+    n_tastes = int(trials.taste.max()) + 1
+    out = model.filters(design, fit, settings.bin_size, n_tastes)
+    out |= {
+        "rate": model.predict(design, fit).T.reshape(*shape, -1),
+        "log_rate_sd": model.log_rate_sd(design, fit).T.reshape(*shape, -1),
+        "fitted": fit.fitted,
+        "converged": fit.converged,
+        "grad_norm": fit.grad_norm,
+        "penalty": fit.penalty * design.counts.shape[1],
+        "coef": fit.coef,
+        "intercept": fit.coef[:, 0],
+    }
+    if fit.prior is not None and settings.include_coupling:
+        out["edge_probability"] = fit.prior.inclusion
+    if fit.prior is not None:
+        out |= {f"prior_{block}": value for block, value in fit.prior.covariance.items()}
+    return out

@@ -1,0 +1,100 @@
+"""What do the scores say, unit by unit? Tables of one row a unit, one row a unit and taste, and the documented JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..files.exchange import Fitted
+from ..files.stored import Stored
+
+
+def unit_table(done: Fitted) -> dict[str, np.ndarray]:
+    """One value per unit: index, region, spikes, converged, gradient, KS p, in-sample and held-out bits per spike."""
+    params, meta, fitted, counts = done.params, done.meta, done.arrays, done.window_counts()
+    n_units = counts.shape[2]
+    table = {
+        "unit": np.arange(n_units),
+        "region": np.array(params["regions"]),
+        "n_spikes": counts.sum(axis=(0, 1)).astype(int),
+    }
+    for name, column in params["units"].items():
+        table.setdefault(name, np.array(column))
+    converged, fitted_flag, gradient = np.ones(n_units, bool), np.zeros(n_units, bool), np.zeros(n_units)
+    for index, population in enumerate(meta["populations"]):
+        units = population["units"]
+        if f"{index}.converged" in fitted:
+            converged[units] &= fitted[f"{index}.converged"]
+            fitted_flag[units] |= fitted[f"{index}.fitted"]
+            gradient[units] = np.maximum(gradient[units], fitted[f"{index}.grad_norm"])
+    table |= {"fitted": fitted_flag, "converged": converged, "grad_norm": gradient, "ks_pvalue": fitted["ks_pvalue"]}
+    if "rate" in fitted:
+        table["bits_per_spike"] = _per_spike(fitted["in_sample_bits"].sum(axis=0), table["n_spikes"])
+    for row, name in enumerate(meta["scored"][1:], start=1):
+        gain = (fitted["log_likelihood"][row] - fitted["log_likelihood"][0]).sum(axis=1) / np.log(2)
+        table["cv " + name] = _per_spike(gain, table["n_spikes"])
+        table[f"cv {name} se"] = fitted["fold_error"][row]
+    if meta["scored"]:
+        table["bits_per_spike_cv"] = table["cv " + meta["scored"][-1]]
+    return table
+
+
+def _per_spike(bits: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    return np.where(spikes >= 2, bits / np.maximum(spikes, 1), np.nan)
+
+
+def score_rows(done: Fitted, by_region: bool) -> list[dict[str, Any]]:
+    """Rows of ``bits_per_spike_summary.csv``: one for each taste and unit, the original columns first."""
+    params, meta, fitted = done.params, done.meta, done.arrays
+    counts, taste = done.window_counts(), done.extracted["taste"]
+    rows = []
+    for k in range(len(params["tastes"])):
+        at = taste == k
+        spikes = counts[at].sum(axis=(0, 1))
+        inside = _per_spike(fitted["in_sample_bits"][k], spikes)
+        for unit in range(counts.shape[2]):
+            region = params["regions"][unit] if by_region else "all"
+            row = {"taste": k, "region": region, "neuron": unit, "bits_per_spike": inside[unit], "taste_name": params["tastes"][k],
+                   "n_trials": int(at.sum()), "n_spikes": int(spikes[unit]), "ks_pvalue": fitted["ks_pvalue"][unit]}  # fmt: skip
+            for index, name in enumerate(meta["scored"][1:], start=1):
+                gain = (fitted["log_likelihood"][index] - fitted["log_likelihood"][0])[unit, at].sum() / np.log(2)
+                row["cv " + name] = float(_per_spike(np.array(gain), np.array(spikes[unit])))
+            row["bits_per_spike_cv"] = row["cv " + meta["scored"][-1]] if meta["scored"] else float("nan")
+            rows.append(row)
+    return rows
+
+
+def json_results(stored: Stored) -> dict[str, Any]:
+    """The documented keys of ``results``."""
+    arrays, summary = stored.arrays, stored.summary
+    last = list(stored.scores)[-1] if stored.scores else None
+    units = []
+    for unit, region in enumerate(stored.regions):
+        row = {"unit": unit, "region": region, "n_spikes": int(arrays["n_spikes"][unit])}
+        row |= {
+            "bits_per_spike": arrays["bits_per_spike"][unit],
+            "bits_per_spike_cv": arrays["bits_per_spike_cv"][unit] if last else None,
+        }
+        row["held_out"] = {
+            name: [score[unit], stored.score_errors[name][unit]] for name, score in stored.scores.items()
+        }
+        row |= {"ks_pvalue": arrays["ks_pvalue"][unit], "converged": bool(arrays["converged"][unit])}
+        units.append(row)
+    three = ("pooled", "mean", "median")
+    return {
+        "n_units": len(units),
+        "bits_per_spike": {k: summary["bits_per_spike"][k] for k in three},
+        "bits_per_spike_cv": {k: summary["models"][last][k] for k in three} if last else None,
+        "models": summary["models"],
+        "steps": summary["steps"],
+        "n_converged": int(arrays["converged"].sum()),
+        "n_explained": explained(stored),
+        "units": units,
+    }
+
+
+def explained(stored: Stored) -> int | None:
+    """Number of units whose held-out bits per spike are above zero; None where nothing was held out."""
+    scores = stored.arrays.get("bits_per_spike_cv")
+    return None if scores is None else int((scores > 0).sum())
