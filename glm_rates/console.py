@@ -1,11 +1,11 @@
-"""How does a pydantic config become a shell command?
+"""What does every command of every pipeline share? Streams, exit codes, one record, one rule for outputs that are there already.
 
-A command of this package is a function ``f(config, run) -> Result``. Its options are the fields of its config class (see
-``options.py``). This file adds what every command of every pipeline shares: ``--config FILE.toml``, ``--json``,
-``--quiet/--verbose``, exit codes and streams.
+A verb is a file ``commands/<verb>.py`` with ``run(config, run) -> Result``; its options are the fields of its config class (see
+``options.py``), its help is the docstring of that class. The file is imported only after options and paths were found good. What
+``--overwrite``, a second run and an interrupted run mean stands in ``hdf5io/runs.py``.
 
-The five pipelines hold this file in equal copies, so that each package can be read, moved and installed by itself with nothing
-but ``hdf5io.py``; ``tests/test_contract.py`` keeps the copies equal.
+The five pipelines hold this file in equal copies, so that each package can be lifted out with nothing but ``hdf5io``;
+``tests/test_contract.py`` keeps the copies equal.
 
 Exit codes: 0 done, 1 the work failed, 2 bad option or input, 3 verdict "failed", 4 file in use, 5 environment missing,
 130 interrupted.
@@ -14,40 +14,52 @@ Exit codes: 0 done, 1 the work failed, 2 bad option or input, 3 verdict "failed"
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib
 import inspect
 import json
 import logging
 import math
+import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel
 
-from .options import build_config, field_parameters, own_parameters, tidy_arguments
+from hdf5io.errors import EnvironmentMissing, InputError, NoSpace
 
-PACKAGE = __package__ or "neuropipes"
+from .options import (
+    SHARED_VERBS,
+    build_config,
+    deciding_options,
+    field_parameters,
+    input_paths,
+    own_parameters,
+    tidy_arguments,
+)
+
+PACKAGE = (__package__ or "neuropipes").partition(".")[0]
 PROGRAM = PACKAGE.replace("_", "-")
+T = TypeVar("T")
 log = logging.getLogger(PACKAGE)
-
-
-class WorkFailed(RuntimeError):
-    """The input was fine, the work did not succeed (exit code 1)."""
-
-    exit_code = 1
-
-
-class EnvironmentMissing(RuntimeError):
-    """A program or interpreter that the work needs is not there (exit code 5)."""
-
-    exit_code = 5
+ENVELOPE = (
+    "pipeline",
+    "command",
+    "version",
+    "seed",
+    "outputs",
+    "results",
+    "warnings",
+    "seconds",
+)  #: what --json prints
 
 
 class Result(NamedTuple):
@@ -68,12 +80,27 @@ class Run:
     text: str
     began: float
     warnings: list[str] = field(default_factory=list)
+    inputs: list[Path] = field(default_factory=list)  #: files and folders that the command reads
 
-    def provenance(self, config: BaseModel, inputs: Sequence[Path] = ()) -> dict[str, str]:
+    def provenance(self, config: BaseModel, inputs: Sequence[str | Path] = ()) -> dict[str, str]:
         """Return the attributes that say how an output was made (see ``hdf5io.provenance``)."""
         import hdf5io
 
-        return hdf5io.provenance(self.text, config.model_dump(mode="json"), getattr(config, "seed", None), inputs)
+        self.inputs = list(dict.fromkeys([*self.inputs, *map(Path, inputs)]))
+        seed = getattr(config, "seed", None)
+        return hdf5io.provenance(self.text, config.model_dump(mode="json"), seed, self.inputs)
+
+
+@dataclass
+class Program:
+    """The command line of one pipeline."""
+
+    name: str
+    verbs: Mapping[str, type[BaseModel]]  #: what each verb's options are
+    aliases: Mapping[str, str]  #: older names of verbs
+    extra: str  #: the extra of the distribution that brings what the commands need
+    main: str  #: the verb that a study runs on each recording
+    app: typer.Typer
 
 
 def package_version() -> str:
@@ -84,17 +111,20 @@ def package_version() -> str:
         return "0+source"
 
 
-def application(name: str, summary: str) -> typer.Typer:
-    """Return an empty Typer application whose only own option is ``--version``."""
-    settings = {"help_option_names": ["-h", "--help"]}
+def application(
+    name: str,
+    summary: str,
+    verbs: Mapping[str, type[BaseModel]],
+    *,
+    extra: str,
+    main: str = "infer",
+    aliases: Mapping[str, str] | None = None,
+) -> Program:
+    """Return the command line with one command a verb; ``aliases`` are older names that are still understood."""
     app = typer.Typer(
-        name=name,
-        help=summary,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings=settings,
-    )
+        name=name, help=summary, pretty_exceptions_enable=False, rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )  # fmt: skip
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -103,49 +133,50 @@ def application(name: str, summary: str) -> typer.Typer:
 
     @app.callback()
     def root(
-        version: bool = typer.Option(
-            False, "--version", callback=show_version, is_eager=True, help="Print the version."
-        ),
+        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print version."),
     ) -> None:
         pass
 
-    return app
+    whole = Program(name, {**verbs, **SHARED_VERBS}, aliases or {}, extra, main, app)
+    for verb, config_class in whole.verbs.items():
+        app.command(verb)(body_of(whole, verb, config_class))
+    return whole
 
 
-def command(app: typer.Typer, config_class: type[BaseModel], name: str | None = None) -> Callable:
-    """Register ``function(config, run) -> Result`` as a command whose options are the fields of ``config_class``."""
+def body_of(whole: Program, verb: str, config_class: type[BaseModel]) -> Any:
+    """Return the function that Typer calls for a verb: its parameters are the fields of the config."""
 
-    def register(function: Callable[[Any, Run], Result]) -> Callable[[Any, Run], Result]:
-        title = name or function.__name__.replace("_", "-")
+    def body(**given: Any) -> None:
+        own = {key: given.pop(key) for key in ("config_file", "as_json", "quiet", "verbose")}
+        raise typer.Exit(execute(whole, verb, given, **own))
 
-        def body(**given: Any) -> None:
-            own = {key: given.pop(key) for key in ("config_file", "as_json", "quiet", "verbose")}
-            raise typer.Exit(execute(function, config_class, title, given, **own))
-
-        body.__signature__ = inspect.Signature([*own_parameters(), *field_parameters(config_class)])  # type: ignore[attr-defined]
-        body.__annotations__ = {}
-        body.__doc__ = inspect.getdoc(function)
-        body.config_class = config_class  # type: ignore[attr-defined]
-        app.command(title)(body)
-        return function
-
-    return register
+    body.__signature__ = inspect.Signature([*own_parameters(), *field_parameters(config_class)])  # type: ignore[attr-defined]
+    body.__annotations__ = {}
+    body.__doc__ = inspect.getdoc(config_class)
+    return body
 
 
-def entry_point(app: typer.Typer) -> Callable[[], None]:
-    """Return the function behind the console script: run the application, print one line for a user's mistake."""
+def entry_point(whole: Program) -> Callable[[], NoReturn]:
+    """Return the function behind the console script: run the command line, print one line for a user's mistake."""
 
-    def main() -> None:
+    def main() -> NoReturn:
+        words = sys.argv[1:] or ["--help"]
+        verb = whole.aliases.get(words[0], words[0])
+        if verb in whole.verbs:
+            words = [verb, *tidy_arguments(whole.verbs[verb], words[1:])]
         try:
-            arguments = tidy_arguments(app, sys.argv[1:]) or ["--help"]
-            code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+            code = whole.app(args=words, prog_name=whole.name, standalone_mode=False)
+            sys.stdout.flush()
         except KeyboardInterrupt:
             fail("interrupted")
             code = 130
+        except OSError as error:
+            code = broken_stdout(error)
         except Exception as error:
             if not hasattr(error, "format_message"):  # a bug: show where
                 raise
-            fail(" ".join(error.format_message().split()) + f" Try '{PROGRAM} --help'.")
+            hint = f"{whole.name} {verb} --help" if verb in whole.verbs else f"{whole.name} --help"
+            fail(" ".join(error.format_message().split()) + f" Try '{hint}'.")
             code = 2
         sys.exit(code or 0)
 
@@ -153,37 +184,88 @@ def entry_point(app: typer.Typer) -> Callable[[], None]:
 
 
 def execute(
-    function: Callable[[Any, Run], Result],
-    config_class: type[BaseModel],
-    title: str,
-    given: Mapping[str, Any],
-    *,
-    config_file: str | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> int:
+    whole: Program, verb: str, given: Mapping[str, Any], *, config_file: str | None, as_json: bool, quiet: bool, verbose: bool
+) -> int:  # fmt: skip
     """Run one command from parsed options to printed result; return the exit code."""
-    run = Run(title, shlex.join([PROGRAM, *sys.argv[1:]]), time.time())
+    run = Run(verb, shlex.join([PROGRAM, *sys.argv[1:]]), time.time())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are cleaned up
     try:
         with logging_to_stderr(run, quiet, verbose), contextlib.redirect_stdout(sys.stderr):
-            config = build_config(config_class, given, config_file)
-            result = function(config, run)
-            outcome = envelope(run, config, result)
-            if result.record is not None:
-                write_record(Path(result.record), outcome)
+            config = build_config(whole.verbs[verb], given, config_file)
+            run.inputs = input_paths(config)
+            outcome = once(whole, verb, config, run)
     except KeyboardInterrupt:
-        fail(f"{title}: interrupted")
+        fail(f"{verb}: interrupted")
         return 130
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None or hasattr(error, "format_message"):
+        known = known_error(error, whole)
+        if known is None:
             raise
-        fail(f"{title}: {' '.join(str(error).split())}")
-        return code
-    print(json.dumps(outcome, allow_nan=False) if as_json else result.line)
-    return result.exit_code
+        fail(f"{verb}: {' '.join(str(known).split())}")
+        return known.exit_code  # type: ignore[attr-defined]
+    print(json.dumps({key: outcome[key] for key in ENVELOPE}, allow_nan=False) if as_json else outcome["line"])
+    return outcome["exit_code"]
+
+
+def once(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, Any]:
+    """Run a command unless its output is there already, made by the same options from the same inputs."""
+    target = getattr(config, "target", getattr(config, "output", None))
+    if target is None or getattr(config, "dry_run", False):
+        return recorded(whole, verb, config, run)
+    from hdf5io import runs
+
+    wanted = {"pipeline": PACKAGE, "command": verb, "options": deciding_options(config)}
+    with runs.exclusive(Path(target)) as claim:
+        rules = {"overwrite": getattr(config, "overwrite", False), "resumes": getattr(config, "resumes", False)}
+        finished = runs.prepare(Path(target), wanted, run.inputs, claim, **rules)
+        if finished is not None:
+            log.info("%s is finished already, with the same options and inputs; --overwrite makes it anew.", target)
+            return finished
+        return recorded(whole, verb, config, run)
+
+
+def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, Any]:
+    """Run a command and write its record; return the record with ``line`` and ``exit_code``."""
+    result = importlib.import_module(f"{PACKAGE}.commands.{verb.replace('-', '_')}").run(config, run)
+    outcome = plain(
+        {
+            "pipeline": PACKAGE, "command": run.command, "version": package_version(), "seed": getattr(config, "seed", None),
+            "outputs": dict(result.outputs), "results": result.results, "warnings": run.warnings,
+            "seconds": round(time.time() - run.began, 3),
+        }
+    )  # fmt: skip
+    told = {"line": result.line, "exit_code": result.exit_code}
+    target = result.record or getattr(config, "target", getattr(config, "output", None))
+    if target is not None and Path(target).exists() and not getattr(config, "dry_run", False):
+        from hdf5io import runs
+
+        made = {"options": deciding_options(config), "provenance": run.provenance(config)}
+        runs.write_record(Path(target), {**outcome, **told, **plain(made)})
+    return {**outcome, **told}
+
+
+def known_error(error: Exception, whole: Program) -> Exception | None:
+    """Return the error to tell in one line, or None for a bug."""
+    if hasattr(error, "exit_code") and not hasattr(error, "format_message"):
+        return error
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != PACKAGE:
+        missing = error.name.partition(".")[0]
+        return EnvironmentMissing(f'needs {missing}; pip install "neuropipes[{whole.extra}]"')
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"{error.filename or 'output'}: the disk is full ({error.strerror}). Make room and run again.")
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return InputError(f"{error.filename}: {error.strerror}. Give another place, or change the permissions.")
+    return None
+
+
+def broken_stdout(error: OSError) -> int:
+    """Tell in one line that stdout took nothing (a full device, a closed pipe); any other OSError is a bug."""
+    if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+        raise error
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is tried at exit
+    fail(f"the result could not be printed ({error.strerror}); what was written to files is complete.")
+    return 1
 
 
 @contextlib.contextmanager
@@ -210,20 +292,33 @@ def logging_to_stderr(run: Run, quiet: bool, verbose: bool) -> Iterator[None]:
         log.handlers.clear()
 
 
-def envelope(run: Run, config: BaseModel, result: Result) -> dict[str, Any]:
-    """Return the JSON object of one command; see the README for the keys of ``results``."""
-    return plain(
-        {
-            "pipeline": PACKAGE,
-            "command": run.command,
-            "version": package_version(),
-            "seed": getattr(config, "seed", None),
-            "outputs": dict(result.outputs),
-            "results": result.results,
-            "warnings": run.warnings,
-            "seconds": round(time.time() - run.began, 3),
-        }
-    )
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the items; a bar on a terminal, elsewhere one log line a minute."""
+    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=what, file=sys.stderr, leave=False)
+        return
+    told = began = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= 60 and done < total:
+            left = (now - began) / done * (total - done)
+            log.info("%s: %d of %d, about %.0f s to go", what, done, total, left)
+            told = now
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as text in aligned columns."""
+
+    def cell(value: Any) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns, *([cell(row.get(c)) for c in columns] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells)
 
 
 def plain(value: Any) -> Any:
@@ -239,15 +334,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def write_record(target: Path, outcome: Mapping[str, Any]) -> None:
-    """Write the JSON object into a run folder, or beside an output file."""
-    import hdf5io
-
-    path = target / "result.json" if target.is_dir() else target.with_suffix(".result.json")
-    with hdf5io.atomic(path) as part:
-        part.write_text(json.dumps(outcome, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def fail(message: str) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .origin import provenance as provenance
     from .origin import sha256 as sha256
     from .reading import array as array
+    from .reading import parsing as parsing
     from .reading import read as read
     from .reading import read_json as read_json
-    from .reading import parsing as parsing
     from .reading import require as require
     from .writing import MARKER as MARKER
     from .writing import Dataset as Dataset

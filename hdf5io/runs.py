@@ -26,13 +26,28 @@ from .writing import MARKER, write_json
 UNFINISHED = "unfinished.json"  #: inside a folder whose making was begun: by which command, with which options
 
 
-@contextlib.contextmanager
-def exclusive(target: Path, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any] | None]:
-    """Hold the lock of an output, ``.NAME.lock`` beside it, for the length of a command.
+class Claim:
+    """A held lock: what a run that was killed here had wanted, and a place to say what this one wants."""
 
-    Yields
-    ------
-    What a run that was killed here had wanted, or None.
+    def __init__(self, path: Path) -> None:
+        left = _content(path).get("wanted")
+        self.path, self.left, self.begun = path, left if isinstance(left, dict) else None, False
+        self.write(self.left)
+
+    def begin(self, wanted: Mapping[str, Any]) -> None:
+        """Note, before the first byte of the output is written, what will be there."""
+        self.begun = True
+        self.write(wanted)
+
+    def write(self, wanted: Mapping[str, Any] | None) -> None:
+        """Write the lock file: who holds it, and what is in the making."""
+        content = {"process": f"process {os.getpid()} on {socket.gethostname()}", "wanted": wanted}
+        self.path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def exclusive(target: Path) -> Iterator[Claim]:
+    """Hold the lock of an output, ``.NAME.lock`` beside it, for the length of a command.
 
     Raises
     ------
@@ -50,16 +65,16 @@ def exclusive(target: Path, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any
         raise LockedError(f"{target}: another run is working on it ({who}). Wait for it, then run again.") from None
     except OSError as error:
         raise InputError(f"{target}: cannot be written there ({error.strerror}). Give another output.") from None
+    claim = None
     try:
-        left = _content(path).get("wanted")
-        content = {"process": f"process {os.getpid()} on {socket.gethostname()}", "wanted": wanted}
-        path.write_text(json.dumps(content), encoding="utf-8")
-        yield left
+        claim = Claim(path)
+        yield claim
     finally:
         with contextlib.suppress(OSError):
             if target.is_dir() and [entry.name for entry in target.iterdir()] == [UNFINISHED]:
                 shutil.rmtree(target)  # nothing was done
-            if not target.exists() or record_path(target).is_file():
+            unfinished = claim is not None and (claim.begun or claim.left is not None)
+            if not unfinished or not target.exists() or record_path(target).is_file():
                 path.unlink(
                     missing_ok=True
                 )  # while it is held: who opened it meanwhile sees that it has no name any more
@@ -75,9 +90,8 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def prepare(
-    target: Path, wanted: Mapping[str, Any], inputs: Sequence[Path], left: Mapping[str, Any] | None = None, *,
-    overwrite: bool, resumes: bool,
-) -> dict[str, Any] | None:  # fmt: skip
+    target: Path, wanted: Mapping[str, Any], inputs: Sequence[Path], claim: Claim, *, overwrite: bool, resumes: bool
+) -> dict[str, Any] | None:
     """Return the record of a finished run that needs no repetition, or None when the work is to be done.
 
     Parameters
@@ -85,7 +99,7 @@ def prepare(
     target : file or folder that the command makes.
     wanted : ``pipeline``, ``command`` and ``options`` of this run.
     inputs : files and folders that it reads; compared by content.
-    left : what a run that was killed here had wanted.
+    claim : the lock that is held on the target.
     overwrite : remove what an earlier run made there.
     resumes : the command goes on from what it finds in an unfinished folder.
 
@@ -93,38 +107,42 @@ def prepare(
     ------
     InputError : something else is there, or it was made otherwise.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return _begin(target, wanted, resumes)
-    record = read_json(record_path(target)) if record_path(target).is_file() else None
-    begun = read_json(target / UNFINISHED) if (target / UNFINISHED).is_file() else left
-    if overwrite:
-        if target.is_dir():
-            if record is None and begun is None:
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        record = read_json(record_path(target)) if record_path(target).is_file() else None
+        begun = read_json(target / UNFINISHED) if (target / UNFINISHED).is_file() else None
+        if overwrite:
+            _remove(target, record is not None or begun is not None, claim.left is not None)
+        elif record is not None:
+            differs = _differences(record, wanted) or _changed_inputs(record, inputs, target)
+            if differs:
                 raise InputError(
-                    f"{target}: not replaced, no '{MARKER}' of an earlier run is in it. Give another output."
+                    f"{target} exists already, {differs}. Give another output, or --overwrite to replace it."
                 )
-            shutil.rmtree(target)
-        record_path(target).unlink(missing_ok=True)
-        return _begin(target, wanted, resumes)
-    if record is not None:
-        differs = _differences(record, wanted) or _changed_inputs(record, inputs, target)
-        if differs:
-            raise InputError(f"{target} exists already, {differs}. Give another output, or --overwrite to replace it.")
-        return record
-    if begun is not None:
-        differs = _differences(begun, wanted)
-        if differs:
-            raise InputError(
-                f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
-            )
-        return None
-    raise InputError(f"{target} exists already. Give another output, or --overwrite to replace it.")
-
-
-def _begin(target: Path, wanted: Mapping[str, Any], resumes: bool) -> None:
-    if resumes:
+            return record
+        elif begun is not None or claim.left is not None:
+            differs = _differences(begun or claim.left or {}, wanted)
+            if differs:
+                raise InputError(
+                    f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
+                )
+        else:
+            raise InputError(f"{target} exists already. Give another output, or --overwrite to replace it.")
+    claim.begin(wanted)
+    if resumes and not (target / UNFINISHED).is_file():
         target.mkdir(parents=True, exist_ok=True)
         write_json(target / UNFINISHED, wanted)
+    return None
+
+
+def _remove(target: Path, ours: bool, begun: bool) -> None:
+    """Make way for a new output: a folder goes when a run's own mark is in it; a file is replaced when the new one is complete."""
+    if target.is_dir():
+        if not ours and not begun:
+            raise InputError(f"{target}: not replaced, no '{MARKER}' of an earlier run is in it. Give another output.")
+        if ours:
+            shutil.rmtree(target)
+    else:
+        record_path(target).unlink(missing_ok=True)
 
 
 def _differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -153,8 +171,18 @@ def _changed_inputs(record: Mapping[str, Any], inputs: Sequence[Path], target: P
 
 
 def record_path(target: Path) -> Path:
-    """Return where the record of an output lies: in the folder, or beside the file."""
-    return target / MARKER if target.is_dir() else target.with_suffix(".result.json")
+    """Return where the record of an output lies: ``result.json`` in a folder, ``NAME.result.json`` beside ``NAME.h5``.
+
+    Figures, and a second output of the same name with another suffix, keep their suffix: ``NAME.png.result.json``.
+    """
+    if target.is_dir():
+        return target / MARKER
+    whole, short = target.with_name(target.name + ".result.json"), target.with_suffix(".result.json")
+    if target.suffix.lower() in (".png", ".svg", ".pdf") or whole.is_file():
+        return whole
+    made = _content(short).get("outputs")
+    taken = isinstance(made, dict) and target.name not in [Path(str(path)).name for path in made.values()]
+    return whole if taken else short
 
 
 def write_record(target: Path, record: Mapping[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 A command's options are the fields of its pydantic config: name, default, bounds and help are written there and nowhere else.
 Values travel as text to pydantic, which parses and checks them, so that a typed option, a TOML key and a Python call obey the
-same rules.
+same rules. Paths are looked at before anything heavy is imported. A field's ``json_schema_extra`` may say: ``positional``, ``flags``
+(further spellings), ``exists`` (file, folder or any: an input that must be there), ``input`` (text that may name an input), ``same``
+(the option does not change the result), ``product`` (of ``output``: the name of the file that a study makes in each recording's
+folder; without it the output is that folder).
 
 The five pipelines hold this file in equal copies (see ``console.py``).
 """
@@ -11,8 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import inspect
 import math
+import os
+import stat
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +26,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-
-class BadConfig(ValueError):
-    """An option or key of the configuration does not fit (exit code 2)."""
-
-    exit_code = 2
+from hdf5io.errors import InputError
 
 
 class Kind(NamedTuple):
@@ -39,51 +41,6 @@ class Kind(NamedTuple):
     nested: bool  #: a table, settable from a TOML file only
     is_path: bool
     label: str
-
-
-def build_config(config_class: type[BaseModel], given: Mapping[str, Any], config_file: str | None) -> BaseModel:
-    """Merge a TOML file with the options that were typed (these win) and validate; one line for every mistake."""
-    values = {} if config_file is None else read_toml(Path(config_file), config_class)
-    for name, value in given.items():
-        if value is None or value == []:
-            continue
-        kind = kind_of(config_class, name)
-        values[name] = split_values(value, kind, is_positional(config_class, name)) if kind.many else value
-    try:
-        return config_class(**values)
-    except ValidationError as error:
-        raise BadConfig("; ".join(describe_error(e, config_class) for e in error.errors())) from None
-
-
-def read_toml(path: Path, config_class: type[BaseModel]) -> dict[str, Any]:
-    """Return the keys of a TOML file as field names; an unknown key is refused with the nearest known one."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadConfig(f"--config {path}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadConfig(f"--config {path}: not readable as TOML: {error}") from None
-    values = {
-        key.replace("-", "_") if key.replace("-", "_") in config_class.model_fields else key: v
-        for key, v in table.items()
-    }
-    for key in values:
-        if key not in config_class.model_fields:
-            near = difflib.get_close_matches(key.replace("-", "_"), config_class.model_fields, n=1, cutoff=0.0)
-            raise BadConfig(f"--config {path}: unknown key '{key}'. Nearest known key: '{near[0]}'.")
-    return values
-
-
-def describe_error(error: Mapping[str, Any], config_class: type[BaseModel]) -> str:
-    """Return one phrase for one pydantic error: which option, what was given, what is expected."""
-    name = str(error["loc"][0]) if error["loc"] else ""
-    if not name:
-        return str(error["msg"]).removeprefix("Value error, ")
-    shown = name.upper() if is_positional(config_class, name) else "--" + name.replace("_", "-")
-    if error["type"] == "missing":
-        return f"{shown} is missing: {config_class.model_fields[name].description}"
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{shown} {error['input']!r}: {message}"
 
 
 def kind_of(config_class: type[BaseModel], name: str) -> Kind:
@@ -109,15 +66,15 @@ def without_none(annotation: Any) -> Any:
     return annotation
 
 
+def extra_of(config_class: type[BaseModel], name: str) -> dict[str, Any]:
+    """Return the field's ``json_schema_extra`` (see the top of this file)."""
+    extra = config_class.model_fields[name].json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
 def is_positional(config_class: type[BaseModel], name: str) -> bool:
     """Return whether the field is given by its place instead of by an option."""
     return name in config_class.model_fields and bool(extra_of(config_class, name).get("positional"))
-
-
-def extra_of(config_class: type[BaseModel], name: str) -> dict[str, Any]:
-    """Return the field's ``json_schema_extra`` (keys ``positional``, ``flags``)."""
-    extra = config_class.model_fields[name].json_schema_extra
-    return extra if isinstance(extra, dict) else {}
 
 
 def flags_of(config_class: type[BaseModel], name: str) -> list[str]:
@@ -125,23 +82,21 @@ def flags_of(config_class: type[BaseModel], name: str) -> list[str]:
     return [f"--{name.replace('_', '-')}", *extra_of(config_class, name).get("flags", [])]
 
 
+def shown(config_class: type[BaseModel], name: str) -> str:
+    """Return a field as a person types it."""
+    return name.upper() if is_positional(config_class, name) else "--" + name.replace("_", "-")
+
+
 def own_parameters() -> list[inspect.Parameter]:
     """Return the options that every command has and that are no part of its config."""
     options = {
-        "config_file": (
-            str,
-            typer.Option(
-                None, "--config", metavar="FILE.toml", help="Read options from a TOML file (a typed option wins)."
-            ),
-        ),
+        "config_file": (str, typer.Option(None, "--config", metavar="FILE.toml", help="Read options from a TOML file (a typed option wins).")),
         "as_json": (bool, typer.Option(False, "--json", help="Print one JSON object instead of one line.")),
         "quiet": (bool, typer.Option(False, "--quiet", help="Only warnings and errors on stderr.")),
         "verbose": (bool, typer.Option(False, "--verbose", help="More detail on stderr.")),
-    }
-    return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=o, annotation=a)
-        for name, (a, o) in options.items()
-    ]
+    }  # fmt: skip
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=o, annotation=a) for name, (a, o) in options.items()]
 
 
 def field_parameters(config_class: type[BaseModel]) -> Iterator[inspect.Parameter]:
@@ -151,27 +106,21 @@ def field_parameters(config_class: type[BaseModel]) -> Iterator[inspect.Paramete
         if kind.nested:
             continue
         annotation: Any = list[str] if kind.many else bool if kind.flag else str
-        metavar = (
-            kind.label if not kind.many else ",".join([kind.label] * (kind.count or 1)) + ("" if kind.count else ",...")
-        )
+        metavar = kind.label
+        if kind.many:
+            metavar = ",".join([kind.label] * (kind.count or 1)) + ("" if kind.count else ",...")
         if is_positional(config_class, name):
             parameter = typer.Argument(
                 None, metavar=name.upper() + ("..." if kind.many else ""), help=info.description, show_default=False
             )
         else:
-            default = None if info.is_required() else info.get_default(call_default_factory=True)
             flags = flags_of(config_class, name)
             if kind.flag:
-                flags = [
-                    "/".join((flag, "--no-" + flag.removeprefix("--"))) if flag.startswith("--") else flag
-                    for flag in flags
-                ]
+                flags = [f"{f}/--no-{f.removeprefix('--')}" if f.startswith("--") else f for f in flags]
+            default = None if info.is_required() else info.get_default(call_default_factory=True)
+            text = default_text(default)
             parameter = typer.Option(
-                None,
-                *flags,
-                metavar=None if kind.flag else metavar,
-                help=info.description,
-                show_default=default_text(default),
+                None, *flags, metavar=None if kind.flag else metavar, help=info.description, show_default=text
             )
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=parameter, annotation=annotation | None)
 
@@ -185,29 +134,111 @@ def default_text(default: Any) -> str | bool:
     return ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
 
 
+def build_config(config_class: type[BaseModel], given: Mapping[str, Any], config_file: str | None) -> BaseModel:
+    """Merge a TOML file with the options that were typed (these win) and validate; one line for every mistake at once."""
+    values = {} if config_file is None else read_toml(Path(config_file), config_class)
+    for name, value in given.items():
+        if value is None or value == []:
+            continue
+        kind = kind_of(config_class, name)
+        values[name] = split_values(value, kind, is_positional(config_class, name)) if kind.many else value
+    try:
+        config = config_class(**values)
+    except ValidationError as error:
+        faults = [describe_error(e, config_class) for e in error.errors()]
+        raise InputError("; ".join([*faults, *missing_paths(config_class, values)])) from None
+    wrong = list(missing_paths(config_class, {name: getattr(config, name) for name in config_class.model_fields}))
+    if wrong:
+        raise InputError("; ".join(wrong))
+    return config
+
+
+def read_toml(path: Path, config_class: type[BaseModel]) -> dict[str, Any]:
+    """Return the keys of a TOML file as field names; an unknown key is refused with the nearest known one."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"--config {path}: no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"--config {path}: not readable as TOML: {error}") from None
+    known, values = config_class.model_fields, {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise InputError(f"--config {path}: unknown key '{key}'. Nearest known key: '{near[0]}'.")
+        values[name] = value
+    return values
+
+
+def describe_error(error: Mapping[str, Any], config_class: type[BaseModel]) -> str:
+    """Return one phrase for one pydantic error: which option, what was given, what is expected."""
+    name, message = str(error["loc"][0]) if error["loc"] else "", str(error["msg"]).removeprefix("Value error, ")
+    if not name:
+        return message
+    if error["type"] == "missing":
+        return f"{shown(config_class, name)} is missing: {config_class.model_fields[name].description}"
+    return f"{shown(config_class, name)} {error['input']!r}: {message.replace('Input should be', 'expected')}"
+
+
+def missing_paths(config_class: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one phrase for each path that must exist and does not, or is of the wrong kind."""
+    for name in config_class.model_fields:
+        wanted, value = extra_of(config_class, name).get("exists"), values.get(name)
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if wanted is None or not isinstance(item, (str, Path)) or item == "":
+                continue
+            path, where = Path(item), shown(config_class, name)
+            what = "file or folder" if wanted == "any" else wanted
+            hint = f" Expected: {config_class.model_fields[name].description}."
+            try:
+                mode = path.stat()
+            except OSError as error:
+                known = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+                reason = f"no such {what}" if known else f"{what} not readable ({error.strerror})"
+                yield f"{where} {item}: {reason}.{hint}"
+                continue
+            except ValueError as error:
+                yield f"{where} {item!r}: no path ({error})."
+                continue
+            is_folder = stat.S_ISDIR(mode.st_mode)
+            if wanted == "file" and is_folder:
+                yield f"{where} {item}: is a folder, a file is expected.{hint}"
+            elif wanted == "folder" and not is_folder:
+                yield f"{where} {item}: is a file, a folder is expected.{hint}"
+            elif not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
+                yield f"{where} {item}: no permission to read it."
+
+
+def input_paths(config: BaseModel) -> list[Path]:
+    """Return the files and folders that a command reads, by its config: fields with ``exists`` or ``input``."""
+    found = []
+    for name in type(config).model_fields:
+        extra, value = extra_of(type(config), name), getattr(config, name)
+        if extra.get("exists") or extra.get("input"):
+            items = value if isinstance(value, (list, tuple)) else [value]
+            found += [Path(i) for i in items if isinstance(i, (str, Path)) and str(i) and Path(i).exists()]
+    return found
+
+
 def split_values(values: Sequence[str], kind: Kind, positional: bool) -> list[str]:
     """Split comma-separated values; a positional, or a path that exists as it is written, stays whole."""
     whole = positional or kind.is_path
-    return [
-        part
-        for value in values
-        for part in ([value] if whole and (positional or Path(value).exists()) else value.split(","))
-        if part
-    ]
+    parts: list[str] = []
+    for value in values:
+        parts += [value] if whole and (positional or Path(value).exists()) else value.split(",")
+    return [part for part in parts if part]
 
 
-def tidy_arguments(app: typer.Typer, arguments: Sequence[str]) -> list[str]:
-    """Return the typed words in the one spelling that the parser knows.
+def tidy_arguments(config_class: type[BaseModel], arguments: Sequence[str]) -> list[str]:
+    """Return the words typed after a verb in the one spelling that the parser knows.
 
     Underscores in option names become hyphens (``--bin_size``). Values typed with spaces (``--time_lims 1500 4500``) are joined
     where number or choices make it unambiguous.
     """
-    commands = {c.name: c.callback.config_class for c in app.registered_commands if hasattr(c.callback, "config_class")}
-    title = next((a for a in arguments if a in commands), None)
-    if title is None:
-        return list(arguments)
-    kinds = {f: kind_of(commands[title], n) for n in commands[title].model_fields for f in flags_of(commands[title], n)}
-    tidy, rest = [], list(arguments)
+    rest = list(arguments)
+    kinds = {f: kind_of(config_class, n) for n in config_class.model_fields for f in flags_of(config_class, n)}
+    tidy: list[str] = []
     while rest:
         token = rest.pop(0)
         if token == "--":
@@ -215,7 +246,7 @@ def tidy_arguments(app: typer.Typer, arguments: Sequence[str]) -> list[str]:
         flag, equals, value = token.partition("=")
         if flag.startswith("--") and flag not in kinds:
             flag = flag.replace("_", "-")
-        kind, values = kinds.get(flag), []
+        kind, values = kinds.get(flag), list[str]()
         if kind and kind.many and not equals and (kind.count or kind.choices):
             while rest and len(values) < (kind.count or len(rest) + len(values)) and fits(rest[0], kind):
                 values.append(rest.pop(0))
@@ -230,3 +261,59 @@ def fits(text: str, kind: Kind) -> bool:
     with contextlib.suppress(ValueError):
         return all(math.isfinite(float(part)) for part in text.split(","))
     return False
+
+
+SAME = {"output", "overwrite", "dry_run", "resume", "jobs", "scheduler"}  #: options that never change a result
+
+
+def deciding_options(config: BaseModel) -> dict[str, Any]:
+    """Return the options that a result depends on, as JSON knows them; inputs are compared by content, not by path."""
+    kept = {}
+    for name, value in config.model_dump(mode="json").items():
+        extra = extra_of(type(config), name)
+        if not (name in SAME or extra.get("same") or extra.get("exists")):
+            kept[name] = value
+    return kept
+
+
+class ReproduceConfig(BaseModel):
+    """Print the command that made an output; with --run, run it again and say what differs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Path = Field(
+        description="output of this pipeline: result.json, the folder that holds it, or a file with one beside it",
+        json_schema_extra={"positional": True, "exists": "any"},
+    )
+    run: bool = Field(False, description="run the command again, into a temporary folder, and compare every number")
+    tolerance: float = Field(0.0, ge=0, description="largest relative difference that still counts as the same")
+
+
+class BatchConfig(BaseModel):
+    """Run one verb on many recordings: a table of what was done, skipped and failed, and one page over all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recordings: list[str] = Field(
+        description="recordings, globs, or a table (.csv, .tsv) with a column 'recording' and further columns of options",
+        json_schema_extra={"positional": True, "input": True},
+    )
+    output: Path = Field(description="folder of the study: one folder a recording, status.csv, summary.csv, index.html")
+    command: str | None = Field(None, description="verb to run on each; not set: the pipeline's main one")
+    options: list[str] = Field(
+        [], description="options of the verb for all recordings, as NAME=VALUE", json_schema_extra={"flags": ["--set"]}
+    )
+    animal: str | None = Field(None, description="column of the table that names the animal, for effects over animals")
+    jobs: int = Field(1, ge=1, description="recordings worked on at once")
+    scheduler: str | None = Field(
+        None, description="Dask scheduler (tcp://HOST:PORT) or slurm:FILE.toml instead of --jobs"
+    )
+    dry_run: bool = Field(False, description="check the list and say what would be run; write nothing")
+
+    @property
+    def target(self) -> None:
+        """A study grows: each recording keeps the rule for outputs, the whole has none."""
+        return None
+
+
+SHARED_VERBS: dict[str, type[BaseModel]] = {"batch": BatchConfig, "reproduce": ReproduceConfig}

@@ -14,7 +14,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINES = ["glm_rates", "meso_forecast", "unit_refine", "laa_bayes", "neuro_diffusion"]
 BUILT = [name for name in PIPELINES if (ROOT / name / "cli.py").is_file()]
-SHARED_TEXT = ["console.py", "options.py", "report.py"]
+SHARED_TEXT = [
+    "console.py",
+    "options.py",
+    "workers.py",
+    "commands/batch.py",
+    "commands/reproduce.py",
+    "show/report.py",
+    "show/report.html",
+    "show/figures.py",
+]
 HEAVY = [
     "numpy",
     "scipy",
@@ -43,8 +52,7 @@ ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "war
 
 def commands_of(package):
     """Return ``{command name: config class}`` of a pipeline."""
-    app = importlib.import_module(f"{package}.cli").app
-    return {c.name: c.callback.config_class for c in app.registered_commands}
+    return importlib.import_module(f"{package}.cli").app.verbs
 
 
 COMMANDS = [(package, name) for package in BUILT for name in commands_of(package)]
@@ -205,156 +213,3 @@ def test_equal_seeds_give_equal_results_from_an_empty_environment(package, tmp_p
         assert answer.returncode == 0, answer.stderr
         outcomes.append(json.loads(answer.stdout.replace(str(tmp_path / folder), "OUT"))["results"])
     assert outcomes[0] == outcomes[1]
-
-
-# --- the console itself, on a package made for the purpose ---------------------------------------------------------------------
-
-TOY_CONFIG = """
-from pathlib import Path
-from typing import Literal
-from pydantic import BaseModel, ConfigDict, Field
-
-class Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
-    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt"] = Field("work", description="what")
-    bin_ms: int = Field(25, ge=1, description="bin size in ms")
-    time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
-    strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
-    names: list[str] = Field([], description="names")
-    couple: bool = Field(False, description="couple")
-    output: Path | None = Field(None, description="output", json_schema_extra={"flags": ["-o", "--out_dir"]})
-"""
-TOY_CLI = """
-from . import config, console
-app = console.application("toy", "Toy.")
-
-@console.command(app, config.Config)
-def go(config, run):
-    '''Go.'''
-    import hdf5io
-    print("library noise")
-    console.log.warning("beware of %s", "this")
-    def interrupt(_): raise KeyboardInterrupt
-    faults = {"bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": console.WorkFailed, "locked": hdf5io.LockedError,
-              "environment": console.EnvironmentMissing, "interrupt": interrupt}
-    if config.what in faults:
-        raise faults[config.what]("the message")
-    code = 3 if config.what == "verdict" else 0
-    return console.Result({}, {"config": config.model_dump(), "nothing": float("nan")}, "done", code, config.output)
-
-main = console.entry_point(app)
-"""
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """Return ``run(*args)`` of a small package that holds the shared console."""
-    root = tmp_path_factory.mktemp("toy")
-    package = root / "toy"
-    package.mkdir()
-    for name in ("console.py", "options.py"):
-        (package / name).write_text((ROOT / PIPELINES[0] / name).read_text())
-    (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text("from .cli import main\nmain()\n")
-    (package / "config.py").write_text(TOY_CONFIG)
-    (package / "cli.py").write_text(TOY_CLI)
-
-    def run(*arguments):
-        env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{ROOT}"}
-        command = [sys.executable, "-m", "toy", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=root, env=env, check=False)
-
-    return run
-
-
-@pytest.mark.parametrize(
-    ("what", "code"),
-    [
-        ("work", 0),
-        ("bug", 1),
-        ("input", 2),
-        ("failed", 1),
-        ("verdict", 3),
-        ("locked", 4),
-        ("environment", 5),
-        ("interrupt", 130),
-    ],
-)
-def test_exit_codes(toy, what, code):
-    answer = toy("go", "f", "--what", what, "--quiet")
-    assert answer.returncode == code
-    assert ("Traceback" in answer.stderr) == (what == "bug")
-    assert answer.stdout == ("done\n" if code in (0, 3) else "")
-    if what not in ("work", "verdict", "bug"):
-        assert answer.stderr.splitlines()[-1] == (
-            "toy: go: interrupted" if what == "interrupt" else "toy: go: the message"
-        )
-
-
-def toy_config(answer):
-    assert answer.returncode == 0, answer.stderr
-    return json.loads(answer.stdout)["results"]["config"]
-
-
-def test_stdout_is_one_json_object_and_noise_goes_to_stderr(toy):
-    answer = toy("go", "f", "--json")
-    outcome = json.loads(answer.stdout)
-    assert list(outcome) == ENVELOPE
-    assert outcome["results"]["nothing"] is None
-    assert outcome["warnings"] == ["beware of this"]
-    assert "library noise" in answer.stderr
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "--time_lims 100 200 --strategies median mean",
-        "--time-lims=100,200 --strategies median,mean",
-        "--time_lims 100,200 --strategies=median --strategies mean",
-    ],
-)
-def test_several_values_may_be_typed_with_commas_spaces_or_repeated(toy, typed):
-    config = toy_config(toy("go", *typed.split(), "a,b.csv", "c", "--json"))
-    assert config["time_lims"] == [100, 200]
-    assert config["strategies"] == ["median", "mean"]
-    assert config["files"] == ["a,b.csv", "c"]
-
-
-def test_underscores_negative_numbers_and_flags(toy):
-    config = toy_config(toy("go", "f", "--time_lims", "-500", "2500", "--bin_ms=5", "--couple", "--json"))
-    assert (config["time_lims"], config["bin_ms"], config["couple"]) == ([-500, 2500], 5, True)
-
-
-def test_a_typed_option_wins_over_the_config_file(toy, tmp_path):
-    (tmp_path / "c.toml").write_text('bin-ms = 7\ncouple = true\nfiles = ["from file"]\n')
-    config = toy_config(toy("go", "--config", tmp_path / "c.toml", "--no-couple", "--json"))
-    assert (config["bin_ms"], config["couple"], config["files"]) == (7, False, ["from file"])
-
-
-@pytest.mark.parametrize(
-    ("typed", "message"),
-    [
-        ("f --bin-ms 0", "--bin-ms '0': expected greater than or equal to 1"),
-        ("f --strategies mode", "--strategies 'mode': expected 'median' or 'mean'"),
-        ("f --time-lims 5", "--time-lims"),
-        ("", "FILES is missing"),
-        ("f --config nowhere.toml", "no such file"),
-        ("f --bin-mss 3", "No such option: --bin-mss"),
-    ],
-)
-def test_a_wrong_option_is_one_line(toy, typed, message):
-    answer = toy("go", *typed.split())
-    assert answer.returncode == 2
-    assert message in answer.stderr
-    assert one_line(answer.stderr)
-
-
-def test_the_record_lies_in_the_run_folder_or_beside_the_file(toy, tmp_path):
-    folder, file = tmp_path / "run", tmp_path / "x.h5"
-    folder.mkdir()
-    file.write_text("")
-    for output in (folder, file):
-        printed = json.loads(toy("go", "f", "-o", output, "--json").stdout)
-        record = folder / "result.json" if output is folder else tmp_path / "x.result.json"
-        assert json.loads(record.read_text()) == printed

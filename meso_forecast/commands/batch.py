@@ -1,0 +1,265 @@
+"""What came of many recordings? One verb on each, a table of what was done, skipped and failed, and one page over all.
+
+Each recording gets a folder of its own in the study, made by the verb as if it had been typed, so that the rule for outputs that
+are there already makes a study resumable: type the command again after a kill, or with a longer list. One bad recording never
+stops the rest. The five pipelines hold this file in equal copies (see ``console.py``).
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import importlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hdf5io.errors import InputError
+
+from .. import workers
+from ..console import PACKAGE, Program, Result, Run
+from ..options import BatchConfig, extra_of, flags_of, is_positional, kind_of
+
+STATES = {0: "done", 3: "done"}  #: exit codes of a finished run; 3 is a verdict
+SKIPPED = "skipped"  #: finished already
+
+
+class Job(NamedTuple):
+    """One recording of a study."""
+
+    name: str  #: folder in the study
+    recording: str
+    options: dict[str, str]  #: options of the verb, by field
+    animal: str
+
+
+def run(config: BatchConfig, run: Run) -> Result:
+    """Run the verb on every recording, then write ``status.csv``, ``summary.csv``, ``index.html``."""
+    from hdf5io import runs
+
+    program: Program = importlib.import_module(f"{PACKAGE}.cli").app
+    verb = config.command or program.main
+    if verb not in program.verbs or verb in ("batch", "reproduce"):
+        raise InputError(f"--command {verb}: the verbs are {', '.join(v for v in program.verbs if v != 'batch')}.")
+    jobs = list(read_jobs(config, program, verb))
+    if config.dry_run:
+        return Result({}, {"n_recordings": len(jobs), "command": verb}, f"would run {verb} on {len(jobs)} recordings")
+    folder = workers.shared_folder(config.output, config.scheduler)
+    with runs.exclusive(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        rows: dict[int, dict[str, Any]] = {}
+        tasks = [(PACKAGE, verb, words(program, verb, job, folder), job.name) for job in jobs]
+        for task in workers.each(one, tasks, jobs=config.jobs, scheduler=config.scheduler, what="recordings"):
+            found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
+            job = jobs[task.index]
+            rows[task.index] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
+            write_status(folder, [rows[i] for i in sorted(rows)])
+        table = [rows[i] for i in range(len(jobs))]
+        outputs, results = summarise(folder, table, verb, run, config)
+    counts = {state: sum(row["state"] == state for row in table) for state in ("done", SKIPPED, "failed")}
+    line = f"{folder}: {', '.join(f'{n} {state}' for state, n in counts.items())} of {len(table)} recordings"
+    return Result(outputs, {**counts, **results}, line, 1 if counts["failed"] else 0, record=folder)
+
+
+# --- the list -----------------------------------------------------------------------------------------------------------------
+
+
+def read_jobs(config: BatchConfig, program: Program, verb: str) -> Iterator[Job]:
+    """Yield one job a recording: from a table, or from paths and globs.
+
+    Raises
+    ------
+    InputError : an empty list, an unknown column or option, a glob without a match.
+    """
+    fields, shared = program.verbs[verb].model_fields, {}
+    for text in config.options:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--options {text}: expected NAME=VALUE.")
+        shared[field_named(name, program, verb)] = value
+    rows = list(listed(config.recordings))
+    if not rows:
+        raise InputError(f"{', '.join(config.recordings)}: no recording is listed.")
+    seen: dict[str, int] = {}
+    for row in rows:
+        recording, animal = row.pop("recording"), row.pop(config.animal, "") if config.animal else row.get("animal", "")
+        if "animal" not in fields:
+            row.pop("animal", None)
+        own = {field_named(name, program, verb): value for name, value in row.items() if value}
+        base = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(recording).name) or "recording"
+        seen[base] = seen.get(base, 0) + 1
+        yield Job(base if seen[base] == 1 else f"{base}_{seen[base]}", recording, {**shared, **own}, animal)
+
+
+def field_named(name: str, program: Program, verb: str) -> str:
+    """Return the field that a column or NAME=VALUE means: its name, with hyphens or underscores, or another spelling."""
+    config_class, typed = program.verbs[verb], name.strip().lstrip("-").replace("-", "_")
+    for field in config_class.model_fields:
+        spellings = [flag.lstrip("-").replace("-", "_") for flag in flags_of(config_class, field)]
+        if typed in (field, *spellings):
+            return field
+    raise InputError(f"'{name}' is no option of {verb}; there are {', '.join(config_class.model_fields)}.")
+
+
+def listed(given: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield rows with a ``recording``: of a table whose header says so, of globs, of paths as they are."""
+    for text in given:
+        path = Path(text)
+        if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and (rows := table_rows(path)) is not None:
+            yield from rows
+        elif any(c in text for c in "*?[") and not path.exists():
+            matches = sorted(glob.glob(text, recursive=True))
+            if not matches:
+                raise InputError(f"{text}: no file or folder matches.")
+            yield from ({"recording": match} for match in matches)
+        else:
+            yield {"recording": text}
+
+
+def table_rows(path: Path) -> list[dict[str, str]] | None:
+    """Return the rows of a list of recordings, or None when the table has no column 'recording' (it is one itself)."""
+    from hdf5io import parsing
+
+    with parsing(path, "a table of recordings"), open(path, encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        if "recording" not in (reader.fieldnames or []):
+            return None
+        rows = [{str(k): (v or "").strip() for k, v in row.items()} for row in reader]
+    for row in rows:
+        place = Path(row["recording"])
+        if row["recording"] and not place.is_absolute() and (path.parent / place).exists():
+            row["recording"] = str(path.parent / place)  # a list travels with its recordings
+    return [row for row in rows if row["recording"]]
+
+
+def words(program: Program, verb: str, job: Job, folder: Path) -> list[str]:
+    """Return the arguments of one run, with the recording in the first place that is not given otherwise."""
+    config_class = program.verbs[verb]
+    places = [name for name in config_class.model_fields if is_positional(config_class, name)]
+    free = [name for name in places if name not in job.options]
+    if not free:
+        raise InputError(f"{verb} takes {', '.join(places)}; leave one of them to the recordings.")
+    given = {**job.options, free[-1]: absolute(job.recording)}
+    typed = [given[name] for name in places if name in given]
+    options: list[str] = []
+    for name, value in given.items():
+        if name in places:
+            continue
+        if kind_of(config_class, name).flag:
+            on = value.strip().lower() in ("1", "true", "yes", "on")
+            options.append(f"--{'' if on else 'no-'}{name.replace('_', '-')}")
+        else:
+            options.append(f"--{name.replace('_', '-')}={value}")
+    if "output" in config_class.model_fields and "output" not in given:
+        options.append(f"--output={folder / job.name / extra_of(config_class, 'output').get('product', '')}")
+    return [*options, "--", *typed]
+
+
+def absolute(recording: str) -> str:
+    """Return a path from the root, for workers elsewhere; what is no path here (``eid:...``) stays as it is."""
+    return str(Path(recording).resolve()) if Path(recording).exists() else recording
+
+
+# --- the work -----------------------------------------------------------------------------------------------------------------
+
+
+def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, Any]:
+    """Run the verb in a process of its own, so that whatever ends it ends nothing else; return a row of the status table."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", package, verb, "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    row: dict[str, Any] = {"state": STATES.get(done.returncode, "failed"), "why": "", "exit_code": done.returncode}
+    if row["state"] == "done" and "is finished already" in done.stderr:
+        row["state"] = SKIPPED
+    row["seconds"] = round(time.monotonic() - began, 2)
+    if row["state"] == "failed":
+        row["why"] = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
+    else:
+        row["outcome"] = json.loads(done.stdout)
+    return row
+
+
+def write_status(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what became of each recording so far."""
+    from hdf5io import write_csv
+
+    columns = ("recording", "animal", "folder", "state", "why", "exit_code", "seconds")
+    write_csv(folder / "status.csv", rows, columns)
+
+
+def summarise(
+    folder: Path, rows: Sequence[Mapping[str, Any]], verb: str, run: Run, config: BatchConfig
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Write ``summary.csv`` (every number of every recording) and ``index.html``; return them and the effects over animals."""
+    from hdf5io import write_csv
+
+    from ..show.report import Section, write_report
+
+    flat = [
+        {"recording": r["recording"], "animal": r["animal"], **numbers(r["outcome"]["results"])}
+        for r in rows
+        if "outcome" in r
+    ]
+    write_csv(folder / "summary.csv", flat)
+    effects = over_animals(flat)
+    shown = [
+        {"recording": r["folder"], "animal": r["animal"], "state": r["state"], "seconds": r.get("seconds", ""),
+         "what came of it": r["why"] or "done"} for r in rows
+    ]  # fmt: skip
+    sections = [Section("Recordings", "Each folder holds the report of its recording.", shown)]
+    if effects:
+        text = "The animal is the unit (a random effect): its recordings are averaged first; standard errors are over animals."
+        sections.insert(
+            0,
+            Section(
+                "Over animals",
+                text
+                if any(r["animal"] for r in flat)
+                else "Animals are not known: standard errors are over recordings.",
+                effects,
+            ),
+        )
+    n_failed = sum(r["state"] == "failed" for r in rows)
+    page = write_report(
+        folder / "index.html", title=f"{PACKAGE}: {verb} on {len(rows)} recordings", question="What came of the whole study?",
+        headline={"recordings": len(rows), "failed": n_failed}, sections=sections, warnings=run.warnings,
+        provenance=run.provenance(config),
+    )  # fmt: skip
+    outputs = {"status": folder / "status.csv", "summary": folder / "summary.csv", "index": page}
+    return outputs, {"recordings": [{k: v for k, v in r.items() if k != "outcome"} for r in rows], "effects": effects}
+
+
+def numbers(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the single numbers of nested results by dotted name; lists are left out."""
+    flat: dict[str, float] = {}
+    for key, value in results.items():
+        if isinstance(value, Mapping):
+            flat |= numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            flat[prefix + key] = value
+    return flat
+
+
+def over_animals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean, standard error and interval of each number over animals (over recordings where animals are not known).
+
+    Recordings of an animal are averaged first; the standard error is the sample deviation of those means over the root of their
+    number: a random effect of the animal, with equal weights.
+    """
+    found = []
+    for name in dict.fromkeys(k for row in rows for k in row if k not in ("recording", "animal")):
+        groups: dict[str, list[float]] = {}
+        for row in rows:
+            if row.get(name) is not None:
+                groups.setdefault(str(row["animal"] or row["recording"]), []).append(float(row[name]))
+        means = [sum(values) / len(values) for values in groups.values()]
+        if len(means) < 2:
+            continue
+        n, mean = len(means), sum(means) / len(means)
+        error = (sum((m - mean) ** 2 for m in means) / (n - 1) / n) ** 0.5
+        found.append({"number": name, "mean": mean, "standard error": error, "n": n})
+    return found

@@ -1,0 +1,380 @@
+"""Does the console that all five pipelines share keep its promises? Tried on a package made for the purpose."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = "glm_rates"  # whose copies of the shared files are tried; tests/test_contract.py keeps the copies equal
+ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "warnings", "seconds"]
+
+
+def one_line(text):
+    """Return whether a message is exactly one line."""
+    return text.endswith("\n") and text.count("\n") == 1
+
+
+TOY_CONFIG = """
+from pathlib import Path
+from typing import Literal
+from pydantic import BaseModel, ConfigDict, Field
+
+class Config(BaseModel):
+    '''Go.'''
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
+    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep"] = Field("work", description="what")
+    bin_ms: int = Field(25, ge=1, description="bin size in ms")
+    time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
+    strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
+    names: list[str] = Field([], description="names")
+    couple: bool = Field(False, description="couple")
+    labels: Path | None = Field(None, description="a table of labels", json_schema_extra={"exists": "file"})
+    overwrite: bool = Field(False, description="replace")
+    output: Path | None = Field(None, description="output", json_schema_extra={"flags": ["-o", "--out_dir"]})
+"""
+TOY_CLI = """
+from . import config, console
+app = console.application("toy", "Toy.", {"go": config.Config}, extra="toys", main="go", aliases={"gone": "go"})
+main = console.entry_point(app)
+"""
+TOY_COMMAND = """
+import hdf5io
+from .. import console
+from ..console import Result
+
+def run(config, run):
+    print("library noise")
+    console.log.warning("beware of %s", "this")
+    def interrupt(_): raise KeyboardInterrupt
+    def missing(_): import a_library_that_is_not_there
+    faults = {"bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
+              "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing}
+    if config.what in faults:
+        raise faults[config.what]("the message")
+    if config.what == "folder":
+        config.output.mkdir(exist_ok=True)
+        (config.output / "part").write_text("")
+        if (config.output.parent / "trap").exists():
+            import os, signal
+            os.kill(os.getpid(), signal.SIGKILL)
+    if config.what == "file":
+        config.output.write_text("")
+    if config.what == "sleep":
+        import time
+        (config.output.parent / "begun").write_text("")
+        time.sleep(30)
+    code = 3 if config.what == "verdict" else 0
+    return Result({"made": config.output} if config.output else {}, {"config": config.model_dump(), "nothing": float("nan")}, "done", code)
+"""
+
+
+@pytest.fixture(scope="module")
+def toy_root(tmp_path_factory):
+    """Return the folder of a small package that holds the shared console."""
+    root = tmp_path_factory.mktemp("toy")
+    package = root / "toy"
+    package.mkdir()
+    (package / "commands").mkdir()
+    (package / "show").mkdir()
+    shared = (
+        "console.py",
+        "options.py",
+        "workers.py",
+        "commands/reproduce.py",
+        "commands/batch.py",
+        "show/report.py",
+        "show/report.html",
+    )
+    for name in shared:
+        (package / name).write_text((ROOT / SHARED / name).read_text())
+    (package / "commands/go.py").write_text(TOY_COMMAND)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text("from .cli import main\nmain()\n")
+    (package / "config.py").write_text(TOY_CONFIG)
+    (package / "cli.py").write_text(TOY_CLI)
+
+    return root
+
+
+@pytest.fixture(scope="module")
+def toy_process(toy_root):
+    """Return ``start(*args) -> Popen`` of the small package."""
+
+    def start(*arguments, **streams):
+        env = {**os.environ, "PYTHONPATH": f"{toy_root}{os.pathsep}{ROOT}"}
+        command = [sys.executable, "-m", "toy", *map(str, arguments)]
+        return subprocess.Popen(command, text=True, cwd=toy_root, env=env, **streams)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def toy(toy_process):
+    """Return ``run(*args) -> CompletedProcess`` of the small package."""
+
+    def run(*arguments):
+        process = toy_process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("work", 0),
+        ("bug", 1),
+        ("input", 2),
+        ("failed", 1),
+        ("verdict", 3),
+        ("locked", 4),
+        ("environment", 5),
+        ("interrupt", 130),
+        ("library", 5),
+    ],
+)
+def test_exit_codes(toy, what, code):
+    answer = toy("go", "f", "--what", what, "--quiet")
+    assert answer.returncode == code
+    assert ("Traceback" in answer.stderr) == (what == "bug")
+    assert answer.stdout == ("done\n" if code in (0, 3) else "")
+    if what == "library":
+        expected = 'toy: go: needs a_library_that_is_not_there; pip install "neuropipes[toys]"'
+        assert answer.stderr.splitlines()[-1] == expected
+    elif what not in ("work", "verdict", "bug"):
+        assert answer.stderr.splitlines()[-1] == (
+            "toy: go: interrupted" if what == "interrupt" else "toy: go: the message"
+        )
+
+
+def toy_config(answer):
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)["results"]["config"]
+
+
+def test_stdout_is_one_json_object_and_noise_goes_to_stderr(toy):
+    answer = toy("go", "f", "--json")
+    outcome = json.loads(answer.stdout)
+    assert list(outcome) == ENVELOPE
+    assert outcome["results"]["nothing"] is None
+    assert outcome["warnings"] == ["beware of this"]
+    assert "library noise" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--time_lims 100 200 --strategies median mean",
+        "--time-lims=100,200 --strategies median,mean",
+        "--time_lims 100,200 --strategies=median --strategies mean",
+    ],
+)
+def test_several_values_may_be_typed_with_commas_spaces_or_repeated(toy, typed):
+    config = toy_config(toy("go", *typed.split(), "a,b.csv", "c", "--json"))
+    assert config["time_lims"] == [100, 200]
+    assert config["strategies"] == ["median", "mean"]
+    assert config["files"] == ["a,b.csv", "c"]
+
+
+def test_underscores_negative_numbers_and_flags(toy):
+    config = toy_config(toy("go", "f", "--time_lims", "-500", "2500", "--bin_ms=5", "--couple", "--json"))
+    assert (config["time_lims"], config["bin_ms"], config["couple"]) == ([-500, 2500], 5, True)
+
+
+def test_a_typed_option_wins_over_the_config_file(toy, tmp_path):
+    (tmp_path / "c.toml").write_text('bin-ms = 7\ncouple = true\nfiles = ["from file"]\n')
+    config = toy_config(toy("go", "--config", tmp_path / "c.toml", "--no-couple", "--json"))
+    assert (config["bin_ms"], config["couple"], config["files"]) == (7, False, ["from file"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("f --bin-ms 0", "--bin-ms '0': expected greater than or equal to 1"),
+        ("f --strategies mode", "--strategies 'mode': expected 'median' or 'mean'"),
+        ("f --time-lims 5", "--time-lims"),
+        ("", "FILES is missing"),
+        ("f --config nowhere.toml", "no such file"),
+        ("f --bin-mss 3", "No such option: --bin-mss"),
+    ],
+)
+def test_a_wrong_option_is_one_line(toy, typed, message):
+    answer = toy("go", *typed.split())
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert one_line(answer.stderr)
+
+
+@pytest.mark.parametrize(("what", "record"), [("folder", "out/result.json"), ("file", "out.result.json")])
+def test_the_record_lies_in_the_run_folder_or_beside_the_file(toy, tmp_path, what, record):
+    printed = json.loads(toy("go", "f", "--what", what, "-o", tmp_path / "out", "--json").stdout)
+    kept = json.loads((tmp_path / record).read_text())
+    assert {key: kept[key] for key in ENVELOPE} == printed
+    assert kept["options"]["what"] == what
+    assert set(json.loads(kept["provenance"]["versions"])) >= {"python", "neuropipes", "numpy", "h5py"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted({"out", record.partition("/")[0]})
+
+
+def test_every_missing_argument_and_path_is_told_in_one_line(toy, tmp_path):
+    answer = toy("go", "--labels", tmp_path / "none.csv", "--bin-ms", "0")
+    assert answer.returncode == 2
+    assert one_line(answer.stderr)
+    for phrase in ("FILES is missing", "none.csv: no such file", "--bin-ms"):
+        assert phrase in answer.stderr
+    answer = toy("go", "f", "--labels", tmp_path)
+    assert f"--labels {tmp_path}: is a folder, a file is expected" in answer.stderr
+
+
+def test_an_older_name_of_a_verb_is_understood_and_a_hint_names_the_verb(toy):
+    assert toy("gone", "f").returncode == 0
+    assert toy("go", "f", "--none").stderr.endswith("Try 'toy go --help'.\n")
+
+
+# --- outputs that are there already --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_finished_work_is_not_done_again_and_other_options_are_refused(toy, tmp_path, what):
+    typed = ["go", "f", "--what", what, "-o", tmp_path / "out"]
+    first = toy(*typed, "--json")
+    again = toy(*typed, "--json")
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert "finished already" in again.stderr
+    other = toy(*typed, "--bin-ms", "5")
+    assert other.returncode == 2
+    assert "made with bin_ms = 25 (now 5)" in other.stderr
+    assert one_line(other.stderr)
+    assert toy(*typed, "--bin-ms", "5", "--overwrite").returncode == 0
+    assert toy(*typed, "--bin-ms", "5").returncode == 0
+
+
+def test_another_content_of_an_input_is_another_run(toy, tmp_path):
+    (tmp_path / "labels.csv").write_text("a")
+    typed = ["go", "f", "--what", "file", "-o", tmp_path / "out", "--labels", tmp_path / "labels.csv"]
+    assert toy(*typed).returncode == 0
+    (tmp_path / "labels.csv").write_text("b")
+    answer = toy(*typed)
+    assert answer.returncode == 2
+    assert "made from another" in answer.stderr
+
+
+def test_what_nobody_made_is_never_replaced(toy, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    for flags in ([], ["--overwrite"]):
+        answer = toy("go", "f", "--what", "folder", "-o", tmp_path / "out", *flags)
+        assert answer.returncode == 2
+        assert one_line(answer.stderr)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_killed_run_goes_on_with_the_same_command(toy, tmp_path):
+    typed = ["go", "f", "--what", "folder", "-o", tmp_path / "out"]
+    (tmp_path / "trap").write_text("")
+    assert toy(*typed).returncode == -signal.SIGKILL
+    (tmp_path / "trap").unlink()
+    other = toy(*typed, "--bin-ms", "5")
+    assert other.returncode == 2
+    assert "unfinished run, made with bin_ms = 25 (now 5)" in other.stderr
+    assert toy(*typed).returncode == 0
+    assert (tmp_path / "out" / "result.json").is_file()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_second_run_on_the_same_output_ends_with_exit_4(toy, tmp_path, toy_process):
+    first = toy_process("go", "f", "--what", "sleep", "-o", tmp_path / "out")
+    for _ in range(200):
+        if (tmp_path / "begun").exists():
+            break
+        time.sleep(0.05)
+    answer = toy("go", "f", "--what", "file", "-o", tmp_path / "out")
+    assert answer.returncode == 4
+    assert one_line(answer.stderr)
+    first.terminate()
+    assert first.wait(20) == 143
+    assert toy("go", "f", "--what", "file", "-o", tmp_path / "out").returncode == 0
+
+
+def test_an_empty_lock_file_of_a_killed_run_blocks_nothing(toy, tmp_path):
+    (tmp_path / ".out.lock").write_text("")
+    assert toy("go", "f", "--what", "file", "-o", tmp_path / "out").returncode == 0
+
+
+def test_a_full_stdout_is_one_line_and_exit_1(toy_process):
+    with open("/dev/full", "w") as full:
+        process = toy_process("go", "f", "--quiet", stdout=full, stderr=subprocess.PIPE)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "could not be printed" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+# --- reproduce and batch -------------------------------------------------------------------------------------------------------
+
+
+def test_reproduce_prints_the_command_and_repeats_it(toy, tmp_path):
+    made = toy("go", "f", "--what", "file", "-o", tmp_path / "out", "--json")
+    assert made.returncode == 0
+    answer = toy("reproduce", tmp_path / "out")
+    assert answer.stdout == f"toy go f --what file -o {tmp_path / 'out'} --json\n"
+    again = toy("reproduce", tmp_path / "out.result.json", "--run")
+    assert again.returncode == 0, again.stderr
+    assert "every number is the same" in again.stdout
+    record = json.loads((tmp_path / "out.result.json").read_text())
+    record["results"]["config"]["bin_ms"] = 50
+    (tmp_path / "out.result.json").write_text(json.dumps(record))
+    other = toy("reproduce", tmp_path / "out", "--run", "--json")
+    assert other.returncode == 3
+    assert json.loads(other.stdout)["results"]["at"] == "results.config.bin_ms"
+    assert json.loads(other.stdout)["results"]["largest_relative_difference"] == 0.5
+
+
+def test_a_study_goes_on_after_a_bad_recording_and_is_resumed(toy, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.dat").write_text(name)
+    table = "recording,animal,what,bin-ms\na.dat,m1,folder,10\nb.dat,m1,failed,20\nc.dat,m2,folder,30\n"
+    (tmp_path / "list.csv").write_text(table)
+    study = tmp_path / "study"
+    typed = ["batch", tmp_path / "list.csv", "--output", study, "--set", "names=x", "--animal", "animal"]
+    answer = toy(*typed, "--json")
+    assert answer.returncode == 1
+    results = json.loads(answer.stdout)["results"]
+    assert (results["done"], results["skipped"], results["failed"]) == (2, 0, 1)
+    assert [row["state"] for row in results["recordings"]] == ["done", "failed", "done"]
+    assert results["recordings"][1]["why"] == "toy: go: the message"
+    bins = next(e for e in results["effects"] if e["number"] == "config.bin_ms")
+    assert (bins["mean"], bins["standard error"], bins["n"]) == (20, 10, 2)
+    made = json.loads((study / "a.dat" / "result.json").read_text())
+    assert (made["results"]["config"]["bin_ms"], made["results"]["config"]["names"]) == (10, ["x"])
+    assert "the message" in (study / "index.html").read_text()
+    (tmp_path / "list.csv").write_text(table.replace("failed", "folder"))
+    again = json.loads(toy(*typed, "--jobs", "2", "--json").stdout)["results"]
+    assert (again["done"], again["skipped"], again["failed"]) == (1, 2, 0)
+    assert (study / "status.csv").read_text().count("skipped") == 2
+
+
+def test_a_study_of_a_glob_and_its_mistakes(toy, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.dat").write_text(name)
+    made = toy("batch", tmp_path / "*.dat", "-o", tmp_path / "s", "--set", "what=folder")
+    assert made.returncode == 2  # --output has no short form here
+    made = toy("batch", tmp_path / "*.dat", "--output", tmp_path / "s", "--set", "what=folder")
+    assert made.returncode == 0, made.stderr
+    assert "2 done" in made.stdout
+    for typed, phrase in (
+        ([tmp_path / "*.none"], "no file or folder matches"),
+        ([tmp_path / "a.dat", "--set", "wat=1"], "'wat' is no option of go"),
+        ([tmp_path / "a.dat", "--command", "come"], "--command come"),
+    ):
+        answer = toy("batch", *typed, "--output", tmp_path / "t")
+        assert answer.returncode == 2
+        assert phrase in answer.stderr
+        assert one_line(answer.stderr)
