@@ -9,6 +9,7 @@ finishes the work from the journal. Tested by killing processes on a local Linux
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -21,7 +22,7 @@ import h5py
 
 from .errors import InputError, LockedError
 from .reading import _first_line
-from .writing import Dataset, _sync_folder, write_attrs, write_datasets
+from .writing import Dataset, _sync_folder, no_space, write_attrs, write_datasets
 
 try:
     import fcntl
@@ -29,7 +30,9 @@ except ImportError:  # Windows has no flock; there the journal protects against 
     fcntl = None  # type: ignore[assignment]
 
 BLOCK = 4096  #: bytes of one overlay block
-MAGIC = b"NPJOURN1"
+SECTOR = 512  #: bytes that a disk writes whole or not at all
+SECTORS = BLOCK // SECTOR
+MAGIC = b"NPJOURN2"
 PREVIOUS = "_previous"
 
 
@@ -49,6 +52,7 @@ def update(
     ------
     InputError : no such file, no HDF5, or no permission to write.
     LockedError : another process has the file open.
+    NoSpace : the disk is too full; the file is as it was and nothing is left beside it.
     """
     path, group = Path(path), group.strip("/")
     if not path.is_file():
@@ -63,10 +67,66 @@ def update(
                 write_attrs(target, attrs)
                 write_datasets(target, datasets)
                 write_attrs(target.create_group("provenance"), provenance)
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError) as error:
             raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
-        _write_journal(_journal_of(path), overlay)
-        _recover(path, descriptor)
+        _commit(path, descriptor, overlay)
+
+
+def _commit(path: Path, descriptor: int, overlay: _Overlay) -> None:
+    """Bring the overlay into the file; whatever fails, the file is the old one or the new one when this returns or raises."""
+    journal = _journal_of(path)
+    needed = len(overlay.blocks) * (BLOCK + 8 + SECTORS * 4) + max(0, overlay.size - overlay.base_size)
+    try:
+        _write_journal(journal, overlay)
+        _reserve(descriptor, overlay.base_size, overlay.size, sorted(overlay.blocks))
+    except OSError as error:
+        _truncate(descriptor, overlay.base_size)
+        journal.unlink(missing_ok=True)
+        raise no_space(path, error, needed) from None
+    try:
+        try:
+            done = _recover(path, descriptor)
+        except OSError:  # the space is ours, so this is no full disk: once more, for what fails only once
+            done = _recover(path, descriptor)
+        if done == "discarded":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        _undo(descriptor, overlay)
+        journal.unlink(missing_ok=True)
+        raise no_space(path, error, needed) from None
+
+
+def _undo(descriptor: int, overlay: _Overlay) -> None:
+    """Write back what the blocks held before, from memory."""
+    for number, old in overlay.originals.items():
+        _write_at(descriptor, old, number * BLOCK)
+    _truncate(descriptor, overlay.base_size)
+    os.fsync(descriptor)
+
+
+def _truncate(descriptor: int, size: int) -> None:
+    if os.fstat(descriptor).st_size != size:
+        os.ftruncate(descriptor, size)
+
+
+def _reserve(descriptor: int, base_size: int, size: int, blocks: Sequence[int]) -> None:
+    """Take the space that writing will need, so that a full disk is met before the first byte is changed.
+
+    The file grows by zeros, which HDF5 does not look at; the blocks inside it get their place where the file is sparse.
+    """
+    if not hasattr(os, "posix_fallocate"):  # Windows, macOS: the growth is written as zeros instead
+        _write_zeros(descriptor, base_size, size)
+        return
+    for number in blocks:
+        if number * BLOCK < base_size:
+            os.posix_fallocate(descriptor, number * BLOCK, min(BLOCK, base_size - number * BLOCK))
+    if size > base_size:
+        os.posix_fallocate(descriptor, base_size, size - base_size)
+
+
+def _write_zeros(descriptor: int, start: int, stop: int) -> None:
+    for offset in range(start, stop, 1 << 20):
+        _write_at(descriptor, bytes(min(1 << 20, stop - offset)), offset)
 
 
 def recover(path: str | Path) -> str | None:
@@ -119,6 +179,7 @@ class _Overlay(io.RawIOBase):
         self.descriptor, self.base_size = descriptor, os.fstat(descriptor).st_size
         self.size, self.position = self.base_size, 0
         self.blocks: dict[int, bytearray] = {}
+        self.originals: dict[int, bytes] = {}  #: what changed blocks inside the file held
 
     def readable(self) -> bool:
         return True
@@ -144,9 +205,9 @@ class _Overlay(io.RawIOBase):
         data = b"" if start >= self.base_size else _read_at(self.descriptor, min(length, self.base_size - start), start)
         return data.ljust(length, b"\0")
 
-    def base_checksum(self, number: int) -> int:
-        """Return the CRC-32 of a block as the file holds it."""
-        return zlib.crc32(self._base(number * BLOCK, BLOCK))
+    def base_checksums(self, number: int) -> bytes:
+        """Return the CRC-32 of each sector of a block as the file holds it."""
+        return _checksums(self._base(number * BLOCK, BLOCK))
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
@@ -172,7 +233,10 @@ class _Overlay(io.RawIOBase):
             number, offset = divmod(self.position, BLOCK)
             length = min(BLOCK - offset, len(view) - done)
             if number not in self.blocks:
-                self.blocks[number] = bytearray(BLOCK if length == BLOCK else self._base(number * BLOCK, BLOCK))
+                old = self._base(number * BLOCK, BLOCK)
+                if number * BLOCK < self.base_size:
+                    self.originals[number] = old[: self.base_size - number * BLOCK]
+                self.blocks[number] = bytearray(old)
             self.blocks[number][offset : offset + length] = view[done : done + length]
             self.position, done = self.position + length, done + length
         self.size = max(self.size, self.position)
@@ -190,7 +254,7 @@ def _write_journal(journal: Path, overlay: _Overlay) -> None:
 
         put(MAGIC + _pack(overlay.base_size, overlay.size, len(overlay.blocks)))
         for number in sorted(overlay.blocks):
-            put(_pack(number * BLOCK, overlay.base_checksum(number)))
+            put(_pack(number * BLOCK) + overlay.base_checksums(number))
             put(bytes(overlay.blocks[number]))
         handle.write(digest.digest())
         handle.flush()
@@ -205,14 +269,22 @@ def _recover(path: Path, descriptor: int) -> str | None:
         return None
     complete = _is_complete(journal)
     if complete:
-        size, entries = _journal_entries(journal)
+        base_size, size, entries = _journal_entries(journal)
         if not _belongs(descriptor, entries):
             raise InputError(
                 f"{path} was changed by another program after an interrupted update. Check it, then delete {journal}."
             )
+        try:
+            _reserve(descriptor, base_size, size, [offset // BLOCK for offset, _, _ in entries])
+        except OSError as error:
+            if not _is_untouched(descriptor, entries):
+                raise no_space(path, error, size - base_size) from None
+            complete = False  # nothing of it is in the file yet and there is no place for it: the old results stay
+            _truncate(descriptor, base_size)
+    if complete:
         for offset, _, data in entries:
             _write_at(descriptor, data[: max(0, size - offset)], offset)
-        os.ftruncate(descriptor, size)
+        _truncate(descriptor, size)
         os.fsync(descriptor)
     journal.unlink()
     _sync_folder(journal.parent)
@@ -235,21 +307,39 @@ def _is_complete(journal: Path) -> bool:
         return starts_right and handle.read() == digest.digest()
 
 
-def _journal_entries(journal: Path) -> tuple[int, list[tuple[int, int, bytes]]]:
-    """Return the file's new size and, for each block, its offset, the CRC-32 of its old content and its new content."""
+def _journal_entries(journal: Path) -> tuple[int, int, list[tuple[int, bytes, bytes]]]:
+    """Return the file's old and new size and, for each block, its offset, the checksums of its old sectors, its new content."""
     with open(journal, "rb") as handle:
         handle.seek(len(MAGIC))
-        _, size, count = _unpack(handle, 3)
-        return size, [(*_unpack(handle, 2), handle.read(BLOCK)) for _ in range(count)]  # type: ignore[misc]
+        base_size, size, count = _unpack(handle, 3)
+        return (
+            base_size,
+            size,
+            [(*_unpack(handle, 1), handle.read(SECTORS * 4), handle.read(BLOCK)) for _ in range(count)],
+        )  # type: ignore[misc]
 
 
-def _belongs(descriptor: int, entries: Sequence[tuple[int, int, bytes]]) -> bool:
-    """Return whether each block still has the content the journal was made for, or already the new one."""
-    for offset, old_checksum, data in entries:
+def _belongs(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bool:
+    """Return whether each sector still has the content the journal was made for, or already the new one."""
+    for offset, old, new in entries:
         now = _read_at(descriptor, BLOCK, offset)
-        if zlib.crc32(now.ljust(BLOCK, b"\0")) != old_checksum and data[: len(now)] != now:
-            return False
+        found = _checksums(now.ljust(BLOCK, b"\0"))
+        for i in range(SECTORS):
+            piece = now[i * SECTOR : (i + 1) * SECTOR]
+            is_old = found[4 * i : 4 * i + 4] == old[4 * i : 4 * i + 4]
+            if not is_old and new[i * SECTOR : i * SECTOR + len(piece)] != piece:
+                return False
     return True
+
+
+def _is_untouched(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bool:
+    """Return whether no block has been written yet."""
+    return all(_checksums(_read_at(descriptor, BLOCK, at).ljust(BLOCK, b"\0")) == old for at, old, _ in entries)
+
+
+def _checksums(block: bytes) -> bytes:
+    """Return the CRC-32 of each sector of a block."""
+    return b"".join(zlib.crc32(block[i : i + SECTOR]).to_bytes(4, "little") for i in range(0, BLOCK, SECTOR))
 
 
 def _pack(*numbers: int) -> bytes:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hdf5io
-from hdf5io import Dataset, InputError, LockedError, journal
+from hdf5io import Dataset, InputError, LockedError, NoSpace, journal
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -200,7 +200,7 @@ def test_an_incomplete_journal_is_discarded_and_a_foreign_change_is_refused(reco
     hdf5io.update(recording, "glm_output", results(2), attrs={"generation": 2})
     monkeypatch.undo()
     kept = left.read_bytes()
-    _, entries = journal._journal_entries(left)
+    _, _, entries = journal._journal_entries(left)
     changed = bytearray(before)
     changed[entries[0][0]] ^= 255
     recording.write_bytes(changed)
@@ -240,6 +240,128 @@ def test_the_overlay_reads_like_a_file_that_was_written(tmp_path_factory, base, 
     journal._recover(path, descriptor)
     os.close(descriptor)
     assert path.read_bytes() == bytes(expected)
+
+
+def test_a_block_that_was_half_written_is_recovered(recording, monkeypatch):
+    """A disk writes sectors of 512 bytes: after a loss of power a block may hold some old and some new ones."""
+    monkeypatch.setattr(journal, "_recover", lambda *_: None)
+    hdf5io.update(recording, "glm_output", results(2), attrs={"generation": 2})
+    monkeypatch.undo()
+    _, _, entries = journal._journal_entries(journal._journal_of(recording))
+    inside = [e for e in entries if e[0] + journal.BLOCK <= recording.stat().st_size]
+    assert inside
+    with open(recording, "rb+") as file:
+        for offset, _, new in inside:
+            for sector in (1, 4, 7):
+                file.seek(offset + sector * journal.SECTOR)
+                file.write(new[sector * journal.SECTOR : (sector + 1) * journal.SECTOR])
+    assert hdf5io.recover(recording) == "replayed"
+    assert generation_in(recording) == 2
+
+
+# --- full disks ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return ``make(n_bytes) -> Path``: a file system of its own with so much space."""
+    made = []
+
+    def make(n_bytes):
+        place = tmp_path / f"disk{len(made)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("no small file system can be mounted here")
+        made.append(place)
+        return place
+
+    yield make
+    for place in made:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def fill(folder, leave):
+    """Leave only so many bytes of a file system."""
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    (folder / "ballast").write_bytes(bytes(max(0, free - leave)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.55, 0.7, 0.9])
+def test_a_full_disk_leaves_the_recording_as_it_was(small_disk, tmp_path, share):
+    disk = small_disk(24 << 20)
+    path = disk / "recording.h5"
+    make_recording(path)
+    hdf5io.update(path, "glm_output", results(1), attrs={"generation": 1})
+    before = path.read_bytes()
+    trial = tmp_path / "trial.h5"
+    trial.write_bytes(before)
+    hdf5io.update(trial, "glm_output", results(2, 200000), attrs={"generation": 2})
+    growth = trial.stat().st_size - len(before)
+    fill(disk, int(2.05 * growth * share))
+    with pytest.raises(NoSpace, match=r"disk is full, it needs \d+\.\d MB"):
+        hdf5io.update(path, "glm_output", results(2, 200000), attrs={"generation": 2})
+    assert sorted(p.name for p in disk.iterdir()) == ["ballast", "recording.h5"]
+    assert path.read_bytes() == before
+    assert generation_in(path) == 1
+    (disk / "ballast").unlink()
+    hdf5io.update(path, "glm_output", results(2, 200000), attrs={"generation": 2})
+    assert generation_in(path) == 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.95])
+def test_a_new_file_on_a_full_disk_is_an_error_and_no_signal(small_disk, share):
+    disk = small_disk(8 << 20)
+    fill(disk, int(4_000_000 * share))
+    code = textwrap.dedent(f"""
+        import sys; sys.path.insert(0, {str(ROOT)!r})
+        import numpy as np, hdf5io
+        try:
+            hdf5io.write({str(disk / "new.h5")!r}, "s/1", {{f"a{{i}}": hdf5io.Dataset(np.random.rand(50000)) for i in range(10)}})
+        except hdf5io.NoSpace as error:
+            print("NoSpace", error)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("NoSpace")
+    assert [p.name for p in disk.iterdir()] == ["ballast"]
+
+
+@pytest.mark.parametrize("function", ["write", "fsync", "ftruncate", "posix_fallocate", "unlink", "lseek", "read"])
+def test_a_system_call_that_fails_once_leaves_the_old_results_or_the_new_ones(recording, monkeypatch, function):
+    hdf5io.update(recording, "glm_output", results(1, 3000), attrs={"generation": 1})
+    digest, kept = user_arrays_digest(recording), recording.read_bytes()
+    outcomes, at = set(), 0
+    while True:
+        recording.write_bytes(kept)
+        calls, original = 0, getattr(os, function)
+
+        def failing(*args, at=at, original=original, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == at + 1:
+                raise OSError(28, "No space left on device")
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(os, function, failing)
+        try:
+            hdf5io.update(recording, "glm_output", results(2, 3000), attrs={"generation": 2})
+            failed = False
+        except (hdf5io.WorkFailed, InputError, OSError):
+            failed = True
+        monkeypatch.undo()
+        generation = generation_in(recording)  # with h5py, before any recovery
+        assert generation in (1, 2)
+        assert failed or generation == 2
+        assert user_arrays_digest(recording) == digest
+        journal._journal_of(recording).unlink(missing_ok=True)
+        outcomes.add((failed, generation))
+        if calls <= at:
+            break
+        at += max(1, calls // 40)
+    assert (False, 2) in outcomes
 
 
 # --- kills -------------------------------------------------------------------------------------------------------------------
