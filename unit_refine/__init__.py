@@ -14,7 +14,7 @@ __all__ = ["train_model"]
 
 def __getattr__(name: str):
     if name == "train_model":
-        from .commands.from_python import train_model
+        import importlib
 
-        return train_model
+        return importlib.import_module("unit_refine.commands.from_python").train_model
     raise AttributeError(f"module 'unit_refine' has no attribute '{name}'")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import TrainConfig
 from ..files import recordings

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import TrainConfig
 from ..fit import train as training

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import CompareConfig, Labelled, PredictConfig
 from ..files import load_model, recordings

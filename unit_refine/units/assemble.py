@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import Labelled
 from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 ALIASES = {
     "good": ("good", "sua", "su", "single", "single unit", "single-unit", "singleunit"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 PCA_METRICS = (
     "isolation_distance", "l_ratio", "d_prime", "nn_hit_rate", "nn_miss_rate", "silhouette", "nn_isolation", "nn_noise_overlap",
