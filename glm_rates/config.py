@@ -12,12 +12,26 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _source(text: str = "blech_clust directory, .nwb file, or spike table (.csv, .npz with unit_id, time_s)"):
-    return Field(description=text, json_schema_extra={"positional": True})
+SAME = {"same": True}  # the option changes no result
+
+
+def _source(
+    text: str = "blech_clust directory, .nwb file, or spike table (.csv, .npz with unit_id, time_s)",
+    exists: str = "any",
+):
+    return Field(description=text, json_schema_extra={"positional": True, "exists": exists})
+
+
+def _figure_format():
+    return Field("png", description="format of the figures (png at 300 dpi)", json_schema_extra=SAME)
+
+
+def _plots():
+    return Field(True, description="draw figures and the report", json_schema_extra=SAME)
 
 
 def _units_to_draw():
-    return Field("all", description="units with a figure each: all, none, or indices 0,3,7")
+    return Field("all", description="units with a figure each: all, none, or indices 0,3,7", json_schema_extra=SAME)
 
 
 class ExtractOptions(_Frozen):
@@ -33,7 +47,11 @@ class ExtractOptions(_Frozen):
     laser: Literal["include", "exclude", "regressor"] = Field(
         "include", description="laser trials: use as they are, leave out, or add a laser-on regressor"
     )
-    events: Path | None = Field(None, description="events of a spike table: CSV with time_s and a label column")
+    events: Path | None = Field(
+        None,
+        description="events of a spike table: CSV with time_s and a label column",
+        json_schema_extra={"exists": "file"},
+    )
     label_column: str | None = Field(
         None, description="column with the stimulus of each trial (NWB trials, events CSV)"
     )
@@ -45,6 +63,7 @@ class ExtractOptions(_Frozen):
     blech_clust_env: str = Field(
         "blech_clust",
         description="conda environment that extracts: a name, its path, or none; default used where it exists",
+        json_schema_extra=SAME,
     )
 
     @model_validator(mode="after")
@@ -84,8 +103,12 @@ class FitOptions(_Frozen):
     nested: bool = Field(True, description="score the nested models too, not only the full one")
     jobs: int = Field(1, ge=1, description="processes over folds and populations")
     seed: int = Field(0, ge=0, description="seed of the random places of spikes within bins (time rescaling)")
-    nemos_env: Path | None = Field(None, description="interpreter or virtual environment that has nemos and fits")
-    create_nemos_env: bool = Field(False, description="make a virtual environment with nemos and fit there")
+    nemos_env: Path | None = Field(
+        None, description="interpreter or virtual environment that has nemos and fits", json_schema_extra=SAME
+    )
+    create_nemos_env: bool = Field(
+        False, description="make a virtual environment with nemos and fit there", json_schema_extra=SAME
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -97,20 +120,26 @@ class FitOptions(_Frozen):
 
 
 class InferConfig(ExtractOptions, FitOptions):
-    """Options of ``glm-rates infer``."""
+    """Estimate rates of a recording: extract, fit, score, write, draw."""
 
     data: Path = _source()
     output: Path | None = Field(None, description="write a separate HDF5 file and leave the recording alone")
     overwrite: bool = Field(False, description="replace an existing --output file")
-    retrain: bool = Field(False, description="fit again even if data and options are unchanged")
-    plots: bool = Field(True, description="draw figures and the report")
+    retrain: bool = Field(False, description="fit again even if data and options are unchanged", json_schema_extra=SAME)
+    plots: bool = _plots()
     plot_units: Literal["all", "none"] | str = _units_to_draw()
-    keep_temp: bool = Field(False, description="keep the exchange folder of the two stages")
+    figure_format: Literal["png", "svg", "pdf"] = _figure_format()
+    keep_temp: bool = Field(False, description="keep the exchange folder of the two stages", json_schema_extra=SAME)
     dry_run: bool = Field(False, description="say what would be done, and do nothing")
+
+    @property
+    def target(self) -> Path | None:
+        """What the console's rule for finished outputs applies to: a file of its own, unless it is to be fitted again."""
+        return None if self.retrain else self.output
 
 
 class ExtractConfig(ExtractOptions):
-    """Options of ``glm-rates extract``."""
+    """Stage 1 by hand: bin a recording into an exchange folder."""
 
     data: Path = _source()
     output: Path = Field(description="exchange folder to write")
@@ -118,38 +147,47 @@ class ExtractConfig(ExtractOptions):
 
 
 class FitConfig(FitOptions):
-    """Options of ``glm-rates fit``."""
+    """Stage 2 by hand: fit an exchange folder and write a results file."""
 
-    folder: Path = _source("exchange folder written by 'glm-rates extract'")
+    folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
     output: Path = Field(description="HDF5 file with the results")
     overwrite: bool = Field(False, description="replace an existing file")
-    plots: bool = Field(True, description="draw figures and the report")
+    plots: bool = _plots()
+    figure_format: Literal["png", "svg", "pdf"] = _figure_format()
 
 
 class EvaluateConfig(FitOptions):
-    """Options of ``glm-rates evaluate``: held-out scores only."""
+    """Held-out scores of nested models and simple rivals, without a full fit."""
 
-    folder: Path = _source("exchange folder written by 'glm-rates extract'")
+    folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
     output: Path = Field(description="CSV file with the score of every unit and model")
     overwrite: bool = Field(False, description="replace an existing file")
 
 
 class PlotConfig(_Frozen):
-    """Options of ``glm-rates plot``."""
+    """Draw the figures and the report of stored results again."""
 
     data: Path = _source("recording directory, recording .h5, or results file with rates")
     output: Path | None = Field(None, description="folder for the figures; default glm_output/plots beside the file")
+    overwrite: bool = Field(False, description="replace an existing folder of figures")
     plot_units: Literal["all", "none"] | str = _units_to_draw()
+    figure_format: Literal["png", "svg", "pdf"] = _figure_format()
+
+
+class InfoConfig(_Frozen):
+    """What is this file or folder? Recordings, spike tables, exchange folders, results; exit 2 for anything else."""
+
+    data: Path = _source("any input that glm-rates reads, or any output that it makes")
 
 
 class CheckConfig(_Frozen):
-    """Options of ``glm-rates check``."""
+    """Is a blech_clust directory consistent? Exit code 3 when it is not."""
 
-    data: Path = _source("blech_clust directory")
+    data: Path = _source("blech_clust directory", "folder")
 
 
 class SimulateConfig(_Frozen):
-    """Options of ``glm-rates simulate``."""
+    """Write a simulated blech_clust directory with known filters."""
 
     output: Path = Field(description="directory to write, laid out as by blech_clust")
     n_tastes: int = Field(4, ge=1, le=12, description="number of tastes")
@@ -164,7 +202,7 @@ class SimulateConfig(_Frozen):
 
 
 class EnvsConfig(_Frozen):
-    """Options of ``glm-rates envs``."""
+    """Which interpreters were found for the two stages, and why."""
 
     blech_clust_env: str = Field("blech_clust", description="conda environment to look for: a name, a path, or none")
     nemos_env: Path | None = Field(None, description="interpreter or virtual environment to try first")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ..config import CheckConfig
-from ..console import Result, Run
+from ..console import Result, Run, table
 from ..files.consistency import check_recording
 from ..files.results import recording_file
-from ..show.pages import text_table
 
 
 def run(config: CheckConfig, run: Run) -> Result:
@@ -15,5 +14,5 @@ def run(config: CheckConfig, run: Run) -> Result:
     found = check_recording(config.data)
     notes = [*[f"note: {n}" for n in found.notes], *[f"PROBLEM: {p}" for p in found.problems]]
     verdict = f"{len(found.problems)} problem(s)" if found.problems else "consistent"
-    lines = [text_table(found.tastes), "", text_table(found.units), "", *notes, f"{config.data}: {verdict}"]
+    lines = [table(found.tastes), "", table(found.units), "", *notes, f"{config.data}: {verdict}"]
     return Result({}, found._asdict(), "\n".join(lines), 3 if found.problems else 0)

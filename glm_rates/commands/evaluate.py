@@ -17,13 +17,12 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     if config.cv_folds < 2:
         raise InputError("--cv-folds 0: evaluate needs at least 2 folds.")
     results.may_write(config.output)
-    hdf5io.claim(config.output, config.overwrite)
     with pipeline.exchange_folder(like=config.folder) as folder:
         params, extracted = exchange.load(folder, "extract")
         done = exchange.Fitted(params, extracted, *pipeline.fit(folder, config, full_fit=False))
     table, summary = tables.unit_table(done), done.meta["summary"]
     keep = [n for n in table if n in ("unit", "region", "n_spikes", "ks_pvalue") or n.startswith("cv ")]
-    results.write_csv(config.output, [{n: table[n][u] for n in keep} for u in table["unit"]])
+    hdf5io.write_csv(config.output, [{n: table[n][u] for n in keep} for u in table["unit"]])
     best = list(summary["models"])[-1]
     row = summary["models"][best]
     line = f"{best}: {row['pooled']:.4f} held-out bits per spike (mean {row['mean']:.4f}, median {row['median']:.4f}); {config.output}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-import hdf5io
-
 from ..config import ExtractConfig
 from ..console import Result, Run
 from ..files import results
@@ -14,10 +12,7 @@ from ..fit import pipeline
 
 def run(config: ExtractConfig, run: Run) -> Result:
     """Extract into a private folder, then copy it to its place."""
-    if config.output.is_dir() and config.overwrite and (config.output / "extract.json").is_file():
-        shutil.rmtree(config.output)
     results.may_write(config.output)
-    hdf5io.claim(config.output, False)
     with pipeline.exchange_folder() as folder:
         params, arrays = pipeline.extract(config.data, config, folder)
         config.output.parent.mkdir(parents=True, exist_ok=True)

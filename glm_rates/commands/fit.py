@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hdf5io
-
 from ..config import FitConfig
 from ..console import Result, Run
 from ..files import exchange, results
@@ -16,12 +14,11 @@ def run(config: FitConfig, run: Run) -> Result:
     """Fit a private copy of the folder, so that the user's stays as it was extracted."""
     place = results.place_of(config.folder, config.output)
     results.may_write(config.output)
-    hdf5io.claim(config.output, config.overwrite)
     with pipeline.exchange_folder(like=config.folder) as folder:
         params, extracted = exchange.load(folder, "extract")
         digest = pipeline.digest(params, extracted, config)
         done = exchange.Fitted(params, extracted, *pipeline.fit(folder, config))
         rows, made = tables.score_rows(done, config.separate_regions), run.provenance(config)
         results.save(place, done, tables.unit_table(done), rows, pipeline.settings(config), digest, made, folder)
-    outputs, found, line = pages.finish(place, config.plots, "all", run.warnings)
+    outputs, found, line = pages.finish(place, config.plots, "all", run.warnings, config.figure_format)
     return Result(outputs, found, line, record=place.folder)

@@ -31,13 +31,12 @@ def run(config: InferConfig, run: Run) -> Result:
         if reused:
             log.info("data and options are unchanged: results in %s are used again (--retrain fits anew)", place.file)
         else:
-            results.claim(place, config.overwrite, config.retrain)
+            results.may_replace(place, config.overwrite, config.retrain)
             done = Fitted(params, extracted, *pipeline.fit(folder, config))
             rows = tables.score_rows(done, config.separate_regions)
-            inputs = [config.data] if config.data.is_file() else []
-            made = run.provenance(config, inputs=inputs)
+            made = run.provenance(config)
             results.save(place, done, tables.unit_table(done), rows, pipeline.settings(config), digest, made, folder)
-        outputs, found, line = pages.finish(place, config.plots, config.plot_units, run.warnings)
+        outputs, found, line = pages.finish(place, config.plots, config.plot_units, run.warnings, config.figure_format)
     return Result(outputs, {**found, "reused": reused}, line, record=place.folder)
 
 

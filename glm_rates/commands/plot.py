@@ -24,7 +24,9 @@ def run(config: PlotConfig, run: Run) -> Result:
     chosen = pages.wanted_units(config.plot_units, len(stored.regions))
     output = config.output or folder / "plots"
     results.may_write(output, output.parent)
-    figures = pages.draw(stored, pages.read_rows(folder / "bits_per_spike_summary.csv"), output, chosen)
+    figures = pages.draw(
+        stored, pages.read_rows(folder / "bits_per_spike_summary.csv"), output, chosen, config.figure_format
+    )
     beside = output.parent if config.output is None else output
     page = pages.report(beside / "report.html", stored, figures, run.warnings)
     return Result({"plots": output, "report": page}, {"n_figures": len(figures)}, f"{len(figures)} figures; {output}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-import hdf5io
-
 from .. import simulate as simulation
 from ..config import SimulateConfig
 from ..console import Result, Run
@@ -15,7 +13,6 @@ from ..files.results import may_write
 def run(config: SimulateConfig, run: Run) -> Result:
     """A directory that ``infer`` reads."""
     may_write(config.output)
-    hdf5io.claim(config.output, config.overwrite)
     rng = np.random.default_rng(config.seed)
     session = simulation.simulate(config, rng)
     path = simulation.write_blech_directory(config.output, config, session, rng)

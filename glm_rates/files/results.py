@@ -6,11 +6,10 @@ The nodes of the original module keep their names, types and meaning; everything
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from hdf5io.errors import InputError
 
 from .blech import one_file
 from .exchange import Fitted
-from .stored import GROUP, SCHEMA, population_name, stored_digest
+from .stored import GROUP, SCHEMA, population_names, safe_names, stored_digest
 
 
 class Place(NamedTuple):
@@ -58,7 +57,7 @@ def is_current(place: Place, digest: str) -> bool:
     return all(t.is_file() for t in tables) and stored_digest(place.file, place.group) == digest
 
 
-def claim(place: Place, overwrite: bool, retrain: bool) -> None:
+def may_replace(place: Place, overwrite: bool, retrain: bool) -> None:
     """Make sure that a file of its own may be written; an earlier result of ours may be replaced with ``retrain``."""
     if not place.group:
         hdf5io.claim(place.file, overwrite or (retrain and stored_digest(place.file, "") is not None))
@@ -145,24 +144,16 @@ def save(
         attrs.pop("schema")
         hdf5io.write(place.file, SCHEMA, datasets, attrs=attrs, provenance=provenance, overwrite=True)
     place.folder.mkdir(parents=True, exist_ok=True)
-    write_csv(place.folder / "bits_per_spike_summary.csv", rows)
+    hdf5io.write_csv(place.folder / "bits_per_spike_summary.csv", rows)
     artifacts = place.folder / "artifacts"
     if artifacts.is_dir():
         shutil.rmtree(artifacts)
     artifacts.mkdir()
     document = {"settings": settings, "versions": done.meta["versions"], "populations": done.meta["populations"],
                 "tastes": done.params["tastes"], "bin_ms": done.params["bin_size"]}  # fmt: skip
-    (artifacts / "params.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-    for index, population in enumerate(done.meta["populations"]):
-        shutil.copyfile(folder / f"model_{index}.npz", artifacts / f"{population_name(population)}.npz")
-
-
-def write_csv(path: Path, rows: list[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, atomically."""
-    with hdf5io.atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    hdf5io.write_json(artifacts / "params.json", document)
+    for index, name in enumerate(population_names(done.params, done.meta["populations"])):
+        shutil.copyfile(folder / f"model_{index}.npz", artifacts / f"{name}.npz")
 
 
 def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]) -> dict[str, Dataset]:
@@ -180,9 +171,10 @@ def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]
     dims = ("trial", "bin")
     by_unit = {"counts": counts, **{name: fitted[name] for name in ("rate", "rate_cv") if name in fitted}}
     by_unit = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in by_unit.items()}
+    safe = safe_names(["all", *params["regions"]])
     for row in rows:
         k, unit = row["taste"], row["neuron"]
-        at, base = taste == k, f"regions/taste_{k}_region_{row['region']}_neuron_{unit}/"
+        at, base = taste == k, f"regions/taste_{k}_region_{safe[row['region']]}_neuron_{unit}/"
         rate = by_unit["rate"][unit, at]
         out[base + "pred_firing"] = Dataset(rate, "spikes per bin", "estimated rate, fitted on all trials", dims)
         out[base + "binned_spikes"] = Dataset(by_unit["counts"][unit, at], "spikes per bin", "observed counts", dims)
@@ -203,7 +195,7 @@ def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]
     for name, column in table.items():
         out["units/" + name.replace("/", "_")] = Dataset(column, *_unit_units(name), ("unit",))
     out |= _stacked(extracted, params, fitted, counts)
-    out |= _populations(fitted, meta)
+    out |= _populations(fitted, meta, population_names(params, meta["populations"]))
     if meta["scored"]:
         out["scores/log_likelihood"] = Dataset(
             fitted["log_likelihood"], "nats", "held-out Poisson log-likelihood", ("model", "unit", "trial")
@@ -254,15 +246,15 @@ def _stacked(extracted: dict, params: dict, fitted: dict, counts: np.ndarray) ->
     }
 
 
-def _populations(fitted: dict, meta: dict) -> dict[str, Dataset]:
+def _populations(fitted: dict, meta: dict, names: list[str]) -> dict[str, Dataset]:
     """Filters, penalties and edges of each population."""
     text = {
         "history": ("log rate per spike", ("unit", "lag")), "stimulus": ("log rate", ("unit", "taste", "lag")),
         "coupling": ("log rate per spike", ("target", "source", "lag")), "laser": ("log rate", ("unit", "regressor")),
     }  # fmt: skip
     out = {}
-    for index, population in enumerate(meta["populations"]):
-        base = f"populations/{population_name(population)}/"
+    for index, (population, name) in enumerate(zip(meta["populations"], names)):
+        base = f"populations/{name}/"
         for key, array in fitted.items():
             owner, _, name = key.partition(".")
             if owner != str(index):

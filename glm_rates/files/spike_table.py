@@ -31,17 +31,22 @@ class SpikeTimes(NamedTuple):
 
 def extract_times(source: Path, options: dict, bin_plan, finish):
     """Counts and labels of spike times: (params, arrays), as `stage1_extract.extract_blech` returns them."""
-    ending = source.suffix.lower()
-    readers = {".nwb": read_nwb, ".csv": read_csv, ".npz": read_npz}
-    if ending not in readers:
-        expected = "a blech_clust directory, .nwb, .csv (unit_id,time_s) or .npz"
-        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
-    data = readers[ending](source, options)
+    data = read_times(source, options)
     if not data.unit_id:
         raise InputError(f"{source}: no units.")
     if len(data.event_s):
         return _trials_around_events(data, options, bin_plan, finish)
     return _segments(data, options, finish)
+
+
+def read_times(source: Path, options: dict) -> SpikeTimes:
+    """Spike times and events of a file, by its ending."""
+    ending = source.suffix.lower()
+    readers = {".nwb": read_nwb, ".csv": read_csv, ".npz": read_npz}
+    if ending not in readers:
+        expected = "a blech_clust directory, .nwb, .csv (unit_id,time_s) or .npz"
+        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
+    return readers[ending](source, options)
 
 
 def _trials_around_events(data: SpikeTimes, options: dict, bin_plan, finish):

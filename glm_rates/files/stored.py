@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,10 +34,29 @@ class Stored(NamedTuple):
     provenance: dict[str, str]
 
 
-def population_name(population: dict) -> str:
-    """Name of a population in files: its region, and its taste with --separate-tastes."""
-    taste = population["taste"]
-    return population["region"] + ("" if taste is None else f"_taste_{taste}")
+def safe_names(regions: Iterable[str]) -> dict[str, str]:
+    """What each region is called in paths of files and of HDF5: letters of any language stay, what parts a path does not.
+
+    Examples
+    --------
+    >>> safe_names(["VISp2/3", "VISp2-3", ".."])
+    {'VISp2/3': 'VISp2-3', 'VISp2-3': 'VISp2-3_2', '..': '_'}
+    """
+    out: dict[str, str] = {}
+    for name in dict.fromkeys(regions):
+        clean = "".join("-" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(" .") or "_"
+        number = 2
+        unique = clean
+        while unique in out.values():
+            unique, number = f"{clean}_{number}", number + 1
+        out[name] = unique
+    return out
+
+
+def population_names(params: dict, populations: list[dict]) -> list[str]:
+    """Names of the populations in files: the region's, and the taste's number with --separate-tastes."""
+    safe = safe_names(["all", *params["regions"]])
+    return [safe[p["region"]] + ("" if p["taste"] is None else f"_taste_{p['taste']}") for p in populations]
 
 
 def stored_digest(path: Path, group: str) -> str | None:
@@ -75,8 +95,8 @@ def read_results(path: Path) -> Stored:
                 arrays[name] = node["stacked/" + stored][:][taste, place].transpose(0, 2, 1) * factor
         units = {name: column[:] for name, column in node["units"].items()}
         populations = []
-        for population in meta["populations"]:
-            group = node["populations/" + population_name(population)]
+        for name, population in zip(population_names(params, meta["populations"]), meta["populations"]):
+            group = node["populations/" + name]
             populations.append({**population, **{k: v[:] for k, v in group.items() if k not in ("units",)}})
         provenance = {k: str(v) for k, v in node["provenance"].attrs.items()}
     arrays |= {k: v for k, v in units.items() if v.dtype.kind in "fib"}

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from .. import workers
 from ..files.exchange import load, save
 from ..fit.populations import fit_population, populations, settings_for
 from ..model import population as model
@@ -66,12 +66,8 @@ def run(folder: Path) -> None:
 def _map(tasks: list, jobs: int) -> list:
     n_fits = sum(task[0] == "fit" for task in tasks)
     log.info("%d fit(s) and %d fold(s), %d process(es)", n_fits, len(tasks) - n_fits, min(jobs, len(tasks)))
-    if jobs == 1 or len(tasks) == 1:
-        return [work(task) for task in tasks]
-    import multiprocessing
-
-    with ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(work, tasks))
+    done = dict(workers.run(work, [(task,) for task in tasks], jobs=jobs, what="fits and folds"))
+    return [done[index] for index in range(len(tasks))]
 
 
 def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: int) -> tuple[dict, dict]:

@@ -8,15 +8,16 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-import hdf5io
 from hdf5io.errors import InputError
 
 from ..files.results import Place
-from ..files.stored import Stored, read_results
-from ..report import Section, write_report
+from ..files.stored import Stored, read_results, safe_names
 from ..score.tables import explained, json_results
 from . import plots
+from .figures import save_figure
+from .report import Section, write_report
 
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6
@@ -26,13 +27,15 @@ UNITS_TEXT = (
 )
 
 
-def finish(place: Place, plots: bool, units: str, warnings: list[str]) -> tuple[dict[str, Path], dict, str]:
+def finish(
+    place: Place, plots: bool, units: str, warnings: list[str], kind: str = "png"
+) -> tuple[dict[str, Path], dict, str]:
     """Read results back from their file, draw, and make the answer: (outputs, documented results, one line)."""
     stored, summary = read_results(place.file), place.folder / "bits_per_spike_summary.csv"
     outputs = {"rates": place.file, "summary": summary, "artifacts": place.folder / "artifacts"}
     if plots:
         chosen = wanted_units(units, len(stored.regions))
-        figures = draw(stored, read_rows(summary), place.folder / "plots", chosen)
+        figures = draw(stored, read_rows(summary), place.folder / "plots", chosen, kind)
         page = report(place.folder / "report.html", stored, figures, warnings)
         outputs |= {"plots": place.folder / "plots", "report": page}
     found = json_results(stored)
@@ -64,17 +67,10 @@ def wanted_units(text: str, n_units: int) -> list[int]:
     return units
 
 
-def text_table(rows: list[dict]) -> str:
-    """Rows as text in aligned columns."""
-    cells = [[*rows[0]]] + [
-        [f"{v:.2f}" if isinstance(v, float) else "-" if v is None else str(v) for v in row.values()] for row in rows
-    ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells)
-
-
-def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> dict[str, Path]:
-    """Write every figure below ``folder``; returns the files by caption."""
+def draw(
+    stored: Stored, rows: list[dict], folder: Path, units: list[int], kind: str = "png"
+) -> dict[str, Path | Figure]:
+    """Write every figure below ``folder``; returns by caption what a report can show: PNG files, or else the figures."""
     figures = {"Information gained by unit": ("bits_per_spike_distribution", plots.bits_distribution(stored))}
     figures["Bits per spike by taste and region"] = ("bits_per_spike_by_taste_region", plots.bits_by_taste_region(rows))
     if stored.summary["models"]:
@@ -83,27 +79,26 @@ def draw(stored: Stored, rows: list[dict], folder: Path, units: list[int]) -> di
     coupling = plots.coupling_matrix(stored)
     if coupling is not None:
         figures["Coupling"] = ("coupling_matrix", coupling)
-    written = {caption: save(figure, folder / f"{name}.png") for caption, (name, figure) in figures.items()}
+    shown: dict[str, Path | Figure] = {}
+    for caption, (name, figure) in figures.items():
+        path = save_figure(figure, folder / f"{name}.{kind}")
+        shown[caption] = path if kind == "png" else figure
+    safe = safe_names(stored.regions)
     for unit in units:
-        name = f"individual_neurons/neuron_{unit:03d}_{stored.regions[unit]}.png"
-        written[f"Unit {unit}"] = save(plots.unit_figure(stored, unit), folder / name)
-    return written
-
-
-def save(figure, path: Path) -> Path:
-    """Write a figure as PNG, atomically and without a date."""
-    with hdf5io.atomic(path) as part:
-        figure.savefig(part, dpi=110, metadata={"Software": ""}, format="png")
-    return path
+        figure = plots.unit_figure(stored, unit)
+        name = f"individual_neurons/neuron_{unit:03d}_{safe[stored.regions[unit]]}.{kind}"
+        path = save_figure(figure, folder / name)
+        shown[f"Unit {unit}"] = path if kind == "png" else figure
+    return shown
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Rows of ``bits_per_spike_summary.csv``."""
+    """Rows of ``bits_per_spike_summary.csv``; an empty cell is NaN."""
     with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return [{key: value or "nan" for key, value in row.items()} for row in csv.DictReader(handle)]
 
 
-def report(path: Path, stored: Stored, figures: dict[str, Path], warnings: list[str]) -> Path:
+def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnings: list[str]) -> Path:
     """Write ``report.html``: how many units are explained, by what, and whether to believe it."""
     models, steps = stored.summary["models"], stored.summary["steps"]
     n_units, scores = len(stored.regions), stored.arrays.get("bits_per_spike_cv")
