@@ -327,3 +327,52 @@ class EvaluateConfig(HeldOutConfig):
     trials: int | None = Field(None, ge=1, description="number of trials K; default: that of the data set")
     noise: float | None = Field(None, gt=0, description="observation noise of a rate; default: that of the data set")
     observed: float | None = Field(None, gt=0, le=1, description="fraction recorded; default: that of the data set")
+
+
+class SimulateConfig(RandomNetworks, Settings, Written):
+    """Simulate one network's recording with its true weights beside it: the file that `infer` reads."""
+
+    output: Path = Field(description="HDF5 file of the recording (/activity) and the truth (/W, /h0, /input)")
+    n_neurons: int = Field(16, ge=2, description="neurons", json_schema_extra=about("--N"))
+    n_trials: int = Field(4, ge=1, description="trials", json_schema_extra=about("--num-trials"))
+    n_time: int = Field(50, ge=6, description="time steps a trial", json_schema_extra=about("--T"))
+    observation_noise: float = Field(0.02, ge=0, description="standard deviation of white noise on the recorded rates")
+    structure: str = Field("dale-sparse-lognormal", description=f"parts joined by hyphens: {' '.join(STRUCTURES)}")
+    gain: float = Field(1.0, gt=0, description="recorded are OFFSET + GAIN tanh(h)")
+    offset: float = Field(0.0, description="recorded are OFFSET + GAIN tanh(h)")
+    input_std: float = Field(0.0, ge=0, description="spread over neurons of a constant input to each")
+
+
+# --- looking -----------------------------------------------------------------------------------------------------------------
+
+
+class InfoConfig(Config):
+    """Say what a file or folder is: a recording, a connectome, a data set, a model, a posterior, samples."""
+
+    path: Path = Field(
+        description="any input or output of this pipeline", json_schema_extra=about(positional=True, exists="any")
+    )
+    dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
+
+
+class PlotConfig(Config):
+    """Draw what is in a file or folder: activity, weights of a posterior, samples or a data set and their eigenvalues."""
+
+    path: Path = Field(
+        description="recording, posterior, samples or data set", json_schema_extra=about(positional=True, exists="any")
+    )
+    output: Path = Field(
+        description="figure; its suffix .png, .svg or .pdf is the format unless --figure-format is given"
+    )
+    figure_format: FigureFormat | None = Field(
+        None, description="format of the figure; default: by the suffix of --output"
+    )
+    dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
+    overwrite: bool = Field(False, description="replace an earlier output")
+
+    @property
+    def target(self) -> Path:
+        """Return the figure's path."""
+        if self.figure_format is not None:
+            return self.output.with_suffix(f".{self.figure_format}")
+        return self.output if self.output.suffix else self.output.with_suffix(".png")

@@ -10,6 +10,7 @@ from ..files import model_folder, posterior_file, recordings
 from ..fit import infer as inference
 from ..score.evaluate import truth_scores
 from ..show import plots
+from ..show.figures import save_figure
 
 
 def run(config: InferConfig, run: Run) -> Result:
@@ -42,7 +43,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "posterior sd": found.samples.std(0).numpy(),
     }
     figure = config.output.with_suffix(f".{config.figure_format}")
-    plots.save_figure(plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials"), figure)
+    save_figure(plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials"), figure)
     results = {
         "best_method": found.trusted,
         "reason": found.reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import SampleConfig
 from ..console import Result, Run

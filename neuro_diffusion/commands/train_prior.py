@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import TrainPriorConfig
 from ..console import Result, Run, log

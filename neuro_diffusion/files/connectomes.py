@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 import hdf5io
+from hdf5io.errors import InputError
 
 
 @functools.lru_cache(maxsize=4)
@@ -25,24 +26,24 @@ def read_connectome(path: Path, dataset: str | None = None) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise hdf5io.InputError(
+        raise InputError(
             f"{path}: no such file. Give an edge list (.csv, .txt), a square CSV matrix or a .mat / .h5 file."
         )
     if h5py.is_hdf5(path):
         matrix = _from_hdf5(path, dataset)
     elif path.suffix.lower() == ".mat":
-        raise hdf5io.InputError(f"{path}: a MATLAB file before version 7.3. Save it again with save(..., '-v7.3').")
+        raise InputError(f"{path}: a MATLAB file before version 7.3. Save it again with save(..., '-v7.3').")
     else:
         matrix = _from_text(path)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
-        raise hdf5io.InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
+        raise InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
     if not np.isfinite(matrix).all():
-        raise hdf5io.InputError(
+        raise InputError(
             f"{path}: {int((~np.isfinite(matrix)).sum())} entries are not finite numbers. Write 0 for 'no connection'."
         )
     np.fill_diagonal(matrix, 0.0)
     if not matrix.any():
-        raise hdf5io.InputError(f"{path}: no connection in the matrix.")
+        raise InputError(f"{path}: no connection in the matrix.")
     matrix.setflags(write=False)
     return matrix
 
@@ -58,7 +59,7 @@ def _from_hdf5(path: Path, dataset: str | None) -> np.ndarray:
         file.visititems(visit)
         names = [dataset] if dataset else list(square)
         if len(names) != 1 or names[0] not in square:
-            raise hdf5io.InputError(
+            raise InputError(
                 f"{path}: {'no square matrix ' + repr(dataset) if dataset else str(len(square)) + ' square matrices'}; "
                 f"the file has {', '.join(square) or 'none'}. Name one with --dataset."
             )
@@ -69,7 +70,7 @@ def _from_text(path: Path) -> np.ndarray:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
-        raise hdf5io.InputError(
+        raise InputError(
             f"{path}: not readable as text ({type(error).__name__}). Give a CSV, .mat or .h5 file."
         ) from None
     rows = [line.replace("\t", ",").replace(";", ",").split(",") for line in text.splitlines() if line.strip()]
@@ -81,7 +82,7 @@ def _from_text(path: Path) -> np.ndarray:
     matrix = np.zeros((len(names), len(names)))
     for number, row in enumerate(edges, 1 + len(rows) - len(edges)):
         if len(row) != 3 or not _is_number(row[2]):
-            raise hdf5io.InputError(f"{path}: line {number} is {','.join(row)!r}, expected source,target,weight.")
+            raise InputError(f"{path}: line {number} is {','.join(row)!r}, expected source,target,weight.")
         matrix[place[row[1].strip()], place[row[0].strip()]] += float(row[2])
     return matrix
 
@@ -96,7 +97,7 @@ def _square(path: Path, rows: list[list[str]]) -> np.ndarray:
             raise ValueError
         return np.array([[float(cell) for cell in row] for row in rows])
     except ValueError:
-        raise hdf5io.InputError(
+        raise InputError(
             f"{path}: neither an edge list (source,target,weight) nor a square matrix of numbers."
         ) from None
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +17,10 @@ import torch
 from torch import Tensor
 
 import hdf5io
+from hdf5io import runs
+from hdf5io.errors import InputError
 
+from .. import workers
 from ..config import BuildDatasetConfig, ImportConnectomeConfig
 from ..console import log
 from .draw import Networks, Source, check, draw_networks, split_of
@@ -59,18 +59,21 @@ def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> B
     """
     try:
         check(config)
-    except hdf5io.InputError:
+    except InputError:
         raise
     except ValueError as error:
-        raise hdf5io.InputError(str(error)) from None
-    folder, digest = config.output, digest_of(config)
+        raise InputError(str(error)) from None
+    folder, digest = workers.shared_folder(config.output, config.scheduler), digest_of(config)
+    config = config.model_copy(update={"output": folder})
     _refuse_other(folder, digest)
     folder.mkdir(parents=True, exist_ok=True)
     _write_metadata(folder, config, digest, complete=False, provenance=provenance)
     shards = range(-(-config.n_networks // config.shard_size))
     todo = [s for s in shards if not _is_finished(folder / shard_name(s), digest)]
-    for shard in _run_all(config, digest, todo):
-        log.info("%s: shard %d of %d", folder, shard + 1, len(shards))
+    for _ in workers.run(
+        make_shard, [(config, digest, s) for s in todo], jobs=config.jobs, scheduler=config.scheduler, what="shards"
+    ):
+        pass
     content = content_hash(folder, len(shards))
     _write_metadata(folder, config, digest, complete=True, provenance=provenance, content=content)
     return Built(folder, config.n_networks, len(shards), len(todo), content)
@@ -115,34 +118,13 @@ def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
     return found
 
 
-def _run_all(config: Source, digest: str, shards: list[int]) -> Iterator[int]:
-    """Yield the numbers of finished shards, made here, by local processes or by Dask workers."""
-    if config.scheduler:
-        from ..cluster import run_tasks
-
-        yield from run_tasks(config.scheduler, make_shard, [(config, digest, s) for s in shards])
-    elif config.jobs == 1 or len(shards) < 2:
-        for shard in shards:
-            yield make_shard(config, digest, shard)
-    else:
-        with ProcessPoolExecutor(min(config.jobs, len(shards)), mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(make_shard, config, digest, s) for s in shards]):
-                yield future.result()
-
-
 def _refuse_other(folder: Path, digest: str) -> None:
-    if not folder.exists() or not any(not p.name.startswith(".") for p in folder.iterdir()):
-        return
-    if not (folder / "metadata.json").is_file():
-        raise hdf5io.InputError(
-            f"{folder} exists already and is no data set (no metadata.json). Give another --out-dir."
-        )
-    found = load_metadata(folder)
-    if found["digest"] != digest:
-        raise hdf5io.InputError(f"{folder} exists already with a data set of other options. Give another --out-dir.")
-    shards = -(-found["config"]["n_networks"] // found["config"]["shard_size"])
-    if found["complete"] and all(_is_finished(folder / shard_name(s), digest) for s in range(shards)):
-        raise hdf5io.InputError(f"{folder} exists already and is complete. Give another --out-dir.")
+    """Raise InputError where a folder holds something else than a data set of the same options, finished or begun."""
+    if (folder / "metadata.json").is_file():
+        if load_metadata(folder)["digest"] != digest:
+            raise InputError(f"{folder} exists already with a data set of other options. Give another --output.")
+    elif folder.exists() and any(not (p.name.startswith(".") or p.name == runs.UNFINISHED) for p in folder.iterdir()):
+        raise InputError(f"{folder} exists already and is no data set (no metadata.json). Give another --output.")
 
 
 def _is_finished(path: Path, digest: str) -> bool:
@@ -151,7 +133,7 @@ def _is_finished(path: Path, digest: str) -> bool:
     try:
         with hdf5io.read(path, SCHEMA) as file:
             return file.attrs["digest"] == digest
-    except (hdf5io.InputError, KeyError):
+    except (InputError, KeyError):
         log.warning("%s is damaged; it is made again.", path)
         return False
 
@@ -162,8 +144,7 @@ def _write_metadata(folder: Path, config: Source, digest: str, complete: bool, p
     if isinstance(config, ImportConnectomeConfig):
         options["connectome"] = str(config.connectome.resolve())
     data = {"schema": SCHEMA, "command": command, "digest": digest, "complete": complete, "content": content}
-    with hdf5io.atomic(folder / "metadata.json") as part:
-        part.write_text(json.dumps({**data, "config": options, "provenance": provenance or {}}, indent=1) + "\n")
+    hdf5io.write_json(folder / "metadata.json", {**data, "config": options, "provenance": provenance or {}})
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------------
@@ -178,22 +159,34 @@ def load_metadata(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "metadata.json"
     if not path.is_file():
-        raise hdf5io.InputError(f"{folder}: no data set here (no metadata.json). Make one with build-dataset.")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise ValueError(f"schema {found['schema']!r}, expected {SCHEMA!r}")
-        found["config"] = {OLD_NAMES.get(name, name): value for name, value in found["config"].items()}
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise hdf5io.InputError(f"{path}: not the metadata of a data set ({error}).") from None
+        raise InputError(f"{folder}: no data set here (no metadata.json). Make one with build-dataset.")
+    found = hdf5io.read_json(path)
+    config = found.get("config")
+    if found.get("schema") != SCHEMA or not isinstance(config, dict):
+        raise InputError(
+            f"{path}: not the metadata of a data set (schema {found.get('schema')!r}, expected {SCHEMA!r})."
+        )
+    found["config"] = {OLD_NAMES.get(name, name): value for name, value in config.items()}
+    if not all(
+        isinstance(found["config"].get(n), int) and found["config"][n] > 0 for n in ("n_networks", "shard_size")
+    ):
+        raise InputError(
+            f"{path}: damaged, n_networks and shard_size are no positive numbers. Build the data set anew."
+        )
     return found
 
 
 def load_config(folder: str | Path) -> Source | None:
     """Return the options that made a data set; None for one imported from .pt files."""
     found = load_metadata(folder)
-    kind = KINDS.get(found["command"])
-    return None if kind is None else kind(**found["config"], output=Path(folder))
+    kind = KINDS.get(str(found.get("command")))
+    try:
+        return None if kind is None else kind(**found["config"], output=Path(folder))
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder}/metadata.json: options that do not fit ({reason}). Build the data set anew."
+        ) from None
 
 
 def list_networks(folder: str | Path) -> list[int]:
@@ -213,7 +206,7 @@ def shards_of(folder: str | Path) -> list[Path]:
     paths = [Path(folder) / shard_name(s) for s in range(count)]
     missing = [p.name for p in paths if not p.is_file()]
     if missing or not paths:
-        raise hdf5io.InputError(
+        raise InputError(
             f"{folder}: unfinished, {len(missing)} of {count} shards missing. Run the same command again to go on."
         )
     return paths
@@ -235,22 +228,20 @@ def load_weights(folder: str | Path, split: str | None = None, limit: int | None
             keep = np.ones(len(index), bool) if split is None else split_of(index) == SPLITS.index(split)
             W = file["W"][()] if "W" in file else _weights_again(folder, index)
         if not np.isfinite(W).all():
-            raise hdf5io.InputError(f"{shard}: weights that are not finite numbers. Make the shard again.")
+            raise InputError(f"{shard}: weights that are not finite numbers. Make the shard again.")
         found.append(W[keep])
         have += int(keep.sum())
         if limit is not None and have >= limit:
             break
     if have == 0:
-        raise hdf5io.InputError(
-            f"{folder}: no network in the {split or 'whole'} split. Build a data set with more networks."
-        )
+        raise InputError(f"{folder}: no network in the {split or 'whole'} split. Build a data set with more networks.")
     return torch.from_numpy(np.concatenate(found)[:limit])
 
 
 def _weights_again(folder: str | Path, index: np.ndarray) -> np.ndarray:
     config = load_config(folder)
     if config is None:
-        raise hdf5io.InputError(f"{folder}: shards without /W in an imported data set. Import it again.")
+        raise InputError(f"{folder}: shards without /W in an imported data set. Import it again.")
     return draw_networks(config, int(index[0]), len(index), with_activity=False).W.numpy()
 
 
@@ -264,7 +255,7 @@ def load_network(folder: str | Path, index: int) -> Networks:
     found = load_metadata(folder)
     count, size = found["config"]["n_networks"], found["config"]["shard_size"]
     if not 0 <= index < count:
-        raise hdf5io.InputError(f"{folder}: no network {index}; the data set has 0 to {count - 1}.")
+        raise InputError(f"{folder}: no network {index}; the data set has 0 to {count - 1}.")
     config = load_config(folder)
     shard = Path(folder) / shard_name(index // size)
     with hdf5io.read(shard, SCHEMA) as file:

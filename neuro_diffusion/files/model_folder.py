@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import hdf5io
+from hdf5io.errors import InputError
 
 from ..model.model import ModelSpec, WeightModel
 
@@ -24,9 +25,8 @@ def save_model(folder: Path, model: WeightModel, config: Mapping[str, Any]) -> N
     folder.mkdir(parents=True, exist_ok=True)
     with hdf5io.atomic(folder / "model.safetensors") as part:
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part)
-    text = json.dumps({"schema": MODEL_SCHEMA, "spec": model.spec._asdict(), "training": dict(config)}, indent=1)
-    with hdf5io.atomic(folder / "model.json") as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    about = {"schema": MODEL_SCHEMA, "spec": model.spec._asdict(), "training": dict(config)}
+    hdf5io.write_json(folder / "model.json", about)
 
 
 def load_model(folder: Path, objective: str | None = None, conditional: bool = False) -> WeightModel:
@@ -42,25 +42,21 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
     """
     path = Path(folder) / "model.json"
     if not path.is_file():
-        raise hdf5io.InputError(
-            f"{folder}: no model here (no model.json). Train one with train-prior or train-conditional."
-        )
+        raise InputError(f"{folder}: no model here (no model.json). Train one with train-prior or train-conditional.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = hdf5io.read_json(path)
         if found["schema"] != MODEL_SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
         model = WeightModel(ModelSpec(**found["spec"]))
         model.load_state_dict(load_file(path.with_name("model.safetensors")))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise hdf5io.InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
+        raise InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
     spec = model.spec
     if objective is not None and spec.objective != objective:
-        raise hdf5io.InputError(
-            f"{folder}: a {spec.objective} model, expected one trained with --objective {objective}."
-        )
+        raise InputError(f"{folder}: a {spec.objective} model, expected one trained with --objective {objective}.")
     if conditional and not spec.conditional:
-        raise hdf5io.InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
+        raise InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
     return model.eval()
 
 
@@ -81,22 +77,29 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tenso
     ------
     InputError : a training with other options, or a damaged state.
     """
-    from safetensors import safe_open
-
     path = Path(folder) / STATE
     if not path.is_file():
         return None, 0
+    state, step, before = _read_state(path)
+    free = {"resume", "overwrite", "output", "save_every", "data", "fine_tune"}
+    other = sorted(k for k in config if k not in free and config[k] != before.get(k))
+    if other:
+        raise InputError(
+            f"{folder}: the interrupted training had other options ({', '.join(other)}). Give the same ones."
+        )
+    return state, step
+
+
+def step_of(folder: Path) -> int:
+    """Return how many steps an interrupted training has made."""
+    return _read_state(Path(folder) / STATE)[1]
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        step, before = int(about["step"]), json.loads(about["config"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise hdf5io.InputError(f"{path}: not the state of a training, or damaged ({error}).") from None
-    free = {"resume", "overwrite", "output", "save_every"}
-    other = sorted(k for k in config if k not in free and config[k] != before.get(k))
-    if other:
-        raise hdf5io.InputError(
-            f"{folder}: the interrupted training had other options ({', '.join(other)}). Give the same ones."
-        )
-    return state, step
+        return state, int(about["step"]), json.loads(about["config"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: not the state of a training, or damaged ({error}).") from None

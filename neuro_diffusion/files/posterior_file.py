@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 from torch import Tensor
 
 import hdf5io
 from hdf5io import Dataset
+from hdf5io.errors import InputError
 
 SCHEMA = "neuro_diffusion/posterior/1"
 SAMPLES_SCHEMA = "neuro_diffusion/samples/1"
@@ -47,3 +49,38 @@ def save_samples(path: Path, W: Tensor, provenance: dict[str, str]) -> Path:
     """Write samples (S, N, N) of a prior."""
     sets = {"W": Dataset(W.numpy(), "", "sampled weights, row = postsynaptic", ("sample", "post", "pre"))}
     return hdf5io.write(path, SAMPLES_SCHEMA, sets, provenance=provenance, overwrite=True)
+
+
+class Posterior(NamedTuple):
+    """A posterior that was written by `save`."""
+
+    samples: np.ndarray  #: (S, N, N)
+    estimates: dict[str, np.ndarray]  #: (N, N) by method
+    attrs: dict[str, Any]  #: trusted method, reason, verdict, noise
+
+
+def load(path: Path) -> Posterior:
+    """Return a posterior.
+
+    Raises
+    ------
+    InputError : not a posterior of this pipeline, or damaged.
+    """
+    with hdf5io.read(path, SCHEMA, ["samples"]) as file:
+        samples = _stack(path, hdf5io.array(file, "samples", 3)[()])
+        names = list(file["estimates"]) if isinstance(file.get("estimates"), h5py.Group) else []
+        estimates = {name: hdf5io.array(file, f"estimates/{name}", 2)[()] for name in names}
+        attrs = {k: v.item() if hasattr(v, "item") else v for k, v in file.attrs.items() if k != "schema"}
+    return Posterior(samples, estimates, attrs)
+
+
+def load_samples(path: Path) -> np.ndarray:
+    """Return the samples (S, N, N) of a prior; raises InputError as `load` does."""
+    with hdf5io.read(path, SAMPLES_SCHEMA, ["W"]) as file:
+        return _stack(path, hdf5io.array(file, "W", 3)[()])
+
+
+def _stack(path: Path, W: np.ndarray) -> np.ndarray:
+    if W.shape[1] != W.shape[2] or not W.size or not np.isfinite(W).all():
+        raise InputError(f"{path}: samples of shape {W.shape}, expected finite (sample, N, N).")
+    return W

@@ -7,7 +7,6 @@ with ``weights_only=True``: nothing in them is executed.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 import hdf5io
+from hdf5io.errors import InputError
 
 from .dataset import SCHEMA, Built, content_hash, list_networks, load_network, shard_name
 
@@ -31,9 +31,7 @@ def list_pt(folder: Path) -> list[Path]:
     """
     found = [(int(m[1]), p) for p in Path(folder).glob("network_*.pt") if (m := re.fullmatch(r"network_(\d+)", p.stem))]
     if not found:
-        raise hdf5io.InputError(
-            f"{folder}: no network_*.pt here. Give the folder that holds network_0.pt, network_1.pt, ..."
-        )
+        raise InputError(f"{folder}: no network_*.pt here. Give the folder that holds network_0.pt, network_1.pt, ...")
     return [path for _, path in sorted(found)]
 
 
@@ -47,18 +45,18 @@ def read_pt(path: Path) -> dict[str, np.ndarray]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a damaged or unsafe file
-        raise hdf5io.InputError(f"{path}: not a PyTorch file of plain tensors ({type(error).__name__}).") from None
+        raise InputError(f"{path}: not a PyTorch file of plain tensors ({type(error).__name__}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("W"), torch.Tensor):
         keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise hdf5io.InputError(f"{path}: expected a dictionary with a tensor 'W'; the file has {keys}.")
+        raise InputError(f"{path}: expected a dictionary with a tensor 'W'; the file has {keys}.")
     names = {"W": "W", "h0": "h0", **dict.fromkeys(ACTIVITY_NAMES, "activity")}
     found = {names[k]: v.float().numpy() for k, v in content.items() if k in names and isinstance(v, torch.Tensor)}
     W = found["W"]
     if W.ndim != 2 or W.shape[0] != W.shape[1]:
-        raise hdf5io.InputError(f"{path}: W has shape {W.shape}, expected (N, N).")
+        raise InputError(f"{path}: W has shape {W.shape}, expected (N, N).")
     for name, array in found.items():
         if array.shape[-1] != len(W) or not np.isfinite(array).all() or (name == "activity" and array.ndim != 3):
-            raise hdf5io.InputError(f"{path}: {name} {array.shape} is not finite, or does not fit W {W.shape}.")
+            raise InputError(f"{path}: {name} {array.shape} is not finite, or does not fit W {W.shape}.")
     return found
 
 
@@ -93,8 +91,7 @@ def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024) -> Built:
         "content": content,
         "config": config,
     }
-    with hdf5io.atomic(out_dir / "metadata.json") as file:
-        file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    hdf5io.write_json(out_dir / "metadata.json", data)
     return Built(out_dir, len(paths), len(shards), len(shards), content)
 
 
@@ -102,7 +99,7 @@ def _same(path: Path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
     arrays = read_pt(path)
     found = {name: array.shape for name, array in arrays.items()}
     if found != shapes:
-        raise hdf5io.InputError(f"{path}: holds {found}, the first file {shapes}. All files must agree.")
+        raise InputError(f"{path}: holds {found}, the first file {shapes}. All files must agree.")
     return arrays
 
 

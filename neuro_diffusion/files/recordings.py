@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 import hdf5io
+from hdf5io.errors import InputError
+
+SCHEMA = "neuro_diffusion/recording/1"
 
 
 class Activity(NamedTuple):
@@ -31,7 +34,7 @@ def load_activity(path: Path, dataset: str | None = None) -> Activity:
     """
     path = Path(path)
     if not path.is_file():
-        raise hdf5io.InputError(f"{path}: no such file.")
+        raise InputError(f"{path}: no such file.")
     if path.suffix.lower() == ".csv":
         array = _from_csv(path)
     elif path.suffix.lower() == ".npz":
@@ -41,14 +44,10 @@ def load_activity(path: Path, dataset: str | None = None) -> Activity:
     if array.ndim == 4 and len(array) == 1:
         array = array[0]
     if array.ndim not in (2, 3):
-        raise hdf5io.InputError(
-            f"{path}: activity has shape {array.shape}, expected (time, neuron) or (trial, time, neuron)."
-        )
+        raise InputError(f"{path}: activity has shape {array.shape}, expected (time, neuron) or (trial, time, neuron).")
     y = np.asarray(array if array.ndim == 3 else array[None], np.float32)
     if y.shape[1] < 6 or y.shape[2] < 2:
-        raise hdf5io.InputError(
-            f"{path}: activity has shape {array.shape}; at least 6 time steps and 2 neurons are needed."
-        )
+        raise InputError(f"{path}: activity has shape {array.shape}; at least 6 time steps and 2 neurons are needed.")
     return _checked(path, y)
 
 
@@ -56,20 +55,20 @@ def _checked(path: Path, y: np.ndarray) -> Activity:
     missing = np.isnan(y)
     observed = ~missing.all((0, 1))
     if not observed.any():
-        raise hdf5io.InputError(f"{path}: every value is NaN.")
+        raise InputError(f"{path}: every value is NaN.")
     bad = np.flatnonzero(missing.any((0, 1)) & observed)
     if len(bad) or np.isinf(y).any():
         where = (
             f"neuron {bad[0]} has {int(missing[:, :, bad[0]].sum())} NaN" if len(bad) else "there are infinite values"
         )
-        raise hdf5io.InputError(f"{path}: {where}. A neuron is recorded throughout, or its whole column is NaN.")
+        raise InputError(f"{path}: {where}. A neuron is recorded throughout, or its whole column is NaN.")
     share = float((np.abs(y[:, :, observed]) > 1.5).mean())
     if share > 0:
-        raise hdf5io.InputError(
+        raise InputError(
             f"{path}: {share:.1%} of the values lie outside [-1.5, 1.5]; rates x = tanh(h) are expected. Rescale them."
         )
     if float(y[:, :, observed].std()) < 1e-6:
-        raise hdf5io.InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
+        raise InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
     return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed))
 
 
@@ -77,7 +76,7 @@ def _from_csv(path: Path) -> np.ndarray:
     try:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise hdf5io.InputError(f"{path}: not a text file.") from None
+        raise InputError(f"{path}: not a text file.") from None
     cells = [line.replace(";", ",").replace("\t", ",").split(",") for line in lines]
     for skip in (0, 1):  # a header line may stand above
         try:
@@ -86,7 +85,7 @@ def _from_csv(path: Path) -> np.ndarray:
             continue
         if rows and len({len(r) for r in rows}) == 1:
             return np.array(rows)
-    raise hdf5io.InputError(f"{path}: not a table of numbers with a row a time step and a column a neuron.")
+    raise InputError(f"{path}: not a table of numbers with a row a time step and a column a neuron.")
 
 
 def _from_npz(path: Path, dataset: str | None) -> np.ndarray:
@@ -95,9 +94,9 @@ def _from_npz(path: Path, dataset: str | None) -> np.ndarray:
             name = _choose(path, {k: file[k].ndim for k in file.files}, dataset)
             return np.asarray(file[name], float)
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, hdf5io.InputError):
+        if isinstance(error, InputError):
             raise
-        raise hdf5io.InputError(f"{path}: not a readable npz file of plain arrays ({error}).") from None
+        raise InputError(f"{path}: not a readable npz file of plain arrays ({error}).") from None
 
 
 def _from_hdf5(path: Path, dataset: str | None) -> np.ndarray:
@@ -118,12 +117,12 @@ def _choose(path: Path, dimensions: Mapping[str, int], wanted: str | None) -> st
     if wanted is not None:
         if wanted.strip("/") in dimensions:
             return wanted.strip("/")
-        raise hdf5io.InputError(f"{path}: no '{wanted}'; there are {', '.join(dimensions) or 'no arrays'}.")
+        raise InputError(f"{path}: no '{wanted}'; there are {', '.join(dimensions) or 'no arrays'}.")
     if "activity" in dimensions:
         return "activity"
     if len(fit) == 1:
         return fit[0]
-    raise hdf5io.InputError(
+    raise InputError(
         f"{path}: {len(fit)} arrays could be the activity ({', '.join(fit[:8])}). Name one with --dataset."
     )
 
@@ -133,5 +132,17 @@ def load_truth(path: Path, N: int) -> Tensor:
     with hdf5io.read(path, required=["W"]) as file:
         W = np.asarray(file["W"][()], np.float32).squeeze()
     if W.shape != (N, N) or not np.isfinite(W).all():
-        raise hdf5io.InputError(f"{path}: 'W' has shape {W.shape}, expected finite ({N}, {N}).")
+        raise InputError(f"{path}: 'W' has shape {W.shape}, expected finite ({N}, {N}).")
     return torch.from_numpy(W)
+
+
+def save(path: Path, activity: Tensor, W: Tensor, h0: Tensor, current: Tensor, provenance: dict[str, str]) -> Path:
+    """Write a simulated recording (K, T, N) with the truth behind it."""
+    D = hdf5io.Dataset
+    sets = {
+        "activity": D(activity.numpy(), "rate", "recorded rates, NaN: not recorded", ("trial", "time", "neuron")),
+        "W": D(W.numpy(), "", "true weights, row = postsynaptic", ("post", "pre")),
+        "h0": D(h0.numpy(), "", "true initial states", ("trial", "neuron")),
+        "input": D(current.numpy(), "", "true constant input", ("neuron",)),
+    }
+    return hdf5io.write(path, SCHEMA, sets, provenance=provenance, overwrite=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from matplotlib.figure import Figure
 import hdf5io
 
 from ..rate_network.simulator import simulate_rate_network
-from ..report import Section, write_report
 from ..score.benchmark import Cell
 from ..score.calibration import rank_histogram
 from . import plots
+from .figures import save_figure
+from .report import Section, write_report
 
 SHORT = (
     "trials", "noise", "observed", "ridge", "oracle ridge", "regression", "pigdm", "diffusion", "gain over oracle ridge",
@@ -46,13 +46,13 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     rows, n = [c.row for c in cells], len(cells[0].W)
     behaviour = [{**{k: c.row[k] for k in ("trials", "noise")}, **row} for c in cells for row in c.behaviour]
-    paths = {"table": write_table(folder / "benchmark.csv", rows)}
+    paths = {"table": hdf5io.write_csv(folder / "benchmark.csv", rows)}
     if behaviour:
-        paths["dynamics"] = write_table(folder / "dynamics.csv", behaviour)
+        paths["dynamics"] = hdf5io.write_csv(folder / "dynamics.csv", behaviour)
     show = max(cells, key=lambda c: c.row["gain over oracle ridge"])
     figures = figures_of(cells, show, a, n_time)
     for name, (_, figure) in figures.items():
-        paths[name] = plots.save_figure(figure, folder / f"{name}.{figure_format}")
+        paths[name] = save_figure(figure, folder / f"{name}.{figure_format}")
     paths["report"] = write_report(
         folder / "report.html",
         title="Weights from activity: held-out networks",
@@ -139,12 +139,3 @@ def figures_of(cells: Sequence[Cell], show: Cell, a: float, n_time: int) -> dict
 def captioned(figures: Mapping[str, tuple[str, Figure]], *names: str) -> dict[str, Figure]:
     """Return some of the figures by caption."""
     return dict(figures[name] for name in names)
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows as CSV; a column that a row lacks stays empty."""
-    with hdf5io.atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(dict.fromkeys(k for r in rows for k in r)))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path

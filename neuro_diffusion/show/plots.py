@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-
-import hdf5io
 
 COLOURS = {
     "truth": "black",
@@ -124,8 +121,23 @@ def trajectory_figure(
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format of the path's suffix."""
-    with hdf5io.atomic(path) as part:
-        figure.savefig(part, format=path.suffix.lstrip("."), dpi=110)
-    return path
+def activity_figure(y: np.ndarray, observed: np.ndarray, title: str, n_trials: int = 4) -> Figure:
+    """Return the rates (K, T, N) of the first trials as images, a row a neuron; neurons that were not recorded stay grey."""
+    shown = y[:n_trials]
+    figure = Figure(figsize=(3.2 * len(shown) + 1, 3.6), layout="constrained")
+    limit = float(np.abs(shown[:, :, observed]).max())
+    axes = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
+    for k, (axis, x) in enumerate(zip(axes, shown)):
+        image = axis.imshow(
+            np.where(observed, x, np.nan).T,
+            aspect="auto",
+            cmap="RdBu_r",
+            vmin=-limit,
+            vmax=limit,
+            interpolation="nearest",
+        )
+        axis.set(title=f"trial {k + 1} of {len(y)}", xlabel="time step", facecolor="#cccccc")
+    axes[0].set_ylabel("neuron")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="rate")
+    figure.suptitle(f"{title}: {int(observed.sum())} of {len(observed)} neurons recorded, {y.shape[1]} steps a trial")
+    return figure

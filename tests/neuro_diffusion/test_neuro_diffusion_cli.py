@@ -322,3 +322,50 @@ def test_a_regression_network_is_refused_where_samples_are_wanted(nd_here, nd_da
     answer = nd_here("sample", model, "--output", tmp_path / "s.h5")
     assert answer.returncode == 2
     assert "expected one trained with --objective diffusion" in answer.stderr
+
+
+def test_a_second_build_is_told_and_an_unfinished_one_of_other_options_is_refused(nd_here, nd_data):
+    options = ["--out_dir", nd_data, "--num_networks", 400, "--N", 6, "--T", 30]
+    again = nd_here("build-dataset", *options, "--structure", "dale-sparse-lognormal")
+    assert again.returncode == 0, again.stderr
+    assert "400 networks" in again.stdout
+    assert "finished already" in again.stderr
+    other = nd_here("build-dataset", *options, "--structure", "dense")
+    assert other.returncode == 2
+    assert "structure = dale-sparse-lognormal (now dense)" in other.stderr
+
+
+def test_info_and_plot_know_every_input_and_output(nd_here, nd_model, nd_data, recording, tmp_path):
+    posterior, samples, simulated = tmp_path / "p.h5", tmp_path / "s.h5", tmp_path / "sim.h5"
+    assert nd_here("infer", nd_model, recording, "--output", posterior, *fast()).returncode == 0
+    assert nd_here("sample", nd_model, "--n", 8, "--steps", 3, "--output", samples).returncode == 0
+    assert nd_here("simulate", "--output", simulated, "--N", 6, "--seed", 3).returncode == 0
+    kinds = {
+        nd_data: "data set", nd_model: "diffusion model", recording: "activity", posterior: "posterior",
+        samples: "samples of a prior", simulated: "activity", nd_data / "shard_00000.h5": "shard of a data set",
+    }  # fmt: skip
+    for path, kind in kinds.items():
+        answer = nd_here("info", path, "--json")
+        assert answer.returncode == 0, answer.stderr
+        assert json.loads(answer.stdout)["results"]["kind"] == kind
+    for number, path in enumerate((nd_data, recording, posterior, samples)):
+        drawn = nd_here("plot", path, "--output", tmp_path / f"{number}.svg")
+        assert drawn.returncode == 0, drawn.stderr
+        assert (tmp_path / f"{number}.svg").read_text().lstrip().startswith("<?xml")
+    refused = nd_here("plot", nd_model, "--output", tmp_path / "m.png")
+    assert refused.returncode == 2
+    assert "nothing to draw" in refused.stderr
+    (tmp_path / "note.txt").write_text("hello\n")
+    foreign = nd_here("info", tmp_path / "note.txt")
+    assert foreign.returncode == 2
+    assert len(foreign.stderr.strip().splitlines()) == 1
+
+
+def test_the_public_names_come_from_the_root_and_load_nothing_heavy_before():
+    code = (
+        "import sys, neuro_diffusion as n; assert not {'torch', 'numpy'} & set(sys.modules); "
+        "from neuro_diffusion import simulate_rate_network, summary_stats, sample_weight_matrix; "
+        "assert all(callable(getattr(n, name)) for name in n.PUBLIC)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr

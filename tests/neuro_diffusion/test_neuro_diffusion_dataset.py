@@ -74,9 +74,9 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_content(tmp_path):
     assert whole.content == again.content
 
 
-def test_a_finished_data_set_and_one_of_other_options_are_refused(built):
-    with pytest.raises(hdf5io.InputError, match="exists already and is complete"):
-        build(built.folder, shard_size=60)
+def test_a_finished_data_set_is_not_made_again_and_one_of_other_options_is_refused(built):
+    again = build(built.folder, shard_size=60)
+    assert (again.n_written, again.content) == (0, built.content)
     with pytest.raises(hdf5io.InputError, match="exists already with a data set of other options"):
         build(built.folder, shard_size=60, n_neurons=9)
 

@@ -1,0 +1,26 @@
+"""Simulate one network's recording with its true weights beside it."""
+
+from __future__ import annotations
+
+from ..config import SimulateConfig
+from ..console import Result, Run
+from ..files import recordings
+from ..rate_network.weights import get_spectral_radius
+from ..simulate import simulate
+
+
+def run(config: SimulateConfig, run: Run) -> Result:
+    """Simulate and write."""
+    found = simulate(config)
+    recordings.save(config.output, found.activity, found.W, found.h0, found.input, run.provenance(config))
+    K, T, N = found.activity.shape
+    radius = float(get_spectral_radius(found.W))
+    results = {
+        "n_trials": K,
+        "n_time": T,
+        "n_neurons": N,
+        "spectral_radius": radius,
+        "dt_over_tau": config.dt / config.tau,
+    }
+    line = f"{K} trials of {T} steps, {N} neurons, spectral radius {radius:.2f}: {config.output}"
+    return Result({"recording": config.output}, results, line, record=config.output)
