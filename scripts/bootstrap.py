@@ -5,7 +5,7 @@
 requirements of ``envs/all.txt`` and the project in editable form, and stamps the result with the hash of its inputs. With a
 matching stamp it does nothing. ``--envs split`` makes one environment a pipeline below ``.venvs/`` instead.
 
-Standard library only. Python 3.11 runs the project; any Python from 3.8 on can run this file to find or name one.
+Standard library only. Python 3.11 to 3.13 run the project; any Python from 3.8 on can run this file to find or name one.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def ensure(name: str = "all", torch: str | None = None) -> Path:
     Raises
     ------
     SetupError
-        No Python 3.11, a foreign folder in the way, or a failed installation.
+        No supported Python, a foreign folder in the way, or a failed installation.
     """
     folder = folder_of(name)
     if not is_ready(name, torch):

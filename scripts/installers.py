@@ -14,7 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-PYTHON = (3, 11)
+PYTHONS = (
+    (3, 11),
+    (3, 12),
+    (3, 13),
+)  # what the pinned requirements have wheels for, in the order in which they are looked for
 HOW_TO_GET = (
     "Get one with 'uv python install 3.11', 'conda create -n py311 python=3.11' (then activate it), "
     "'apt install python3.11 python3.11-venv' or the installer of python.org, and run this again."
@@ -47,23 +51,24 @@ def choose(say) -> Uv | Pip:
         return Uv(uv, python, say)
     if python is None:
         version = ".".join(map(str, sys.version_info[:3]))
-        raise InstallError(f"Python 3.11 is needed and none was found (this is {version}). {HOW_TO_GET}")
+        raise InstallError(f"Python 3.11, 3.12 or 3.13 is needed and none was found (this is {version}). {HOW_TO_GET}")
     return Pip(python, say)
 
 
 def find_python() -> str | None:
-    """Return a Python 3.11: this one, ``python3.11`` on PATH or ``py -3.11``; each is asked, since shims may lie."""
-    if sys.version_info[:2] == PYTHON:
+    """Return a supported Python: this one, else ``python3.11`` and so on from PATH or ``py``; each is asked, since shims may lie."""
+    if sys.version_info[:2] in PYTHONS:
         return getattr(sys, "_base_executable", None) or sys.executable
     question = "import sys; print(*sys.version_info[:2]); print(getattr(sys, '_base_executable', '') or sys.executable)"
-    for command in (["python3.11"], ["py", "-3.11"]):
-        path = shutil.which(command[0])
-        if path is None:
-            continue
-        answer = subprocess.run([path, *command[1:], "-c", question], capture_output=True, text=True, check=False)
-        lines = answer.stdout.splitlines()
-        if answer.returncode == 0 and lines and lines[0] == "3 11":
-            return lines[1]
+    for major, minor in PYTHONS:
+        for command in ([f"python{major}.{minor}"], ["py", f"-{major}.{minor}"]):
+            path = shutil.which(command[0])
+            if path is None:
+                continue
+            answer = subprocess.run([path, *command[1:], "-c", question], capture_output=True, text=True, check=False)
+            lines = answer.stdout.splitlines()
+            if answer.returncode == 0 and lines and lines[0] == f"{major} {minor}":
+                return lines[1]
     return None
 
 

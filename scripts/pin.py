@@ -2,7 +2,8 @@
 """How are the files in ``envs/`` made?
 
 ``python3 scripts/pin.py`` resolves the extras of ``pyproject.toml`` with uv for every platform at once and writes
-``envs/all.txt`` and one file a pipeline, whose versions agree with it. Run it to take newer versions; commit the result.
+``envs/all.txt`` and one file a pipeline, whose versions agree with it; what is pinned stays as it is, ``--upgrade`` takes newer
+versions. Each package has one version for all supported Pythons where there is one. Commit the result.
 
 Left out on purpose: torch's CUDA packages (torch's own metadata asks for them where its GPU build is installed; a CPU build
 needs none), local version suffixes such as ``+cpu``, and index addresses.
@@ -23,30 +24,20 @@ import installers
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = {
     "all": ["all", "test"],
-    "glm_rates": ["glm", "nwb"],
-    "meso_forecast": ["meso", "nwb"],
-    "unit_refine": ["curation", "nwb"],
-    "laa_bayes": ["laa", "nwb"],
-    "neuro_diffusion": ["diffusion", "nwb"],
+    "glm_rates": ["glm", "nwb", "cluster"],
+    "meso_forecast": ["meso", "nwb", "cluster"],
+    "unit_refine": ["curation", "nwb", "cluster"],
+    "laa_bayes": ["laa", "nwb", "cluster"],
+    "neuro_diffusion": ["diffusion", "nwb", "cluster"],
 }
 CUDA = re.compile(r"^(nvidia-|cuda-|triton\b)")
-NEWER_PYTHON = re.compile(r"python_full_version >= '3\.(1[2-9]|[2-9]\d)'")
-OLDER_THAN = re.compile(r"python_full_version < '3\.(1[2-9]|[2-9]\d)'( and )?")
+TOO_NEW = re.compile(r"python_full_version >= '3\.1[4-9]")
 
 
-def compile_extras(uv: str, name: str, env: dict[str, str], constraint: Path | None) -> str:
-    """Return the pinned lines of one file; uv resolves for Linux, macOS and Windows in one pass."""
-    command = [
-        uv,
-        "pip",
-        "compile",
-        "--quiet",
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--no-header",
-        "--no-annotate",
-    ]
+def compile_extras(uv: str, name: str, env: dict[str, str], constraint: Path | None, pinned: Path) -> str:
+    """Return the pinned lines of one file; uv resolves for Linux, macOS and Windows in one pass, from the pins that ``pinned`` has."""
+    command = [uv, "pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest", "--python-version", "3.11"]
+    command += ["--no-header", "--no-annotate", "--output-file", str(pinned)]
     command += [word for extra in EXTRAS[name] for word in ("--extra", extra)]
     if constraint is not None:
         command += ["--constraint", str(constraint)]
@@ -55,16 +46,17 @@ def compile_extras(uv: str, name: str, env: dict[str, str], constraint: Path | N
     )
     if answer.returncode:
         sys.exit(f"pin.py: uv could not resolve envs/{name}.txt:\n{answer.stderr.strip()}")
-    return answer.stdout
+    return pinned.read_text(encoding="utf-8")
 
 
 def tidy(line: str) -> str:
-    """Return a pinned line as Python 3.11 needs it; empty when it is for another Python or for CUDA."""
-    requirement, _, marker = line.partition(" ; ")
-    if CUDA.match(requirement) or NEWER_PYTHON.search(marker):
-        return ""
-    requirement, marker = re.sub(r"\+[\w.]+$", "", requirement), OLDER_THAN.sub("", marker)
-    return f"{requirement} ; {marker}" if marker else requirement
+    """Return a pinned line without a local version suffix; empty when it is for CUDA or for a Python that is not supported yet."""
+    requirement, semicolon, marker = line.partition(" ; ")
+    return (
+        ""
+        if CUDA.match(requirement) or TOO_NEW.search(marker)
+        else re.sub(r"\+[\w.]+$", "", requirement) + semicolon + marker
+    )
 
 
 def main() -> None:
@@ -79,11 +71,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         everything = Path(scratch) / "all.txt"
         for name, extras in EXTRAS.items():
-            pins = compile_extras(uv, name, env, everything if everything.exists() else None)
-            if name == "all":
-                everything.write_text(pins, encoding="utf-8")
+            pinned, kept = Path(scratch) / f"{name}.txt", ROOT / "envs" / f"{name}.txt"
+            if "--upgrade" not in sys.argv and kept.is_file():
+                shutil.copyfile(kept, pinned)
+            pins = compile_extras(uv, name, env, None if name == "all" else everything, pinned)
             lines = [line for line in map(tidy, pins.splitlines()) if line]
-            head = f"# Made by scripts/pin.py from pyproject.toml [{','.join(extras)}]: Python 3.11, Linux, macOS, Windows."
+            head = f"# Made by scripts/pin.py from pyproject.toml [{','.join(extras)}]: Python 3.11 to 3.13, Linux, macOS, Windows."
             (ROOT / "envs" / f"{name}.txt").write_text("\n".join([head, *lines, ""]), encoding="utf-8")
             print(f"envs/{name}.txt: {len(lines)} packages")
 

@@ -43,7 +43,6 @@ HEAVY = [
     "pytorch_lightning",
     "one",
     "pynwb",
-    "hdf5io",
     "tqdm",
     "jinja2",
 ]
@@ -164,18 +163,135 @@ def test_an_unknown_key_of_a_config_file_names_the_nearest_known_one(package, ru
     assert "unknown key 'sead'. Nearest known key: 'seed'" in answer.stderr
 
 
-@pytest.mark.parametrize(("package", "command"), COMMANDS)
-def test_a_missing_input_is_one_line_and_exit_2(package, command, run_command, tmp_path):
-    config_class = commands_of(package)[command]
+def inputs_of(package, command):
+    """Return ``{field: "file" | "folder" | "any"}``: the required inputs of a command, in the order of its config."""
     options = importlib.import_module(f"{package}.options")
-    positional = [n for n in config_class.model_fields if options.is_positional(config_class, n)]
-    if not positional or not config_class.model_fields[positional[0]].is_required():
+    config_class = commands_of(package)[command]
+    wanted = {name: options.extra_of(config_class, name).get("exists") for name in config_class.model_fields}
+    required = {n: kind for n, kind in wanted.items() if config_class.model_fields[n].is_required()}
+    return {n: kind for n, kind in required.items() if kind or options.is_positional(config_class, n)}
+
+
+def typed(package, command, values):
+    """Return the words that give each field its value: by place, or by option."""
+    options = importlib.import_module(f"{package}.options")
+    config_class = commands_of(package)[command]
+    by_place = [v for n, v in values.items() if options.is_positional(config_class, n)]
+    by_name = [
+        w
+        for n, v in values.items()
+        if not options.is_positional(config_class, n)
+        for w in (f"--{n.replace('_', '-')}", v)
+    ]
+    return [*by_place, *by_name]
+
+
+IN_PROCESS = """
+    import importlib, json, os, sys, time
+    package, blocked, words = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in blocked:
+                raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    sys.meta_path.insert(0, Absent())
+    cli = importlib.import_module(package + ".cli")
+    sys.argv = [package, *words]
+    try:
+        cli.main()
+    finally:
+        print(json.dumps([sorted({m.partition(".")[0] for m in sys.modules}), time.process_time()]))
+"""
+
+
+def in_process(package, words, cwd, blocked=()):
+    """Run a command in a fresh interpreter; return exit code, stderr, loaded top-level modules and CPU seconds."""
+    command = [sys.executable, "-c", textwrap.dedent(IN_PROCESS), package, ",".join(blocked), *map(str, words)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    modules, seconds = json.loads(answer.stdout.splitlines()[-1])
+    return answer.returncode, answer.stderr, modules, seconds
+
+
+@pytest.mark.parametrize(("package", "command"), COMMANDS)
+def test_a_wrong_path_is_one_line_before_anything_heavy_is_loaded(package, command, tmp_path):
+    wanted = inputs_of(package, command)
+    if not wanted:
         pytest.skip("the command needs no input")
-    answer = run_command(package, command, *[tmp_path / "nothing here"] * len(positional), cwd=tmp_path)
-    assert answer.returncode == 2, answer.stderr
-    assert answer.stdout == ""
-    assert one_line(answer.stderr), answer.stderr
+    words = typed(package, command, dict.fromkeys(wanted, tmp_path / "nothing here"))
+    code, errors, modules, seconds = in_process(package, [command, *words], tmp_path)
+    assert code == 2, errors
+    assert one_line(errors), errors
     assert list(tmp_path.iterdir()) == []
+    if any(wanted.values()):  # others may be no path, such as eid:...
+        assert [name for name in HEAVY if name in modules] == []
+        assert seconds < 1.5
+
+
+@pytest.mark.parametrize("package", BUILT)
+def test_a_path_of_the_wrong_kind_is_named_as_such(package, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    tried = 0
+    for command in commands_of(package):
+        wanted = inputs_of(package, command)
+        kinds = {"file": tmp_path / "folder", "folder": tmp_path / "file"}
+        if not {"file", "folder"} & set(wanted.values()):
+            continue
+        words = typed(package, command, {n: kinds.get(kind, tmp_path / "file") for n, kind in wanted.items()})
+        code, errors, _, _ = in_process(package, [command, *words], tmp_path)
+        assert code == 2
+        assert "is a folder, a file is expected" in errors or "is a file, a folder is expected" in errors
+        tried += 1
+    assert tried
+
+
+LIBRARIES = [name for name in HEAVY if name not in ("numpy", "h5py")]  # what a bare install without extras lacks
+
+
+@pytest.mark.parametrize(("package", "command"), COMMANDS)
+def test_a_missing_extra_is_one_line_that_names_it(package, command, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("")
+    kinds = {"file": tmp_path / "in" / "file", "folder": tmp_path / "in"}
+    options = importlib.import_module(f"{package}.options")
+    config_class = commands_of(package)[command]
+    values = {n: kinds.get(kind, tmp_path / "in" / "file") for n, kind in inputs_of(package, command).items()}
+    for name, field in config_class.model_fields.items():
+        if field.is_required() and name not in values:
+            is_output = options.kind_of(config_class, name).is_path
+            values[name] = (
+                tmp_path / f"out{options.extra_of(config_class, name).get('product', '')}" if is_output else "1"
+            )
+    code, errors, _, _ = in_process(package, [command, *typed(package, command, values)], tmp_path, LIBRARIES)
+    assert "Traceback" not in errors
+    assert code in (0, 1, 2, 5), errors  # 0 and 2: the command needs no library, or the input is refused without one
+    if code == 5:
+        assert 'pip install "neuropipes[' in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize("package", BUILT)
+def test_without_its_extra_a_pipeline_names_it(package, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    step = demo_steps(package)[0]
+    code, errors, _, _ = in_process(package, in_folder(step, tmp_path), tmp_path, LIBRARIES)
+    if code != 0:
+        assert code == 5, errors
+        assert 'pip install "neuropipes[' in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize("package", BUILT)
+def test_one_vocabulary(package):
+    verbs = commands_of(package)
+    assert {"info", "plot", "simulate", "batch", "reproduce"} <= set(verbs)
+    for verb, config_class in verbs.items():
+        fields = config_class.model_fields
+        assert not {"out", "out_dir", "output_dir", "out_file"} & set(fields), verb
+        if "output" in fields and verb != "batch":
+            assert "overwrite" in fields, f"{verb} writes and has no --overwrite"
+        if verb in ("train", "infer", "simulate", "batch", "compare", "preprocess", "build-dataset"):
+            assert "dry_run" in fields, f"{verb} works and has no --dry-run"
 
 
 @pytest.mark.parametrize("package", BUILT)
@@ -186,7 +302,7 @@ def test_version_is_printed(package, run_command):
 
 
 @pytest.mark.parametrize("package", BUILT)
-def test_the_first_demo_step_prints_one_json_object_and_refuses_to_overwrite(package, run_command, tmp_path):
+def test_the_first_demo_step_prints_one_json_object_and_is_not_repeated(package, run_command, tmp_path):
     step = demo_steps(package)[0]
     (tmp_path / "a").mkdir()
     first = run_command(package, *in_folder(step, tmp_path / "a"), "--json")
@@ -197,9 +313,12 @@ def test_the_first_demo_step_prints_one_json_object_and_refuses_to_overwrite(pac
     assert outcome["outputs"]
     assert all(Path(path).exists() for path in outcome["outputs"].values())
     again = run_command(package, *in_folder(step, tmp_path / "a"), "--json")
-    assert again.returncode == 2, again.stderr
-    assert "exists already" in again.stderr.splitlines()[-1]
-    assert again.stdout == ""
+    assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+    assert "finished already" in again.stderr
+    other = run_command(package, *in_folder(step, tmp_path / "a"), "--seed", "77")
+    assert other.returncode == 2
+    assert "made with seed" in other.stderr.splitlines()[-1]
+    assert not [p for p in (tmp_path / "a").rglob(".*") if p.name.endswith((".lock", ".part"))]
 
 
 @pytest.mark.parametrize("package", BUILT)
