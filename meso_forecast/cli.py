@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 from . import config, console
@@ -12,23 +11,14 @@ from . import config, console
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 app = console.application(
-    "meso-forecast", "How well can the next seconds of a mouse cortex be predicted from the last ones?"
-)
-VERBS = {
-    "simulate": config.SimulateConfig, "sessions": config.SessionsConfig, "extract": config.ExtractConfig,
-    "preprocess": config.PreprocessConfig, "train": config.TrainConfig, "forecast": config.ForecastConfig,
-    "evaluate": config.EvaluateConfig, "compare": config.CompareConfig, "plot": config.PlotConfig, "info": config.InfoConfig,
-}  # fmt: skip
-
-
-def register(verb, config_class):
-    def function(config, run):
-        return importlib.import_module(f"{__package__}.commands.{verb}").run(config, run)
-
-    function.__doc__ = config_class.__doc__
-    console.command(app, config_class, verb)(function)
-
-
-for verb, config_class in VERBS.items():
-    register(verb, config_class)
+    "meso-forecast",
+    "How well can the next seconds of a mouse cortex be predicted from the last ones?",
+    {
+        "simulate": config.SimulateConfig, "sessions": config.SessionsConfig, "extract": config.ExtractConfig,
+        "preprocess": config.PreprocessConfig, "train": config.TrainConfig, "forecast": config.ForecastConfig,
+        "evaluate": config.EvaluateConfig, "compare": config.CompareConfig, "plot": config.PlotConfig, "info": config.InfoConfig,
+    },
+    extra="meso",
+    main="compare",
+)  # fmt: skip
 main = console.entry_point(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,9 +13,23 @@ ModelName = Literal[
 ]  # fmt: skip
 
 
-def positional(description: str, **given: Any) -> Any:
-    """Return a field that is typed without a flag."""
-    return Field(description=description, json_schema_extra={"positional": True}, **given)
+def positional(description: str, exists: str | None = None, **extra: Any) -> Any:
+    """Return a field that is typed without a flag; ``exists``: it must be there as a ``file``, a ``folder`` or ``any``."""
+    given = {"positional": True, **({"exists": exists} if exists else {}), **extra}
+    return Field(description=description, json_schema_extra=given)
+
+
+def same(default: Any, description: str, **given: Any) -> Any:
+    """Return an option that does not change the result."""
+    return Field(default, description=description, json_schema_extra={"same": True}, **given)
+
+
+FigureFormat = Literal["png", "svg", "pdf"]
+
+
+def figure_format() -> Any:
+    """Return the option of every command that draws."""
+    return Field("png", description="format of the figures")
 
 
 class Base(BaseModel):
@@ -34,10 +48,37 @@ class Output(Base):
 class Source(Base):
     """Where a session comes from."""
 
-    source: str = positional("ALF session folder, eid:ID, suite2p folder, NWB file or activity HDF5 file")
-    one_cache: Path | None = Field(None, description="folder of a local ONE cache (<lab>/Subjects/...), for eid:ID")
+    source: str = positional(
+        "ALF session folder, eid:ID, suite2p folder or Fall.mat, NWB file, CaImAn or activity HDF5 file, .npy or .csv matrix",
+        input=True,
+    )
+    one_cache: Path | None = Field(
+        None,
+        description="folder of a local ONE cache (<lab>/Subjects/...), for eid:ID",
+        json_schema_extra={"exists": "folder"},
+    )
     fs_hz: float | None = Field(
-        None, gt=0, le=1000, description="frame rate in Hz, for suite2p folders (they do not say)"
+        None,
+        gt=0,
+        le=1000,
+        description="frame rate in Hz, for sources that do not say it; checked against those that do",
+    )
+    series: str | None = Field(
+        None, description="NWB: name of the series, or of its container, to take as activity where there are several"
+    )
+    time_axis: Literal["rows", "columns"] | None = Field(
+        None, description=".npy and .csv: what is time, where their shape does not tell"
+    )
+    revision: str | None = Field(
+        None, description="ALF: newest revision to take, such as 2025-02-04; not set: the newest"
+    )
+    bad_frames: Path | None = Field(
+        None,
+        description="frames not to use: .npy, .csv or .txt of frame numbers from 0, or of one flag a frame",
+        json_schema_extra={"exists": "file"},
+    )
+    trim_times: bool = Field(
+        False, description="drop times after the last frame (at most a tenth), instead of stopping"
     )
     skip_bad_fov: bool = Field(
         False, description="leave out a field of view with broken files, with a warning, instead of stopping"
@@ -58,7 +99,7 @@ class SimulateConfig(Output):
 class SessionsConfig(Output):
     """List the sessions of a ONE cache with quality control; write them as a CSV that from_csv reads."""
 
-    cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...")
+    cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...", "folder")
     output: Path | None = Field(None, description="CSV file to write: eid, subject, date, duration_hours, ...")
     protocol: str = Field("", description="keep sessions whose task folders or protocol contain this text")
     min_duration_min: float = Field(0.0, ge=0, description="least duration in minutes")
@@ -147,17 +188,18 @@ class TrainConfig(Window, Output):
     """Fit one forecaster on one or several recordings; make a model folder."""
 
     recordings: list[Path] = positional(
-        "preprocessed sessions; several train one network with a read-in and read-out for each"
+        "preprocessed sessions; several train one network with a read-in and read-out for each", "file"
     )
     model: ModelName = Field("informer", description="which forecaster")
     output: Path = Field(description="model folder to make")
-    resume: bool = Field(False, description="go on with an interrupted training in the same folder")
+    resume: bool = same(False, "accepted: an interrupted training in the same folder goes on by itself")
+    resumes: ClassVar[bool] = True
 
 
 class CompareConfig(Window, Output):
     """Fit several forecasters on one recording and rank them on identical test windows."""
 
-    recording: Path = positional("preprocessed session")
+    recording: Path = positional("preprocessed session", "file")
     models: list[ModelName] = Field(
         ["var", "nlinear", "dlinear", "stack", "informer"],
         description="forecasters to compare with the seven baselines from persistence to ar16, which are always there",
@@ -169,13 +211,14 @@ class CompareConfig(Window, Output):
         description="trainings of each network; scores are those of the first, the others show the spread",
     )
     output: Path = Field(description="folder for the report, figures and result.json")
+    figure_format: FigureFormat = figure_format()
 
 
 class Trained(Output):
     """A command that takes a model and a session, by place (``MODEL RECORDING``) or by name (``--model-folder``, ``--session``)."""
 
-    model: Path = positional("model folder made by train; or --model MODEL")
-    recording: Path = positional("preprocessed session; or --session SESSION")
+    model: Path = positional("model folder made by train; or --model MODEL", "folder")
+    recording: Path = positional("preprocessed session; or --session SESSION", "file")
     model_folder: Path | None = Field(
         None, description="model folder, instead of by place", json_schema_extra={"flags": ["--model"]}
     )
@@ -199,6 +242,7 @@ class EvaluateConfig(Trained):
     """Score a trained model on a recording's test part, against baselines fitted on its training part."""
 
     output: Path | None = Field(None, description="folder for the report, figures and result.json; not set: print only")
+    figure_format: FigureFormat = figure_format()
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
@@ -226,13 +270,16 @@ class ForecastConfig(Trained):
 class PlotConfig(Output):
     """Draw a forecast file: traces with intervals, rasters of truth, forecast and residual."""
 
-    forecast: Path = positional("forecast file made by forecast")
-    recording: Path = positional("the preprocessed session that was forecast")
+    forecast: Path = positional("forecast file made by forecast", "file")
+    recording: Path = positional("the preprocessed session that was forecast", "file")
     neurons: list[int] = Field([], description="rows of the neurons to draw; not set: the four best forecast")
-    output: Path = Field(description="folder for PNG figures")
+    output: Path = Field(description="folder for the figures")
+    figure_format: FigureFormat = figure_format()
 
 
 class InfoConfig(Base):
     """Say what a file or model folder holds."""
 
-    path: Path = positional("preprocessed session, activity file, forecast file or model folder")
+    path: Path = positional(
+        "anything that is read or made here: sessions, recordings, activity, forecasts, models, reports", "any"
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import hdf5io
-
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.recording import Recording
@@ -20,7 +18,6 @@ BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-reg
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit and rank forecasters."""
     recording = open_checked(config.recording, config.context, config.horizon)
-    hdf5io.claim(config.output, config.overwrite)
     models = list(dict.fromkeys([*BASELINES, *config.models]))
     if recording.panel.stimulus is None and "stimulus-mean" in models:
         models.remove("stimulus-mean")
@@ -38,7 +35,7 @@ def run(config: CompareConfig, run: Run) -> Result:
     results["seeds"] = other_seeds(config, recording, outcome, models)
     made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
     question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"
-    pages.write_folder(config.output, results, made, run.warnings, run.provenance(config, [config.recording]), question)
+    pages.write_folder(config.output, results, made, run, config, question)
     return Result(
         {"folder": config.output, "report": config.output / "report.html"}, results, line, record=config.output
     )

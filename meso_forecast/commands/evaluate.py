@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hdf5io
-
 from ..config import EvaluateConfig
 from ..console import Result, Run
 from ..files.model_folder import forecaster_for, load_model
@@ -22,8 +20,6 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     context, horizon, name = saved.about["context"], saved.about["horizon"], saved.about["model"]
     recording = open_checked(config.recording, context, horizon)
     forecaster, trained = forecaster_for(saved, recording)
-    if config.output is not None:
-        hdf5io.claim(config.output, config.overwrite)
     if config.dry_run:
         return Result({}, {}, f"would score {name} on {config.recording}; nothing written")
     warn_if_trained_on(trained, recording, part_origins(recording, context, horizon), horizon)
@@ -43,8 +39,6 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     if config.output is not None:
         made = pages.figures(outcome, recording, context, horizon, config.seed)
         question = f"How well does {config.model.name} forecast {config.recording.name}?"
-        pages.write_folder(
-            config.output, results, made, run.warnings, run.provenance(config, [config.recording]), question
-        )
+        pages.write_folder(config.output, results, made, run, config, question)
         outputs = {"report": config.output / "report.html"}
     return Result(outputs, results, line, record=config.output)

@@ -6,16 +6,22 @@ import hdf5io
 
 from ..config import ExtractConfig
 from ..console import Result, Run
+from ..files.held import told_on_success
 from ..files.sources import open_source
 
 
 def run(config: ExtractConfig, run: Run) -> Result:
     """Write (time, neuron) as an activity HDF5 file."""
+    with told_on_success():
+        return extracted(config)
+
+
+def extracted(config: ExtractConfig) -> Result:
+    """Return what was written of the session."""
     session = open_source(config)
-    hdf5io.claim(config.output, config.overwrite)
     if config.dry_run:
         return Result({}, {"n_rois": session.n_rois}, f"would extract {session.n_rois} ROIs; nothing written")
-    given = {"time_window": config.time_window, "overwrite": config.overwrite}
+    given = {"time_window": config.time_window, "overwrite": True}
     if config.signal == "raw":
         session.save_activity_matrix(config.output, **given)
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.windows import PARTS, window_origins
@@ -21,7 +20,6 @@ def run(config: ForecastConfig, run: Run) -> Result:
     saved, recording = load_model(config.model), open_recording(config.recording)
     forecaster, trained = forecaster_for(saved, recording)
     origins = chosen_origins(recording, config.part, saved.about["context"], saved.about["horizon"])[:: config.every]
-    hdf5io.claim(config.output, config.overwrite)
     results = {"n_windows": len(origins), "n_neurons": recording.panel.x.shape[1], "horizon": saved.about["horizon"],
                "quantiles": config.quantiles}  # fmt: skip
     if config.dry_run:
@@ -35,7 +33,7 @@ def run(config: ForecastConfig, run: Run) -> Result:
         "context": saved.about["context"],
     }
     save_forecast(config.output, recording, origins, forecast, config.quantiles, about,
-                       run.provenance(config, [config.recording, config.model / "model.json"]), config.overwrite)  # fmt: skip
+                       run.provenance(config))  # fmt: skip
     line = f"{config.output}: {len(origins)} windows x {results['horizon']} frames x {results['n_neurons']} neurons"
     return Result({"forecast": config.output}, results, line, record=config.output)
 

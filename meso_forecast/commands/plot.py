@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.windows import gather
@@ -15,6 +12,7 @@ from ..console import Result, Run
 from ..files.forecast_file import open_forecast
 from ..files.recording import open_recording
 from ..show import plots
+from ..show.figures import save_figure
 
 
 def run(config: PlotConfig, run: Run) -> Result:
@@ -29,7 +27,6 @@ def run(config: PlotConfig, run: Run) -> Result:
     inside = f["origin"] + horizon < len(recording.times)
     if not inside.any():
         raise InputError(f"{config.forecast}: all forecasts lie after the recording's end; there is no truth to draw.")
-    hdf5io.claim(config.output, config.overwrite)
     if config.dry_run:
         return Result({}, {}, f"would draw {inside.sum()} windows; nothing written")
     mean, origins, lead = f["mean"][inside][:400], f["origin"][inside][:400], min(horizon, 4) - 1
@@ -46,8 +43,7 @@ def run(config: PlotConfig, run: Run) -> Result:
         ),
         "rasters": plots.rasters(times, truth[:, lead], mean[:, lead], seconds),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in made.items():
-        plots.save(figure, config.output / f"{name}.png")
-    outputs = {name: Path(config.output) / f"{name}.png" for name in made}
+    outputs = {
+        name: save_figure(figure, config.output / f"{name}.{config.figure_format}") for name, figure in made.items()
+    }
     return Result(outputs, {"neurons": neurons}, f"{config.output}: {', '.join(made)}", record=config.output)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hdf5io
-
 from .. import simulate
 from ..config import SimulateConfig
 from ..console import Result, Run
@@ -11,7 +9,6 @@ from ..console import Result, Run
 
 def run(config: SimulateConfig, run: Run) -> Result:
     """Write a ONE cache with one session, and its truth outside ``alf/``."""
-    hdf5io.claim(config.output, config.overwrite)
     results = {"n_fovs": config.n_fovs, "n_rois": config.n_fovs * config.n_rois, "n_frames": config.n_frames}
     if config.dry_run:
         return Result({}, results, f"would write {config.output}; nothing written")

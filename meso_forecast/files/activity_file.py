@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
+
 import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
 
+NAMES = ("activity", "activity_matrix", "dff_activity", "data")
+CLOCKS = ("timestamps", "times")
+PREPROCESSED = "meso_forecast/recording/1"
 
-def activity_fov(path: Path) -> tuple[FOVData, dict[str, str]]:
-    """Return the FOV and text attributes of an activity file: ours, the original's ``/activity_matrix`` + ``/timestamps``."""
+
+def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[str, str]]:
+    """Return the FOV and text attributes of an activity file; the activity is used as it is."""
     with hdf5io.read(path) as file:
-        name = next((n for n in ("activity", "activity_matrix", "dff_activity", "data") if n in file), None)
-        if name is None:
-            hdf5io.require(file, "activity_matrix")
-        if file[name].ndim != 2:
-            raise InputError(f"{path}: '/{name}' has shape {file[name].shape}, expected (time, neuron).")
-        stamp = next((n for n in ("timestamps", "times") if n in file), None)
-        if stamp is None:
-            hdf5io.require(file, "timestamps")
-        times, shape = file[stamp][:], file[name].shape
+        if file.attrs.get("schema") == PREPROCESSED:
+            raise InputError(f"{path}: is preprocessed already; train, compare and forecast read it as it is.")
+        name, stamp = found(file, NAMES, "activity_matrix"), found(file, CLOCKS, "timestamps")
+        shape = hdf5io.array(file, name, ndim=2).shape
+        times = hdf5io.array(file, stamp, ndim=1)[:]
         attrs = {k: v for k, v in file.attrs.items() if isinstance(v, (str, bytes))}
     transposed = shape[1] == len(times) != shape[0]
-    fov = make_fov("FOV_00", Trace(path=path, dataset=name, transposed=transposed), times, processed=True)
-    return fov, {k: v.decode() if isinstance(v, bytes) else v for k, v in attrs.items()}
+    trace = Trace(path=path, dataset=name, transposed=transposed)
+    fov = make_fov("FOV_00", trace, times, trim_times, processed=True, terms={"times": f"'/{stamp}'"})
+    return fov, {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in attrs.items()}
+
+
+def found(file: h5py.File, names: tuple[str, ...], expected: str) -> str:
+    """Return the first of several names that a file has, or refuse by the expected one."""
+    name = next((n for n in names if n in file), None)
+    if name is None:
+        hdf5io.require(file, expected)
+    return name or expected

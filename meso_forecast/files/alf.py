@@ -1,33 +1,60 @@
-"""How is one field of view read from ALF datasets, in a folder or through ONE?"""
+"""How is one field of view read from ALF datasets, in a folder or through ONE? The newest revision of each dataset counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, load_npy, make_fov
 
 Finder = Callable[[str], Path | None]  #: ALF dataset name -> file, None when the session has none
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+TERMS = {
+    "times": "mpci.times", "bad_frames": "mpci.badFrames, mpci.mpciFrameQC", "roi_type": "mpciROIs.mpciROITypes",
+    "probability": "mpciROIs.cellClassifier", "position": "mpciROIs.stackPos or mlapdv", "region": "mpciROIs.brainLocationIds",
+    "uuids": "mpciROIs.uuids.csv",
+}  # fmt: skip
 
 
-def folder_finder(folder: Path) -> Finder:
-    """Return a finder of ALF datasets in a FOV folder; UUIDs inside file names are allowed."""
-
-    def find(name: str) -> Path | None:
-        if (folder / name).is_file():
-            return folder / name
-        stem, _, extension = name.rpartition(".")
-        found = sorted(folder.glob(f"{stem}.*.{extension}"))
-        return found[-1] if found else None
-
-    return find
+def plain_name(name: str) -> str:
+    """Return a dataset's name without the UUID that a download may have put before its extension."""
+    parts = name.split(".")
+    return ".".join(p for i, p in enumerate(parts) if not (i == len(parts) - 2 and UUID.fullmatch(p)))
 
 
-def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0) -> FOVData:
+def revised_finder(folder: Path, names: Iterable[str], revision: str | None = None) -> Finder:
+    """Return a finder of the newest revision of each dataset, at most ``revision``.
+
+    Parameters
+    ----------
+    folder : of the collection; revisions lie in ``#REVISION#`` below it.
+    names : paths below ``folder``, ``mpci.times.npy`` or ``#2025-02-04#/mpci.times.npy``.
+    revision : the newest to take; None takes the newest of all. Where a dataset has only newer ones it is not there.
+    """
+    newest: dict[str, tuple[str, str]] = {}
+    for name in names:
+        place, _, file = name.rpartition("/")
+        mark = place.strip("#") if place.startswith("#") else ""
+        if "/" in place or (place and not place.startswith("#")) or (revision is not None and mark > revision):
+            continue
+        if newest.get(plain_name(file), ("", ""))[:1] <= (mark,):
+            newest[plain_name(file)] = (mark, name)
+    return lambda dataset: folder / newest[dataset][1] if dataset in newest else None
+
+
+def folder_finder(folder: Path, revision: str | None = None) -> Finder:
+    """Return a finder of ALF datasets in a folder and its revisions; UUIDs inside file names are allowed."""
+    files = [p for p in [*folder.glob("*"), *folder.glob("#*#/*")] if p.is_file()]
+    return revised_finder(folder, sorted(p.relative_to(folder).as_posix() for p in files), revision)
+
+
+def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times: bool = False) -> FOVData:
     """Return one FOV from ALF datasets.
 
     Parameters
@@ -36,6 +63,7 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0) -> FOVData
     find : dataset name -> file.
     where : for messages: the folder the datasets belong to.
     line_axis : column of ``mpciROIs.stackPos`` that is the scan line.
+    trim_times : drop times after the last frame.
     """
 
     def need(dataset: str) -> Path:
@@ -46,27 +74,35 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0) -> FOVData
             )
         return path
 
-    def either(*names: str) -> np.ndarray | None:
-        return next((load_npy(p) for n in names if (p := find(n)) is not None), None)
+    def either(*names: str, ndim: int = 1) -> np.ndarray | None:
+        path = next((p for n in names if (p := find(n)) is not None), None)
+        if path is None:
+            return None
+        values = load_npy(path)
+        if values.ndim != ndim:
+            raise InputError(f"{path}: shape {values.shape}, {ndim} axes are expected.")
+        return values
 
-    times, bad = load_npy(need("mpci.times.npy")), either("mpci.badFrames.npy")
-    qc, place = either("mpci.mpciFrameQC.npy"), either("mpciROIs.mlapdv.npy", "mpciROIs.mlapdv_estimate.npy")
-    flagged = np.zeros(len(times), bool) if bad is None else bad.astype(bool)
-    if qc is not None:
-        if len(qc) != len(flagged):
-            raise InputError(f"{where}: mpci.mpciFrameQC has {len(qc)} frames, mpci.badFrames {len(flagged)}.")
-        flagged = flagged | (qc != 0)
-    given = {"bad_frames": flagged, "roi_type": load_npy(need("mpciROIs.mpciROITypes.npy"))}
-    stack, shift = either("mpciROIs.stackPos.npy"), either("mpciStack.timeshift.npy")
+    times = load_npy(need("mpci.times.npy"))
+    given = {
+        "bad_frames": flagged_frames(len(times), either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy"), where)
+    }
+    need("mpciROIs.mpciROITypes.npy")
+    given["roi_type"] = either("mpciROIs.mpciROITypes.npy")
+    place = either("mpciROIs.mlapdv.npy", "mpciROIs.mlapdv_estimate.npy", ndim=2)
+    stack, shift = either("mpciROIs.stackPos.npy", ndim=2), either("mpciStack.timeshift.npy")
+    if stack is not None and stack.shape[1] < 2:
+        raise InputError(f"{where}: mpciROIs.stackPos has shape {stack.shape}, expected (roi, 3).")
     if stack is not None and shift is not None:
         line = stack[:, line_axis].astype(int)
-        if line.min() < 0 or line.max() >= len(shift):
+        if len(line) and (line.min() < 0 or line.max() >= len(shift)):
             raise InputError(
                 f"{where}: mpciROIs.stackPos has lines {line.min()}..{line.max()}, mpciStack.timeshift {len(shift)} lines."
             )
         given["roi_delay"] = shift[line]
     if place is not None or stack is not None:
-        given["position"] = np.asarray(place if place is not None else stack[:, [1, 0, 2]], float)
+        flat = None if stack is None else np.c_[stack[:, [1, 0]], np.zeros(len(stack))]
+        given["position"] = np.asarray(place if place is not None else flat, float)
     for field, names in (
         ("probability", ["cellClassifier"]),
         ("region", ["brainLocationIds_ccf_2017", "brainLocationIds_ccf_2017_estimate"]),
@@ -74,11 +110,33 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0) -> FOVData
         if (values := either(*(f"mpciROIs.{n}.npy" for n in names))) is not None:
             given[field] = values
     if (ids := find("mpciROIs.uuids.csv")) is not None:
-        given["uuids"] = np.array(ids.read_text(encoding="utf-8").split()[1:])
-    for field, dataset in (
-        ("neuropil", "mpci.ROINeuropilActivityF.npy"),
-        ("deconvolved", "mpci.ROIActivityDeconvolved.npy"),
+        given["uuids"] = read_uuids(ids)
+    for field, datasets in (
+        ("neuropil", ["mpci.ROINeuropilActivityF.npy", "mpci.ROIActivityNeuropilF.npy"]),
+        ("deconvolved", ["mpci.ROIActivityDeconvolved.npy"]),
     ):
-        if (path := find(dataset)) is not None:
+        if (path := next((p for d in datasets if (p := find(d)) is not None), None)) is not None:
             given[field] = Trace(path=path)
-    return make_fov(name, Trace(path=need("mpci.ROIActivityF.npy")), times, **given)
+    return make_fov(name, Trace(path=need("mpci.ROIActivityF.npy")), times, trim_times, terms=TERMS, **given)
+
+
+def flagged_frames(n: int, bad: np.ndarray | None, qc: np.ndarray | None, where: Path) -> np.ndarray:
+    """Return the frames that are bad or flagged, (time,) bool; an empty list of flags says nothing."""
+    flagged = np.zeros(n, bool)
+    for name, values in (("mpci.badFrames", bad), ("mpci.mpciFrameQC", qc)):
+        if values is None or len(values) == 0:
+            continue
+        if len(values) != n:
+            raise InputError(f"{where}: {name} has {len(values)} frames, mpci.times {n}.")
+        flagged = flagged | (values != 0)
+    return flagged
+
+
+def read_uuids(path: Path) -> np.ndarray:
+    """Return the ids of a one-column CSV, header left out."""
+    with hdf5io.parsing(path, "a text table"):
+        lines = [line.strip().strip('"').split(",")[-1] for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if line]
+    if not lines or lines[0].lower() not in ("uuids", "uuid"):
+        raise InputError(f"{path}: the first line is expected to be 'uuids', it is '{lines[0] if lines else ''}'.")
+    return np.array(lines[1:], dtype=str)

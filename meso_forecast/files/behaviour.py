@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Trials, Wheel
@@ -17,7 +18,7 @@ log = logging.getLogger(__package__)
 TIMES = ("stimOn_times", "stimOff_times", "feedback_times", "response_times", "contrastLeft", "contrastRight")
 
 
-def alf_behaviour(session_folder: Path | None) -> Behaviour:
+def alf_behaviour(session_folder: Path | None, revision: str | None = None) -> Behaviour:
     """Return trials and wheel of an ALF session; empty where it has no task."""
     if session_folder is None:
         return Behaviour()
@@ -25,7 +26,7 @@ def alf_behaviour(session_folder: Path | None) -> Behaviour:
     for folder in [session_folder / "alf", *sorted((session_folder / "alf").glob("task_*"))]:
         if not folder.is_dir():
             continue
-        find = folder_finder(folder)
+        find = folder_finder(folder, revision)
         for read, found in ((alf_trials, trials), (alf_wheel, wheels)):
             try:
                 item = read(find)
@@ -109,8 +110,24 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     """
     import pandas as pd
 
-    try:
+    with hdf5io.parsing(path, "a parquet table"):
         table = pd.read_parquet(path)
-        return {str(k): table[k].to_numpy(float) for k in table.columns if table[k].dtype.kind in "biuf"}
-    except Exception as error:  # parquet readers raise many kinds for broken files
-        raise InputError(f"{path}: not a readable parquet table ({str(error).splitlines()[0]}).") from None
+        numbers = [k for k in table.columns if getattr(table[k].dtype, "kind", "O") in "biuf"]
+        return {str(k): table[k].to_numpy(float) for k in numbers}
+
+
+def protocols(session_folder: Path) -> list[str]:
+    """Return the task protocols of a session, by its experiment description, else the names of its task folders."""
+    path = session_folder / "_ibl_experiment.description.yaml"
+    tasks = sorted(p.name for p in (session_folder / "alf").glob("task_*"))
+    if not path.is_file():
+        return tasks
+    import yaml
+
+    try:
+        with hdf5io.parsing(path, "YAML"):
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return [str(name).lstrip("_") for task in content["tasks"] for name in task] or tasks
+    except InputError as error:
+        log.warning("the protocol is not known: %s", error)
+        return tasks

@@ -17,9 +17,7 @@ from .recording import Recording
 SCHEMA = "meso_forecast/forecast/1"
 
 
-def save_forecast(
-    path: Path, recording: Recording, origins, forecast: Forecast, levels, about, provenance, overwrite
-) -> None:
+def save_forecast(path: Path, recording: Recording, origins, forecast: Forecast, levels, about, provenance) -> None:
     """Write a forecast: mean, quantiles, and which frames they are for."""
     window = ("window", "horizon", "neuron")
     datasets = {
@@ -31,7 +29,7 @@ def save_forecast(
         "lead": Dataset(np.arange(1, forecast.mean.shape[1] + 1) * recording.panel.dt_s, "s", "time after the origin", ("horizon",)),
         "uuid": Dataset(recording.uuid.astype(str), "", "ROI uuid", ("neuron",)),
     }  # fmt: skip
-    hdf5io.write(path, SCHEMA, datasets, attrs=about, provenance=provenance, overwrite=overwrite)
+    hdf5io.write(path, SCHEMA, datasets, attrs=about, provenance=provenance, overwrite=True)
 
 
 def quantiles(forecast: Forecast, levels) -> np.ndarray:

@@ -6,6 +6,7 @@ a time and never kept. Every check raises an `InputError` that names the file an
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,28 @@ import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.traces import Traces
 
+#: what a reader's format calls the parts of a FOV, for messages
+GENERIC = {
+    "times": "the clock", "bad_frames": "the list of bad frames", "roi_type": "the column that says which ROIs are cells",
+    "probability": "the classifier's probability", "position": "the positions", "region": "the regions", "uuids": "the ids",
+    "roi_delay": "the scan delays",
+}  # fmt: skip
+MOST_TRIMMED = 0.1
+
 
 class Trace(BaseModel):
-    """Where a (time, roi) array lies: an .npy file, or a dataset of an HDF5 (NWB) file."""
+    """Where a (time, roi) array lies: an .npy file, a dataset of an HDF5 (NWB) file, or memory (small text and MATLAB files)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
     path: Path
     dataset: str | None = None
     transposed: bool = False  #: stored as (roi, time), as suite2p does
-    first: int = 0  #: first column of a table that several FOVs share
-    count: int | None = None
+    array: np.ndarray | None = Field(None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -35,8 +44,7 @@ class Trace(BaseModel):
             shape = data.shape
         if len(shape) != 2:
             raise InputError(f"{self}: expected two axes, found shape {tuple(shape)}.")
-        n_time, n_rois = shape[::-1] if self.transposed else shape
-        return n_time, n_rois if self.count is None else self.count
+        return shape[::-1] if self.transposed else shape
 
     def opened(self):
         """Return a context manager with the array, nothing read yet."""
@@ -46,9 +54,8 @@ class Trace(BaseModel):
         """Return a block of frames of some ROIs, (time, roi) float32; a copy, so that no mapping stays."""
         with self.opened() as data:
             block = np.asarray(data[:, start:stop]).T if self.transposed else np.asarray(data[start:stop])
-        if self.count is not None:
-            block = block[:, self.first : self.first + self.count]
-        return np.ascontiguousarray(block[:, rois], dtype=np.float32)
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, and their neurons are dropped as such
+            return np.ascontiguousarray(block[:, rois], dtype=np.float32)
 
     def __str__(self) -> str:
         return f"{self.path}" + (f", dataset '{self.dataset}'" if self.dataset else "")
@@ -61,31 +68,45 @@ class _Opened:
         self.trace, self.file = trace, None
 
     def __enter__(self):
+        if self.trace.array is not None:
+            return self.trace.array
         if self.trace.dataset is None:
             return load_npy(self.trace.path, mapped=True)
         try:
             self.file = h5py.File(self.trace.path, "r")
         except OSError as error:
-            raise InputError(
-                f"{self.trace.path}: not a readable HDF5 file ({str(error).splitlines()[0]}). Is it complete?"
-            ) from None
-        return self.file[self.trace.dataset]
+            said = str(error).splitlines()[0]
+            raise InputError(f"{self.trace.path}: not a readable HDF5 file ({said}). Is it complete?") from None
+        return hdf5io.array(self.file, self.trace.dataset)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         if self.file is not None:
             self.file.close()
+        if isinstance(error, OSError | RuntimeError) and self.trace.dataset is not None:
+            raise InputError(f"{self.trace}: damaged ({str(error).splitlines()[0]}).") from None
 
 
-def load_npy(path: Path, mapped: bool = False) -> np.ndarray:
-    """Return an .npy array, refusing pickles; InputError names a missing or broken file."""
-    if not Path(path).is_file():
-        folder = Path(path).parent
+def load_npy(path: Path, mapped: bool = False, kinds: str = "biuf") -> np.ndarray:
+    """Return an .npy array of numbers, refusing pickles; InputError names a missing, broken or foreign file."""
+    path = Path(path)
+    if not path.is_file():
+        folder = path.parent
         there = ", ".join(sorted(p.name for p in folder.glob("*.npy"))[:12]) if folder.is_dir() else "no such folder"
         raise InputError(f"{path}: missing; the folder has {there or 'no .npy files'}.")
     try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a readable .npy array ({str(error).splitlines()[0]}).") from None
+        with open(path, "rb") as handle:
+            version = np.lib.format.read_magic(handle)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(handle)
+            left = os.path.getsize(path) - handle.tell()
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise InputError(f"{path}: not a readable .npy array ({(str(error).splitlines() or ['cut'])[0]}).") from None
+    if dtype.kind not in kinds:
+        raise InputError(f"{path}: holds {dtype}, an .npy array of numbers is expected.")
+    size = dtype.itemsize * int(np.prod(shape, dtype=object))
+    if size > left:
+        raise InputError(f"{path}: not a readable .npy array (shape {shape} needs {size} bytes, the file has {left}).")
+    return np.load(path, mmap_mode="r" if mapped and size else None, allow_pickle=False)
 
 
 class FOVData(BaseModel):
@@ -99,14 +120,16 @@ class FOVData(BaseModel):
     times: np.ndarray = Field(description="(time,) seconds, start of each frame")
     bad_frames: np.ndarray = Field(description="(time,) bool: bad, or flagged by quality control")
     roi_type: np.ndarray = Field(description="(roi,) 0 no cell, 1 cell")
-    probability: np.ndarray = Field(description="(roi,) classifier probability of being a cell")
+    probability: np.ndarray = Field(description="(roi,) classifier probability of being a cell, NaN where unknown")
     position: np.ndarray = Field(description="(roi, 3) micrometres (ml, ap, dv), or pixels (x, y, 0)")
     region: np.ndarray = Field(description="(roi,) Allen CCF 2017 region id, 0 unknown")
     uuids: np.ndarray = Field(description="(roi,) text")
     roi_delay: np.ndarray = Field(
         description="(roi,) seconds after the frame's start at which the ROI's line is scanned"
     )
+    red: np.ndarray = Field(description="(roi,) bool, labelled in the red channel")
     processed: bool = Field(False, description="the activity is used as it is: no neuropil, no dF/F")
+    terms: dict[str, str] = Field(GENERIC, description="what the format calls each part, for messages")
 
     @property
     def n_time(self) -> int:
@@ -118,59 +141,87 @@ class FOVData(BaseModel):
         """Return the number of regions of interest."""
         return self.fluorescence.shape[1]
 
+    @property
+    def where(self) -> str:
+        """Return file and FOV, for messages."""
+        return f"{self.fluorescence} ({self.name})"
+
     def check(self) -> FOVData:
         """Return self, or raise an InputError that names what does not fit."""
         n_time, n_rois = self.fluorescence.shape
-        what = f"{self.fluorescence} ({self.name})"
+        what, terms = self.where, self.terms
         if n_rois == len(self.times) != n_time and n_time == len(self.roi_type):
             raise InputError(f"{what}: shape {n_time, n_rois} is transposed; expected (time, roi) = {n_rois, n_time}.")
+        if self.times.ndim != 1 or self.times.dtype.kind not in "iuf":
+            raise InputError(f"{what}: {terms['times']} has shape {self.times.shape}, expected one number a frame.")
         if len(self.times) != n_time:
             raise InputError(
-                f"{what}: mpci.times has {len(self.times)} frames, the traces {n_time}. They must be equal."
+                f"{what}: {terms['times']} has {len(self.times)} frames, the traces {n_time}. {self.advice()}"
             )
-        for label, size in (("badFrames", len(self.bad_frames)),):
-            if size != n_time:
-                raise InputError(f"{what}: mpci.{label} has {size} frames, the traces {n_time}.")
-        for label, values in (
-            ("mpciROITypes", self.roi_type),
-            ("cellClassifier", self.probability),
-            ("stackPos", self.position),
-        ):
-            if len(values) != n_rois:
-                raise InputError(f"{what}: mpciROIs.{label} has {len(values)} entries, the traces {n_rois} ROIs.")
+        if len(self.bad_frames) != n_time:
+            raise InputError(f"{what}: {terms['bad_frames']} has {len(self.bad_frames)} frames, the traces {n_time}.")
+        for label in ("roi_type", "probability", "position", "region", "uuids", "roi_delay", "red"):
+            size = len(getattr(self, label))
+            if size != n_rois:
+                raise InputError(f"{what}: {terms.get(label, label)} has {size} entries, the traces {n_rois} ROIs.")
         for label, trace in (("neuropil", self.neuropil), ("deconvolved", self.deconvolved)):
             if trace is not None and trace.shape != (n_time, n_rois):
                 raise InputError(f"{trace} ({self.name}): {label} has shape {trace.shape}, F has {n_time, n_rois}.")
         if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
-            raise InputError(f"{what}: mpci.times is not finite and increasing.")
+            raise InputError(f"{what}: {terms['times']} is not finite and increasing.")
         if self.bad_frames.all():
             raise InputError(
-                f"{what}: all {n_time} frames are bad (mpci.badFrames, mpci.mpciFrameQC). Leave this FOV out with --skip-bad-fov."
+                f"{what}: all {n_time} frames are bad ({terms['bad_frames']}). Leave this FOV out with --skip-bad-fov."
             )
         return self
 
+    def advice(self) -> str:
+        """Return what to do about a clock that is longer than the traces."""
+        extra, n_time = len(self.times) - self.n_time, self.n_time
+        if abs(len(self.times) - 2 * n_time) <= 2:
+            return "Twice as many: each frame has two times (ibllib issue 916); correct the clock first."
+        if 0 < extra <= MOST_TRIMMED * n_time:
+            return f"They must be equal; --trim-times drops the last {extra}, as is done where acquisition outlived the recording."
+        return "They must be equal."
+
     def cells(self, least_probability: float = 0.0) -> np.ndarray:
         """Return the ROIs that are cells with at least the given classifier probability."""
-        chosen = np.flatnonzero((self.roi_type == 1) & (self.probability >= least_probability))
-        if not len(chosen):
+        if least_probability > 0 and np.isnan(self.probability).all():
             raise InputError(
-                f"{self.fluorescence} ({self.name}): no ROI of {self.n_rois} is a cell (mpciROITypes 1, probability >= {least_probability:g})."
+                f"{self.where}: --least-probability {least_probability:g}: the file says no probabilities."
             )
+        likely = (self.probability >= least_probability) if least_probability > 0 else True
+        chosen = np.flatnonzero((self.roi_type == 1) & likely)
+        if not len(chosen):
+            rule = f"{self.terms['roi_type']} 1, probability >= {least_probability:g}"
+            raise InputError(f"{self.where}: no ROI of {self.n_rois} is a cell ({rule}).")
         return chosen
+
+    def with_bad_frames(self, bad: np.ndarray) -> FOVData:
+        """Return the FOV with further bad frames."""
+        return self.model_copy(update={"bad_frames": self.bad_frames | bad}).check()
 
     def traces(self, rois: np.ndarray, frame: np.ndarray) -> Traces:
         """Return some cells on the common clock; ``frame`` is this FOV's frame at each of its times."""
-        where = f"{self.fluorescence} ({self.name})"
         arrays = (self.fluorescence, self.neuropil, self.deconvolved)
-        return Traces(self.name, where, *arrays, self.times, self.bad_frames, self.processed, rois, frame)
+        return Traces(self.name, self.where, *arrays, self.times, self.bad_frames, self.processed, rois, frame)
 
 
-def make_fov(name: str, fluorescence: Trace, times: np.ndarray, **given: Any) -> FOVData:
-    """Return a checked FOV; what is not given is unknown (all ROIs are cells, no bad frames)."""
-    n_rois = fluorescence.shape[1]
+def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool = False, **given: Any) -> FOVData:
+    """Return a checked FOV; what is not given is unknown (all ROIs are cells, no bad frames).
+
+    ``trim_times`` drops times after the last frame (at most a tenth of them), and what was said about those frames.
+    """
+    n_time, n_rois = fluorescence.shape
+    times = np.asarray(times, float) if np.asarray(times).dtype.kind in "biuf" else np.asarray(times)
+    if trim_times and n_time < len(times) <= (1 + MOST_TRIMMED) * n_time:
+        if len(given.get("bad_frames", ())) == len(times):
+            given["bad_frames"] = given["bad_frames"][:n_time]
+        times = times[:n_time]
     filled = {
-        "bad_frames": np.zeros(len(times), bool), "roi_type": np.ones(n_rois, np.int16), "probability": np.ones(n_rois),
+        "bad_frames": np.zeros(len(times), bool), "roi_type": np.ones(n_rois, np.int16), "probability": np.full(n_rois, np.nan),
         "position": np.full((n_rois, 3), np.nan), "region": np.zeros(n_rois, np.int64),
-        "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois),
+        "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois), "red": np.zeros(n_rois, bool),
     }  # fmt: skip
-    return FOVData(name=name, fluorescence=fluorescence, times=np.asarray(times, float), **(filled | given)).check()
+    terms = GENERIC | given.pop("terms", {})
+    return FOVData(name=name, fluorescence=fluorescence, times=times, terms=terms, **(filled | given)).check()

@@ -1,8 +1,18 @@
-"""How are two-photon traces read from an NWB file?"""
+"""How are two-photon traces read from an NWB file? With h5py: the NWB schema says where things lie.
+
+One field of view (FOV) is one set of rows of a table of ROIs: series of the same rows are *roles* of one FOV (fluorescence,
+neuropil, deconvolved, ...), told by the words that exporters put into the names of a series and of its container, never by the
+order of names. The activity of a FOV is its only fluorescence series of the first channel; without one its dF/F, then its corrected,
+denoised, deconvolved one, and these are used as they are. A second channel, backgrounds and baselines are never taken unless
+``--series`` names them. Two candidates: both are listed and ``--series`` is asked for.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -11,67 +21,278 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
+from .nwb_table import RoiTable, read_table
+
+log = logging.getLogger(__package__)
+CHANNEL_2 = re.compile(r"ch(an|annel)?_?2(?!\d)|(^|[^a-z])red([^a-z]|$)|tdtomato|mcherry|structural")
+#: words in the names of series and containers, by role; the first role with a word there counts
+ROLES = (
+    ("background", ("background",)),
+    ("neuropil", ("neuropil", "fneu")),
+    ("deconvolved", ("deconv", "spks", "spike", "event")),
+    ("dff", ("dfoverf", "df_over_f", "dff", "deltaf", "delta_f", "df_f")),
+    ("denoised", ("denois",)),
+    ("baseline", ("baseline",)),
+    ("corrected", ("corrected", "demix", "subtracted")),
+    ("residual", ("residual",)),
+)
+MAIN = ("fluorescence", "dff", "corrected", "denoised", "deconvolved")  #: what may be a FOV's activity, best first
+RATE_TOLERANCE = 0.01
 
 
-def nwb_fovs(path: Path) -> list[FOVData]:
-    """Return one FOV for each ``RoiResponseSeries`` of fluorescence in an NWB file.
+class Series(NamedTuple):
+    """One ``RoiResponseSeries``."""
 
-    Neuropil and deconvolved series are matched by name and plane. Files are read with h5py; the NWB schema says where things lie.
+    name: str  #: path in the file
+    role: str
+    channel: int
+    trace: Trace
+    times: np.ndarray
+    table: str  #: path of its table of ROIs, empty when it names none
+    rows: np.ndarray  #: (roi,) rows of the table
+    plane: str  #: name for the FOV
+
+
+def nwb_fovs(
+    path: Path, series: str | None = None, fs_hz: float | None = None, trim_times: bool = False
+) -> list[FOVData]:
+    """Return one FOV for each set of ROIs with traces in an NWB file.
+
+    Parameters
+    ----------
+    series : name of the series, or of its container, to take as activity.
+    fs_hz : typed frame rate; refused where the file says another.
+
+    Raises
+    ------
+    InputError : no traces, several candidates, or parts that contradict each other.
     """
     with hdf5io.read(path) as file:
-        series: list[tuple[str, dict]] = []
-
-        def visit(name: str, item) -> None:
-            if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") == "RoiResponseSeries":
-                series.append((name, read_series(path, name, item)))
-
-        file.visititems(visit)
-    groups: dict[str, dict[str, dict]] = {}
-    for name, found in series:
-        lower = name.lower()
-        role = "neuropil" if "neuropil" in lower else "deconvolved" if "deconv" in lower else "fluorescence"
-        groups.setdefault(found["plane"], {})[role] = found
-    fovs = []
-    for plane, roles in groups.items():
-        main = roles.get("fluorescence") or roles.get("deconvolved")
-        if main is None:
-            continue
-        extra = {r: roles[r]["trace"] for r in ("neuropil", "deconvolved") if r in roles}
-        dff = (
-            "dff" in main["trace"].dataset.lower()
-            or "df_over_f" in main["trace"].dataset.lower()
-            or "fluorescence" not in roles
-        )
-        fovs.append(make_fov(plane, main["trace"], main["times"], processed=dff, **extra, **main["table"]))
+        found = list(read_all(file, path))
+        if not found:
+            raise InputError(
+                f"{path}: no RoiResponseSeries in this NWB file; two-photon traces are expected under processing/ophys."
+            )
+        fovs = []
+        groups = grouped(found)
+        for group in groups:
+            main = chosen_series(path, group, series)
+            if main is not None:
+                shared = sum(g[0].table == main.table for g in groups if any(s.role in MAIN for s in g)) > 1
+                name = unused(main.name.rsplit("/", 1)[-1] if shared else main.plane, [f.name for f in fovs])
+                neuropil = neuropil_elsewhere(group, groups, file)
+                fovs.append(fov_of(file, path, name, main, group, neuropil, trim_times))
+        invalid = invalid_times(file)
     if not fovs:
-        raise InputError(
-            f"{path}: no RoiResponseSeries in this NWB file; two-photon traces are expected under processing/ophys."
-        )
-    return fovs
+        names = ", ".join(f"'{s.name}' ({s.role})" for s in found)
+        wanted = f"--series {series}: no such series" if series else "no series of activity"
+        raise InputError(f"{path}: {wanted}; there are {names}.")
+    for fov in fovs:
+        check_rate(fov, fs_hz)
+    return [fov.with_bad_frames(inside(fov.times, invalid)) for fov in fovs]
 
 
-def read_series(path: Path, name: str, item: h5py.Group) -> dict:
-    """Return trace, times and ROI table of one NWB series."""
-    data = hdf5io.require(item, "data")
-    if "timestamps" in item:
-        times = item["timestamps"][:]
-    else:
+def read_all(file: h5py.File, path: Path) -> list[Series]:
+    """Return every series of ROI responses of a file."""
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Group) and text_of(item.attrs.get("neurodata_type")) == "RoiResponseSeries":
+            names.append(name)
+
+    file.visititems(visit)
+    return [read_series(file, path, name) for name in names]
+
+
+def read_series(file: h5py.File, path: Path, name: str) -> Series:
+    """Return one series with its clock and its ROIs; data stored (roi, time) are told by the number of ROIs."""
+    item = file[name]
+    data = hdf5io.array(item, "data", ndim=(1, 2))
+    if data.ndim == 1:
+        raise InputError(f"{path}: '{name}/data' has shape {data.shape}, expected (time, roi).")
+    rows, table = None, ""
+    if "rois" in item:
+        rois = hdf5io.array(item, "rois", ndim=1, kinds="iu")
+        rows = rois[:].astype(int)
+        target = rois.attrs.get("table")
+        table = file[target].name if target else ""
+    clock = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float) if "timestamps" in item else None
+    turned = is_turned(
+        data.shape, None if rows is None else len(rows), None if clock is None else len(clock), f"{path}: '{name}'"
+    )
+    n_time, n_rois = data.shape[::-1] if turned else data.shape
+    if clock is None:
         start = hdf5io.require(item, "starting_time")
-        times = float(start[()]) + np.arange(len(data)) / float(start.attrs["rate"])
-    rows = item["rois"][:] if "rois" in item else None
-    target = item.file[item["rois"].attrs["table"]] if rows is not None and "table" in item["rois"].attrs else None
-    table = {}
-    key = next((k for k in ("iscell", "Accepted", "accepted") if target is not None and k in target), None)
-    if key is not None:
-        values = np.asarray(target[key][:], float)[rows].reshape(len(rows), -1)
-        table["roi_type"] = (values[:, 0] > 0).astype(np.int16)
-        if values.shape[1] > 1:
-            table["probability"] = values[:, 1]
-    plane = target.name.rsplit("/", 1)[-1] if target is not None else "plane0"
-    return {"trace": Trace(path=path, dataset=name + "/data"), "times": times, "plane": plane, "table": table}
+        rate = float(start.attrs.get("rate", np.nan)) if isinstance(start, h5py.Dataset) else np.nan
+        if not (np.isfinite(rate) and rate > 0):
+            raise InputError(f"{path}: '{name}' has neither timestamps nor a starting_time with a positive rate.")
+        clock = float(np.asarray(start[()]).reshape(-1)[0]) + np.arange(n_time) / rate
+    rows = np.arange(n_rois) if rows is None else rows
+    role, channel = role_of(name)
+    if role == "fluorescence" and text_of(item.parent.attrs.get("neurodata_type")) == "DfOverF":
+        role = "dff"
+    trace = Trace(path=path, dataset=f"{name}/data", transposed=turned)
+    return Series(name, role, channel, trace, clock, table, rows, (table or name).rsplit("/", 1)[-1])
+
+
+def text_of(value: Any) -> str:
+    """Return an attribute as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def is_turned(shape: tuple[int, ...], n_rois: int | None, n_time: int | None, where: str) -> bool:
+    """Return whether data are (roi, time), by the number of ROIs and of timestamps; (time, roi) where both fit.
+
+    Raises
+    ------
+    InputError : they fit neither way round.
+    """
+    fits = [(n_time is None or a == n_time) and (n_rois is None or b == n_rois) for a, b in (shape, shape[::-1])]
+    if fits[0] or (n_rois is not None and shape[1] == n_rois):
+        return False  # a clock of another length is told of later, with advice
+    if fits[1] or (n_rois is not None and shape[0] == n_rois):
+        log.warning("%s: data of shape %s are (roi, time), as %s ROIs tell; they are turned", where, shape, n_rois)
+        return True
+    clock = "" if n_time is None else f" and {n_time} timestamps"
+    raise InputError(f"{where}: data of shape {shape} for {n_rois} ROIs{clock}, expected (time, roi).")
+
+
+def role_of(name: str) -> tuple[str, int]:
+    """Return (role, channel) by the words in the names of a series and of its container.
+
+    >>> role_of("processing/ophys/Fluorescence_chan2/plane0"), role_of("processing/ophys/DfOverF/RoiResponseSeries")
+    (('fluorescence', 2), ('dff', 1))
+    """
+    words = [part.lower() for part in name.split("/")[-2:]]
+    channel = 2 if CHANNEL_2.search("/".join(words)) else 1
+    for part in reversed(words):  # the series itself says more than its container
+        for role, known in ROLES:
+            if any(word in part for word in known):
+                return role, channel
+    return "fluorescence", channel
+
+
+def grouped(found: list[Series]) -> list[list[Series]]:
+    """Return the series of each set of ROIs: the same rows of the same table, by first appearance of their table and rows."""
+    groups: dict[tuple, list[Series]] = {}
+    for s in found:
+        groups.setdefault((s.table or s.name, s.rows.tobytes()), []).append(s)
+    return sorted(groups.values(), key=lambda g: (g[0].table, int(g[0].rows.min()) if len(g[0].rows) else 0))
+
+
+def neuropil_elsewhere(group: list[Series], groups: list[list[Series]], file: h5py.File) -> Series | None:
+    """Return the neuropil of a FOV whose neuropil stands on a table of its own, None without one.
+
+    Such a table has as many rows, and is named after the FOV's (``BackgroundPlaneSegmentation``), or is the only one.
+    """
+    if any(s.role == "neuropil" for s in group):
+        return None
+    candidates = [
+        s for other in groups if other is not group for s in other
+        if s.role == "neuropil" and len(s.rows) == len(group[0].rows) and all(o.role in ("neuropil", "background") for o in other)
+    ]  # fmt: skip
+    named = [
+        s for s in candidates if s.table.rsplit("/", 1)[-1].lower().replace("background", "") == group[0].plane.lower()
+    ]
+    chosen = named or candidates
+    mains = [g for g in groups if any(s.role in MAIN for s in g)]
+    if len(chosen) == 1 and (named or len(mains) == 1) and same_ids(file, chosen[0], group[0]):
+        return chosen[0]
+    return None
+
+
+def same_ids(file: h5py.File, a: Series, b: Series) -> bool:
+    """Return whether two series speak of ROIs with the same ids."""
+    ids = [file[s.table]["id"][:][s.rows] if s.table and "id" in file[s.table] else s.rows for s in (a, b)]
+    return np.array_equal(*ids)
+
+
+def unused(name: str, taken: list[str]) -> str:
+    """Return a name for a FOV that no other has."""
+    return name if name not in taken else f"{name}_{len(taken)}"
+
+
+def fov_of(
+    file: h5py.File, path: Path, name: str, main: Series, group: list[Series], neuropil: Series | None, trim_times: bool
+) -> FOVData:
+    """Return the FOV of one set of ROIs with its chosen activity."""
+    table = read_table(file, main.table, main.rows, path) if main.table else RoiTable({}, "no table of ROIs")
+    extra = {}
+    for role in ("neuropil", "deconvolved"):
+        fitting = [
+            s for s in group if s.role == role and s.channel == main.channel and s.trace.shape == main.trace.shape
+        ]
+        fitting += [neuropil] if role == "neuropil" and neuropil is not None and main.channel == 1 else []
+        if len(fitting) == 1:
+            extra[role] = fitting[0].trace
+        elif fitting:
+            log.warning(
+                "%s: which %s belongs to '%s' is not told: %s; left out", path, role, main.name, listed(fitting)
+            )
+    demixed = any(s.role == "background" for s in group) or "processing/ophys/residuals" in file  # CaImAn
+    as_it_is = main.role != "fluorescence" or (demixed and "neuropil" not in extra)
+    n_cells = int(table.columns.get("roi_type", np.ones(len(main.rows))).sum())
+    log.info(
+        "%s: '%s' (%s) is the activity of %s, %d of %d ROIs are cells (%s)%s", path.name, main.name, main.role, name,
+        n_cells, len(main.rows), table.rule, "; used as it is" if as_it_is else "",
+    )  # fmt: skip
+    terms = {"roi_type": table.rule, "times": f"'{main.name}': its clock"}
+    columns = {"uuids": np.array([f"{name}/{i}" for i in main.rows]), **table.columns}
+    return make_fov(name, main.trace, main.times, trim_times, processed=as_it_is, terms=terms, **extra, **columns)
+
+
+def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series | None:
+    """Return the series that is the activity of a FOV; see the module's docstring."""
+    if wanted is not None:
+        parts = wanted.strip("/").lower()
+        named = [s for s in group if s.name.lower().endswith(parts) or parts in s.name.lower().split("/")]
+        if len(named) > 1:
+            raise InputError(f"{path}: --series {wanted} names several of one plane: {listed(named)}.")
+        return named[0] if named else None
+    for role in MAIN:
+        candidates = [s for s in group if s.role == role and s.channel == 1]
+        if len(candidates) > 1:
+            raise InputError(
+                f"{path}: several series could be the activity of one plane: {listed(candidates)}. Give --series NAME."
+            )
+        if candidates:
+            return candidates[0]
+    return None
+
+
+def listed(series: list[Series]) -> str:
+    """Return the names of series for a message."""
+    return ", ".join(f"'{s.name}'" for s in series)
+
+
+def check_rate(fov: FOVData, fs_hz: float | None) -> None:
+    """Refuse a typed frame rate that the file contradicts."""
+    found = 1 / float(np.median(np.diff(fov.times))) if len(fov.times) > 1 else np.nan
+    if fs_hz is not None and abs(fs_hz / found - 1) > RATE_TOLERANCE:
+        raise InputError(
+            f"{fov.where}: --fs-hz {fs_hz:g}, but its clock has {found:.4g} frames a second. Leave out --fs-hz."
+        )
+
+
+def invalid_times(file: h5py.File) -> np.ndarray:
+    """Return the intervals in s that the file calls invalid, (interval, 2)."""
+    group = file.get("intervals/invalid_times")
+    if not isinstance(group, h5py.Group) or "start_time" not in group or "stop_time" not in group:
+        return np.empty((0, 2))
+    start, stop = (hdf5io.array(group, name, ndim=1)[:].astype(float) for name in ("start_time", "stop_time"))
+    return np.c_[start, stop] if len(start) == len(stop) else np.empty((0, 2))
+
+
+def inside(times: np.ndarray, intervals: np.ndarray) -> np.ndarray:
+    """Return which frames overlap one of the intervals, (time,) bool; a frame lasts until the next one."""
+    lasts = np.median(np.diff(times)) if len(times) > 1 else 0.0
+    flags = np.zeros(len(times), bool)
+    for start, stop in intervals:
+        flags |= (times < stop) & (times + lasts > start)
+    return flags
 
 
 def is_nwb(path: Path) -> bool:
     """Return whether an HDF5 file is NWB."""
     with hdf5io.read(path) as file:
-        return "nwb_version" in file.attrs or isinstance(file.get("processing"), h5py.Group)
+        return "nwb_version" in file.attrs or "processing/ophys" in file

@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 import hdf5io
-from hdf5io import Dataset, InputError
+from hdf5io import Dataset
+from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour
 from .activity_file import activity_fov
 from .alf import alf_fov, folder_finder
 from .behaviour import alf_behaviour
+from .caiman import caiman_fov
 from .fov import FOVData
+from .matrices import csv_fov, npy_fov
 from .nwb import nwb_fovs
+from .nwb_behaviour import nwb_behaviour
 from .one_cache import one_finder, session_id
-from .suite2p import suite2p_fov
+from .suite2p import fall_fov, suite2p_fov, suite2p_planes
 
 log = logging.getLogger(__package__)
 SCHEMA = "meso_forecast/activity/1"
@@ -40,51 +45,59 @@ class MesoscopeSession(BaseModel):
     date: str = ""
     number: str = ""
     lab: str = ""
-    path: Path | None = Field(None, description="session folder, for trials and wheel")
+    path: Path | None = Field(None, description="session folder or NWB file, for trials and wheel")
+    revision: str | None = Field(None, description="newest revision of ALF datasets that is taken")
     skipped: dict[str, str] = Field(default_factory=dict, description="FOVs that were left out, and why")
 
     # --- opening -------------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_path(cls, folder: str | Path, *, skip_bad_fov: bool = False, line_axis: int = 0) -> MesoscopeSession:
-        """Open an ALF session folder ``.../<lab>/Subjects/<subject>/<date>/<number>``; InputError says what is wrong where."""
+    def from_path(
+        cls, folder: str | Path, *, skip_bad_fov: bool = False, line_axis: int = 0, revision: str | None = None,
+        trim_times: bool = False,
+    ) -> MesoscopeSession:  # fmt: skip
+        """Open an ALF session folder ``[<lab>/]Subjects/<subject>/<date>/<number>``; InputError says what is wrong where.
+
+        ``revision``: the newest to take of each dataset; None takes the newest of all.
+        """
         folder = Path(folder)
         places = sorted(p for p in (folder / "alf").glob("FOV_*") if p.is_dir())
         if not places:
             raise InputError(
                 f"{folder}: no alf/FOV_XX folders. Give the session folder <lab>/Subjects/<subject>/<date>/<number>."
             )
-        finders = {p.name: (folder_finder(p), p) for p in places}
-        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis)
-        lab, subject, date, number = name_parts(folder)
-        eid = session_id(lab, subject, date, number)
-        return cls(fovs=fovs, eid=eid, subject=subject, date=date, number=number, lab=lab, path=folder, skipped=skipped)
+        finders = {p.name: (folder_finder(p, revision), p) for p in places}
+        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis=line_axis, trim_times=trim_times)
+        return cls(fovs=fovs, eid=session_id(*name_parts(folder)), **named(folder), skipped=skipped, revision=revision)
 
     @classmethod
-    def from_eid(cls, one: Any, eid: str, *, skip_bad_fov: bool = False, line_axis: int = 0) -> MesoscopeSession:
+    def from_eid(
+        cls, one: Any, eid: str, *, skip_bad_fov: bool = False, line_axis: int = 0, revision: str | None = None,
+        trim_times: bool = False,
+    ) -> MesoscopeSession:  # fmt: skip
         """Open a session through the ONE API; local and remote modes run the same code (only local mode has been tested).
 
-        Files are asked for one by one without hash checks, and mapped, not loaded.
+        Files are asked for one by one without hash checks, and mapped, not loaded; each in its newest revision, as by folder.
         """
-        collections = sorted(one.list_collections(eid, collection="alf/FOV_*"))
-        if not collections:
+        with hdf5io.parsing(f"eid {eid}", "a session of this ONE cache"):
+            collections = sorted(
+                {re.sub("/#.*", "", str(c)) for c in one.list_collections(eid, collection="alf/FOV_*")}
+            )
+            place = one.eid2path(eid)
+        if not collections or place is None:
             raise InputError(f"eid {eid}: the ONE cache lists no collection alf/FOV_*.")
-        folder = Path(str(one.eid2path(eid)))
-        finders = {c.rsplit("/", 1)[-1]: (one_finder(one, eid, c), folder / c) for c in collections}
-        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis)
-        lab, subject, date, number = name_parts(folder)
-        return cls(
-            fovs=fovs, eid=str(eid), subject=subject, date=date, number=number, lab=lab, path=folder, skipped=skipped
-        )
+        folder = Path(str(place))
+        finders = {c.rsplit("/", 1)[-1]: (one_finder(one, eid, c, revision), folder / c) for c in collections}
+        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis=line_axis, trim_times=trim_times)
+        return cls(fovs=fovs, eid=str(eid), **named(folder), skipped=skipped, revision=revision)
 
     @classmethod
     def from_csv(cls, one: Any, csv: str | Path, index: int, **given: Any) -> MesoscopeSession:
         """Open the session in row ``index`` of a CSV file with a column ``eid`` (see the command ``sessions``)."""
         import pandas as pd
 
-        if not Path(csv).is_file():
-            raise InputError(f"{csv}: no such file.")
-        table = pd.read_csv(csv, dtype={"eid": str})
+        with hdf5io.parsing(csv, "a table of sessions"):
+            table = pd.read_csv(csv, dtype={"eid": str})
         if "eid" not in table:
             raise InputError(f"{csv}: no column 'eid'; there are {', '.join(map(str, table.columns))}.")
         if not 0 <= index < len(table):
@@ -92,28 +105,51 @@ class MesoscopeSession(BaseModel):
         return cls.from_eid(one, str(table["eid"].iloc[index]), **given)
 
     @classmethod
-    def from_suite2p(cls, folder: str | Path, fs_hz: float) -> MesoscopeSession:
-        """Open a suite2p folder: one plane, or a folder of ``plane0``, ``plane1``, ..."""
+    def from_suite2p(
+        cls, folder: str | Path, fs_hz: float | None = None, *, trim_times: bool = False
+    ) -> MesoscopeSession:
+        """Open a suite2p folder: one plane, a folder of ``plane0``, ``plane1``, ..., or one with ``suite2p`` in it."""
         folder = Path(folder)
-        planes = [folder] if (folder / "F.npy").is_file() else sorted(p.parent for p in folder.glob("plane*/F.npy"))
+        planes = suite2p_planes(folder)
         if not planes:
             raise InputError(f"{folder}: no F.npy here nor in plane*/; expected a suite2p folder.")
-        return cls(fovs=[suite2p_fov(p, fs_hz) for p in planes], eid=folder.name)
+        return cls(fovs=[suite2p_fov(p, fs_hz, trim_times=trim_times) for p in planes], eid=folder.name)
 
     @classmethod
-    def from_nwb(cls, path: str | Path) -> MesoscopeSession:
-        """Open the two-photon traces of an NWB file."""
-        return cls(fovs=nwb_fovs(Path(path)), eid=Path(path).stem)
+    def from_fall(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
+        """Open the plane that suite2p saved for MATLAB."""
+        return cls(fovs=[fall_fov(Path(path), fs_hz)], eid=Path(path).stem)
 
     @classmethod
-    def from_activity_file(cls, path: str | Path) -> MesoscopeSession:
+    def from_nwb(cls, path: str | Path, **given: Any) -> MesoscopeSession:
+        """Open the two-photon traces of an NWB file; ``given`` as in `nwb.nwb_fovs`."""
+        return cls(fovs=nwb_fovs(Path(path), **given), eid=Path(path).stem, path=Path(path))
+
+    @classmethod
+    def from_caiman(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
+        """Open the components of a CaImAn HDF5 file."""
+        return cls(fovs=[caiman_fov(Path(path), fs_hz)], eid=Path(path).stem)
+
+    @classmethod
+    def from_matrix(
+        cls, path: str | Path, fs_hz: float | None = None, time_axis: str | None = None
+    ) -> MesoscopeSession:
+        """Open a plain matrix of activity, .npy or text."""
+        path = Path(path)
+        read = npy_fov if path.suffix.lower() == ".npy" else csv_fov
+        return cls(fovs=[read(path, fs_hz, time_axis)], eid=path.stem)
+
+    @classmethod
+    def from_activity_file(cls, path: str | Path, *, trim_times: bool = False) -> MesoscopeSession:
         """Open an activity HDF5 file, ours or the original's; the activity is used as it is."""
-        fov, attrs = activity_fov(Path(path))
+        fov, attrs = activity_fov(Path(path), trim_times)
         return cls(fovs=[fov], **{k: attrs.get(k, "") for k in ("eid", "subject", "date", "lab")})
 
     def behaviour(self) -> Behaviour:
-        """Return trials and wheel, by their own clocks."""
-        return alf_behaviour(self.path)
+        """Return trials and wheel, by their own clocks; empty where the source has none."""
+        if self.path is None:
+            return Behaviour()
+        return alf_behaviour(self.path, self.revision) if self.path.is_dir() else nwb_behaviour(self.path)
 
     # --- using ---------------------------------------------------------------------------------------------------------------
 
@@ -123,10 +159,13 @@ class MesoscopeSession(BaseModel):
         return sum(f.n_rois for f in self.fovs)
 
     def clock(self) -> np.ndarray:
-        """Return the common clock, (time,) seconds: frames of the FOV that starts last, while all FOVs run."""
-        latest = max(self.fovs, key=lambda f: f.times[0])
-        stop = min(f.times[-1] + np.median(np.diff(f.times)) for f in self.fovs)
-        return latest.times[latest.times < stop]
+        """Return the common clock, (time,) seconds: frames of the slowest FOV, of equal ones that which starts last, while all run."""
+        periods = [float(np.median(np.diff(f.times))) if len(f.times) > 1 else 0.0 for f in self.fovs]
+        slow = [f for f, period in zip(self.fovs, periods) if period > 0.99 * max(periods)]
+        reference = max(slow, key=lambda f: f.times[0])
+        start = max(f.times[0] for f in self.fovs)
+        stop = min(f.times[-1] + period for f, period in zip(self.fovs, periods))
+        return reference.times[(reference.times >= start - 1e-9) & (reference.times < stop)]
 
     def frames(self, clock: np.ndarray) -> list[np.ndarray]:
         """Return for each FOV its last frame at or before each time of the clock, (time,)."""
@@ -151,10 +190,10 @@ class MesoscopeSession(BaseModel):
         for fov, frame in zip(self.fovs, self.frames(clock)):
             cells = fov.cells(least_probability)
             x = fov.fluorescence.read(0, int(frame[-1]) + 1, cells)
-            if dff and not fov.processed:
+            if dff and not fov.processed and neucoeff:
                 if fov.neuropil is None:
                     raise InputError(
-                        f"{fov.fluorescence} ({fov.name}): no neuropil traces (mpci.ROINeuropilActivityF); give neucoeff to raw data only."
+                        f"{fov.where}: no neuropil traces; use --neucoeff 0 or --signal raw to go without."
                     )
                 x = x - np.float32(neucoeff) * fov.neuropil.read(0, int(frame[-1]) + 1, cells)
             columns.append(x[frame])
@@ -192,12 +231,12 @@ class MesoscopeSession(BaseModel):
         return MesoscopeSession.load_session_from_hdf5(path)[:2]
 
 
-def open_fovs(finders, skip_bad_fov: bool, line_axis: int) -> tuple[list[FOVData], dict[str, str]]:
+def open_fovs(finders, skip_bad_fov: bool, **given: Any) -> tuple[list[FOVData], dict[str, str]]:
     """Return opened FOVs and those left out; a bad FOV is an error unless it may be skipped, and then a warning."""
     fovs, skipped = [], {}
     for name, (find, where) in finders.items():
         try:
-            fov = alf_fov(name, find, where, line_axis)
+            fov = alf_fov(name, find, where, **given)
             fov.cells()
             fovs.append(fov)
         except InputError as error:
@@ -208,6 +247,12 @@ def open_fovs(finders, skip_bad_fov: bool, line_axis: int) -> tuple[list[FOVData
     if not fovs:
         raise InputError(f"no FOV is left: {'; '.join(skipped.values())}")
     return fovs, skipped
+
+
+def named(folder: Path) -> dict[str, Any]:
+    """Return what the path of a session says of it, by field of `MesoscopeSession`."""
+    lab, subject, date, number = name_parts(folder)
+    return {"lab": lab, "subject": subject, "date": date, "number": number, "path": folder}
 
 
 def name_parts(folder: Path) -> tuple[str, str, str, str]:

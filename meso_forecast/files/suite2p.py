@@ -1,38 +1,217 @@
-"""How is a plane read from a suite2p folder?"""
+"""How is a plane read from a suite2p folder, or from its ``Fall.mat``?
+
+``F.npy`` (roi, time), and where they are there ``Fneu, spks, iscell, redcell``; frame rate and bad frames from ``ops.npy``
+(``reg_outputs.npy`` and ``settings.npy`` of newer versions) through an unpickler that runs nothing; positions from ``stat.npy``.
+Bad frames also from ``bad_frames.npy``, which suite2p reads beside the raw data, by default two levels above the plane.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, load_npy, make_fov
+from .pickles import load_pickled_npy
+
+log = logging.getLogger(__package__)
+TERMS = {
+    "roi_type": "iscell.npy",
+    "probability": "iscell.npy",
+    "bad_frames": "the list of bad frames",
+    "position": "stat.npy",
+}
+DESCRIPTIONS = ("ops.npy", "settings.npy", "reg_outputs.npy")
+RATE_TOLERANCE = 0.01
 
 
-def suite2p_fov(folder: Path, fs_hz: float, name: str | None = None) -> FOVData:
-    """Return one suite2p plane: ``F.npy`` (roi, time), and where they are there ``Fneu, spks, iscell``.
+def suite2p_planes(folder: Path) -> list[Path]:
+    """Return the plane folders of a suite2p folder: itself, ``plane0, plane1, ...`` in it, or in ``suite2p`` below it, by number."""
+    if (folder / "F.npy").is_file():
+        return [folder]
+    for root in (folder, folder / "suite2p"):
+        planes = [p.parent for p in root.glob("plane*/F.npy")]
+        if planes:
+            return sorted(planes, key=lambda p: (len(p.name), p.name))
+    return []
 
-    Arrays stored the other way round than ``F`` are recognised by their shape. ``stat.npy`` and ``ops.npy`` are pickles and are
-    not opened: positions stay unknown.
-    """
-    if not fs_hz > 0:
-        raise InputError(f"{folder}: a suite2p folder does not say its frame rate; give --fs-hz.")
+
+def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim_times: bool = False) -> FOVData:
+    """Return one suite2p plane. Arrays stored the other way round than ``F`` are recognised by their shape."""
     f = Trace(path=folder / "F.npy", transposed=True)
     n_time, n_rois = f.shape
-    given = {}
+    ops = described(folder)
+    given: dict[str, Any] = {}
     for field, file in (("neuropil", "Fneu.npy"), ("deconvolved", "spks.npy")):
         if (folder / file).is_file():
             shape = load_npy(folder / file, mapped=True).shape
-            if shape not in ((n_rois, n_time), (n_time, n_rois)):
-                raise InputError(f"{folder / file}: shape {shape} fits F.npy {n_rois, n_time} neither way round.")
-            given[field] = Trace(path=folder / file, transposed=shape == (n_rois, n_time))
+            given[field] = Trace(path=folder / file, transposed=turned(folder / file, shape, n_rois, n_time))
     if (folder / "iscell.npy").is_file():
-        iscell = np.atleast_2d(load_npy(folder / "iscell.npy"))
-        if len(iscell) != n_rois or iscell.shape[1] < 2:
-            raise InputError(
-                f"{folder / 'iscell.npy'}: shape {iscell.shape}, expected ({n_rois}, 2) as F.npy has {n_rois} ROIs."
-            )
-        given |= {"roi_type": (iscell[:, 0] > 0).astype(np.int16), "probability": iscell[:, 1].astype(float)}
-    return make_fov(name or folder.name, f, np.arange(n_time) / fs_hz, **given)
+        given |= cell_columns(load_npy(folder / "iscell.npy"), n_rois, folder / "iscell.npy")
+    if (folder / "redcell.npy").is_file():
+        given["red"] = cell_columns(load_npy(folder / "redcell.npy"), n_rois, folder / "redcell.npy")["roi_type"] > 0
+    if (folder / "stat.npy").is_file():
+        given["position"] = positions(folder / "stat.npy", n_rois)
+    given["bad_frames"] = bad_frames_of(folder, ops, n_time)
+    fs_hz = frame_rate(fs_hz, ops.get("fs"), folder)
+    return make_fov(name or folder.name, f, np.arange(n_time) / fs_hz, trim_times, terms=TERMS, **given)
+
+
+def turned(path: Path, shape: tuple[int, ...], n_rois: int, n_time: int) -> bool:
+    """Return whether an array is (roi, time), as ``F`` is.
+
+    Raises
+    ------
+    InputError : it fits neither way round.
+    """
+    if shape not in ((n_rois, n_time), (n_time, n_rois)):
+        raise InputError(f"{path}: shape {shape} fits F {n_rois, n_time} neither way round.")
+    return shape == (n_rois, n_time)
+
+
+def cell_columns(iscell: np.ndarray, n_rois: int, where: Any) -> dict[str, np.ndarray]:
+    """Return ``roi_type`` and, where there is a second column, ``probability``."""
+    columns = iscell.reshape(len(iscell), -1) if iscell.ndim else iscell.reshape(0, 1)
+    if iscell.ndim > 2 or len(columns) != n_rois or not columns.shape[1] or columns.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: shape {iscell.shape}, expected ({n_rois}, 2) or ({n_rois},) as F has {n_rois} ROIs."
+        )
+    found = {"roi_type": (columns[:, 0] > 0).astype(np.int16)}
+    return found | ({"probability": columns[:, 1].astype(float)} if columns.shape[1] > 1 else {})
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Return suite2p's settings of a plane; empty where they are not there or cannot be read, which is said."""
+    found: dict[str, Any] = {}
+    for name in DESCRIPTIONS:
+        if not (folder / name).is_file():
+            continue
+        try:
+            content = load_pickled_npy(folder / name)
+        except InputError as error:
+            log.warning("%s; its bad frames and frame rate are not known", error)
+            continue
+        if isinstance(content, Mapping):
+            found |= {k: content[k] for k in ("fs", "badframes", "data_path") if k in content}
+        else:
+            log.warning("%s: holds no settings; its bad frames and frame rate are not known", folder / name)
+    return found
+
+
+def frame_rate(typed: float | None, said: Any, where: Any) -> float:
+    """Return the frame rate in Hz: the typed one, with a warning where the file says another, else the file's.
+
+    Raises
+    ------
+    InputError : neither is there.
+    """
+    values = np.asarray(said if said is not None else np.nan)
+    stored = float(values.reshape(-1)[0]) if values.size == 1 and values.dtype.kind in "iuf" else np.nan
+    if typed is None:
+        if not (np.isfinite(stored) and stored > 0):
+            raise InputError(f"{where}: its files do not say the frame rate; give --fs-hz.")
+        log.info("%s: %g frames a second, as its settings say", where, stored)
+        return stored
+    if np.isfinite(stored) and abs(typed / stored - 1) > RATE_TOLERANCE:
+        log.warning(
+            "%s: --fs-hz %g is used, its settings say %g (each plane's own rate); one of the two is wrong",
+            where,
+            typed,
+            stored,
+        )
+    return typed
+
+
+def bad_frames_of(folder: Path, ops: Mapping[str, Any], n_time: int) -> np.ndarray:
+    """Return the frames that suite2p's settings or a ``bad_frames.npy`` call bad, (time,) bool."""
+    bad = np.zeros(n_time, bool)
+    flags = ops.get("badframes")
+    if isinstance(flags, np.ndarray) and flags.size:
+        if flags.shape != (n_time,):
+            raise InputError(f"{folder}: ops' badframes has shape {flags.shape}, F {n_time} frames.")
+        bad |= flags.astype(bool)
+    data_paths = ops.get("data_path")
+    data_paths = data_paths if isinstance(data_paths, list | tuple) else [data_paths]
+    beside = [
+        folder,
+        folder.parent,
+        folder.parent.parent,
+        *(Path(p) for p in data_paths[:1] if isinstance(p, str) and p),
+    ]
+    for path in dict.fromkeys(p.resolve() / "bad_frames.npy" for p in beside):
+        if path.is_file():
+            bad |= listed_frames(load_npy(path), n_time, path)
+            break
+    return bad
+
+
+def listed_frames(values: np.ndarray, n_time: int, where: Any) -> np.ndarray:
+    """Return (time,) bool from a list of frame numbers (from 0), or from one flag a frame.
+
+    Raises
+    ------
+    InputError : neither of the two.
+    """
+    values = np.asarray(values).reshape(-1)
+    flags = values.dtype.kind == "b" or (len(values) == n_time and np.isin(values, (0, 1)).all())
+    if flags:
+        if len(values) != n_time:
+            raise InputError(f"{where}: {len(values)} flags for {n_time} frames.")
+        return values.astype(bool)
+    whole = values.astype(np.int64) if np.isfinite(values).all() else np.array([-1])
+    if len(whole) and ((whole != values).any() or whole.min() < 0 or whole.max() >= n_time):
+        raise InputError(f"{where}: expected frame numbers 0 to {n_time - 1} (the recording has {n_time} frames).")
+    bad = np.zeros(n_time, bool)
+    bad[whole] = True
+    return bad
+
+
+def positions(path: Path, n_rois: int) -> np.ndarray:
+    """Return (roi, 3) pixels (x, y, 0) from suite2p's ``stat``; unknown, and said, where it cannot be read."""
+    try:
+        rows = list(np.asarray(load_pickled_npy(path), dtype=object).reshape(-1))
+        if len(rows) != n_rois:
+            raise InputError(f"{path}: {len(rows)} ROIs, F has {n_rois}.")
+        with hdf5io.parsing(path, "suite2p's table of ROIs"):
+            return np.array([[float(r["med"][1]), float(r["med"][0]), 0.0] for r in rows])
+    except InputError as error:
+        log.warning("positions are unknown: %s", error)
+        return np.full((n_rois, 3), np.nan)
+
+
+def fall_fov(path: Path, fs_hz: float | None) -> FOVData:
+    """Return the plane that suite2p saved for MATLAB, ``Fall.mat``."""
+    from .matlab import field_of, mat_arrays
+
+    arrays = mat_arrays(path, ("F", "Fneu", "spks", "iscell", "redcell", "ops"))
+    f = arrays["F"]
+    iscell = arrays.get("iscell")
+    n_rois = len(iscell) if iscell is not None and len(iscell) in f.shape and iscell.size else f.shape[0]
+    by_roi = f.shape[0] == n_rois
+    n_time = f.shape[1] if by_roi else f.shape[0]
+    given: dict[str, Any] = {}
+    for field, name in (("neuropil", "Fneu"), ("deconvolved", "spks")):
+        if name in arrays and arrays[name].size:
+            turn = turned(path, arrays[name].shape, n_rois, n_time)
+            given[field] = Trace(path=path, dataset=None, transposed=turn, array=arrays[name])
+    if iscell is not None and iscell.size:
+        given |= cell_columns(iscell, n_rois, f"{path}: iscell")
+    else:
+        log.warning("%s: no 'iscell'; all %d ROIs are taken as cells", path, n_rois)
+    if "redcell" in arrays and arrays["redcell"].size:
+        given["red"] = cell_columns(arrays["redcell"], n_rois, f"{path}: redcell")["roi_type"] > 0
+    flags = field_of(arrays.get("ops"), "badframes")
+    if flags is not None and np.size(flags):
+        given["bad_frames"] = listed_frames(
+            np.asarray(flags).reshape(-1).astype(bool), n_time, f"{path}: ops.badframes"
+        )
+    fs_hz = frame_rate(fs_hz, field_of(arrays.get("ops"), "fs"), path)
+    trace = Trace(path=path, transposed=by_roi, array=f)
+    terms = TERMS | {"roi_type": "iscell", "probability": "iscell"}
+    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, terms=terms, **given)

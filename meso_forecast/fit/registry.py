@@ -28,7 +28,7 @@ def options_of(config: Any, folder: Path | None = None, seed: int | None = None)
     return Options(
         epochs=config.epochs, batch=config.batch, learning_rate=config.learning_rate, patience=config.patience,
         batches_per_epoch=config.batches_per_epoch, seed=config.seed if seed is None else seed, folder=folder,
-        resume=getattr(config, "resume", False), progress=sys.stderr.isatty(), precision=config.precision,
+        resume=folder is not None, progress=sys.stderr.isatty(), precision=config.precision,
         accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes, strategy=config.strategy,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -196,10 +197,12 @@ def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
     gpu = torch.cuda.is_available() and options.accelerator in ("auto", "gpu")
     precision = ("bf16-mixed" if gpu else "32-true") if options.precision == "auto" else options.precision
     devices = options.devices if options.devices in ("auto", "-1") else int(options.devices)
+    alone = devices == 1 and options.num_nodes == 1 and options.strategy == "auto"
     return pl.Trainer(
         max_epochs=options.epochs, callbacks=callbacks, accelerator=options.accelerator, devices=devices,
         num_nodes=options.num_nodes, strategy=options.strategy, precision=precision, num_sanity_val_steps=0,
         enable_progress_bar=options.progress, enable_model_summary=False, gradient_clip_val=1.0,
         enable_checkpointing=options.folder is not None, use_distributed_sampler=False,
+        plugins=[LightningEnvironment()] if alone else None,  # else tasks that SLURM gave are counted as devices
         logger=CSVLogger(options.folder, name="", version="log") if options.folder is not None else False,
     )  # fmt: skip

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from ..config import CompareConfig, EvaluateConfig
+from ..console import Run
 from ..files.recording import Recording
 from ..model import probability
-from ..report import Section, write_report
 from ..score.compare import LEVELS, Outcome, horizon_interval
 from ..score.scores import block_length, rank
 from . import plots
+from .figures import save_figure
+from .report import Section, write_report
 
 
 def figures(outcome: Outcome, recording: Recording, context: int, horizon: int, seed: int) -> dict[str, Any]:
@@ -70,12 +73,11 @@ CAPTIONS = {
 
 
 def write_folder(
-    folder: Path, results: Mapping, made: Mapping, warnings: list[str], provenance: Mapping, question: str
+    folder: Path, results: Mapping, made: Mapping, run: Run, config: CompareConfig | EvaluateConfig, question: str
 ) -> None:
-    """Write figures as PNG and the report."""
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    """Write the figures in the wanted format, and the report."""
     for name, figure in made.items():
-        plots.save(figure, folder / "figures" / f"{name}.png")
+        save_figure(figure, folder / "figures" / f"{name}.{config.figure_format}")
     table = [
         {
             "model": name, "MSE": row["mse_mean"], "95 % interval": "{:.4f} to {:.4f}".format(*row["ci"]),
@@ -93,7 +95,7 @@ def write_folder(
                   "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
         sections=[
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
-            Section("Figures", figures={CAPTIONS[k]: folder / "figures" / f"{k}.png" for k in made}),
+            Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
-        warnings=warnings, provenance=provenance,
+        warnings=run.warnings, provenance=run.provenance(config),
     )  # fmt: skip

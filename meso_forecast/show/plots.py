@@ -127,8 +127,3 @@ def calibration(levels: np.ndarray, observed: Mapping[str, np.ndarray], n: int) 
     axes.set(xlabel="quantile level", ylabel="share of truths below - level", title=title, ylim=(-largest, largest))
     axes.legend(fontsize=8, frameon=False)
     return figure
-
-
-def save(figure: Figure, path) -> None:
-    """Write a figure as PNG, the same bytes for the same figure."""
-    figure.savefig(path, dpi=130, metadata={"Software": ""})

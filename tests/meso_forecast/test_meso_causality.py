@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from meso_forecast import config
-from meso_forecast.activity import preprocess, split, windows
-from meso_forecast.files import recording
+from meso_forecast.activity import split, windows
+from meso_forecast.activity.reading import Rules
+from meso_forecast.files import recording, write_recording
 from meso_forecast.files.fov import Trace, make_fov
 from meso_forecast.files.session import MesoscopeSession
 from meso_forecast.fit import registry
@@ -27,8 +28,8 @@ def write(folder, name, f):
     fov = make_fov(
         "FOV_00", Trace(path=folder / f"{name}.npy"), np.arange(N_TIME) * 0.2, neuropil=Trace(path=folder / "fneu.npy")
     )
-    recording.write_recording(
-        MesoscopeSession(fovs=[fov], eid="x"), folder / f"{name}.h5", preprocess.Rules(), split.SplitRule()
+    write_recording.write_recording(
+        MesoscopeSession(fovs=[fov], eid="x"), folder / f"{name}.h5", Rules(), split.SplitRule()
     )
     return recording.open_recording(folder / f"{name}.h5").panel
 

@@ -158,10 +158,10 @@ def test_a_training_killed_with_sigkill_ends_as_if_it_had_not_been(meso, small_s
     process.kill()
     assert process.wait() == -9
     assert not (tmp_path / "b/model.safetensors").exists()
-    again = meso("train", small_session[1], *options, "--output", tmp_path / "b", "--overwrite")
-    assert again.returncode == 2
-    assert "an interrupted training. Go on with --resume" in again.stderr
-    answer = meso("train", small_session[1], *options, "--output", tmp_path / "b", "--resume")
+    other = meso("train", small_session[1], *options, "--seed", 3, "--output", tmp_path / "b")
+    assert other.returncode == 2
+    assert "unfinished run, made with seed = 0 (now 3)" in other.stderr
+    answer = meso("train", small_session[1], *options, "--output", tmp_path / "b")
     assert answer.returncode == 0, answer.stderr
     assert "resumed from" in answer.stderr
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
@@ -182,28 +182,24 @@ def test_two_sessions_of_other_neurons_train_one_network_and_are_both_forecast(m
         assert results["models"]["informer"]["mse_mean"] < results["models"]["persistence"]["mse_mean"]
 
 
-@pytest.mark.slow
-def test_resuming_a_finished_training_changes_nothing_and_other_settings_are_refused(meso, small_session, tmp_path):
-    four = ["--model", "dlinear", "--context", 24, "--horizon", 4, "--batches-per-epoch", 4, "--patience", 50]
-    assert meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "a").returncode == 0
-    part = meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "b")
-    assert part.returncode == 0
-    answer = meso("train", small_session[1], *four, "--epochs", 4, "--output", tmp_path / "b", "--resume")
-    assert answer.returncode == 0, answer.stderr
-    assert "resumed from" in answer.stderr
-    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
-    other = meso("train", small_session[1], *four, "--epochs", 4, "--seed", 3, "--output", tmp_path / "b", "--resume")
+def test_a_finished_training_is_not_made_again_and_other_settings_are_refused(meso, small_session, trained):
+    before = (trained / "model.safetensors").stat().st_mtime_ns
+    again = meso("train", small_session[1], "--output", trained, *FAST)
+    assert again.returncode == 0, again.stderr
+    assert "is finished already" in again.stderr
+    assert (trained / "model.safetensors").stat().st_mtime_ns == before
+    other = meso("train", small_session[1], "--output", trained, *FAST, "--seed", 3)
     assert other.returncode == 2
-    assert "was trained with seed = 0, not 3" in other.stderr
+    assert "made with seed = 0 (now 3)" in other.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["compare", "SESSION", "--context", "900", "--output", "OUT"], "windows of 900 + 8 frames without a gap"),
-        (["forecast", "SESSION", "SESSION", "--output", "OUT"], "expected a model folder made by"),
+        (["forecast", "SESSION", "SESSION", "--output", "OUT"], "is a file, a folder is expected"),
         (["train", "SESSION", "SESSION", "--model", "ar", "--output", "OUT"], "is trained on one recording"),
-        (["train", "SESSION", "--resume", "--output", "OUT"], "there is no training to resume"),
+        (["forecast", "FOLDER", "FOLDER", "--output", "OUT"], "is a folder, a file is expected"),
         (["preprocess", "eid:1234", "--output", "OUT"], "--one-cache DIR is needed"),
         (
             ["preprocess", "SESSION", "--fractions", "0.5,0.2,0.2", "--output", "OUT"],
@@ -212,7 +208,8 @@ def test_resuming_a_finished_training_changes_nothing_and_other_settings_are_ref
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(meso, small_session, tmp_path, arguments, message):
-    words = [str(small_session[1]) if a == "SESSION" else str(tmp_path / "out") if a == "OUT" else a for a in arguments]
+    places = {"SESSION": small_session[1], "FOLDER": small_session[0], "OUT": tmp_path / "out"}
+    words = [str(places.get(a, a)) for a in arguments]
     answer = meso(*words)
     assert answer.returncode == 2, answer.stderr
     assert message in answer.stderr

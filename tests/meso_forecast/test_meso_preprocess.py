@@ -6,21 +6,22 @@ import pytest
 
 from hdf5io.errors import InputError
 from meso_forecast import simulate
-from meso_forecast.activity import preprocess
+from meso_forecast.activity.baseline import Baseline
 from meso_forecast.activity.covariates import covariates
+from meso_forecast.activity.reading import Rules
 from meso_forecast.activity.split import SplitRule
 from meso_forecast.activity.windows import window_origins
-from meso_forecast.files import recording
+from meso_forecast.files import recording, write_recording
 from meso_forecast.files.behaviour import alf_behaviour
 from meso_forecast.files.fov import Trace, make_fov
 from meso_forecast.files.session import MesoscopeSession
 
 N_TIME, N_ROIS = 2600, 6
 RULES = [
-    preprocess.Rules(),
-    preprocess.Rules(baseline="percentile", smooth_s=0.5),
-    preprocess.Rules(baseline="training", normalise="percentile"),
-    preprocess.Rules(signal="fluorescence"),
+    Rules(),
+    Rules(baseline="percentile", smooth_s=0.5),
+    Rules(baseline="training", normalise="percentile"),
+    Rules(signal="fluorescence"),
 ]
 
 
@@ -32,7 +33,7 @@ def written(folder, f, fneu, rules, name="s", bad=None, **split):
     trace = Trace(path=folder / f"{name}_F.npy")
     fov = make_fov("FOV_00", trace, np.arange(len(f)) * 0.2, neuropil=Trace(path=folder / f"{name}_N.npy"), **given)
     path = folder / f"{name}.h5"
-    found = recording.write_recording(
+    found = write_recording.write_recording(
         MesoscopeSession(fovs=[fov], eid="x"), path, rules, SplitRule(**split), overwrite=True
     )
     with h5py.File(path) as file:
@@ -76,8 +77,8 @@ def test_changing_the_test_part_changes_no_fitted_statistic(tmp_path, traces, ru
 def test_blocks_give_what_one_pass_gives(baseline):
     rng = np.random.default_rng(1)
     x, bad = rng.random((700, 3)), rng.random(700) < 0.05
-    whole = preprocess.Baseline(baseline, 64, 10.0)(x, bad)
-    running = preprocess.Baseline(baseline, 64, 10.0)
+    whole = Baseline(baseline, 64, 10.0)(x, bad)
+    running = Baseline(baseline, 64, 10.0)
     parts = np.concatenate([running(x[i : i + 160], bad[i : i + 160]) for i in range(0, 700, 160)])
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-12)
 
@@ -85,7 +86,7 @@ def test_blocks_give_what_one_pass_gives(baseline):
 def test_the_maximin_baseline_equals_the_slow_one():
     rng = np.random.default_rng(2)
     x, window = rng.random((300, 2)), 40
-    fast = preprocess.Baseline("maximin", window, 10.0)(x, np.zeros(300, bool))
+    fast = Baseline("maximin", window, 10.0)(x, np.zeros(300, bool))
     weights = (1 - 2 / window) ** np.arange(300)
     smooth = np.array([(weights[: t + 1, None] * x[t::-1]).sum(0) / weights[: t + 1].sum() for t in range(300)])
     lowest = np.array([smooth[max(0, t + 1 - window) : t + 1].min(0) for t in range(300)])
@@ -94,14 +95,14 @@ def test_the_maximin_baseline_equals_the_slow_one():
 
 
 def test_training_activity_has_mean_0_and_sd_1(tmp_path, traces):
-    _, opened, _ = written(tmp_path, *traces, preprocess.Rules())
+    _, opened, _ = written(tmp_path, *traces, Rules())
     train = opened.panel.x[opened.panel.usable & (opened.panel.label == 0)]
     np.testing.assert_allclose(train.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(train.std(0), 1, atol=1e-4)
 
 
 def test_percentile_scale_puts_training_activity_between_0_and_the_99_5th_percentile(tmp_path, traces):
-    x, opened, _ = written(tmp_path, *traces, preprocess.Rules(normalise="percentile"))
+    x, opened, _ = written(tmp_path, *traces, Rules(normalise="percentile"))
     train = x[opened.panel.usable & (opened.panel.label == 0)]
     np.testing.assert_allclose(train.min(0), 0, atol=1e-6)
     np.testing.assert_allclose(np.percentile(train, 99.5, axis=0), 1, atol=0.02)
@@ -109,14 +110,14 @@ def test_percentile_scale_puts_training_activity_between_0_and_the_99_5th_percen
 
 def test_a_negative_baseline_does_not_blow_up(tmp_path, traces):
     f, fneu = traces
-    x, _, _ = written(tmp_path, f - f.mean(), fneu, preprocess.Rules(normalise="none"))
+    x, _, _ = written(tmp_path, f - f.mean(), fneu, Rules(normalise="none"))
     assert np.nanmax(np.abs(x)) < 100
 
 
 def test_bad_frames_become_unobserved_and_no_window_holds_one(tmp_path, traces):
     bad = np.zeros(N_TIME, bool)
     bad[[5, 600, 601, 2300]] = True
-    x, opened, _ = written(tmp_path, *traces, preprocess.Rules(), bad=bad)
+    x, opened, _ = written(tmp_path, *traces, Rules(), bad=bad)
     seen = ~bad
     seen[:130] = False  # the running baseline's start
     assert np.isnan(x[~seen]).all()
@@ -131,7 +132,7 @@ def test_constant_and_broken_neurons_are_dropped_and_counted(tmp_path, traces):
     f, fneu = (a.copy() for a in traces)
     f[:, 1], fneu[:, 1] = 5, 0
     f[100, 2] = np.nan
-    _, opened, found = written(tmp_path, f, fneu, preprocess.Rules())
+    _, opened, found = written(tmp_path, f, fneu, Rules())
     assert found["dropped"] == {"FOV_00": {"constant": 1, "not finite": 1}}
     assert opened.panel.x.shape[1] == N_ROIS - 2
     assert np.isfinite(opened.panel.x[opened.panel.usable]).all()
@@ -139,7 +140,7 @@ def test_constant_and_broken_neurons_are_dropped_and_counted(tmp_path, traces):
 
 def test_a_fov_of_constant_neurons_is_one_line(tmp_path):
     with pytest.raises(InputError, match="all 4 cells are constant"):
-        written(tmp_path, np.ones((900, 4), np.float32), np.zeros((900, 4), np.float32), preprocess.Rules())
+        written(tmp_path, np.ones((900, 4), np.float32), np.zeros((900, 4), np.float32), Rules())
     assert not (tmp_path / "s.h5").exists()
 
 
@@ -147,23 +148,21 @@ def test_nothing_is_written_when_the_neuropil_is_missing(tmp_path):
     np.save(tmp_path / "F.npy", np.random.default_rng(0).random((900, 4), np.float32))
     fov = make_fov("FOV_00", Trace(path=tmp_path / "F.npy"), np.arange(900) * 0.2)
     with pytest.raises(InputError, match="no neuropil traces"):
-        recording.write_recording(
-            MesoscopeSession(fovs=[fov]), tmp_path / "s.h5", preprocess.Rules(), SplitRule()
-        )
+        write_recording.write_recording(MesoscopeSession(fovs=[fov]), tmp_path / "s.h5", Rules(), SplitRule())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["F.npy"]
 
 
 def test_white_noise_stays_white(tmp_path):
     rng = np.random.default_rng(4)
     f = (1000 + 30 * rng.standard_normal((6000, 20))).astype(np.float32)
-    _, opened, _ = written(tmp_path, f, np.zeros_like(f), preprocess.Rules())
+    _, opened, _ = written(tmp_path, f, np.zeros_like(f), Rules())
     x = opened.panel.x[opened.panel.usable]
     assert len(x) == 5700
     assert abs((x[1:] * x[:-1]).mean()) < 0.01
 
 
 def test_the_activity_is_a_contiguous_map_with_units_and_provenance_group(tmp_path, traces):
-    written(tmp_path, *traces, preprocess.Rules())
+    written(tmp_path, *traces, Rules())
     with h5py.File(tmp_path / "s.h5") as file:
         assert file["activity"].id.get_offset() is not None
         assert file["activity"].chunks is None
@@ -194,19 +193,19 @@ def test_held_out_stimuli_are_only_in_the_test_part(tmp_path):
     opened = MesoscopeSession.from_path(folder)
     names = covariates(alf_behaviour(folder), opened.clock()).names
     rule = SplitRule("stimulus", held_out=(names[0],))
-    recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), rule)
+    write_recording.write_recording(opened, tmp_path / "s.h5", Rules(), rule)
     panel = recording.open_recording(tmp_path / "s.h5").panel
     assert (panel.label[panel.stimulus == 1] == 2).all()
     assert (panel.label[panel.stimulus != 1] != 2).all()
     with pytest.raises(InputError, match="this session's stimuli are"):
-        recording.write_recording(opened, tmp_path / "t.h5", preprocess.Rules(), rule._replace(held_out=("up 3",)))
+        write_recording.write_recording(opened, tmp_path / "t.h5", Rules(), rule._replace(held_out=("up 3",)))
 
 
 def test_cutting_after_the_last_stimulus_removes_the_passive_tail(tmp_path):
     folder = simulate.simulate_session(tmp_path, 1, 20, 1500, seed=2)
     opened = MesoscopeSession.from_path(folder)
     rule = SplitRule(cut_after_last_stimulus=True)
-    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), rule)
+    found = write_recording.write_recording(opened, tmp_path / "s.h5", Rules(), rule)
     last = covariates(alf_behaviour(folder), opened.clock()).last_stimulus_s
     assert found["n_frames"] < 1500
     assert recording.open_recording(tmp_path / "s.h5").times[-1] < last

@@ -10,8 +10,9 @@ import pytest
 
 from hdf5io.errors import InputError
 from meso_forecast import cli, simulate
-from meso_forecast.activity import preprocess, split
-from meso_forecast.files import one_cache, recording
+from meso_forecast.activity import split
+from meso_forecast.activity.reading import Rules
+from meso_forecast.files import one_cache, recording, write_recording
 from meso_forecast.files.session import MesoscopeSession
 
 
@@ -237,7 +238,7 @@ def test_a_fault_names_the_file_and_the_dataset(own, fault):
     breaks, message = FAULTS[fault]
     breaks(own / "alf" / "FOV_01")
     with pytest.raises(InputError, match=message) as caught:
-        recording.write_recording(MesoscopeSession.from_path(own), own / "s.h5", preprocess.Rules(), split.SplitRule())
+        write_recording.write_recording(MesoscopeSession.from_path(own), own / "s.h5", Rules(), split.SplitRule())
     assert "FOV_01" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -279,7 +280,7 @@ def test_an_unfinished_hdf5_is_refused(tmp_path):
 
 def test_a_recording_that_was_cut_short_is_refused(alf, tmp_path):
     path = tmp_path / "s.h5"
-    recording.write_recording(MesoscopeSession.from_path(alf[1]), path, preprocess.Rules(), split.SplitRule())
+    write_recording.write_recording(MesoscopeSession.from_path(alf[1]), path, Rules(), split.SplitRule())
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(InputError, match="not a readable HDF5 file"):
         recording.open_recording(path)
@@ -292,7 +293,7 @@ def test_real_suite2p_folders_open_with_transposed_spikes_and_constant_rois(real
     opened = MesoscopeSession.from_suite2p(folder, fs_hz)
     fov = opened.fovs[0]
     assert fov.deconvolved.shape == fov.fluorescence.shape
-    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), split.SplitRule())
+    found = write_recording.write_recording(opened, tmp_path / "s.h5", Rules(), split.SplitRule())
     assert found["n_neurons"] == n_cells
     panel = recording.open_recording(tmp_path / "s.h5").panel
     x = panel.x[panel.usable]
@@ -304,7 +305,7 @@ def test_real_suite2p_folders_open_with_transposed_spikes_and_constant_rois(real
 def test_real_constant_rois_are_dropped_and_counted(real_data, tmp_path):
     opened = MesoscopeSession.from_suite2p(real_data("meso_forecast/suite2p_plane0"), 10.0)
     opened.fovs[0].roi_type[:] = 1
-    found = recording.write_recording(opened, tmp_path / "s.h5", preprocess.Rules(), split.SplitRule())
+    found = write_recording.write_recording(opened, tmp_path / "s.h5", Rules(), split.SplitRule())
     dropped = found["dropped"]["suite2p_plane0"]["constant"]
     assert dropped >= 47
     assert found["n_neurons"] == 219 - dropped

@@ -1,0 +1,83 @@
+"""How are components read from a CaImAn HDF5 file (``cnmf.save``)?
+
+Traces are (component, time). Activity is ``F_dff`` where it was computed, else the demixed traces ``C``; both are used as they are.
+``S`` is deconvolved. Cells are ``idx_components``, the components that were kept; CaImAn writes absent values as the text "NoneType".
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import hdf5io
+from hdf5io.errors import InputError
+
+from .fov import FOVData, Trace, make_fov
+from .suite2p import frame_rate
+
+log = logging.getLogger(__package__)
+
+
+def is_caiman(file: h5py.File) -> bool:
+    """Return whether an HDF5 file is CaImAn's."""
+    estimates = file.get("estimates")
+    return isinstance(estimates, h5py.Group) and "C" in estimates
+
+
+def is_matrix(group: h5py.Group, name: str) -> bool:
+    """Return whether an optional matrix is there (and not "NoneType")."""
+    item = group.get(name)
+    return isinstance(item, h5py.Dataset) and item.shape is not None and item.ndim == 2 and item.dtype.kind in "iuf"
+
+
+def caiman_fov(path: Path, fs_hz: float | None) -> FOVData:
+    """Return the components of a CaImAn file."""
+    with hdf5io.read(path) as file:
+        estimates = file["estimates"]
+        n, n_time = hdf5io.array(estimates, "C", ndim=2).shape
+        main = "F_dff" if is_matrix(estimates, "F_dff") else "C"
+        if estimates[main].shape != (n, n_time):
+            raise InputError(
+                f"{path}: '/estimates/{main}' has shape {estimates[main].shape}, '/estimates/C' {n, n_time}."
+            )
+        given: dict[str, Any] = {}
+        if is_matrix(estimates, "S") and estimates["S"].shape == (n, n_time):
+            given["deconvolved"] = Trace(path=path, dataset="estimates/S", transposed=True)
+        given |= cells_of(estimates, n, path)
+        if is_matrix(estimates, "center") and estimates["center"].shape == (n, 2):
+            given["position"] = np.c_[estimates["center"][:][:, ::-1].astype(float), np.zeros(n)]
+        rate = file.get("params/data/fr")
+        said = (
+            rate[()]
+            if isinstance(rate, h5py.Dataset) and rate.shape is not None
+            else file.get("params/data", file).attrs.get("fr")
+        )
+    fs_hz = frame_rate(fs_hz, said, path)
+    log.info("%s: '/estimates/%s' is the activity, used as it is", path.name, main)
+    trace = Trace(path=path, dataset=f"estimates/{main}", transposed=True)
+    terms = {"roi_type": "idx_components"}
+    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, processed=True, terms=terms, **given)
+
+
+def cells_of(estimates: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]:
+    """Return which components are cells: those accepted by hand, else ``idx_components``, else all, which is said."""
+    for name in ("accepted_list", "idx_components"):
+        item = estimates.get(name)
+        if not (
+            isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iu" and item.ndim == 1
+        ):
+            continue
+        kept = item[:].astype(int)
+        if len(kept) == 0 and name == "accepted_list":
+            continue
+        if len(kept) and (kept.min() < 0 or kept.max() >= n):
+            raise InputError(f"{path}: '/estimates/{name}' names component {kept.max()}, there are {n}.")
+        roi_type = np.zeros(n, np.int16)
+        roi_type[kept] = 1
+        return {"roi_type": roi_type}
+    log.warning("%s: '/estimates/idx_components' is not there; all %d components are taken as cells", path, n)
+    return {}

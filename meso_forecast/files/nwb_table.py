@@ -1,0 +1,138 @@
+"""What does an NWB table of ROIs say of them: which are cells, where they lie, what they are called?
+
+Exporters name the columns differently. Cells: ``iscell`` (suite2p, two columns), ``Accepted``/``accepted`` (neuroconv, CaImAn),
+``is_cell``, ``keep`` (CaImAn: the chosen components, where nobody sorted by hand), else those not ``rejected``, else those with a
+classifier of at least one half; without any of these all ROIs are taken, and that is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+import hdf5io
+
+log = logging.getLogger(__package__)
+CELL_COLUMNS = ("iscell", "is_cell", "accepted", "keep")
+PROBABILITY = ("classifier", "cell_classifier", "probability", "cell_probability", "iscell_probability", "cnn")
+IDS = ("uuid", "uuids", "roi_uuid", "unique_id")
+DELAYS = ("time_offset", "timeshift", "roi_delay")
+CENTROIDS = ("roicentroids", "roi_centroids", "centroids", "centroid", "location", "roi_locations")
+MLAPDV = ("mlapdv", "mlapdv_estimate")
+REGIONS = (
+    "brain_location_id",
+    "brain_location_ids",
+    "brain_location_ids_ccf_2017",
+    "brain_location_ids_ccf_2017_estimate",
+    "region_id",
+)
+MASK_VALUES = 50_000_000
+
+
+class RoiTable(NamedTuple):
+    """What is known of the ROIs of a series."""
+
+    columns: dict[str, np.ndarray]  #: by field of `fov.FOVData`
+    rule: str  #: how cells were told from other ROIs
+
+
+def read_table(file: h5py.File, name: str, rows: np.ndarray, path: Path) -> RoiTable:
+    """Return what a table says of some of its rows; an optional column that cannot be read is left out with a warning."""
+    table = file[name]
+    available = {key.lower(): key for key in table}
+
+    def column(names: tuple[str, ...], kinds: str = "biuf") -> np.ndarray | None:
+        for candidate in names:
+            key = available.get(candidate)
+            if key is None or f"{key}_index" in table:
+                continue
+            try:
+                values = hdf5io.array(table, key, kinds=kinds)
+                if rows.size and len(values) <= rows.max():
+                    raise hdf5io.InputError(
+                        f"{path}: '{name}/{key}' has {len(values)} rows, row {rows.max()} is asked for."
+                    )
+                return values[:][rows]
+            except hdf5io.InputError as error:
+                if candidate in CELL_COLUMNS:
+                    raise
+                log.warning("left out: %s", error)
+        return None
+
+    roi_type, rule, probability = cells_of(column)
+    found: dict[str, Any] = {"roi_type": roi_type, "probability": probability, "roi_delay": column(DELAYS)}
+    if roi_type is None:
+        log.warning("%s: no column of '%s' says which ROIs are cells; all %d are taken", path, name, len(rows))
+        rule = "no column says which, all are taken"
+    ids = column(IDS, kinds="SOU")
+    found["uuids"] = None if ids is None else np.array([i.decode() if isinstance(i, bytes) else str(i) for i in ids])
+    regions = column(REGIONS)
+    found["region"] = None if regions is None else regions.astype(np.int64)
+    found["position"] = places(column, table, rows)
+    return RoiTable({k: v for k, v in found.items() if v is not None and len(v) == len(rows)}, rule)
+
+
+def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:
+    """Return which ROIs are cells (None: not said), by which rule, and their probabilities."""
+    probability = column(PROBABILITY)
+    probability = None if probability is None or probability.ndim != 1 else probability.astype(float)
+    for key in CELL_COLUMNS:
+        values = column((key,))
+        if values is None:
+            continue
+        flags = values.reshape(len(values), -1)
+        if key == "accepted" and not flags[:, 0].any() and (column(("keep",)) is not None or rejected_some(column)):
+            continue  # nobody sorted by hand
+        if flags.shape[1] > 1:
+            probability = flags[:, 1].astype(float)
+        return (np.nan_to_num(flags[:, 0]) > 0).astype(np.int16), f"column '{key}'", probability
+    if rejected_some(column):
+        return (column(("rejected",)).reshape(-1) == 0).astype(np.int16), "not 'rejected'", probability
+    if probability is not None:
+        log.warning(
+            "no column says which ROIs are cells; those with a classifier of at least 0.5 are taken (--least-probability)"
+        )
+        return (probability >= 0.5).astype(np.int16), "classifier >= 0.5", probability
+    return None, "", None
+
+
+def rejected_some(column: Any) -> bool:
+    """Return whether ROIs were rejected by hand."""
+    values = column(("rejected",))
+    return values is not None and bool(values.any())
+
+
+def places(column: Any, table: h5py.Group, rows: np.ndarray) -> np.ndarray | None:
+    """Return (roi, 3) positions: micrometres of the atlas, centroids, or the centres of pixel masks; None where unknown."""
+    for names in (MLAPDV, CENTROIDS):
+        values = column(names)
+        if values is not None and values.ndim == 2 and values.shape[1] in (2, 3):
+            return np.c_[values.astype(float), np.zeros((len(values), 3 - values.shape[1]))]
+    for key in ("pixel_mask", "voxel_mask"):
+        mask, index = table.get(key), table.get(f"{key}_index")
+        if (
+            isinstance(mask, h5py.Dataset)
+            and isinstance(index, h5py.Dataset)
+            and mask.dtype.names
+            and mask.size <= MASK_VALUES
+        ):
+            return centres(mask[:], index[:].astype(int), rows)
+    return None
+
+
+def centres(mask: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """Return the weighted centres of masks, (roi, 3): x, y, 0."""
+    if len(index) <= rows.max(initial=-1) or not {"x", "y", "weight"} <= set(mask.dtype.names):
+        return None
+    starts = np.r_[0, index[:-1]]
+    out = np.full((len(rows), 3), np.nan)
+    for i, row in enumerate(rows):
+        part = mask[starts[row] : index[row]]
+        weight = part["weight"].astype(float)
+        if len(part) and weight.sum() > 0:
+            out[i] = (part["x"] @ weight / weight.sum(), part["y"] @ weight / weight.sum(), 0.0)
+    return out
