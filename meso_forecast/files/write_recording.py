@@ -168,7 +168,7 @@ def write_activity(
         some = int((counted.share() > 0.1).sum())
         low += some
         if some:
-            log.warning(
+            log.info(
                 "%s: in %d of %d cells the baseline F0 is below the floor in more than a tenth of the frames: there dF/F is dF over a"
                 " constant. Give --signal fluorescence, or a smaller --neucoeff", c.where, some, len(c.rois),
             )  # fmt: skip

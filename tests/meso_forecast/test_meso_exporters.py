@@ -1,0 +1,469 @@
+"""Are cells, series and sessions what the exporters meant? Each file here has the layout that an exporter writes, or the trap in it."""
+
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+import pytest
+
+from hdf5io.errors import InputError
+from meso_forecast import simulate
+from meso_forecast.config import PreprocessConfig
+from meso_forecast.files.sources import open_source
+
+pynwb = pytest.importorskip("pynwb")
+ophys = pynwb.ophys
+
+N, T = 12, 300
+RNG = np.random.default_rng(0)
+GREEN, RED, NEUROPIL, DECONVOLVED = (RNG.random((T, N)).astype(np.float32) for _ in range(4))
+
+
+def opened(source, **given):
+    return open_source(PreprocessConfig(source=str(source), output="x", **given))
+
+
+class Nwb:
+    """A file being written: one imaging plane, tables of ROIs, series in containers."""
+
+    def __init__(self):
+        self.file = pynwb.NWBFile("s", "id", datetime(2024, 5, 17, tzinfo=UTC))
+        channel = ophys.OpticalChannel(name="c", description="d", emission_lambda=500.0)
+        self.plane = self.file.create_imaging_plane(
+            name="ImagingPlane", optical_channel=channel, description="d", device=self.file.create_device("scope"),
+            excitation_lambda=900.0, indicator="GCaMP6s", location="VISp", imaging_rate=5.0,
+        )  # fmt: skip
+        self.module = self.file.create_processing_module("ophys", "traces")
+        self.segmentation = ophys.ImageSegmentation()
+        self.module.add(self.segmentation)
+        self.containers = {}
+
+    def table(self, n=N, name="PlaneSegmentation", **columns):
+        table = self.segmentation.create_plane_segmentation("rois", self.plane, name)
+        for i in range(n):
+            table.add_roi(pixel_mask=[(i, 2 * i, 1.0), (i + 2, 2 * i, 1.0)])
+        for key, values in columns.items():
+            table.add_column(key, key, data=list(values))
+        return table
+
+    def series(self, container, name, data, table, rows=None, kind=ophys.Fluorescence, **clock):
+        rows = range(data.shape[1]) if rows is None else rows
+        region = table.create_roi_table_region("all", region=list(rows))
+        one = ophys.RoiResponseSeries(name=name, data=data, unit="a.u.", rois=region, **(clock or {"rate": 5.0}))
+        if container in self.containers:
+            self.containers[container].add_roi_response_series(one)
+            return
+        self.containers[container] = kind(name=container)
+        self.module.add(self.containers[container])
+        self.containers[container].add_roi_response_series(one)
+
+    def write(self, path):
+        with pynwb.NWBHDF5IO(str(path), "w") as io:
+            io.write(self.file)
+        return path
+
+
+def values(fov, rois=slice(None)):
+    return fov.fluorescence.read(0, fov.n_time, rois)
+
+
+def suite2p_nwb(path, channels=1, planes=1):
+    """As suite2p's ``save_nwb``: one table with ``iscell``, containers by role, series ``plane0, plane1``; short planes padded."""
+    nwb = Nwb()
+    table = nwb.table(N * planes, iscell=[[float(i % 2), i / (N * planes)] for i in range(N * planes)])
+    roles = {"Fluorescence": GREEN, "Neuropil": NEUROPIL, "Deconvolved": DECONVOLVED}
+    roles |= {"Fluorescence_chan2": RED, "Neuropil_chan2": RED / 2} if channels == 2 else {}
+    for role, data in roles.items():
+        for plane in range(planes):
+            shown = data + plane
+            shown[T - plane * 3 :] = 0
+            nwb.series(role, f"plane{plane}", shown, table, range(plane * N, (plane + 1) * N))
+    return nwb.write(path)
+
+
+def test_a_second_channel_of_suite2p_is_never_taken_for_the_first(tmp_path):
+    path = suite2p_nwb(tmp_path / "two.nwb", channels=2)
+    (fov,) = opened(path).fovs
+    assert np.array_equal(values(fov), GREEN)
+    assert np.array_equal(fov.neuropil.read(0, T), NEUROPIL)
+    assert fov.cells().tolist() == list(range(1, N, 2))
+    (red,) = opened(path, series="Fluorescence_chan2").fovs
+    assert np.array_equal(values(red), RED)
+    assert np.array_equal(red.neuropil.read(0, T), RED / 2)
+
+
+def test_planes_of_suite2p_on_one_table_are_fields_of_view(tmp_path):
+    fovs = opened(suite2p_nwb(tmp_path / "planes.nwb", planes=3)).fovs
+    assert [f.name for f in fovs] == ["plane0", "plane1", "plane2"]
+    assert np.array_equal(values(fovs[1])[: T - 3], GREEN[: T - 3] + 1)
+    assert len({u for f in fovs for u in f.uuids}) == 3 * N
+
+
+def caiman_nwb(path, by_hand=False):
+    """As CaImAn's ``save_NWB``: neurons and backgrounds on one table; ``accepted`` all False unless sorted by hand."""
+    nwb = Nwb()
+    keep = [i % 3 == 0 for i in range(N)] + [False, False]
+    accepted = [by_hand and i < 4 for i in range(N)] + [False, False]
+    table = nwb.table(N + 2, r=np.ones(N + 2), keep=keep, accepted=accepted, rejected=[False] * (N + 2))
+    stamps = np.arange(T) / 5.0
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table, range(N), timestamps=stamps)
+    nwb.series("Fluorescence", "Background_Fluorescence_Response", RED[:, :2], table, [N, N + 1], timestamps=stamps)
+    nwb.module.add(pynwb.TimeSeries(name="residuals", data=RED, unit="NA", timestamps=stamps))
+    return nwb.write(path)
+
+
+@pytest.mark.parametrize(("by_hand", "cells"), [(False, [0, 3, 6, 9]), (True, [0, 1, 2, 3])])
+def test_components_that_caiman_kept_are_cells_and_backgrounds_are_no_field_of_view(tmp_path, by_hand, cells):
+    (fov,) = opened(caiman_nwb(tmp_path / "c.nwb", by_hand)).fovs
+    assert np.array_equal(values(fov), GREEN)
+    assert fov.cells().tolist() == cells
+    assert fov.processed
+
+
+def ibl_nwb(path, column, background=True):
+    """As neuroconv does for IBL: a table a FOV, neuropil on a background table of its own, ``classifier`` and ``UUID`` columns."""
+    nwb = Nwb()
+    chance = np.linspace(0, 1, N)
+    for i in range(2):
+        ids = [f"{i}-{k}" for k in range(N)]
+        columns = {"classifier": chance, "UUID": ids, "time_offset": chance / 20}
+        columns |= {} if column is None else {column: (chance > 0.75).astype(np.uint8)}
+        table = nwb.table(name=f"PlaneSegmentationFOV0{i}", **columns)
+        nwb.series(
+            "Fluorescence", f"RAWROIResponseSeriesFOV0{i}", GREEN + i, table, timestamps=np.arange(T) / 5 + 0.05 * i
+        )
+        other = nwb.table(name=f"BackgroundPlaneSegmentationFOV0{i}") if background else table
+        nwb.series(
+            "Fluorescence",
+            f"NEUROPILROIResponseSeriesFOV0{i}",
+            NEUROPIL + i,
+            other,
+            timestamps=np.arange(T) / 5 + 0.05 * i,
+        )
+    return nwb.write(path)
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize(("column", "n"), [("Accepted", 3), ("is_cell", 3), (None, 6)])
+def test_ibl_tables_have_cells_ids_clocks_and_neuropil(tmp_path, column, n, background):
+    fovs = opened(ibl_nwb(tmp_path / "i.nwb", column, background)).fovs
+    assert [len(f.cells()) for f in fovs] == [n, n]
+    for i, fov in enumerate(fovs):
+        assert np.array_equal(fov.neuropil.read(0, T), NEUROPIL + i)
+        assert fov.uuids[3] == f"{i}-3"
+        assert fov.times[0] == pytest.approx(0.05 * i)
+        assert fov.roi_delay[-1] == pytest.approx(0.05)
+        assert fov.position[3].tolist() == [4.0, 6.0, 0.0]
+
+
+def test_a_table_that_says_nothing_of_cells_is_told(tmp_path, caplog):
+    nwb = Nwb()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, nwb.table())
+    assert len(opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells()) == N
+    assert (
+        "no column of '/processing/ophys/ImageSegmentation/PlaneSegmentation' says which ROIs are cells" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("cells", [True, False])
+@pytest.mark.parametrize("clock", [{"rate": 5.0}, {"timestamps": np.arange(T) / 5.0}])
+def test_transposed_data_are_told_by_the_number_of_rois(tmp_path, cells, clock):
+    nwb = Nwb()
+    table = nwb.table(**({"iscell": [[1.0, 0.9]] * N} if cells else {}))
+    nwb.series("Fluorescence", "plane0", GREEN, table, **clock)
+    with h5py.File(nwb.write(tmp_path / "t.nwb"), "r+") as file:
+        series = file["processing/ophys/Fluorescence/plane0"]
+        about = dict(series["data"].attrs)
+        del series["data"]
+        series["data"] = GREEN.T
+        series["data"].attrs.update(about)
+    fov = opened(tmp_path / "t.nwb").fovs[0]
+    assert np.array_equal(values(fov), GREEN)
+
+
+def test_two_candidates_are_listed_and_a_name_chooses(tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    nwb.series("Fluorescence", "Session1", GREEN, table)
+    nwb.series("Fluorescence", "Another", RED, table)
+    path = nwb.write(tmp_path / "x.nwb")
+    with pytest.raises(InputError, match=r"several series could be .*Another'.*Session1'.* Give --series NAME"):
+        opened(path)
+    assert np.array_equal(values(opened(path, series="Session1").fovs[0]), GREEN)
+    with pytest.raises(InputError, match="--series Third: no such series; there are"):
+        opened(path, series="Third")
+
+
+@pytest.mark.parametrize("names", [("Denoised", "Deconvolved", "Baseline"), ("ADenoised", "ZBaseline", "Deconvolved")])
+def test_raw_fluorescence_is_taken_whatever_else_is_called(tmp_path, names):
+    nwb = Nwb()
+    table = nwb.table()
+    for name, data in zip(names, (RED, DECONVOLVED, RED + 1)):
+        nwb.series("Fluorescence", name, data, table)
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    nwb.series("Traces", "RoiResponseSeries", RED + 2, table, kind=ophys.DfOverF)
+    fov = opened(nwb.write(tmp_path / "x.nwb")).fovs[0]
+    assert np.array_equal(values(fov), GREEN)
+    assert not fov.processed
+
+
+def test_df_over_f_alone_is_used_as_it_is(tmp_path):
+    nwb = Nwb()
+    nwb.series("DfOverF", "RoiResponseSeries", GREEN, nwb.table(), kind=ophys.DfOverF)
+    assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].processed
+
+
+def test_invalid_times_trials_and_wheel_of_a_file_are_read(tmp_path):
+    nwb = Nwb()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, nwb.table())
+    nwb.file.add_invalid_time_interval(start_time=10.0, stop_time=12.0)
+    nwb.file.add_trial_column("gabor_stimulus_onset_time", "on")
+    nwb.file.add_trial_column("contrast_left", "left")
+    nwb.file.add_trial_column("contrast_right", "right")
+    for k, (left, right) in enumerate([(1.0, np.nan), (np.nan, 0.25)]):
+        nwb.file.add_trial(
+            start_time=5.0 + 10 * k, stop_time=9.0 + 10 * k, gabor_stimulus_onset_time=6.0 + 10 * k, contrast_left=left,
+            contrast_right=right,
+        )  # fmt: skip
+    wheel = pynwb.TimeSeries(name="WheelPosition", data=np.arange(60.0), unit="rad", rate=1.0)
+    nwb.file.create_processing_module("wheel", "w").add(wheel)
+    session = opened(nwb.write(tmp_path / "x.nwb"))
+    assert session.fovs[0].bad_frames.sum() == 10
+    behaviour = session.behaviour()
+    assert behaviour.trials[0].kind == ["left 1.0", "right 0.25"]
+    assert behaviour.trials[0].stimulus_on.tolist() == [6.0, 16.0]
+    assert behaviour.wheels[0].position[-1] == 59
+
+
+def test_a_typed_rate_that_the_file_contradicts_is_refused(tmp_path):
+    with pytest.raises(InputError, match="--fs-hz 30, but its clock has 5 frames a second"):
+        opened(suite2p_nwb(tmp_path / "x.nwb"), fs_hz=30.0)
+
+
+# --- CaImAn HDF5, MATLAB, plain matrices --------------------------------------------------------------------------------------
+
+
+def caiman_h5(path, f_dff=True, kept=True, rate=5.0):
+    with h5py.File(path, "w") as file:
+        e = file.create_group("estimates")
+        e["C"], e["S"], e["f"] = GREEN.T, DECONVOLVED.T, RED[:, :2].T
+        e["F_dff"] = GREEN.T / 2 if f_dff else np.bytes_("NoneType")
+        e["idx_components"] = np.arange(0, N, 3) if kept else np.bytes_("NoneType")
+        e["accepted_list"] = np.bytes_("NoneType")
+        file.create_group("params/data")["fr"] = rate
+    return path
+
+
+@pytest.mark.parametrize("f_dff", [True, False])
+def test_a_caiman_file_opens_with_its_kept_components(tmp_path, f_dff):
+    fov = opened(caiman_h5(tmp_path / "c.hdf5", f_dff)).fovs[0]
+    assert np.array_equal(values(fov), GREEN / 2 if f_dff else GREEN)
+    assert fov.cells().tolist() == [0, 3, 6, 9]
+    assert np.array_equal(fov.deconvolved.read(0, T), DECONVOLVED)
+    assert np.median(np.diff(fov.times)) == pytest.approx(0.2)
+
+
+def test_a_caiman_file_without_a_selection_says_so(tmp_path, caplog):
+    assert len(opened(caiman_h5(tmp_path / "c.hdf5", kept=False)).fovs[0].cells()) == N
+    assert "all 12 components are taken as cells" in caplog.text
+
+
+@pytest.mark.parametrize("version", [5, 7.3])
+def test_fall_mat_opens_in_both_versions(tmp_path, version):
+    path = tmp_path / "Fall.mat"
+    iscell = np.c_[np.arange(N) % 2, np.linspace(0, 1, N)]
+    if version == 5:
+        from scipy.io import savemat
+
+        content = {"F": GREEN.T, "Fneu": NEUROPIL.T, "spks": DECONVOLVED.T, "iscell": iscell, "ops": {"fs": 5.0}}
+        savemat(path, content | {"stat": np.array([{"med": 1}], dtype=object), "redcell": iscell})
+    else:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file["F"], file["Fneu"], file["spks"], file["iscell"] = GREEN, NEUROPIL, DECONVOLVED, iscell.T
+            file["ops/fs"] = np.array([[5.0]])
+    fov = opened(path).fovs[0]
+    assert np.array_equal(values(fov), GREEN)
+    assert np.array_equal(fov.neuropil.read(0, T), NEUROPIL)
+    assert fov.cells().tolist() == list(range(1, N, 2))
+
+
+def test_a_matrix_says_which_axis_is_time_by_its_shape_or_is_asked(tmp_path):
+    for name, data in (("rows", GREEN), ("columns", GREEN.T)):
+        np.save(tmp_path / f"{name}.npy", data)
+        np.savetxt(tmp_path / f"{name}.csv", data, delimiter=",", fmt="%.9g")
+        for suffix in ("npy", "csv"):
+            fov = opened(tmp_path / f"{name}.{suffix}", fs_hz=5.0).fovs[0]
+            assert np.array_equal(values(fov), GREEN), (name, suffix)
+            assert fov.processed
+    np.save(tmp_path / "square.npy", np.zeros((250, 300)))
+    with pytest.raises(InputError, match="rows or columns could be time. Give --time-axis"):
+        opened(tmp_path / "square.npy", fs_hz=5.0)
+    assert opened(tmp_path / "square.npy", fs_hz=5.0, time_axis="columns").fovs[0].n_time == 300
+    with pytest.raises(InputError, match="does not say its frame rate; give --fs-hz"):
+        opened(tmp_path / "rows.npy")
+
+
+def test_a_table_with_a_clock_needs_no_rate_and_its_header_names_the_neurons(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame(GREEN, columns=[f"cell {i}" for i in range(N)])
+    table.insert(0, "time", np.arange(T) * 0.2)
+    table.to_csv(tmp_path / "x.csv")  # with a column of row numbers, as pandas writes it
+    fov = opened(tmp_path / "x.csv").fovs[0]
+    assert np.allclose(values(fov), GREEN)
+    assert fov.uuids[2] == "cell 2"
+    assert fov.times[5] == pytest.approx(1.0)
+
+
+def test_an_unknown_format_says_what_is_known(tmp_path):
+    (tmp_path / "x.docx").write_bytes(b"PK\3\4")
+    with pytest.raises(InputError, match=r"'.docx' is no format that is read; expected an ALF session folder"):
+        opened(tmp_path / "x.docx")
+    (tmp_path / "x.h5").write_bytes(b"")
+    with pytest.raises(InputError, match="not a readable HDF5 file"):
+        opened(tmp_path / "x.h5")
+
+
+# --- ALF ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session(tmp_path):
+    return simulate.simulate_session(tmp_path / "one", 1, 30, 600, seed=2)
+
+
+def by_folder_and_by_id(session, tmp_path, **given):
+    from meso_forecast import MesoscopeSession
+
+    cache = session.parents[4]
+    eid = MesoscopeSession.from_path(session, skip_bad_fov=True).eid
+    return opened(session, **given), opened(f"eid:{eid}", one_cache=cache, **given)
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_the_newest_revision_is_taken_by_folder_and_by_id(session, tmp_path, only):
+    fov = session / "alf/FOV_00"
+    old = np.load(fov / "mpci.ROIActivityF.npy")
+    for mark, factor in (("#2025-02-04#", 2), ("#2025-06-30#", 3)):
+        (fov / mark).mkdir()
+        np.save(fov / mark / "mpci.ROIActivityF.npy", factor * old)
+    if only:
+        for path in [p for p in fov.iterdir() if p.is_file()]:
+            path.rename(fov / "#2025-02-04#" / path.name) if path.name != "mpci.ROIActivityF.npy" else path.unlink()
+    for one in by_folder_and_by_id(session, tmp_path):
+        assert np.array_equal(values(one.fovs[0]), 3 * old)
+    for one in by_folder_and_by_id(session, tmp_path, revision="2025-03-01"):
+        assert np.array_equal(values(one.fovs[0]), 2 * old)
+
+
+def test_ids_of_a_downloaded_cache_are_its_own(session, tmp_path, meso):
+    """The tables that come with a download know ids that no index could invent."""
+    from iblutil.io import parquet
+    from one.alf.cache import make_parquet_db
+
+    cache, real = session.parents[4], "7be8fec4-406b-4e74-8548-d2885dcc3d5e"
+    make_parquet_db(cache, cache)
+    sessions, about = parquet.load(cache / "sessions.pqt")
+    datasets, about_datasets = parquet.load(cache / "datasets.pqt")
+    sessions.index = [real]
+    sessions.index.name = "id"
+    datasets.index = datasets.index.__class__.from_tuples(
+        [(real, b) for _, b in datasets.index], names=datasets.index.names
+    )
+    parquet.save(cache / "sessions.pqt", sessions, about)
+    parquet.save(cache / "datasets.pqt", datasets, about_datasets)
+    assert opened(f"eid:{real}", one_cache=cache).eid == real
+    answer = meso("sessions", cache, "--output", tmp_path / "s.csv")
+    assert answer.returncode == 0, answer.stderr
+    assert real in (tmp_path / "s.csv").read_text()
+    with pytest.raises(InputError, match="eid"):
+        opened("eid:7be8fec4-406b-4e74-8548-d2885dcc3d5f", one_cache=cache)
+
+
+def ibl_trials(folder):
+    """The 13 columns of ibllib's extractors: ``stimOff_times`` is none of them."""
+    import pandas as pd
+
+    table = pd.read_parquet(folder / "_ibl_trials.table.pqt").drop(columns="stimOff_times", errors="ignore")
+    assert table.shape[1] == 13
+    table.to_parquet(folder / "_ibl_trials.table.pqt")
+    return table
+
+
+def test_a_real_trials_table_opens_with_and_without_its_stimulus_ends(session):
+    folder = session / "alf/task_00"
+    table = ibl_trials(folder)
+    trials = opened(session).behaviour().trials[0]
+    assert np.array_equal(trials.stimulus_off, table["feedback_times"])
+    ends = table["stimOn_times"].to_numpy() + 1
+    ends[3] = np.nan
+    np.save(folder / "_ibl_trials.stimOff_times.npy", ends)
+    trials = opened(session).behaviour().trials[0]
+    assert trials.stimulus_off[2] == ends[2]
+    assert trials.stimulus_off[3] == table["feedback_times"].iloc[3]
+
+
+@pytest.mark.parametrize("break_it", ["cut table", "no column", "odd wheel", "text wheel"])
+def test_optional_covariates_never_stop_the_traces(session, tmp_path, meso, break_it):
+    import pandas as pd
+
+    folder = session / "alf/task_00"
+    table = folder / "_ibl_trials.table.pqt"
+    if break_it == "cut table":
+        table.write_bytes(table.read_bytes()[:200])
+    elif break_it == "no column":
+        pd.DataFrame({"x": [1.0]}).to_parquet(table)
+    else:
+        np.save(folder / "_ibl_wheel.timestamps.npy", np.array(["a"]) if break_it == "text wheel" else np.arange(3.0))
+    answer = meso("preprocess", session, "--output", tmp_path / "r.h5")
+    assert answer.returncode == 0, answer.stderr
+    assert "left out, the traces do not need it" in answer.stderr
+
+
+def test_protocols_come_from_the_experiment_description_and_labs_may_be_missing(session, tmp_path, meso):
+    import shutil
+
+    (session / "_ibl_experiment.description.yaml").write_text(
+        "devices:\n  mesoscope:\n    mesoscope: {}\ntasks:\n- _biasedChoiceWorld:\n    collection: raw_task_data_00\n"
+    )
+    shutil.copytree(session.parents[3], tmp_path / "bare" / "Subjects")
+    answer = meso("sessions", tmp_path / "bare", "--protocol", "BiasedChoiceWorld", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert '"task_protocol": "biasedChoiceWorld"' in answer.stdout
+
+
+def test_a_session_whose_data_lie_in_a_revision_is_listed(session, tmp_path, meso):
+    fov = session / "alf/FOV_00"
+    (fov / "#2025-02-04#").mkdir()
+    for path in [p for p in fov.iterdir() if p.is_file()]:
+        path.rename(fov / "#2025-02-04#" / path.name)
+    answer = meso("sessions", session.parents[4], "--json")
+    assert '"total_rois": 9' in answer.stdout
+
+
+# --- suite2p folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_root_and_a_cell_list_of_one_column_open(tmp_path):
+    for plane in (0, 1):
+        folder = tmp_path / "root" / "suite2p" / f"plane{plane}"
+        folder.mkdir(parents=True)
+        np.save(folder / "F.npy", GREEN.T)
+        np.save(folder / "iscell.npy", (np.arange(N) % 2).astype(float))
+        np.save(
+            folder / "stat.npy", np.array([{"med": (i, 2 * i), "ypix": np.arange(3)} for i in range(N)], dtype=object)
+        )
+    fovs = opened(tmp_path / "root", fs_hz=5.0).fovs
+    assert [f.name for f in fovs] == ["plane0", "plane1"]
+    assert fovs[0].cells().tolist() == list(range(1, N, 2))
+    assert fovs[0].position[3].tolist() == [6.0, 3.0, 0.0]
+    with pytest.raises(InputError, match="the file says no probabilities"):
+        fovs[0].cells(0.5)
+    np.save(tmp_path / "root/suite2p/plane0/iscell.npy", np.ones(N - 1))
+    with pytest.raises(InputError, match=r"shape \(11,\), expected \(12, 2\) or \(12,\)"):
+        opened(tmp_path / "root", fs_hz=5.0)
+
+
+def test_an_option_that_a_source_does_not_read_is_refused(tmp_path, session):
+    with pytest.raises(InputError, match="--series: .* is of kind ALF, which does not read it"):
+        opened(session, series="x")
