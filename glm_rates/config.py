@@ -16,7 +16,7 @@ SAME = {"same": True}  # the option changes no result
 
 
 def _source(
-    text: str = "blech_clust directory, .nwb file, or spike table (.csv, .npz with unit_id, time_s)",
+    text: str = "blech_clust directory, .nwb file, or spike table (.csv, .tsv, .parquet, .npz with unit_id, time_s)",
     exists: str = "any",
 ):
     return Field(description=text, json_schema_extra={"positional": True, "exists": exists})
@@ -47,15 +47,37 @@ class ExtractOptions(_Frozen):
     laser: Literal["include", "exclude", "regressor"] = Field(
         "include", description="laser trials: use as they are, leave out, or add a laser-on regressor"
     )
+    units: str | None = Field(
+        None, description="which units, such as \"quality == 'good' and firing_rate > .5\" (columns of the units)"
+    )
     events: Path | None = Field(
         None,
-        description="events of a spike table: CSV with time_s and a label column",
+        description="events of a spike table: a table with time_s (or time_ms, time_us, time_samples) and a label column",
         json_schema_extra={"exists": "file"},
     )
-    label_column: str | None = Field(
-        None, description="column with the stimulus of each trial (NWB trials, events CSV)"
+    observed: Path | None = Field(
+        None,
+        description="when units were recorded: a table start_s,stop_s[,unit_id]; bins outside are no observations",
+        json_schema_extra={"exists": "file"},
     )
-    align_column: str = Field("start_time", description="NWB trials column with the stimulus time in s")
+    sampling_rate: float | None = Field(None, gt=0, description="samples a second of time_samples columns, in Hz")
+    label_column: str | None = Field(
+        None,
+        description="column with the stimulus of each trial (NWB intervals, events table), or none for one stimulus",
+        json_schema_extra={"flags": ["--label"]},
+    )
+    align_column: str = Field(
+        "start_time",
+        description="column with the stimulus time in s (NWB intervals, events table)",
+        json_schema_extra={"flags": ["--align"]},
+    )
+    intervals: str | None = Field(
+        None, description="NWB table of intervals whose rows are trials (default: trials, or the only one), or none"
+    )
+    region_column: str | None = Field(
+        None, description="NWB units column with the region (default: found, also through electrodes)"
+    )
+    to_trial_end: bool = Field(False, description="bins after a trial's own end (stop_time, stop_s) do not count")
     trial_window: tuple[int, int] = Field(
         (-2000, 5000), description="trial around each event in ms (NWB, spike tables)"
     )
@@ -129,6 +151,11 @@ class InferConfig(ExtractOptions, FitOptions):
     plots: bool = _plots()
     plot_units: Literal["all", "none"] | str = _units_to_draw()
     figure_format: Literal["png", "svg", "pdf"] = _figure_format()
+    strict: bool = Field(
+        False,
+        description="stop with exit code 3 where taste labels disagree with the sorted spikes",
+        json_schema_extra=SAME,
+    )
     keep_temp: bool = Field(False, description="keep the exchange folder of the two stages", json_schema_extra=SAME)
     dry_run: bool = Field(False, description="say what would be done, and do nothing")
 

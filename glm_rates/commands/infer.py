@@ -25,6 +25,9 @@ def run(config: InferConfig, run: Run) -> Result:
     alone = results.alone(config.data) if config.output is None else contextlib.nullcontext()
     with alone, pipeline.exchange_folder(config.keep_temp) as folder:
         params, extracted = pipeline.extract(config.data, config, folder)
+        if config.strict and params.get("label_problems"):
+            found = {"label_problems": params["label_problems"]}
+            return Result({}, found, f"{config.data}: {params['label_problems'][0]} Nothing was fitted (--strict).", 3)
         pages.wanted_units(config.plot_units, len(params["regions"]))
         digest = pipeline.digest(params, extracted, config)
         reused = not config.retrain and results.is_current(place, digest)

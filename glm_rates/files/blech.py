@@ -15,8 +15,11 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .hdf5 import H5, parsing
+
 log = logging.getLogger("glm_rates.files.blech")
 DEFAULT_DURATIONS = (2000, 5000)  # ms before and after the stimulus, where .params does not say
+DEFAULT_RATE = 30000.0  # samples a second, where neither .params nor .info says
 
 
 class Taste(NamedTuple):
@@ -39,43 +42,7 @@ class Recording(NamedTuple):
     unit_region: list[str]
     units: dict[str, np.ndarray]  # columns of /unit_descriptor
     trials: list[dict[str, str]]  # rows of trial_info_frame.csv
-
-
-class H5:
-    """The few things we need from an HDF5 file, through h5py or, where that is missing, PyTables."""
-
-    def __init__(self, path):
-        try:
-            import h5py
-        except ImportError:
-            import tables
-
-            self._open, self.file = tables.open_file, None
-            self.by_h5py = False
-        else:
-            self._open, self.by_h5py = h5py.File, True
-        try:
-            self.file = self._open(str(path), "r")
-        except OSError as error:
-            raise InputError("{}: not a readable HDF5 file ({}).".format(path, str(error).split("\n")[0])) from None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-    def __contains__(self, name):
-        return name in self.file if self.by_h5py else "/" + name.strip("/") in self.file
-
-    def node(self, name):
-        """Dataset or group at ``name``; both libraries slice datasets alike."""
-        return self.file[name] if self.by_h5py else self.file.get_node("/" + name.strip("/"))
-
-    def names(self, name):
-        """Names of the children of a group."""
-        node = self.node(name)
-        return list(node.keys()) if self.by_h5py else list(node._v_children.keys())
+    sampling_rate: float  # Hz, of /sorted_units and of the columns without _ms of trial_info_frame.csv
 
 
 def one_file(folder: Path, ending: str, required: bool = True) -> Path | None:
@@ -91,10 +58,8 @@ def one_file(folder: Path, ending: str, required: bool = True) -> Path | None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of blech_clust."""
-    try:
+    with parsing(path, "JSON"):
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}).") from None
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(document).__name__}.")
     return document
@@ -111,69 +76,123 @@ def read_recording(folder: Path) -> Recording:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory.")
-    path, info = one_file(folder, ".h5"), read_json(one_file(folder, ".info"))
-    params = one_file(folder, ".params", required=False)
-    durations = (read_json(params) if params else {}).get("spike_array_durations", DEFAULT_DURATIONS)
-    frame = folder / "trial_info_frame.csv"
-    trials: list[dict[str, str]] = []
-    if frame.is_file():
-        with open(str(frame), newline="", encoding="utf-8") as handle:
-            trials = list(csv.DictReader(handle))
+    path, info_path = one_file(folder, ".h5"), one_file(folder, ".info")
+    info, params = read_json(info_path), read_params(folder)
+    trials = read_trials(folder / "trial_info_frame.csv")
     with H5(path) as h5:
         if "spike_trains" not in h5:
             raise InputError(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
         groups = [g for g in h5.names("spike_trains") if f"spike_trains/{g}/spike_array" in h5]
-        shapes = {g: tuple(int(s) for s in h5.node(f"spike_trains/{g}/spike_array").shape) for g in groups}
-        table = np.asarray(h5.node("unit_descriptor")[:]) if "unit_descriptor" in h5 else None
-    tastes = _tastes(info, path)
+        shapes = {g: tuple(int(s) for s in h5.array(f"spike_trains/{g}/spike_array", 3).shape) for g in groups}
+        table = h5.read("unit_descriptor", 1, "V") if "unit_descriptor" in h5 else None
+    tastes = usable_tastes(_tastes(info, info_path), shapes, path)
+    n_units = {shapes[t.dig_in][1] for t in tastes}
+    if len(n_units) > 1 or 0 in n_units:
+        raise InputError(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
+    units, regions, unit_region = _units(info, table, n_units.pop(), path, info_path)
+    skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
+    before, rate = stimulus_ms(params, folder), sampling_rate(params, info, folder)
+    return Recording(path, tastes, skipped, shapes, before, regions, unit_region, units, trials, rate)
+
+
+def read_params(folder: Path) -> dict[str, Any]:
+    """The parameters of the sorting, empty where there are none."""
+    path = one_file(folder, ".params", required=False)
+    return read_json(path) if path else {}
+
+
+def read_trials(path: Path) -> list[dict[str, str]]:
+    """Rows of ``trial_info_frame.csv``, none where there is no such file."""
+    if not path.is_file():
+        return []
+    with parsing(path, "a CSV table"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return [{k: v or "" for k, v in row.items() if k is not None} for row in csv.DictReader(text.splitlines())]
+
+
+def usable_tastes(tastes: list[Taste], shapes: dict[str, tuple[int, ...]], path: Path) -> list[Taste]:
+    """Tastes that have trials; notes dig-ins without a role and tastes without trials.
+
+    Raises
+    ------
+    InputError
+        A taste has no spike array, or none has trials.
+    """
     missing = [t.dig_in for t in tastes if t.dig_in not in shapes]
     if missing:
         where = ", ".join(sorted(shapes)) or "nothing"
         raise InputError("{}: no spike_array for {}; /spike_trains has {}.".format(path, ", ".join(missing), where))
-    skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
-    for name in skipped:
+    for name in sorted(set(shapes) - {t.dig_in for t in tastes}):
         log.info("%s has spike trains but no taste role in .info: skipped", name)
     for taste in tastes:
         if shapes[taste.dig_in][0] == 0:
             log.warning("%s has no trials: skipped", taste.dig_in)
+    labels = [t.label for t in tastes]
+    for label in sorted({text for text in labels if labels.count(text) > 1}):
+        log.warning("%d dig-ins are labelled '%s': they stay two stimuli", labels.count(label), label)
     tastes = [taste for taste in tastes if shapes[taste.dig_in][0] > 0]
     if not tastes:
         raise InputError(f"{path}: no trials in any spike_array.")
-    n_units = {shapes[t.dig_in][1] for t in tastes}
-    if len(n_units) > 1 or 0 in n_units:
-        raise InputError(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
-    units, regions, unit_region = _units(info, table, n_units.pop(), path)
-    return Recording(path, tastes, skipped, shapes, int(durations[0]), regions, unit_region, units, trials)
+    return tastes
+
+
+def stimulus_ms(params: dict[str, Any], folder: Path) -> int:
+    """Milliseconds from the start of a trial to its stimulus."""
+    durations = params.get("spike_array_durations")
+    if durations is None:
+        if "spike_array_durations" in params:
+            log.warning(
+                "%s: spike_array_durations is null in .params: %d ms before the stimulus are assumed",
+                folder,
+                DEFAULT_DURATIONS[0],
+            )
+        return DEFAULT_DURATIONS[0]
+    first = durations[0] if isinstance(durations, list) and durations else None
+    if not isinstance(first, (int, float)) or isinstance(first, bool) or not 0 <= first < 1e7:
+        raise InputError(
+            f"{folder}: spike_array_durations in .params is {durations!r}; expected [ms before, ms after]."
+        )
+    return int(first)
+
+
+def sampling_rate(params: dict[str, Any], info: dict[str, Any], folder: Path) -> float:
+    """Samples a second, from ``.params``, then ``.info``."""
+    for name, document in ((".params", params), (".info", info)):
+        rate = document.get("sampling_rate")
+        if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
+            return float(rate)
+        if rate is not None:
+            log.warning("%s: sampling_rate in %s is %r, no number above 0", folder, name, rate)
+    return DEFAULT_RATE
 
 
 def _tastes(info: dict[str, Any], path: Path) -> list[Taste]:
-    role = info.get("taste_params") or {}
+    role = info.get("taste_params")
+    role = role if isinstance(role, dict) else {}
     names = role.get("dig_in_names")
-    if names is None and "dig_ins" in role:
-        names = [f"dig_in_{int(i)}" for i in role["dig_ins"]]
-    if not names:
-        raise InputError(f"{path}: its .info names no tastes (taste_params.dig_in_names or .dig_ins).")
+    with parsing(path, ".info of blech_clust (taste_params)"):
+        if names is None and isinstance(role.get("dig_ins"), list):
+            names = [f"dig_in_{int(i)}" for i in role["dig_ins"]]
+    if not isinstance(names, list) or not names:
+        raise InputError(f"{path}: names no tastes (taste_params.dig_in_names or .dig_ins).")
     labels = role.get("tastes") or names
     counts = role.get("trial_count") or [None] * len(names)
     counts = counts if isinstance(counts, list) else [counts] * len(names)
-    if len(labels) != len(names):
-        raise InputError(f"{path}: .info has {len(labels)} tastes for {len(names)} dig-ins.")
+    if not isinstance(labels, list) or len(labels) != len(names):
+        raise InputError(
+            f"{path}: {len(labels) if isinstance(labels, list) else labels!r} tastes for {len(names)} dig-ins."
+        )
     counts = (counts + [None] * len(names))[: len(names)]
-    return [Taste(str(n), str(l), None if c is None else int(c)) for n, l, c in zip(names, labels, counts)]
+    promised = [int(c) if isinstance(c, (int, float)) and not isinstance(c, bool) else None for c in counts]
+    return [Taste(str(n), str(l), c) for n, l, c in zip(names, labels, promised)]
 
 
-def _units(info, table, n_units: int, path: Path):
+def _units(info, table, n_units: int, path: Path, info_path: Path):
     """Columns of the unit table, region names, and each unit's region by its electrode number."""
     columns = {} if table is None else {name: table[name] for name in table.dtype.names}
     if table is not None and len(table) != n_units:
         raise InputError(f"{path}: /unit_descriptor has {len(table)} rows, the spike arrays {n_units} units.")
-    layout = {str(k).lower(): v for k, v in (info.get("electrode_layout") or {}).items()}
-    home: dict[int, str] = {}
-    regions = [name for name in layout if name != "none" and not name.startswith("emg")]
-    for name in regions:
-        for electrodes in layout[name]:
-            for electrode in electrodes if isinstance(electrodes, list) else [electrodes]:
-                home[int(electrode)] = name
+    home, regions = electrode_homes(info.get("electrode_layout"), info_path)
     electrodes = columns.get("electrode_number")
     region = ["unassigned"] * n_units if electrodes is None else [home.get(int(e), "unassigned") for e in electrodes]
     lost = [i for i, r in enumerate(region) if r == "unassigned"]
@@ -183,24 +202,101 @@ def _units(info, table, n_units: int, path: Path):
     return columns, regions, region
 
 
-def laser_intervals(recording: Recording, taste: Taste, n_trials: int, h5: H5) -> np.ndarray:
-    """Laser (start, stop) of each trial of a taste, ms from the stimulus; (0, 0) without laser: (trial, 2).
+def electrode_homes(layout: Any, path: Path) -> tuple[dict[int, str], list[str]]:
+    """Region of each electrode, and the regions in their order; emg and none are no regions.
 
-    ``trial_info_frame.csv`` decides; older files have ``laser_durations`` and ``laser_onset_lag`` beside the spikes.
+    Lists may be nested, and a region's electrodes may stand under names of their own (``{"0": [...], "1": [...]}``).
     """
-    out = np.zeros((n_trials, 2))
+    if layout is None:
+        return {}, []
+    if not isinstance(layout, dict):
+        raise InputError(
+            f"{path}: electrode_layout is {type(layout).__name__}; expected regions with lists of electrodes."
+        )
+    named = {str(k).lower(): v for k, v in layout.items()}
+    regions = [name for name in named if name != "none" and not name.startswith("emg")]
+    home: dict[int, str] = {}
+    for name in regions:
+        todo = [named[name]]
+        while todo:
+            item = todo.pop()
+            if isinstance(item, dict):
+                todo += item.values()
+            elif isinstance(item, list):
+                todo += item
+            elif (isinstance(item, (int, float)) and not isinstance(item, bool)) or (
+                isinstance(item, str) and item.strip().lstrip("-").isdigit()
+            ):
+                home[int(item)] = name
+            elif item is None:
+                log.warning("%s: electrode_layout of '%s' holds null: no electrodes", path, name)
+            else:
+                raise InputError(f"{path}: electrode_layout of '{name}' holds {item!r}; expected electrode numbers.")
+    return home, regions
+
+
+class Lasers(NamedTuple):
+    """Laser of each trial of a taste."""
+
+    on: np.ndarray  # (trial,) the trial is flagged
+    intervals: np.ndarray  # (trial, 2) ms from the stimulus
+
+
+def lasers(recording: Recording, taste: Taste, n_trials: int, h5: H5) -> Lasers:
+    """Which trials of a taste have the laser, and when.
+
+    ``trial_info_frame.csv`` decides: its columns ``laser_lag``, ``laser_duration`` are samples, ``laser_lag_ms``,
+    ``laser_duration_ms`` milliseconds, which win. Older files have ``laser_durations`` and ``laser_onset_lag`` (ms) beside the spikes.
+    """
+    on, out = np.zeros(n_trials, bool), np.zeros((n_trials, 2))
     rows = [r for r in recording.trials if r.get("dig_in_name_taste") == taste.dig_in]
     if rows and "laser" in rows[0]:
         for row in rows:
-            trial = int(float(row["taste_rel_trial_num"]))
-            if row["laser"].strip().lower() in ("true", "1", "1.0") and trial < n_trials:
-                start, length = float(row.get("laser_lag") or 0), float(row.get("laser_duration") or 0)
-                out[trial] = start, start + length
-        return out
+            if row["laser"].strip().lower() not in ("true", "1", "1.0"):
+                continue
+            trial = _cell(row, "taste_rel_trial_num")
+            if trial is None or not 0 <= trial < n_trials:
+                log.warning(
+                    "trial_info_frame.csv: laser on trial %s of %s, which has no spikes",
+                    row.get("taste_rel_trial_num"),
+                    taste.dig_in,
+                )
+                continue
+            on[int(trial)] = True
+            start, length = (
+                _milliseconds(row, name, recording.sampling_rate) for name in ("laser_lag", "laser_duration")
+            )
+            pulse = np.array([start, start + length])
+            first = not out[int(trial)].any()  # several pulses of one trial: from the first to the last
+            out[int(trial)] = pulse if first else [min(out[int(trial), 0], pulse[0]), max(out[int(trial), 1], pulse[1])]
+        return Lasers(on, out)
     group = f"spike_trains/{taste.dig_in}/"
     if group + "laser_durations" in h5:
-        length = np.asarray(h5.node(group + "laser_durations")[:], float).ravel()[:n_trials]
-        has_lag = group + "laser_onset_lag" in h5
-        start = np.asarray(h5.node(group + "laser_onset_lag")[:], float).ravel()[:n_trials] if has_lag else 0 * length
-        out[: len(length)] = np.stack([start, start + length], axis=1) * (length > 0)[:, None]
-    return out
+        length = np.zeros(n_trials)
+        found = h5.read(group + "laser_durations").astype(float).ravel()[:n_trials]
+        length[: len(found)] = np.nan_to_num(found)
+        start = np.zeros(n_trials)
+        if group + "laser_onset_lag" in h5:
+            found = h5.read(group + "laser_onset_lag").astype(float).ravel()[:n_trials]
+            start[: len(found)] = np.nan_to_num(found)
+        on = length > 0
+        out = np.stack([start, start + length], axis=1) * on[:, None]
+    return Lasers(on, out)
+
+
+def _cell(row: dict[str, str], name: str) -> float | None:
+    """A number of the table, or None where the cell is empty or holds none."""
+    try:
+        value = float(row.get(name) or "nan")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _milliseconds(row: dict[str, str], name: str, rate: float) -> float:
+    """A time of the table in ms: from its column in ms, else from samples."""
+    exact = _cell(row, name + "_ms")
+    if exact is not None:
+        return exact
+    samples = _cell(row, name)
+    return 0.0 if samples is None else samples * 1000 / rate

@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .blech import H5, Recording, read_recording
+from hdf5io.errors import InputError
 
-log = logging.getLogger(__name__)
+from .blech import Recording, Taste, read_recording
+from .hdf5 import H5
+
+log = logging.getLogger("glm_rates.files.consistency")
 
 
 class Check(NamedTuple):
@@ -34,43 +37,13 @@ def check_recording(folder: Path) -> Check:
     problems: list[str] = []
     notes: list[str] = []
     with H5(recording.h5) as h5:
-        arrays = {t.dig_in: h5.node(f"spike_trains/{t.dig_in}/spike_array") for t in recording.tastes}
-        spikes = {
-            name: np.stack([array[i].sum(axis=1) for i in range(array.shape[0])]) for name, array in arrays.items()
-        }
-        order = _label_problems(recording, h5, arrays, notes)
-    problems += order
-    tastes = []
-    for taste in recording.tastes:
-        shape = recording.shapes[taste.dig_in]
-        rows = sum(row.get("dig_in_name_taste") == taste.dig_in for row in recording.trials)
-        lasers = sum(
-            r.get("dig_in_name_taste") == taste.dig_in and r.get("laser", "").lower() == "true"
-            for r in recording.trials
-        )
-        tastes.append({"dig_in": taste.dig_in, "taste": taste.label, "trials": shape[0], "promised": taste.promised, "in_frame": rows,
-                       "laser_trials": lasers, "units": shape[1], "ms": shape[2], "spikes": int(spikes[taste.dig_in].sum())})  # fmt: skip
-        if taste.promised not in (None, shape[0]):
-            problems.append(f"{taste.dig_in}: {shape[0]} trials in the spike array, {taste.promised} in .info")
-        if recording.trials and rows != shape[0]:
-            problems.append(f"{taste.dig_in}: {shape[0]} trials in the spike array, {rows} in trial_info_frame.csv")
-    if len({t["ms"] for t in tastes}) > 1:
-        problems.append(f"spike arrays differ in length: {sorted({t['ms'] for t in tastes})} ms")
-    if any(t["ms"] <= recording.before_ms for t in tastes):
-        problems.append(f"the stimulus at {recording.before_ms} ms lies outside the trials")
+        spikes = {t.dig_in: spikes_of(h5, t.dig_in, problems) for t in recording.tastes}
+        problems += label_problems(recording, h5, notes)
+    tastes = [taste_row(recording, t, int(spikes[t.dig_in].sum())) for t in recording.tastes]
+    problems += count_problems(recording, tastes)
     total = sum(s.sum(axis=0) for s in spikes.values())
     seconds = sum(s.shape[0] * t["ms"] / 1000 for s, t in zip(spikes.values(), tastes))
-    numbers = recording.units.get("electrode_number", [None] * len(total))
-    units = [
-        {
-            "unit": i,
-            "electrode": None if e is None else int(e),
-            "region": r,
-            "spikes": int(n),
-            "rate_hz": float(n / seconds),
-        }
-        for i, (e, r, n) in enumerate(zip(numbers, recording.unit_region, total))
-    ]
+    units = unit_rows(recording, total, seconds)
     silent = [u["unit"] for u in units if u["spikes"] < 2]
     lost = [u["unit"] for u in units if u["region"] == "unassigned"]
     if silent:
@@ -85,39 +58,134 @@ def check_recording(folder: Path) -> Check:
     return Check(tastes, units, problems, notes)
 
 
-def _label_problems(recording: Recording, h5: H5, arrays: dict, notes: list[str]) -> list[str]:
+def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
+    """Spikes of each trial and unit; notes trials that are NaN, without spikes, or hold other than 0 and 1."""
+    array = h5.array(f"spike_trains/{dig_in}/spike_array", 3)
+    out, padded, odd = np.zeros(array.shape[:2]), [], []
+    for trial in range(array.shape[0]):
+        values = np.asarray(array[trial])
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            padded.append(trial)
+            values = np.nan_to_num(values)
+        if (values < 0).any() or np.isinf(np.asarray(values, float)).any():
+            odd.append(trial)
+            values = np.clip(np.nan_to_num(np.asarray(values, float), posinf=0, neginf=0), 0, None)
+        out[trial] = values.sum(axis=1)
+    empty = (
+        [t for t in np.flatnonzero(out.sum(axis=1) == 0).tolist() if t not in padded]
+        if out.sum() > 20 * len(out)
+        else []
+    )
+    for trials, what in ((padded, "hold NaN (padded, not recorded?)"), (odd, "hold negative or infinite values"),
+                         (empty, "have no spike of any unit (not recorded?)")):  # fmt: skip
+        if trials:
+            shown = ", ".join(map(str, trials[:12])) + (" ..." if len(trials) > 12 else "")
+            problems.append(f"{dig_in}: {len(trials)} of {len(out)} trials {what}: {shown}")
+    return out
+
+
+def taste_row(recording: Recording, taste: Taste, n_spikes: int) -> dict:
+    """What is known of one taste, from the array, ``.info`` and the table of trials."""
+    shape = recording.shapes[taste.dig_in]
+    rows = [row for row in recording.trials if row.get("dig_in_name_taste") == taste.dig_in]
+    lit = sum(row.get("laser", "").lower() in ("true", "1", "1.0") for row in rows)
+    return {"dig_in": taste.dig_in, "taste": taste.label, "trials": shape[0], "promised": taste.promised, "in_frame": len(rows),
+            "laser_trials": lit, "units": shape[1], "ms": shape[2], "spikes": n_spikes}  # fmt: skip
+
+
+def count_problems(recording: Recording, tastes: list[dict]) -> list[str]:
+    """Where numbers of trials or lengths do not agree."""
+    problems = []
+    for row in tastes:
+        if row["promised"] not in (None, row["trials"]):
+            problems.append(f"{row['dig_in']}: {row['trials']} trials in the spike array, {row['promised']} in .info")
+        if recording.trials and row["in_frame"] != row["trials"]:
+            problems.append(
+                f"{row['dig_in']}: {row['trials']} trials in the spike array, {row['in_frame']} in trial_info_frame.csv"
+            )
+    lengths = sorted({t["ms"] for t in tastes})
+    if len(lengths) > 1:
+        problems.append(f"spike arrays differ in length: {lengths} ms")
+    if any(ms <= recording.before_ms for ms in lengths):
+        problems.append(f"the stimulus at {recording.before_ms} ms lies outside the trials")
+    return problems
+
+
+def unit_rows(recording: Recording, total: np.ndarray, seconds: float) -> list[dict]:
+    """One row a unit: electrode, region, spikes, rate."""
+    numbers = recording.units.get("electrode_number", [None] * len(total))
+    return [
+        {"unit": i, "electrode": None if e is None else int(e), "region": r, "spikes": int(n), "rate_hz": float(n / max(seconds, 1e-9))}
+        for i, (e, r, n) in enumerate(zip(numbers, recording.unit_region, total))
+    ]  # fmt: skip
+
+
+def label_problems(recording: Recording, h5: H5, notes: list[str] | None = None) -> list[str]:
     """Compare trial 0 of each taste with the spikes of ``/sorted_units`` at its first presentation.
 
-    Spike arrays made in order of first presentation but labelled in sorted order carry the wrong taste.
+    Spike arrays made in order of first presentation but labelled in sorted order carry the wrong taste. Where the comparison cannot
+    be made, ``notes`` says why.
     """
+    notes = [] if notes is None else notes
+    try:
+        return _label_problems(recording, h5, notes)
+    except InputError as error:
+        notes.append(f"taste labels not checked: {error}")
+        return []
+
+
+def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]:
     if "sorted_units" not in h5 or not recording.trials:
         notes.append("taste labels not checked: no /sorted_units or no trial_info_frame.csv")
         return []
     names = sorted(h5.names("sorted_units"))
-    if any(f"sorted_units/{n}/times" not in h5 for n in names) or len(names) != next(iter(arrays.values())).shape[1]:
+    n_units = recording.shapes[recording.tastes[0].dig_in][1]
+    if any(f"sorted_units/{n}/times" not in h5 for n in names) or len(names) != n_units:
         notes.append("taste labels not checked: /sorted_units does not list the units of the spike arrays")
         return []
-    times = [np.asarray(h5.node(f"sorted_units/{n}/times")[:], float) for n in names]
-    first = {name: np.asarray(array[0]) for name, array in arrays.items()}
-    problems = []
+    per_ms = recording.sampling_rate / 1000
+    times = [h5.read(f"sorted_units/{n}/times").astype(float).ravel() for n in names]
+    first = {
+        t.dig_in: np.nan_to_num(np.asarray(h5.array(f"spike_trains/{t.dig_in}/spike_array", 3)[0], float))
+        for t in recording.tastes
+    }
+    problems, checked = [], 0
     for taste in recording.tastes:
-        starts = [float(r["start_taste"]) for r in recording.trials if r.get("dig_in_name_taste") == taste.dig_in]
-        if not starts:
+        begin = _first_presentation(recording, taste)
+        if begin is None:
             continue
         n_ms = first[taste.dig_in].shape[1]
-        begin = min(starts) / 30 - recording.before_ms
         expected = np.zeros_like(first[taste.dig_in])
         for unit, t in enumerate(times):
-            ms = np.floor(t / 30 - begin).astype(int)
+            ms = np.floor(t / per_ms - (begin / per_ms - recording.before_ms)).astype(int)
             expected[unit, ms[(ms >= 0) & (ms < n_ms)]] = 1
         agreement = {name: _overlap(expected, array) for name, array in first.items() if array.shape == expected.shape}
-        best = max(agreement, key=agreement.get)
+        best = max(agreement, key=lambda name: agreement[name])
+        checked += agreement[best] > 0.5
         if best != taste.dig_in and agreement[best] > agreement[taste.dig_in] + 0.2:
             problems.append(
                 f"taste labels permuted: the spikes of {taste.dig_in} ({taste.label}) at its first presentation are stored under {best} "
                 f"({agreement[best]:.0%} against {agreement[taste.dig_in]:.0%} of spikes agree). Run blech_make_arrays.py again."
             )
+    if not checked:
+        notes.append(
+            f"taste labels not checked: no spike array agrees with /sorted_units at {recording.sampling_rate:g} samples a second "
+            "(other sampling rate, or arrays of another sorting?)"
+        )
     return problems
+
+
+def _first_presentation(recording: Recording, taste: Taste) -> float | None:
+    """Sample at which a taste was first given, or None where the table does not say."""
+    starts = []
+    for row in recording.trials:
+        if row.get("dig_in_name_taste") == taste.dig_in:
+            try:
+                starts.append(float(row.get("start_taste") or "nan"))
+            except ValueError:
+                continue
+    starts = [s for s in starts if np.isfinite(s)]
+    return min(starts) if starts else None
 
 
 def _overlap(expected: np.ndarray, found: np.ndarray) -> float:

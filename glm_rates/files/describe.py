@@ -12,10 +12,10 @@ from hdf5io.errors import InputError
 
 from . import exchange
 from .blech import read_recording
-from .spike_table import read_times
+from .recordings import read_times
 from .stored import GROUP, SCHEMA
 
-TIMES = {"segment_s": 10.0, "events": None, "label_column": None, "align_column": "start_time"}
+TIMES = {"label_column": "none", "align_column": "start_time"}
 
 
 def describe(path: Path) -> tuple[str, dict[str, Any]]:

@@ -27,9 +27,10 @@ class Fitted(NamedTuple):
     arrays: dict  # its arrays
 
     def window_counts(self):
-        """Counts in the analysis window: (trial, bin, unit)."""
+        """Counts in the analysis window, NaN where a bin is no observation: (trial, bin, unit)."""
         first, stop = self.params["window"]
-        return self.extracted["counts"][:, first:stop].astype(float)
+        counts = self.extracted["counts"][:, first:stop].astype(float)
+        return np.where(self.arrays["valid"], counts, np.nan) if "valid" in self.arrays else counts
 
 
 def save(folder, stage, params, arrays):

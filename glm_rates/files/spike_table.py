@@ -1,221 +1,277 @@
-"""Spike times instead of spike arrays: NWB units + trials, or a table ``unit_id,time_s`` with a table of events.
+"""What does a table of spikes hold? One row a spike, ``unit_id,time_s``, with a table of events; text, parquet or npz.
 
-Trials are cut around each event; without events the recording is cut into equal segments and has no stimulus effect.
+Text tables are read as they are exported: commas, semicolons, tabs; with semicolons or tabs a comma may be the decimal mark. The
+unit of time stands in the column's name: ``time_s``, ``time_ms``, ``time_us``, or ``time_samples`` with ``--sampling-rate``.
 """
 
 from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from hdf5io.errors import InputError
 
+from .hdf5 import parsing
+from .session import Session, choose_label, clean_events, text_of
+
 log = logging.getLogger("glm_rates.files.spike_table")
-LABELS = ("taste", "stimulus", "odor", "odour", "condition", "trial_type", "label")
-REGIONS = ("region", "location", "brain_area", "electrode_group", "group")
+SCALE = {"_s": 1.0, "_ms": 1e-3, "_us": 1e-6}
+TIME_COLUMNS = ("time_s", "time_ms", "time_us", "time_samples")
+IDS = ("trial_id", "trial", "id")
+Table = dict[str, Any]  # columns by name: lists or one-dimensional arrays
 
 
-class SpikeTimes(NamedTuple):
-    """Spikes of every unit and the events that trials are aligned to."""
+def read_spike_table(path: Path, options: dict) -> Session:
+    """Spikes of a table and, with ``--events``, of what happened.
 
-    unit_id: list[str]
-    times_s: list[np.ndarray]
-    region: list[str]
-    event_s: np.ndarray  # empty: no events
-    label: list[str]
-
-
-def extract_times(source: Path, options: dict, bin_plan, finish):
-    """Counts and labels of spike times: (params, arrays), as `stage1_extract.extract_blech` returns them."""
-    data = read_times(source, options)
-    if not data.unit_id:
-        raise InputError(f"{source}: no units.")
-    if len(data.event_s):
-        return _trials_around_events(data, options, bin_plan, finish)
-    return _segments(data, options, finish)
-
-
-def read_times(source: Path, options: dict) -> SpikeTimes:
-    """Spike times and events of a file, by its ending."""
-    ending = source.suffix.lower()
-    readers = {".nwb": read_nwb, ".csv": read_csv, ".npz": read_npz}
-    if ending not in readers:
-        expected = "a blech_clust directory, .nwb, .csv (unit_id,time_s) or .npz"
-        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
-    return readers[ending](source, options)
-
-
-def _trials_around_events(data: SpikeTimes, options: dict, bin_plan, finish):
-    low, high = options["trial_window"]
-    start, stop, window, onset = bin_plan(options, high - low, -low)
-    tastes = list(dict.fromkeys(data.label))
-    taste = np.array([tastes.index(label) for label in data.label])
-    order = np.argsort(taste, kind="stable")
-    first_s = data.event_s[order] + (low + start) / 1000
-    counts = _count(data.times_s, first_s, (stop - start) // options["bin_size"], options["bin_size"])
-    trial = np.concatenate([np.arange((taste == k).sum()) for k in range(len(tastes))])
-    arrays = {"counts": counts, "taste": taste[order], "trial": trial, "laser": np.zeros(counts.shape[:2])}
-    params = {
-        "tastes": tastes,
-        "dig_ins": tastes,
-        "regions": data.region,
-        "units": {"unit_id": data.unit_id},
-        "stimulus": True,
-    }
-    return finish(params, arrays, options, start, window, np.full(len(taste), onset))
-
-
-def _segments(data: SpikeTimes, options: dict, finish):
-    width, reach = options["bin_size"], -(-options["reach_ms"] // options["bin_size"])
-    n_bins = int(options["segment_s"] * 1000 // width)
-    every = np.concatenate(data.times_s) if data.times_s else np.zeros(0)
-    n_segments = int((every.max() - every.min()) * 1000 // (n_bins * width)) if len(every) else 0
-    if n_segments < 2 or n_bins <= reach:
-        raise InputError(
-            f"no events, and the spikes do not fill two segments of {options['segment_s']:g} s; set --segment-s."
-        )
-    log.info(
-        "no events: %d segments of %g s, no stimulus effect, --time-lims does not apply",
-        n_segments,
-        n_bins * width / 1000,
+    Raises
+    ------
+    InputError
+        Columns are missing or hold no numbers, or the file is no table.
+    """
+    table = read_table(path)
+    if "unit_id" not in table:
+        raise InputError(f"{path}: no column 'unit_id'; it has {', '.join(table) or 'none'}.")
+    times = times_of(table, "time", path, options.get("sampling_rate"))
+    unit_id = np.array([u if isinstance(u, str) else text_of(u) for u in table["unit_id"]])
+    if len(times) != len(unit_id):
+        raise InputError(f"{path}: {len(unit_id)} unit_id and {len(times)} times; expected one of each a spike.")
+    if not np.isfinite(times).all():
+        raise InputError(f"{path}: {(~np.isfinite(times)).sum()} time(s) are empty or no finite number.")
+    if "" in unit_id:
+        raise InputError(f"{path}: {(unit_id == '').sum()} spike(s) without a unit_id.")
+    names, first, inverse = np.unique(unit_id, return_index=True, return_inverse=True)
+    order = sorted(
+        range(len(names)), key=lambda i: (not names[i].isdigit(), int(names[i]) if names[i].isdigit() else 0, names[i])
     )
-    first_s = every.min() + np.arange(n_segments) * n_bins * width / 1000
-    counts = _count(data.times_s, first_s, n_bins, width)
-    arrays = {
-        "counts": counts,
-        "taste": np.zeros(n_segments, int),
-        "trial": np.arange(n_segments),
-        "laser": np.zeros(counts.shape[:2]),
+    by_unit = np.argsort(inverse, kind="stable")
+    parts = np.split(times[by_unit], np.cumsum(np.bincount(inverse))[:-1])
+    columns = {
+        name: [_number(column[first[i]]) for i in order]
+        for name, column in table.items()
+        if name not in ("unit_id", *TIME_COLUMNS)
     }
-    params = {
-        "tastes": ["none"],
-        "dig_ins": ["none"],
-        "regions": data.region,
-        "units": {"unit_id": data.unit_id},
-        "stimulus": False,
-    }
-    return finish(params, arrays, options, 0, (reach, n_bins), np.zeros(n_segments, int))
+    region = [text_of(v) or "unassigned" for v in columns.get("region", ["all"] * len(order))]
+    ids = [str(names[i]) for i in order]
+    data = Session(
+        ids, [parts[i] for i in order], region, columns, np.zeros(0), [], [], observed=_observed(ids, columns, options)
+    )
+    if options.get("events"):
+        data = _with_events(data, Path(options["events"]), options)
+    return data
 
 
-def _count(times_s: list[np.ndarray], first_s: np.ndarray, n_bins: int, bin_ms: int) -> np.ndarray:
-    """Spikes per bin of every trial: (trial, bin, unit)."""
-    out = np.zeros((len(first_s), n_bins, len(times_s)), np.int16)
-    for unit, times in enumerate(times_s):
-        times = np.sort(times)
-        for trial, begin in enumerate(first_s):
-            edges = begin + np.arange(n_bins + 1) * bin_ms / 1000
-            out[trial, :, unit] = np.diff(np.searchsorted(times, edges))
-    return out
+def _observed(ids: list[str], columns: dict[str, list[Any]], options: dict) -> list[np.ndarray | None] | None:
+    """Intervals in which each unit was recorded: from ``--observed``, or columns observed_start_s, observed_stop_s."""
+    if options.get("observed"):
+        return read_observed(Path(options["observed"]), ids, options.get("sampling_rate"))
+    names = ("observed_start_s", "observed_stop_s")
+    if not all(name in columns for name in names):
+        return None
+    pairs = [[_float(columns[name][unit]) for name in names] for unit in range(len(ids))]
+    return [np.array([pair]) if all(np.isfinite(pair)) else None for pair in pairs]
 
 
-def read_nwb(path: Path, options: dict) -> SpikeTimes:
-    """Units table and trials table of an NWB file."""
+def read_observed(path: Path, ids: list[str], sampling_rate: float | None) -> list[np.ndarray | None]:
+    """Table ``start_s,stop_s[,unit_id]``: when each unit was recorded; rows without a unit_id hold for all.
+
+    Raises
+    ------
+    InputError
+        Columns are missing, or it names a unit that the recording has not.
+    """
+    table = read_table(path)
+    pair = [times_of(table, name, path, sampling_rate) for name in ("start", "stop")]
+    rows = np.stack(pair, axis=1)
+    if not np.isfinite(rows).all() or (rows[:, 0] > rows[:, 1]).any():
+        raise InputError(f"{path}: expected a start before a stop in every row.")
+    owner = [text_of(u) for u in table.get("unit_id", [""] * len(rows))]
+    unknown = sorted(set(owner) - {"", *ids})
+    if unknown:
+        raise InputError(f"{path}: the recording has no unit '{unknown[0]}'; it has {', '.join(ids[:8])}.")
+    mine = [rows[[name in ("", unit) for name in owner]] for unit in ids]
+    return [part if len(part) else np.zeros((0, 2)) for part in mine]
+
+
+def _with_events(data: Session, path: Path, options: dict) -> Session:
+    table = read_table(path)
+    align = options.get("align_column") or "start_time"
+    if align != "start_time" and align not in table:
+        raise InputError(f"{path}: no column '{align}'; it has {', '.join(table)}.")
+    if align in table:
+        events = _numbers(table[align], path, align)
+    else:
+        events = times_of(table, "time", path, options.get("sampling_rate"))
+    stop = (
+        times_of(table, "stop", path, options.get("sampling_rate"))
+        if any(n in table for n in ("stop_s", "stop_ms"))
+        else None
+    )
+    rest = {k: v for k, v in table.items() if k not in (align, *TIME_COLUMNS, *IDS)}
+    label = choose_label(rest, options["label_column"], str(path), len(events))
+    ids: list[Any] = list(range(len(events)))
+    for name in IDS:
+        if name in table and len(set(table[name])) == len(events):
+            ids = [_number(v) for v in table[name]]
+            break
+    return clean_events(data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop), path.name)
+
+
+def times_of(table: Table, what: str, path: Path, sampling_rate: float | None) -> np.ndarray:
+    """Times in seconds from the one column that is called ``what`` and its unit.
+
+    Raises
+    ------
+    InputError
+        No such column, several, samples without a sampling rate, or no numbers.
+    """
+    found = [what + ending for ending in (*SCALE, "_samples") if what + ending in table]
+    if len(found) != 1:
+        expected = f"{what}_s (or {what}_ms, {what}_us, {what}_samples)"
+        if found:
+            raise InputError(f"{path}: times stand in {' and '.join(found)}; expected one column {expected}.")
+        raise InputError(f"{path}: no column '{what}_s'; it has {', '.join(table) or 'none'}; expected {expected}.")
+    numbers, ending = _numbers(table[found[0]], path, found[0]), found[0][len(what) :]
+    if ending == "_samples":
+        if not sampling_rate:
+            raise InputError(f"{path}: {found[0]} needs --sampling-rate, in Hz.")
+        return numbers / sampling_rate
+    return numbers * SCALE[ending]
+
+
+def _numbers(column: list[Any], path: Path, name: str) -> np.ndarray:
+    """A column as floats; an empty cell is NaN."""
     try:
-        from pynwb import NWBHDF5IO
-    except ImportError:
-        raise InputError(f"{path}: reading NWB needs pynwb; install the 'nwb' extra.") from None
+        return np.array(column, float)
+    except (ValueError, TypeError):
+        pass  # empty cells, or text
     try:
-        with NWBHDF5IO(str(path), "r", load_namespaces=True) as io:
-            nwb = io.read()
-            if nwb.units is None or "spike_times" not in nwb.units.colnames:
-                raise InputError(f"{path}: no units table with spike_times.")
-            units = nwb.units
-            times = [np.asarray(units["spike_times"][i], float) for i in range(len(units))]
-            region = _nwb_column(units, REGIONS, len(times), "all")
-            ids = [str(i) for i in units.id[:]]
-            events, label = np.zeros(0), []
-            if nwb.trials is not None:
-                column = options["align_column"]
-                if column not in nwb.trials.colnames:
-                    raise InputError(
-                        f"{path}: trials have no column '{column}'; they have {', '.join(nwb.trials.colnames)}."
-                    )
-                events = np.asarray(nwb.trials[column][:], float)
-                names = (options["label_column"],) if options["label_column"] else LABELS
-                if options["label_column"] and options["label_column"] not in nwb.trials.colnames:
-                    raise InputError(
-                        f"{path}: trials have no column '{names[0]}'; they have {', '.join(nwb.trials.colnames)}."
-                    )
-                label = _nwb_column(nwb.trials, names, len(events), "stimulus")
-    except (OSError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a readable NWB file ({str(error).splitlines()[0]}).") from None
-    return _without_nan_events(SpikeTimes(ids, times, region, events, label), path)
+        return np.array([_float(v, strict=True) for v in column], float)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {name} holds something that is no number ({str(error)[:80]}).") from None
 
 
-def _nwb_column(table, names: tuple[str, ...], n: int, default: str) -> list[str]:
-    name = next((name for name in names if name in table.colnames), None)
-    if name is None:
-        return [default] * n
-    return [str(getattr(value, "name", value)) for value in table[name][:]]
-
-
-def _without_nan_events(data: SpikeTimes, path: Path) -> SpikeTimes:
-    good = np.isfinite(data.event_s)
-    if not good.all():
-        log.warning("%s: %d event(s) without a time left out", path.name, (~good).sum())
-    return data._replace(event_s=data.event_s[good], label=[label for label, g in zip(data.label, good) if g])
-
-
-def read_csv(path: Path, options: dict) -> SpikeTimes:
-    """Spike table ``unit_id,time_s[,region]``, with ``--events`` a table ``time_s[,label]``."""
-    columns = _table(path, ("unit_id", "time_s"))
-    return _assemble(path, columns["unit_id"], columns["time_s"], columns.get("region"), options)
-
-
-def read_npz(path: Path, options: dict) -> SpikeTimes:
-    """The same columns as one-dimensional arrays of an ``.npz`` file."""
+def _float(value: Any, strict: bool = False) -> float:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as .npz without pickles ({error}).") from None
-    for name in ("unit_id", "time_s"):
-        if name not in columns:
-            raise InputError(f"{path}: no array '{name}'; it has {', '.join(columns) or 'none'}.")
-    return _assemble(path, columns["unit_id"], columns["time_s"], columns.get("region"), options)
+        return float("nan") if value is None or value == "" else float(value)
+    except (ValueError, TypeError):
+        if strict:
+            raise
+        return float("nan")
 
 
-def _assemble(path: Path, unit_id, time_s, region, options: dict) -> SpikeTimes:
-    try:
-        times = np.asarray(time_s, float)
-    except ValueError as error:
-        raise InputError(f"{path}: time_s holds something that is no number ({error}).") from None
-    unit_id = np.asarray(unit_id).astype(str)
-    if len(times) != len(unit_id) or not np.isfinite(times).all():
-        raise InputError(f"{path}: expected one finite time_s for every unit_id.")
-    ids = sorted(set(unit_id), key=lambda u: (not u.isdigit(), int(u) if u.isdigit() else 0, u))
-    home = dict(zip(unit_id, np.asarray(region).astype(str))) if region is not None else {}
-    events, label = np.zeros(0), []
-    if options["events"]:
-        table = _table(Path(options["events"]), ("time_s",))
+def _number(value: Any) -> Any:
+    """A cell as a number where it is one."""
+    text = text_of(value)
+    for kind in (int, float):
         try:
-            events = np.asarray(table["time_s"], float)
-        except ValueError as error:
-            raise InputError(f"{options['events']}: time_s holds something that is no number ({error}).") from None
-        name = options["label_column"] or next((n for n in LABELS if n in table), None)
-        if options["label_column"] and name not in table:
-            raise InputError(f"{options['events']}: no column '{name}'; it has {', '.join(table)}.")
-        label = table[name] if name else ["stimulus"] * len(events)
-    data = SpikeTimes(ids, [times[unit_id == u] for u in ids], [home.get(u, "all") for u in ids], events, list(label))
-    return _without_nan_events(data, path)
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
-def _table(path: Path, required: tuple[str, ...]) -> dict[str, list[str]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            names = [n.strip() for n in reader.fieldnames or []]
-            reader.fieldnames = names
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as CSV ({error}).") from None
-    for name in required:
-        if name not in names:
-            raise InputError(f"{path}: no column '{name}'; it has {', '.join(names) or 'none'}.")
+def read_table(path: Path) -> Table:
+    """Columns of a table by name; the format is that of the file's ending."""
+    ending = path.suffix.lower()
+    if ending not in READERS:
+        raise InputError(f"{path}: cannot read '{ending}' files; expected {', '.join(READERS)}.")
+    table = READERS[ending](path)
+    lengths = {len(column) for column in table.values()}
+    if len(lengths) > 1:
+        raise InputError(
+            f"{path}: columns of different lengths ({', '.join(f'{k}: {len(v)}' for k, v in table.items())})."
+        )
+    if not table or not max(lengths):
+        raise InputError(f"{path}: no rows.")
+    return table
+
+
+def read_text(path: Path) -> Table:
+    """A text table; the mark between columns is the one of ``, ; tab |`` that the first line holds most of."""
+    with parsing(path, "a table of text"):
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [line for line in text.splitlines() if line.strip()]
+        head = lines[0] if lines else ""
+        mark = max(",;\t|", key=head.count)
+        rows = list(csv.reader(lines, delimiter=mark))
     if not rows:
         raise InputError(f"{path}: no rows.")
-    return {name: [(row[name] or "").strip() for row in rows] for name in names}
+    names = [name.strip() for name in rows[0]]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(f"{path}: the column '{twice[0]}' stands there twice.")
+    ragged = next((i for i, row in enumerate(rows[1:], 2) if len(row) != len(names)), None)
+    if ragged is not None:
+        raise InputError(f"{path}: line {ragged} has {len(rows[ragged - 1])} cells, the first line has {len(names)}.")
+    table = {name: [row[i].strip() for row in rows[1:]] for i, name in enumerate(names) if name}
+    return {name: _decimal(cells) for name, cells in table.items()} if mark != "," else table
+
+
+def _decimal(cells: list[str]) -> list[str]:
+    """Cells of a column with a point as the decimal mark, where every filled cell is a number with at most one comma."""
+    points = [cell.replace(",", ".", 1) for cell in cells]
+    if any("," in cell for cell in cells) and all(_is_number(cell) for cell in points if cell):
+        return points
+    return cells
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_parquet(path: Path) -> Table:
+    """A parquet table."""
+    with parsing(path, "a parquet table"):
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise InputError(f"{path}: reading parquet needs pyarrow; pip install pyarrow.") from None
+        return {str(name): column for name, column in parquet.read_table(path).to_pydict().items()}
+
+
+def read_npz(path: Path) -> Table:
+    """One-dimensional arrays of an ``.npz`` file."""
+    with parsing(path, "an .npz without pickles"):
+        _sizes(path)
+        with np.load(path, allow_pickle=False) as archive:
+            columns = {name: archive[name] for name in archive.files}
+    flat = {name: np.atleast_1d(np.squeeze(array)) for name, array in columns.items() if np.size(array)}
+    odd = [name for name, array in flat.items() if array.ndim != 1 and name in ("unit_id", *TIME_COLUMNS)]
+    if odd:
+        raise InputError(f"{path}: '{odd[0]}' has shape {flat[odd[0]].shape}, expected one axis.")
+    return {name: array for name, array in flat.items() if array.ndim == 1 and array.dtype.kind in "iufbUS"}
+
+
+def _sizes(path: Path) -> None:
+    """Refuse an array whose header claims far more than its file holds, before memory is asked for."""
+    import zipfile
+
+    from numpy.lib import format as layout
+
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as handle:
+                version = layout.read_magic(handle)
+                read = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
+                shape, _, dtype = read(handle)
+            claimed = float(np.prod([float(n) for n in shape])) * dtype.itemsize
+            if claimed > member.file_size + 4096:
+                raise InputError(
+                    f"{path}: '{member.filename}' claims {claimed:.3g} bytes and holds {member.file_size}."
+                )
+
+
+#: format by ending: one function from a path to columns
+READERS: dict[str, Callable[[Path], Table]] = {
+    ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet, ".npz": read_npz,
+}  # fmt: skip

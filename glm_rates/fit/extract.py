@@ -14,10 +14,25 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..files.blech import H5, laser_intervals, read_recording
+from ..files.blech import lasers, read_recording
+from ..files.consistency import label_problems
 from ..files.exchange import save
+from ..files.hdf5 import H5
 
 log = logging.getLogger("glm_rates.fit.extract")
+MIN_SPIKES = 2  # a unit with fewer in the window has no filters and no score
+
+
+def used_windows(options):
+    """History and coupling window as whole bins, in ms; says where that is less than was asked for."""
+    width, used = options["bin_size"], {}
+    for name in ("history_window", "coupling_window"):
+        used[name] = options[name] // width * width
+        if used[name] != options[name]:
+            log.warning(
+                "%s of %d ms is no multiple of %d ms bins: %d ms are used", name, options[name], width, used[name]
+            )
+    return used
 
 
 def bin_plan(options, trial_ms, onset_ms):
@@ -31,10 +46,15 @@ def bin_plan(options, trial_ms, onset_ms):
     if low < 0 or high > trial_ms or high - low < width:
         text = "the window %g-%g ms does not fit a trial of %g ms (stimulus at %g ms)"
         raise InputError(text % (low, high, trial_ms, onset_ms) + "; set --time-lims or --time-lims-from-stimulus.")
-    before = min(int(low // width), -(-options["reach_ms"] // width))
-    if before * width < options["reach_ms"]:
+    reach = max(options["history_window"], options["coupling_window"])
+    before = min(int(low // width), -(-reach // width))
+    if before * width < reach:
         log.warning("only %d ms before the window: the filters see no spikes beyond it", before * width)
     n_bins = int((high - low) // width)
+    if n_bins * width != high - low:
+        log.warning(
+            "the window %g-%g ms is no multiple of %d ms bins: it ends at %g ms", low, high, width, low + n_bins * width
+        )
     start = int(low) - before * width
     return start, start + (before + n_bins) * width, (before, before + n_bins), int((onset_ms - start) // width)
 
@@ -42,36 +62,85 @@ def bin_plan(options, trial_ms, onset_ms):
 def extract_blech(source, options):
     """Counts and labels of a blech_clust directory: (params, arrays)."""
     recording = read_recording(source)
+    chosen = select_units(recording, options)
     width = options["bin_size"]
-    shape = recording.shapes[recording.tastes[0].dig_in]
     trial_ms = min(recording.shapes[t.dig_in][2] for t in recording.tastes)
     start, stop, window, onset = bin_plan(options, trial_ms, recording.before_ms)
     if recording.before_ms != 2000 and not options.get("time_lims_from_stimulus"):
         low, high = (window[0] * width + start, window[1] * width + start)
         text = "the stimulus is at %d ms, not 2000: --time-lims %d %d is %d to %d ms from the stimulus"
         log.info(text, recording.before_ms, low, high, low - recording.before_ms, high - recording.before_ms)
-    counts, taste, trial, laser = [], [], [], []
+    counts, observed, taste, trial, on, flagged = [], [], [], [], [], []
     with H5(recording.h5) as h5:
         for k, t in enumerate(recording.tastes):
-            node, n = h5.node(f"spike_trains/{t.dig_in}/spike_array"), recording.shapes[t.dig_in][0]
-            spikes = np.asarray(node[:, :, start:stop])
-            if not np.isfinite(spikes).all() or (spikes < 0).any():
-                raise InputError(f"{source}: /spike_trains/{t.dig_in}/spike_array has NaN or negative values.")
-            binned = spikes.reshape(n, shape[1], -1, width).sum(axis=3)
-            counts.append(binned.transpose(0, 2, 1).astype(np.int16))
+            n = recording.shapes[t.dig_in][0]
+            binned, seen = read_spikes(h5, t.dig_in, chosen, start, stop, width)
+            counts.append(binned)
+            observed.append(seen)
             taste += [k] * n
             trial += list(range(n))
-            laser.append(laser_on(laser_intervals(recording, t, n, h5) + recording.before_ms, start, stop, width))
-    units = {name: [_plain(v) for v in column] for name, column in recording.units.items()}
+            laser = lasers(recording, t, n, h5)
+            flagged.append(laser.on)
+            on.append(laser_on(laser.intervals + recording.before_ms, start, stop, width))
+            warn_of_lasers(laser, t.dig_in, recording.before_ms, trial_ms)
+        problems = label_problems(recording, h5)
+    for text in problems:
+        log.warning("%s", text)
+    units = {name: [_plain(column[i]) for i in chosen] for name, column in recording.units.items()}
     params = {
         "tastes": [t.label for t in recording.tastes],
         "dig_ins": [t.dig_in for t in recording.tastes],
-        "regions": recording.unit_region,
+        "regions": [recording.unit_region[i] for i in chosen],
         "units": units,
         "h5": str(recording.h5),
+        "label_problems": problems,
     }
-    arrays = {"counts": np.concatenate(counts), "taste": taste, "trial": trial, "laser": np.concatenate(laser)}
-    return _finish(params, arrays, options, start, window, np.full(len(taste), onset))
+    arrays = {"counts": np.concatenate(counts), "taste": taste, "trial": trial, "laser": np.concatenate(on)}
+    arrays["observed"] = np.concatenate(observed)
+    return finish(
+        params, arrays, options, start, window, np.full(len(taste), onset), np.concatenate(flagged), str(source)
+    )
+
+
+def select_units(recording, options):
+    """Indices of the units that ``--units`` selects."""
+    n = recording.shapes[recording.tastes[0].dig_in][1]
+    if not options.get("units"):
+        return np.arange(n)
+    from ..files.recordings import chosen_units
+
+    columns = {name: [_plain(v) for v in column] for name, column in recording.units.items()}
+    spikes, seconds = np.zeros(n), 0.0
+    with H5(recording.h5) as h5:
+        for taste in recording.tastes:
+            array = h5.array(f"spike_trains/{taste.dig_in}/spike_array", 3)
+            spikes += sum(np.nansum(np.asarray(array[i], float), axis=1) for i in range(array.shape[0]))
+            seconds += array.shape[0] * array.shape[2] / 1000
+    computed = {
+        "region": recording.unit_region,
+        "n_spikes": spikes.tolist(),
+        "firing_rate": (spikes / seconds).tolist(),
+    }
+    return chosen_units(options["units"], {**computed, **columns}, n)
+
+
+def read_spikes(h5, dig_in, chosen, start, stop, width):
+    """Counts and observed bins of one taste: two arrays (trial, bin, unit). NaN is a bin that was not recorded."""
+    node = h5.array(f"spike_trains/{dig_in}/spike_array", 3)
+    spikes = np.asarray(node[:, :, start:stop])[:, chosen]
+    if (spikes < 0).any() or np.isinf(spikes).any():
+        raise InputError(f"{h5.path}: /spike_trains/{dig_in}/spike_array has negative or infinite values.")
+    missing = np.isnan(spikes) if spikes.dtype.kind == "f" else np.zeros((1, 1, 1), bool)
+    if missing.any():
+        trials = np.flatnonzero(missing.any(axis=(1, 2)))
+        whole = np.flatnonzero(missing.all(axis=(1, 2)))
+        text = "%s: NaN in trial(s) %s (all of it in %d): taken as not recorded"
+        log.warning(text, dig_in, ", ".join(map(str, trials[:12])) + (" ..." if len(trials) > 12 else ""), len(whole))
+        spikes = np.where(missing, 0, spikes)
+    shape = (spikes.shape[0], spikes.shape[1], -1, width)
+    binned = spikes.reshape(shape).sum(axis=3).transpose(0, 2, 1).astype(np.int16)
+    lost = np.broadcast_to(missing, spikes.shape).reshape(shape).any(axis=3).transpose(0, 2, 1)
+    return np.where(lost, 0, binned), ~lost
 
 
 def laser_on(intervals, start, stop, width):
@@ -82,15 +151,99 @@ def laser_on(intervals, start, stop, width):
     return np.maximum(high - low, 0) / width
 
 
+def warn_of_lasers(laser, dig_in, before_ms, trial_ms):
+    """Warn of flagged trials whose laser lies outside the trial, or lasts no time."""
+    low, high = laser.intervals[:, 0] + before_ms, laser.intervals[:, 1] + before_ms
+    missed = laser.on & ((high <= 0) | (low >= trial_ms) | (high <= low))
+    if missed.any():
+        first = int(np.flatnonzero(missed)[0])
+        text = "%s: %d laser trial(s) whose laser lies outside the trial of %d ms (trial %d: %g to %g ms from the stimulus)"
+        log.warning(text, dig_in, missed.sum(), trial_ms, first, *laser.intervals[first])
+
+
 def _plain(value):
     value = value.item() if hasattr(value, "item") else value
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
-def _finish(params, arrays, options, start_ms, window, onset):
-    """Laser trials out where asked for, last checks, and the parameters that all inputs share."""
+def extract_times(source, options):
+    """Counts and labels of spike times: (params, arrays)."""
+    from ..files.recordings import read_times
+    from . import trials
+
+    data, where = read_times(source, options), source.name
+    low, high = options["trial_window"]
+    if not len(data.event_s):
+        trials.check_scale(data, 0, 0, str(source))
+        return segments(data, options, str(source))
+    trials.check_scale(data, low / 1000, high / 1000, str(source))
+    start, stop, window, onset = bin_plan(options, high - low, -low)
+    tastes = list(dict.fromkeys(data.label))
+    taste = np.array([tastes.index(label) for label in data.label])
+    order = np.argsort(taste, kind="stable")
+    first_s, width = data.event_s[order] + (low + start) / 1000, options["bin_size"]
+    data = data._replace(stop_s=None if data.stop_s is None else data.stop_s[order])
+    binned = trials.bin_spikes(data, first_s, (stop - start) // width, width, where)
+    own = trials.own_bins(data, first_s, window, width, options.get("to_trial_end", False), where)
+    ids = [data.trial_id[i] for i in order]
+    numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in ids)
+    arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids) if numbers else order,
+              "laser": np.zeros(binned.counts.shape[:2])}  # fmt: skip
+    masks = {"observed": binned.observed, "counted": own}
+    arrays.update({name: mask for name, mask in masks.items() if mask is not None})
+    params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
+    return finish(params, arrays, options, start, window, np.full(len(taste), onset), None, where)
+
+
+def unit_table(data):
+    """Columns of the units that go into the results: their ids, and what the file says of them in one number or text each."""
+    plain = {
+        name: column
+        for name, column in data.columns.items()
+        if name not in ("unit", "region", "unit_id") and all(isinstance(v, (int, float, str, bool)) for v in column)
+    }
+    return {"unit_id": data.unit_id, **plain}
+
+
+def segments(data, options, where):
+    """Equal segments of a recording without events: (params, arrays)."""
+    from . import trials
+
+    width, reach = options["bin_size"], max(options["history_window"], options["coupling_window"])
+    reach_bins, n_bins = -(-reach // width), int(options["segment_s"] * 1000 // width)
+    every = np.concatenate([*data.times_s, np.zeros(0)])
+    n_segments = int((every.max() - every.min()) * 1000 // (n_bins * width)) if len(every) and n_bins else 0
+    if n_segments < 2 or n_bins <= reach_bins:
+        raise InputError(
+            f"{where}: no events, and the spikes do not fill two segments of {options['segment_s']:g} s; set --segment-s."
+        )
+    text = "no events: %d segments of %g s, no stimulus effect, --time-lims does not apply"
+    log.info(text, n_segments, n_bins * width / 1000)
+    first_s = every.min() + np.arange(n_segments) * n_bins * width / 1000
+    binned = trials.bin_spikes(data, first_s, n_bins, width, where)
+    arrays = {"counts": binned.counts, "taste": np.zeros(n_segments, int), "trial": np.arange(n_segments),
+              "laser": np.zeros(binned.counts.shape[:2])}  # fmt: skip
+    if binned.observed is not None:
+        arrays["observed"] = binned.observed
+    params = {
+        "tastes": ["none"],
+        "dig_ins": ["none"],
+        "regions": data.region,
+        "units": unit_table(data),
+        "stimulus": False,
+    }
+    return finish(params, arrays, options, 0, (reach_bins, n_bins), np.zeros(n_segments, int), None, where)
+
+
+def finish(params, arrays, options, start_ms, window, onset, flagged, where):
+    """Laser and unrecorded trials out, last checks, and the parameters that all inputs share."""
+    from .trials import keep_recorded, warn_of_silence
+
     arrays = {**{name: np.asarray(a) for name, a in arrays.items()}, "onset": np.asarray(onset)}
-    lit = arrays["laser"].any(axis=1)
+    if "observed" in arrays and arrays["observed"].all():
+        del arrays["observed"]
+    warn_of_silence(arrays["counts"], arrays.get("observed"), window, where)
+    lit = arrays["laser"].any(axis=1) if flagged is None else np.asarray(flagged, bool)
     if lit.any():
         log.info("%d of %d trials have the laser on: %s", lit.sum(), len(lit), options["laser"])
     elif options["laser"] == "regressor":
@@ -99,55 +252,45 @@ def _finish(params, arrays, options, start_ms, window, onset):
         arrays = {name: a[~lit] for name, a in arrays.items()}
         if not len(arrays["taste"]):
             raise InputError("every trial has the laser on: --laser exclude leaves none.")
-    kept = sorted(set(arrays["taste"].tolist()))
-    if len(kept) < len(params["tastes"]):
-        gone = [t for k, t in enumerate(params["tastes"]) if k not in kept]
-        log.warning("no trials left of %s", ", ".join(gone))
-        arrays["taste"] = np.searchsorted(kept, arrays["taste"])
-        params = {
-            **params,
-            "tastes": [params["tastes"][k] for k in kept],
-            "dig_ins": [params["dig_ins"][k] for k in kept],
-        }
+    regressor = bool(options["laser"] == "regressor" and arrays["laser"][:, window[0] : window[1]].any())
+    if options["laser"] == "regressor" and lit.any() and not regressor:
+        log.warning("the laser is never on within the window: no laser regressor")
+    arrays = keep_recorded(arrays, window, where)
+    params, arrays = only_tastes_with_trials(params, arrays)
     spikes = arrays["counts"][:, window[0] : window[1]].sum(axis=(0, 1))
-    quiet = [int(i) for i in np.flatnonzero(spikes < 2)]
-    if quiet:
-        log.warning(
-            "unit(s) %s with fewer than 2 spikes in the window: mean rate, no score", ", ".join(map(str, quiet))
+    quiet = [int(i) for i in np.flatnonzero(spikes < MIN_SPIKES)]
+    if len(quiet) == len(spikes):
+        raise InputError(
+            f"{where}: no unit has {MIN_SPIKES} spikes in the windows of {len(arrays['taste'])} trials; nothing can be fitted."
         )
-    params = {
-        **params,
-        "bin_size": options["bin_size"],
-        "history_window": options["history_window"],
-        "coupling_window": options["coupling_window"],
-        "start_ms": int(start_ms),
-        "window": [int(w) for w in window],
-        "onset_bin": int(arrays["onset"][0]),
-        "laser": bool(options["laser"] == "regressor" and lit.any()),
-    }
+    if quiet:
+        text = "unit(s) %s with fewer than %d spikes in the window: mean rate, no score"
+        log.warning(text, ", ".join(map(str, quiet)), MIN_SPIKES)
+    used = {"history_window": options["history_window"], "coupling_window": options["coupling_window"]}
+    params = {**params, **used, "bin_size": options["bin_size"], "start_ms": int(start_ms), "window": [int(w) for w in window],
+              "onset_bin": int(arrays["onset"][0]), "laser": regressor}  # fmt: skip
     return params, arrays
+
+
+def only_tastes_with_trials(params, arrays):
+    """Tastes of which no trial is left go; the others are numbered anew."""
+    kept = sorted(set(arrays["taste"].tolist()))
+    if len(kept) == len(params["tastes"]):
+        return params, arrays
+    log.warning("no trials left of %s", ", ".join(t for k, t in enumerate(params["tastes"]) if k not in kept))
+    arrays = {**arrays, "taste": np.searchsorted(kept, arrays["taste"])}
+    return {**params, **{name: [params[name][k] for k in kept] for name in ("tastes", "dig_ins")}}, arrays
 
 
 def run(folder):
     """Read ``request.json`` in ``folder``, extract, and write the exchange files."""
     request = json.loads((Path(folder) / "request.json").read_text(encoding="utf-8"))
     source, options = Path(request["source"]), request["options"]
-    options["reach_ms"] = max(options["history_window"], options["coupling_window"])
+    options.update(used_windows(options))
     if not source.exists():
         raise InputError(f"{source}: no such file or directory.")
-    if source.is_dir():
-        params, arrays = extract_blech(source, options)
-    else:
-        from ..files.spike_table import extract_times
-
-        params, arrays = extract_times(source, options, bin_plan, _finish)
+    params, arrays = extract_blech(source, options) if source.is_dir() else extract_times(source, options)
     n_trials, n_bins, n_units = arrays["counts"].shape
-    log.info(
-        "%d units, %d trials of %d taste(s), %d bins of %d ms",
-        n_units,
-        n_trials,
-        len(params["tastes"]),
-        n_bins,
-        params["bin_size"],
-    )
+    text = "%d units, %d trials of %d taste(s), %d bins of %d ms"
+    log.info(text, n_units, n_trials, len(params["tastes"]), n_bins, params["bin_size"])
     save(folder, "extract", {**params, "source": str(source)}, arrays)

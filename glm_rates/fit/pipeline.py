@@ -43,8 +43,9 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
     """
     recording_file(source)
     chosen = config.model_dump(mode="json", include=set(options.ExtractOptions.model_fields))
-    if config.events is not None:
-        chosen["events"] = str(config.events.resolve())
+    for name in ("events", "observed"):
+        if getattr(config, name) is not None:
+            chosen[name] = str(getattr(config, name).resolve())
     document = {"source": str(source.resolve()), "options": chosen}
     (folder / "request.json").write_text(json.dumps(document), encoding="utf-8")
     python = environments.extraction_python(config.blech_clust_env if source.is_dir() else "none")
@@ -67,5 +68,5 @@ def fit(folder: Path, config: options.FitOptions, *, full_fit: bool = True) -> t
 
 def digest(params: dict, arrays: dict, config: options.FitOptions) -> str:
     """Digest of the extracted data and of every option that changes a number; jobs and environments do not."""
-    data = {k: v for k, v in params.items() if k not in ("source", "h5")}
+    data = {k: v for k, v in params.items() if k not in ("source", "h5", "label_problems")}
     return exchange.digest(arrays, {"data": data, "model": settings(config), "contract": exchange.CONTRACT})

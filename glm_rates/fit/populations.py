@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..model import population as model
-from ..model.design import Trials, Window
+from ..model.design import Design, Trials, Window
 
 
 class Population(NamedTuple):
@@ -31,9 +31,14 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
         for taste in tastes:
             trials = np.flatnonzero(arrays["taste"] == taste) if taste is not None else np.arange(len(arrays["taste"]))
             labels = np.zeros(len(trials), int) if taste is not None else arrays["taste"]
-            data = Trials(
-                arrays["counts"][trials][:, :, units], labels, arrays["onset"][trials], arrays["laser"][trials]
+            counts, onset, laser = (
+                arrays["counts"][trials][:, :, units],
+                arrays["onset"][trials],
+                arrays["laser"][trials],
             )
+            observed = arrays["observed"][trials][:, :, units] if "observed" in arrays else None
+            counted = arrays["counted"][trials] if "counted" in arrays else None
+            data = Trials(counts, labels, onset, laser, observed, counted)
             out.append(Population(name, taste, units, trials, data))
     return out
 
@@ -45,6 +50,11 @@ def settings_for(params: dict, wanted: dict[str, Any], population: Population) -
     coupling = settings.include_coupling and len(population.units) > 1
     prior = settings.prior if settings.penalty is None else "ridge"
     return settings._replace(include_coupling=coupling, prior=prior)
+
+
+def where_valid(design: Design, values: np.ndarray) -> np.ndarray:
+    """Values (unit, row) with NaN where the bin is no observation of the unit."""
+    return values if design.valid is None else np.where(design.valid, values, np.nan)
 
 
 def fit_population(population: Population, window: Window, settings: model.Settings) -> dict[str, np.ndarray]:
@@ -59,8 +69,8 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     n_tastes = int(trials.taste.max()) + 1
     out = model.filters(design, fit, settings.bin_size, n_tastes)
     out |= {
-        "rate": model.predict(design, fit).T.reshape(*shape, -1),
-        "log_rate_sd": model.log_rate_sd(design, fit).T.reshape(*shape, -1),
+        "rate": where_valid(design, model.predict(design, fit)).T.reshape(*shape, -1),
+        "log_rate_sd": where_valid(design, model.log_rate_sd(design, fit)).T.reshape(*shape, -1),
         "fitted": fit.fitted,
         "converged": fit.converged,
         "grad_norm": fit.grad_norm,

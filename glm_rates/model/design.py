@@ -15,6 +15,7 @@ import numpy as np
 
 log = logging.getLogger(__name__)
 
+NO_OBSERVATION = -700.0  # log rate of a bin that is no observation: exp of it is 0 beside any rate
 EFFECT_OF = {"stimulus": "stimulus", "deviation": "stimulus", "coupling": "coupling", "history": "history"}
 
 
@@ -37,6 +38,8 @@ class Trials(NamedTuple):
     taste: np.ndarray  # (trial,) index of the trial's taste
     onset: np.ndarray  # (trial,) bin of stimulus onset
     laser: np.ndarray  # (trial, bin) 1 where the laser is on
+    observed: np.ndarray | None = None  # (trial, bin, unit) the unit was recorded; None: everywhere
+    counted: np.ndarray | None = None  # (trial, bin) the bin belongs to this trial; None: all do
 
 
 class Window(NamedTuple):
@@ -55,11 +58,22 @@ class Design(NamedTuple):
     columns: dict[str, slice]  # block name -> columns among the P + K coefficients
     row_trial: np.ndarray  # (row,)
     kernels: dict[str, Kernels]
+    valid: np.ndarray | None = None  # (unit, row) the bin is an observation of the unit; None: all are
 
     @property
     def n_shared(self) -> int:
         """P, the number of columns that all units share."""
         return self.shared.shape[1]
+
+    @property
+    def mask(self) -> np.ndarray | float:
+        """What is added to the predictor so that bins that are no observations say nothing: (unit, row), or 0."""
+        return 0.0 if self.valid is None else np.where(self.valid, 0.0, NO_OBSERVATION)
+
+    @property
+    def n_valid(self) -> np.ndarray:
+        """Number of observations of each unit: (unit,)."""
+        return np.full(len(self.counts), self.counts.shape[1]) if self.valid is None else self.valid.sum(axis=1)
 
     @property
     def n_coef(self) -> int:
@@ -74,6 +88,7 @@ class Design(NamedTuple):
             own=self.own[:, chosen],
             counts=self.counts[:, chosen],
             row_trial=self.row_trial[chosen],
+            valid=None if self.valid is None else self.valid[:, chosen],
         )
 
     def in_canonical_order(self) -> Design:
@@ -86,6 +101,7 @@ class Design(NamedTuple):
             own=self.own[:, order],
             counts=np.ascontiguousarray(self.counts[:, order]),
             row_trial=self.row_trial[order],
+            valid=None if self.valid is None else self.valid[:, order],
         )
 
     def only(self, terms: tuple[str, ...]) -> Design:
@@ -233,7 +249,7 @@ def build_design(
     if laser:
         blocks["laser"] = trials.laser[:, window.start : window.stop].reshape(n_rows, 1)
     if "coupling" in terms:
-        past = convolve_trials(trials.counts, kernels["coupling"], window)
+        past = convolve_trials(filled_counts(trials), kernels["coupling"], window)
         blocks["coupling"] = past.reshape(n_rows, -1)
     own = np.zeros((n_units, n_rows, 0))
     if "history" in terms:
@@ -242,15 +258,48 @@ def build_design(
     widths = {name: block.shape[1] for name, block in blocks.items()}
     if "history" in terms:
         widths["history"] = own.shape[2]
-    counts = trials.counts[:, window.start : window.stop].reshape(n_rows, n_units).T
-    return Design(
-        np.hstack(list(blocks.values())),
-        own,
-        np.ascontiguousarray(counts, float),
-        _consecutive(widths),
-        row_trial,
-        kernels,
-    )
+    counts = np.ascontiguousarray(trials.counts[:, window.start : window.stop].reshape(n_rows, n_units).T, float)
+    reach = len(kernels["history"].values) if "history" in kernels else 0
+    valid = observations(trials, window, reach)
+    if valid is not None:
+        valid = np.ascontiguousarray(valid.reshape(n_rows, n_units).T)
+        counts = np.where(valid, counts, 0.0)
+    return Design(np.hstack(list(blocks.values())), own, counts, _consecutive(widths), row_trial, kernels, valid)
+
+
+def observations(trials: Trials, window: Window, reach: int) -> np.ndarray | None:
+    """Which bins of the window are observations of which unit: (trial, bin, unit), or None where all are.
+
+    The unit was recorded in the bin and in all ``reach`` bins before it (as far as the trial holds them), so that its history is
+    known, and the bin belongs to the trial.
+    """
+    if trials.observed is None and trials.counted is None:
+        return None
+    shape = (len(trials.counts), window.stop - window.start, trials.counts.shape[2])
+    valid = np.ones(shape, bool)
+    if trials.observed is not None:
+        lost = np.cumsum(np.pad(~trials.observed, ((0, 0), (1, 0), (0, 0))), axis=1, dtype=np.int32)
+        bins = np.arange(window.start, window.stop)
+        valid = lost[:, bins + 1] == lost[:, np.maximum(bins - reach, 0)]
+    if trials.counted is not None:
+        valid = valid & trials.counted[:, window.start : window.stop, None]
+    return valid
+
+
+def scored_counts(trials: Trials, window: Window, reach: int) -> np.ndarray:
+    """Counts in the window, NaN where a bin is no observation of the unit: (trial, bin, unit)."""
+    counts = trials.counts[:, window.start : window.stop].astype(float)
+    valid = observations(trials, window, reach)
+    return counts if valid is None else np.where(valid, counts, np.nan)
+
+
+def filled_counts(trials: Trials) -> np.ndarray:
+    """Counts with each unit's mean where it was not recorded: what its neighbours may expect of it there."""
+    if trials.observed is None:
+        return trials.counts
+    seen = np.maximum(trials.observed.sum(axis=(0, 1)), 1)
+    mean = np.where(trials.observed, trials.counts, 0).sum(axis=(0, 1)) / seen
+    return np.where(trials.observed, trials.counts, mean)
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hdf5io.errors import InputError
+
 from .design import Design, Kernels, Trials, Window, build_design, standard_kernels
 from .prior import Prior, grams, learn, map_weights, whiten
 from .solver import Problem, Solution, inverse_positive, solve
@@ -122,7 +124,7 @@ def fit_design(design: Design, settings: Settings, like: Prior | None = None, *,
         coef = solution.coef
     spread = _inverse_hessians(problem, solution, fitted) if covariance else np.zeros((len(coef), 0, 0))
     coef = np.where(fitted[:, None], coef, 0.0)
-    mean = design.counts.mean(axis=1)
+    mean = design.counts.sum(axis=1) / np.maximum(design.n_valid, 1)
     return Fit(coef, spread, fitted, mean, solution.converged | ~fitted, solution.grad_norm, problem.penalty, prior)
 
 
@@ -137,11 +139,18 @@ def ridge_problem(design: Design, strength: float | dict[str, float]) -> Problem
         edges = penalty[:, design.columns["coupling"]].reshape(n_units, n_units, -1)
         edges[np.arange(n_units), np.arange(n_units)] = np.inf
         penalty[:, design.columns["coupling"]] = edges.reshape(n_units, -1)
-    return Problem(design.shared, design.own, design.counts, penalty)
+    penalty = (
+        penalty * (np.maximum(design.n_valid, 1) / design.counts.shape[1])[:, None]
+    )  # the loss is a mean over all rows
+    return Problem(design.shared, design.own, design.counts, penalty, design.mask)
 
 
 def _solve_ridge(problem: Problem, settings: Settings, design: Design) -> Solution:
     if settings.solver == "nemos-lbfgs":
+        if design.valid is not None:
+            raise InputError(
+                "--solver nemos-lbfgs cannot leave out bins of single units, and some were not recorded; use another."
+            )
         from .nemos_bridge import solve_with_nemos
 
         return solve_with_nemos(problem)
@@ -173,7 +182,8 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     solution = solve(ridge_problem(train, strength), warm[0], tolerance=1e-5)
     warm[0] = solution.coef
     eta = ridge_problem(test, strength).predict(solution.coef)
-    return float((np.exp(np.minimum(eta, 30)) - test.counts * eta).sum())
+    loss = np.exp(np.minimum(eta, 30)) - test.counts * eta
+    return float(loss.sum() if test.valid is None else loss[test.valid].sum())
 
 
 def _inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> np.ndarray:

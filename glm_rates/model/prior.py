@@ -110,7 +110,7 @@ def whiten(design: Design, prior: Prior, gram: Grams) -> Whitened:
         precision[:, design.columns["coupling"]] = np.repeat(
             prior.edge_precision, kernel_size(design, "coupling"), axis=1
         )
-    offset = design.own @ prior.history_mean if design.own.shape[2] else 0.0
+    offset = (design.own @ prior.history_mean if design.own.shape[2] else 0.0) + design.mask
     problem = Problem(design.shared, design.own, design.counts, precision / design.counts.shape[1], offset, root)
     return Whitened(problem, root, mean, precision, *_covariances(design, gram, root, precision))
 

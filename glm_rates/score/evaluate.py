@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import gammaln, kolmogorov, stdtrit, xlogy
 
-from ..model.design import Trials, Window
+from ..model.design import Trials, Window, scored_counts
 from ..model.population import Settings, fit_design, make_design, nested_terms, predict
 
 PSTH_SD_MS = 50
@@ -73,13 +73,22 @@ def bits_per_spike(log_likelihood, reference, n_spikes) -> np.ndarray:
 
 
 def homogeneous(counts: np.ndarray, taste: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Training mean count per bin of each trial's taste: (trial, unit); half a spike where there was none."""
+    """Training mean count per bin of each trial's taste: (trial, unit); half a spike where there was none.
+
+    ``counts`` (trial, bin, unit) are NaN where nothing was observed.
+    """
     out = np.zeros((len(counts), counts.shape[2]))
+    every = _mean_count(counts[train], np.full(counts.shape[2], np.nan))
     for k in np.unique(taste):
-        chosen = train & (taste == k)
-        chosen = chosen if chosen.any() else train
-        out[taste == k] = np.maximum(counts[chosen].mean(axis=(0, 1)), 0.5 / (chosen.sum() * counts.shape[1]))
+        out[taste == k] = _mean_count(counts[train & (taste == k)], every)
     return out
+
+
+def _mean_count(counts: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Mean over observed bins, half a spike where there was none, ``otherwise`` where nothing was observed: (unit,)."""
+    n = np.isfinite(counts).sum(axis=(0, 1))
+    mean = np.maximum(np.nansum(counts, axis=(0, 1)), 0.5) / np.maximum(n, 1)
+    return np.where(n > 0, mean, otherwise)
 
 
 def psth(counts: np.ndarray, taste: np.ndarray, train: np.ndarray, bin_ms: int) -> np.ndarray:
@@ -87,20 +96,37 @@ def psth(counts: np.ndarray, taste: np.ndarray, train: np.ndarray, bin_ms: int) 
     flat = homogeneous(counts, taste, train)
     out = np.repeat(flat[:, None], counts.shape[1], axis=1)
     for k in np.unique(taste):
-        chosen = train & (taste == k)
-        if chosen.any():
-            total = gaussian_filter1d(counts[chosen].sum(axis=0), PSTH_SD_MS / bin_ms, axis=0, mode="nearest")
-            out[taste == k] = (total + flat[taste == k][0]) / (chosen.sum() + 1)
+        chosen = counts[train & (taste == k)]
+        if len(chosen):
+            seen = np.isfinite(chosen)
+            total = smoothed(np.nansum(chosen, axis=0), bin_ms)
+            weight = len(chosen) if seen.all() else smoothed(seen.sum(axis=0).astype(float), bin_ms)
+            out[taste == k] = (total + flat[taste == k][0]) / (weight + 1)
     return out
+
+
+def smoothed(values: np.ndarray, bin_ms: int) -> np.ndarray:
+    """Values (bin, unit) under a Gaussian of 50 ms."""
+    return gaussian_filter1d(values, PSTH_SD_MS / bin_ms, axis=0, mode="nearest")
 
 
 def rolling_window(trials: Trials, window: Window, flat: np.ndarray, bin_ms: int) -> np.ndarray:
     """Mean count over the trial's last 250 ms, this bin excluded, with one pseudo-bin at the mean: (trial, bin, unit)."""
     width = max(1, ROLLING_MS // bin_ms)
-    total = np.cumsum(np.pad(trials.counts.astype(float), ((0, 0), (1, 0), (0, 0))), axis=1)
+    counts = trials.counts.astype(float)
     bins = np.arange(window.start, window.stop)
     first = np.maximum(bins - width, 0)
-    return (total[:, bins] - total[:, first] + flat[:, None]) / ((bins - first)[:, None] + 1)
+    seen = (bins - first)[:, None]
+    if trials.observed is not None:
+        seen = _sum_between(trials.observed.astype(float), first, bins)
+        counts = np.where(trials.observed, counts, 0)
+    return (_sum_between(counts, first, bins) + flat[:, None]) / (seen + 1)
+
+
+def _sum_between(values: np.ndarray, first: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Sums over ``[first, stop)`` of the bins of (trial, bin, unit)."""
+    total = np.cumsum(np.pad(values, ((0, 0), (1, 0), (0, 0))), axis=1)
+    return total[:, stop] - total[:, first]
 
 
 def score_fold(
@@ -113,7 +139,8 @@ def score_fold(
     FoldScore
     """
     test = fold_of_trials(trials.taste, n_folds) == fold
-    counts = trials.counts[:, window.start : window.stop].astype(float)
+    models, whole = nested_terms(settings), make_design(trials, window, settings)
+    counts = scored_counts(trials, window, settings.history_window // settings.bin_size)
     flat = homogeneous(counts, trials.taste, ~test)
     rates = {
         "homogeneous": np.broadcast_to(flat[:, None], counts.shape),
@@ -121,7 +148,6 @@ def score_fold(
         "rolling window": rolling_window(trials, window, flat, settings.bin_size),
     }
     rate, inclusion, like = np.full(counts.shape, np.nan), np.zeros((0, 0)), None
-    models, whole = nested_terms(settings), make_design(trials, window, settings)
     train, held_out = whole.rows(~test), whole.rows(test)
     for name, terms in models.items() if nested else list(models.items())[-1:]:
         fit = fit_design(train.only(terms), settings, like, covariance=False)
@@ -133,8 +159,9 @@ def score_fold(
     scores = {}
     for name, r in rates.items():
         table = np.zeros((counts.shape[2], len(counts)))
-        table[:, test] = poisson_log_likelihood(counts[test], r[test]).sum(axis=1).T
+        table[:, test] = np.nansum(poisson_log_likelihood(counts[test], r[test]), axis=1).T
         scores[name] = table
+    rate = np.where(np.isfinite(counts), rate, np.nan)
     return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)))
 
 
@@ -245,8 +272,9 @@ def rescaling_curves(
 
 def in_sample_gain(counts: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """Log-likelihood of ``rate`` over the mean of the same trials, in nats: (unit,). Arrays are (trial, bin, unit)."""
-    mean = np.maximum(counts.mean(axis=(0, 1)), 1e-300)
-    return (xlogy(counts, np.maximum(rate, 1e-300) / mean) - rate + mean).sum(axis=(0, 1))
+    mean = np.nansum(counts, axis=(0, 1)) / np.maximum(np.isfinite(counts).sum(axis=(0, 1)), 1)
+    mean = np.maximum(mean, 1e-300)
+    return np.nansum(xlogy(counts, np.maximum(rate, 1e-300) / mean) - rate + mean, axis=(0, 1))
 
 
 def nested_pairs(names: list[str]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from .. import workers
 from ..files.exchange import load, save
 from ..fit.populations import fit_population, populations, settings_for
 from ..model import population as model
-from ..model.design import Window
+from ..model.design import Trials, Window, scored_counts
 from . import evaluate
 
 log = logging.getLogger("glm_rates.score.fit_and_score")
@@ -52,7 +52,7 @@ def run(folder: Path) -> None:
         tasks += [(what, group, window, settings, n_folds, wanted["nested"]) for what in whats]
     done = _map(tasks, wanted["jobs"])
     versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": version("nemos")}
-    meta, results = gather(groups, tasks, done, arrays, window, wanted, n_folds)
+    meta, results = gather(groups, tasks, done, params, arrays, window, wanted, n_folds)
     if wanted["full_fit"]:
         from ..model.nemos_bridge import save_model
 
@@ -70,9 +70,22 @@ def _map(tasks: list, jobs: int) -> list:
     return [done[index] for index in range(len(tasks))]
 
 
-def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: int) -> tuple[dict, dict]:
+def recorded_counts(params: dict, arrays: dict, window: Window) -> np.ndarray:
+    """Counts of the whole recording in the window, NaN where a bin is no observation: (trial, bin, unit)."""
+    trials = Trials(
+        arrays["counts"],
+        arrays["taste"],
+        arrays["onset"],
+        arrays["laser"],
+        arrays.get("observed"),
+        arrays.get("counted"),
+    )
+    return scored_counts(trials, window, params["history_window"] // params["bin_size"])
+
+
+def gather(groups, tasks, done, params, arrays, window: Window, wanted: dict, n_folds: int) -> tuple[dict, dict]:
     """Lay the parts out over the whole recording: arrays (trial, bin, unit), tables (model, unit, trial), and summaries."""
-    counts = arrays["counts"][:, window.start : window.stop].astype(float)
+    counts = recorded_counts(params, arrays, window)
     shape = counts.shape
     results: dict = {}
     names = max((list(d.log_likelihood) for d in done if isinstance(d, evaluate.FoldScore)), key=len, default=[])
@@ -98,9 +111,11 @@ def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: i
     results |= {name: array for name, array in whole.items() if np.isfinite(array).any()}
     results["ks_curve"], results["ks_pvalue"] = evaluate.rescaling_curves(counts, best, wanted["seed"], KS_GRID)
     results["fold"] = fold_of
+    if np.isnan(counts).any():
+        results["valid"] = np.isfinite(counts)
     if n_folds:
         results["log_likelihood"] = table
-        gain, spikes = (table - table[:1]) / np.log(2), counts.sum(axis=1).T
+        gain, spikes = (table - table[:1]) / np.log(2), np.nansum(counts, axis=1).T
         results["fold_error"] = np.stack([evaluate.fold_error(part, spikes, fold_of) for part in gain])  # (model, unit)
     in_sample = None
     if "rate" in results:
@@ -115,7 +130,7 @@ def gather(groups, tasks, done, arrays, window: Window, wanted: dict, n_folds: i
 
 def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fold: np.ndarray) -> dict:
     """Scores pooled over the recording: in-sample, every model and rival over the homogeneous rate, and nested steps."""
-    spikes = counts.sum(axis=1).T
+    spikes = np.nansum(counts, axis=1).T
     out: dict = {"models": {}, "steps": {}}
     if in_sample is not None:
         by_taste = np.stack([spikes[:, taste == k].sum(axis=1) for k in np.unique(taste)], axis=1)

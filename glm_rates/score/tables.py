@@ -17,7 +17,7 @@ def unit_table(done: Fitted) -> dict[str, np.ndarray]:
     table = {
         "unit": np.arange(n_units),
         "region": np.array(params["regions"]),
-        "n_spikes": counts.sum(axis=(0, 1)).astype(int),
+        "n_spikes": np.nansum(counts, axis=(0, 1)).astype(int),
     }
     for name, column in params["units"].items():
         table.setdefault(name, np.array(column))
@@ -51,7 +51,7 @@ def score_rows(done: Fitted, by_region: bool) -> list[dict[str, Any]]:
     rows = []
     for k in range(len(params["tastes"])):
         at = taste == k
-        spikes = counts[at].sum(axis=(0, 1))
+        spikes = np.nansum(counts[at], axis=(0, 1))
         inside = _per_spike(fitted["in_sample_bits"][k], spikes)
         for unit in range(counts.shape[2]):
             region = params["regions"][unit] if by_region else "all"

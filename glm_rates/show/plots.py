@@ -199,14 +199,14 @@ def _rate_axes(raster, axis, stored: Stored, unit: int, k: int) -> None:
     counts, rate = stored.arrays["counts"][at][:, :, unit], stored.arrays["rate"][at][:, :, unit]
     sd = stored.arrays["log_rate_sd"][at][:, :, unit]
     time, to_hz = stored.time_ms + stored.bin_ms / 2, 1000 / stored.bin_ms
-    trial, b = np.nonzero(counts)
+    trial, b = np.nonzero(np.nan_to_num(counts))
     raster.plot(time[b], trial, "|", ms=3, mew=0.7, color="k")
     raster.set_xlim(stored.time_ms[0], stored.time_ms[-1] + stored.bin_ms)
     raster.set_title(f"{stored.tastes[k]}, n = {len(counts)} trials", fontsize=9)
-    mean = rate.mean(axis=0) * to_hz
-    half = 1.96 * np.sqrt((sd**2).mean(axis=0))
+    mean = np.nanmean(rate, axis=0) * to_hz
+    half = 1.96 * np.sqrt(np.nanmean(sd**2, axis=0))
     low, high = mean * np.exp(-half), mean * np.exp(half)
-    axis.plot(time, counts.mean(axis=0) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
+    axis.plot(time, np.nanmean(counts, axis=0) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
     axis.fill_between(time, low, high, color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval of the estimate")
     axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated (fitted on all trials), mean over trials")
     axis.set_xlabel("ms from the stimulus" if stored.has_stimulus else "ms in the segment")

@@ -46,7 +46,7 @@ def test_an_untidy_recording_gets_the_right_labels(folder, tmp_path, run_command
     frame = folder / "trial_info_frame.csv"
     lines = frame.read_text().splitlines()
     row = next(i for i, line in enumerate(lines) if ",board-DIN-09," in line)
-    lines[row] = lines[row].replace(",False,,,0,0", ",True,,,500,100")
+    lines[row] = lines[row].replace(",False,,,0,0", ",True,,,15000,3000")
     frame.write_text("\n".join(lines))
     before, target = files_of(folder), tmp_path / "rates.h5"
     chosen = ["--separate_regions", "--laser", "exclude", "--cv-folds", 0, "--no-plots", "--output", target]
@@ -88,9 +88,9 @@ def no_spikes(folder):
         del h5["spike_trains"]
 
 
-def not_a_number(folder):
+def negative(folder):
     with h5py.File(folder / "simulated.h5", "a") as h5:
-        h5["spike_trains/board-DIN-09/spike_array"][0, 0, 2000] = np.nan
+        h5["spike_trains/board-DIN-09/spike_array"][0, 0, 2000] = -1
 
 
 def cut_short(folder):
@@ -116,7 +116,7 @@ def tastes_elsewhere(folder):
 
 def only_laser_trials(folder):
     frame = folder / "trial_info_frame.csv"
-    frame.write_text(frame.read_text().replace(",False,,,0,0", ",True,,,500,100"))
+    frame.write_text(frame.read_text().replace(",False,,,0,0", ",True,,,15000,3000"))
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def only_laser_trials(folder):
         (no_file, "no file ends in .h5"),
         (no_trials, "no trials in any spike_array"),
         (no_spikes, "no '/spike_trains'. Run blech_make_arrays.py first."),
-        (not_a_number, "/spike_trains/board-DIN-09/spike_array has NaN or negative values"),
-        (cut_short, "not a readable HDF5 file"),
-        (not_hdf5, "not a readable HDF5 file"),
+        (negative, "/spike_trains/board-DIN-09/spike_array has negative or infinite values"),
+        (cut_short, "not readable as an HDF5 file"),
+        (not_hdf5, "not readable as an HDF5 file"),
         (no_info, "no file ends in .info"),
         (broken_info, "not readable as JSON"),
         (tastes_elsewhere, "no spike_array for board-DIN-01; /spike_trains has board-DIN-09, board-DIN-10"),

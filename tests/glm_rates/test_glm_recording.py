@@ -14,7 +14,6 @@ from hdf5io.errors import InputError
 
 OPTIONS = {
     "bin_size": 25,
-    "reach_ms": 250,
     "time_lims": [1500, 4500],
     "time_lims_from_stimulus": None,
     "laser": "include",
@@ -108,7 +107,7 @@ def test_laser_trials_are_found_in_new_and_old_files(folder, old):
         path = folder / "trial_info_frame.csv"
         lines = path.read_text().splitlines()
         row = next(i for i, line in enumerate(lines) if ",board-DIN-10," in line and line.split(",")[6] == "2")
-        lines[row] = lines[row].replace(",False,,,0,0", ",True,,,500,100")
+        lines[row] = lines[row].replace(",False,,,0,0", ",True,,,15000,3000")
         path.write_text("\n".join(lines))
     _, arrays = extract(folder)
     lit = np.flatnonzero(arrays["laser"].any(axis=1))

@@ -6,13 +6,11 @@ import datetime
 import numpy as np
 import pytest
 
-from glm_rates.files import spike_table
 from glm_rates.fit import extract as stage
 from hdf5io.errors import InputError
 
 OPTIONS = {
     "bin_size": 100,
-    "reach_ms": 200,
     "time_lims": [1500, 4500],
     "time_lims_from_stimulus": None,
     "trial_window": [-2000, 5000],
@@ -27,7 +25,7 @@ OPTIONS = {
 
 
 def extract(path, **changes):
-    return spike_table.extract_times(path, {**OPTIONS, **changes}, stage.bin_plan, stage._finish)
+    return stage.extract_times(path, {**OPTIONS, **changes})
 
 
 def write_table(path, header, rows):
@@ -80,7 +78,7 @@ def test_nwb_units_and_trials_are_read(tmp_path):
     assert params["regions"] == ["gc", "bla"]
     assert params["tastes"] == ["sucrose", "water"]
     assert arrays["counts"].sum(axis=(0, 1)).tolist() == [2, 1]
-    with pytest.raises(InputError, match="trials have no column 'odour'; they have start_time, stop_time, stimulus"):
+    with pytest.raises(InputError, match="trials has no column 'odour'; it has stimulus"):
         extract(tmp_path / "s.nwb", label_column="odour")
 
 
@@ -90,10 +88,10 @@ def test_nwb_units_and_trials_are_read(tmp_path):
         ("a.csv", "unit,time_s\n1,2\n", "no column 'unit_id'; it has unit, time_s"),
         ("b.csv", "unit_id,time_s\n1,x\n", "time_s holds something that is no number"),
         ("c.csv", "unit_id,time_s\n", "no rows"),
-        ("d.txt", "", "cannot read '.txt' files"),
-        ("e.npz", "no zip", "not readable as .npz"),
+        ("d.doc", "", "cannot read '.doc' files"),
+        ("e.npz", "no zip", "not readable as an .npz without pickles"),
         ("f.csv", "unit_id,time_s\n1,2.0\n", "do not fill two segments of 5 s"),
-        ("g.nwb", "no nwb", "not a readable NWB file"),
+        ("g.nwb", "no nwb", "not a readable HDF5 file"),
     ],
 )
 def test_a_broken_table_is_one_line(tmp_path, name, text, said):

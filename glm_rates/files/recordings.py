@@ -1,0 +1,85 @@
+"""Which reader takes this file of spike times? One function a format, by the file's ending."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdf5io.errors import InputError
+
+from .session import Session, select
+
+log = logging.getLogger("glm_rates.files.recordings")
+READERS = dict.fromkeys((".csv", ".tsv", ".txt", ".parquet", ".npz"), ("spike_table", "read_spike_table"))
+READERS[".nwb"] = ("nwb", "read_nwb")
+
+
+def read_times(source: Path, options: dict[str, Any]) -> Session:
+    """Spike times and events of a file, only of the units that ``--units`` selects.
+
+    Raises
+    ------
+    InputError
+        No reader for this ending, no units, or what the reader says.
+    """
+    ending = source.suffix.lower()
+    if ending not in READERS:
+        expected = "a blech_clust directory, .nwb, or a spike table (.csv, .tsv, .txt, .parquet, .npz: unit_id, time_s)"
+        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
+    module, function = READERS[ending]
+    data = getattr(importlib.import_module(f"{__package__}.{module}"), function)(source, options)
+    if not data.unit_id:
+        raise InputError(f"{source}: no units.")
+    if options.get("observed") and ending == ".nwb":
+        from .spike_table import read_observed
+
+        data = data._replace(observed=read_observed(Path(options["observed"]), data.unit_id, None))
+    return only(data, chosen_units(options.get("units"), unit_columns(data), len(data.unit_id)))
+
+
+def unit_columns(data: Session) -> dict[str, list[Any]]:
+    """What ``--units`` may ask of: the file's own columns, and id, region, number of spikes and rate where it has none."""
+    every = np.concatenate([*data.times_s, np.zeros(0)])
+    seconds = max(float(np.ptp(every)), 1e-9) if len(every) else 1.0
+    n_spikes = [len(t) for t in data.times_s]
+    computed = {
+        "unit_id": data.unit_id,
+        "region": data.region,
+        "n_spikes": n_spikes,
+        "firing_rate": [n / seconds for n in n_spikes],
+    }
+    return {**computed, **data.columns}
+
+
+def chosen_units(expression: str | None, columns: dict[str, list[Any]], n: int) -> np.ndarray:
+    """Indices of the units that an expression selects; all without one.
+
+    Raises
+    ------
+    InputError
+        It selects none.
+    """
+    if not expression:
+        return np.arange(n)
+    chosen = select(expression, columns, n)
+    if not len(chosen):
+        raise InputError(f"--units {expression}: holds for none of {n} units.")
+    log.info("--units %s: %d of %d units", expression, len(chosen), n)
+    return chosen
+
+
+def only(data: Session, chosen: np.ndarray) -> Session:
+    """The same session with these units."""
+    if len(chosen) == len(data.unit_id):
+        return data
+    return data._replace(
+        unit_id=[data.unit_id[i] for i in chosen],
+        times_s=[data.times_s[i] for i in chosen],
+        region=[data.region[i] for i in chosen],
+        columns={name: [column[i] for i in chosen] for name, column in data.columns.items()},
+        observed=None if data.observed is None else [data.observed[i] for i in chosen],
+    )

@@ -1,0 +1,210 @@
+"""What does a recording of spike times hold? Units, spikes, events, and when anything was recorded at all."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hdf5io.errors import InputError
+
+log = logging.getLogger("glm_rates.files.session")
+LABELS = (
+    "taste",
+    "stimulus",
+    "odor",
+    "odour",
+    "condition",
+    "trial_type",
+    "label",
+    "stimulus_name",
+    "stim_name",
+    "odor_name",
+)
+NO_LABEL = ("", "nan", "nat", "none", "<na>")
+UNKNOWN = ("", "nan", "none", "unknown", "n/a", "na", "void", "unassigned", "null")
+
+
+class Session(NamedTuple):
+    """Spikes of every unit and the events that trials are aligned to; times in seconds on one clock."""
+
+    unit_id: list[str]
+    times_s: list[np.ndarray]
+    region: list[str]
+    columns: dict[str, list[Any]]  # further columns of the units
+    event_s: np.ndarray  # empty: no events
+    label: list[str]
+    trial_id: list[Any]  # as the file names its trials
+    stop_s: np.ndarray | None = None  # (event,) each trial's own end
+    observed: list[np.ndarray | None] | None = None  # (unit,) of (interval, 2); None: the file does not say
+    recorded: np.ndarray | None = None  # (interval, 2) for all units
+    invalid: np.ndarray | None = None  # (interval, 2) for all units
+
+
+def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, n: int) -> list[str]:
+    """Label of each event: the column that was named, or the one that is known to hold stimuli.
+
+    Raises
+    ------
+    InputError
+        No such column; or several could be meant, or only unknown ones are there: their names are listed.
+    """
+    names = ", ".join(columns)
+    if wanted == "none":
+        return ["stimulus"] * n
+    if wanted is not None:
+        if wanted not in columns:
+            raise InputError(f"{where} has no column '{wanted}'; it has {names}.")
+        labels = [text_of(value) for value in columns[wanted]]
+        if len(set(labels)) > max(n / 2, 10):
+            raise InputError(
+                f"{where}: column '{wanted}' has {len(set(labels))} values in {n} rows; expected one of some stimuli in each row."
+            )
+        return labels
+    known = [name for name in LABELS if name in columns]
+    if known:
+        texts = {name: [text_of(v) for v in columns[name]] for name in known}
+        different = [name for name in known if _partition(texts[name]) != _partition(texts[known[0]])]
+        if different:
+            asked = ", ".join([known[0], *different])
+            raise InputError(f"{where}: which column holds the stimulus, {asked}? Give --label NAME, or --label none.")
+        log.info("%s: the stimulus is in column '%s'", where, known[0])
+        return texts[known[0]]
+    candidates = {name: len({text_of(v) for v in column} - set(NO_LABEL)) for name, column in columns.items()}
+    candidates = {k: v for k, v in candidates.items() if 2 <= v <= max(2, n // 2) and not _is_time(k)}
+    if candidates:
+        told = ", ".join(f"{name} ({count} values)" for name, count in candidates.items())
+        raise InputError(
+            f"{where}: no column is known to hold the stimulus. Give --label NAME; candidates: {told}; or --label none."
+        )
+    log.info("%s: no column with labels, every trial has the same stimulus", where)
+    return ["stimulus"] * n
+
+
+def _partition(labels: list[str]) -> list[int]:
+    """Labels as numbers in order of appearance: equal where two columns tell the same trials apart."""
+    number: dict[str, int] = {}
+    return [number.setdefault(label, len(number)) for label in labels]
+
+
+def _is_time(name: str) -> bool:
+    return name.lower().endswith(
+        ("time", "times", "_s", "_ms", "_us", "start", "stop", "_id", "index", "timeseries", "samples")
+    )
+
+
+def text_of(value: Any) -> str:
+    """A cell as text; a whole number without its decimal point."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return " ".join(text_of(v) for v in np.ravel(np.asarray(value, object)))
+    if isinstance(value, (float, np.floating)) and math.isfinite(value) and float(value).is_integer():
+        return str(int(value))
+    return str(value.item() if isinstance(value, np.generic) else value).strip()
+
+
+def clean_events(data: Session, where: str) -> Session:
+    """Leave out events without a time or a label, and repeated ones; say how many.
+
+    Raises
+    ------
+    InputError
+        Two events at the same time have different labels.
+    """
+    keep = np.isfinite(data.event_s)
+    if not keep.all():
+        log.warning("%s: %d event(s) without a time left out", where, (~keep).sum())
+    named = np.array([label.lower() not in NO_LABEL for label in data.label], bool)
+    if not named.all():
+        kinds = sorted({repr(label) for label, good in zip(data.label, named) if not good})
+        log.warning("%s: %d event(s) without a label (%s) left out", where, (~named).sum(), ", ".join(kinds))
+    keep &= named
+    seen: dict[int, str] = {}
+    repeated = 0
+    for index in np.flatnonzero(keep):
+        at = round(float(data.event_s[index]) * 1e4)
+        if at not in seen:
+            seen[at] = data.label[index]
+            continue
+        if seen[at] != data.label[index]:
+            raise InputError(
+                f"{where}: two events at {data.event_s[index]:g} s with the labels '{seen[at]}' and '{data.label[index]}'; "
+                "expected one stimulus at a time."
+            )
+        keep[index], repeated = False, repeated + 1
+    if repeated:
+        log.warning("%s: %d event(s) stand there more than once; each is used once", where, repeated)
+    at = np.flatnonzero(keep)
+    return data._replace(
+        event_s=data.event_s[at],
+        label=[data.label[i] for i in at],
+        trial_id=[data.trial_id[i] for i in at],
+        stop_s=None if data.stop_s is None else data.stop_s[at],
+    )
+
+
+OPERATORS = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+             ast.GtE: operator.ge, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b}  # fmt: skip
+
+
+def select(expression: str, columns: dict[str, Sequence[Any]], n: int) -> np.ndarray:
+    """Rows for which an expression such as ``quality == 'good' and firing_rate > .5`` holds: indices.
+
+    Comparisons, ``and``, ``or``, ``not``, ``in``, names of columns, numbers and texts; nothing is ever executed.
+
+    Raises
+    ------
+    InputError
+        Not such an expression, an unknown column, or a comparison of text with numbers.
+
+    Examples
+    --------
+    >>> select("a > 1 and b in ('x', 'y')", {"a": [1, 2, 3], "b": ["x", "y", "z"]}, 3)
+    array([1])
+    """
+    where = f"--units {expression}"
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+        return np.flatnonzero([bool(_value(tree, columns, row, where)) for row in range(n)])
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: not an expression such as \"quality == 'good' and n_spikes > 100\".") from None
+
+
+def _value(node: ast.AST, columns: dict[str, Sequence[Any]], row: int, where: str) -> Any:
+    if isinstance(node, ast.BoolOp):
+        parts = (_value(part, columns, row, where) for part in node.values)
+        return all(parts) if isinstance(node.op, ast.And) else any(parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        value = _value(node.operand, columns, row, where)
+        return not value if isinstance(node.op, ast.Not) else -value
+    if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool)):
+        return node.value
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return [_value(part, columns, row, where) for part in node.elts]
+    if isinstance(node, ast.Name):
+        if node.id not in columns:
+            raise InputError(f"{where}: units have no column '{node.id}'; they have {', '.join(columns)}.")
+        value = columns[node.id][row]
+        value = value.item() if isinstance(value, np.generic) else value
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(node, ast.Compare):
+        left = _value(node.left, columns, row, where)
+        for kind, right_node in zip(node.ops, node.comparators):
+            right = _value(right_node, columns, row, where)
+            if type(kind) not in OPERATORS:
+                raise InputError(f"{where}: '{type(kind).__name__}' is not understood; use == != < <= > >= in.")
+            if isinstance(kind, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) and isinstance(left, str) != isinstance(right, str):
+                raise InputError(f"{where}: {left!r} and {right!r} cannot be ordered, one is text.")
+            if not OPERATORS[type(kind)](left, right):
+                return False
+            left = right
+        return True
+    raise InputError(f"{where}: only columns, numbers, texts, comparisons, and, or, not are understood.")

@@ -1,0 +1,216 @@
+"""Which spikes, in which bins, around which events, and which of these bins were recorded at all?
+
+A bin is an observation of a unit only where the unit was recorded in all of it. Where a file does not say when it was recorded, the
+spikes of all its units bound the recording: a silence of the whole population that its own rate makes implausible is no silence.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hdf5io.errors import InputError
+
+from ..files.session import Session
+
+log = logging.getLogger("glm_rates.fit.trials")
+SILENT = 20.0  # a gap between the population's spikes is implausible beyond this many mean intervals (chance e^-20)
+EDGE_S = 1e-6  # rounding of times
+
+
+class Binned(NamedTuple):
+    """Trials as counts; masks are None where everything was recorded and belongs to one trial alone."""
+
+    counts: np.ndarray  # (trial, bin, unit)
+    observed: np.ndarray | None  # (trial, bin, unit) recorded
+    counted: np.ndarray | None  # (trial, bin) belongs to this trial
+
+
+def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
+    """Are spikes and events in seconds, on one clock?
+
+    Raises
+    ------
+    InputError
+        Intervals between spikes, rates, or the places of events say no; both ranges are told.
+    """
+    every = np.concatenate([*data.times_s, np.zeros(0)])
+    if len(every) < 2:
+        return
+    first, last = float(every.min()), float(every.max())
+    spikes = f"spikes lie between {first:g} and {last:g}"
+    whole = "; all times are whole numbers, are they samples?" if (every == np.floor(every)).all() else ""
+    gaps = [np.diff(np.sort(t)) for t in data.times_s if len(t) > 1]
+    smallest = min((float(g[g > 0].min()) for g in gaps if (g > 0).any()), default=0.0)
+    if len(every) >= 500 and smallest > 0.2:
+        raise InputError(
+            f"{where}: {spikes} and no unit fires twice within {smallest:g}: these are no seconds{whole}. Name the unit of time in "
+            "the column (time_ms, time_us, time_samples with --sampling-rate)."
+        )
+    busy = [len(t) / max(last - first, 1e-12) for t in data.times_s if len(t) > 100]
+    if busy and np.median(busy) > 400:
+        raise InputError(
+            f"{where}: {spikes}, which makes {np.median(busy):.0f} spikes a second of a unit: these are no seconds."
+        )
+    if not len(data.event_s):
+        return
+    events = f"events between {data.event_s.min():g} and {data.event_s.max():g}"
+    inside = ((data.event_s + high_s > first) & (data.event_s + low_s < last)).mean()
+    ratio = max(float(np.ptp(data.event_s)), 1.0) / max(last - first, 1e-9)
+    if inside == 0 or (inside < 0.2 and not 0.05 < ratio < 20):
+        raise InputError(
+            f"{where}: {spikes}, {events}: is it the same unit of time and the same clock? Both are expected in seconds{whole}; other "
+            "units stand in the column's name (time_ms, time_us, time_samples with --sampling-rate)."
+        )
+
+
+def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """When each unit was recorded, and which intervals are invalid for all: ((unit,) of (interval, 2), (interval, 2))."""
+    invalid = np.zeros((0, 2)) if data.invalid is None else merged(data.invalid)
+    shared = data.recorded if data.recorded is not None else span_of_spikes(data)
+    own = data.observed or [None] * len(data.unit_id)
+    out = [merged(shared if mine is None else mine) for mine in own]
+    stray = sum(int((~covered(t, t, intervals)).sum()) for t, intervals in zip(data.times_s, out))
+    if stray:
+        log.warning(
+            "%s: %d spike(s) lie outside the time in which their unit was observed; they are not used", where, stray
+        )
+    return out, invalid
+
+
+def span_of_spikes(data: Session) -> np.ndarray:
+    """From the first to the last spike of all units, and as far beyond as a silence is plausible: (1, 2)."""
+    every = np.concatenate([*data.times_s, np.zeros(0)])
+    if len(every) < 2:
+        return np.array([[-np.inf, np.inf]])
+    first, last = float(every.min()), float(every.max())
+    margin = SILENT * (last - first) / len(every)
+    return np.array([[first - margin, last + margin]])
+
+
+def merged(intervals: np.ndarray) -> np.ndarray:
+    """Intervals in order, those that touch made one; NaN ends are open."""
+    rows = np.asarray(intervals, float).reshape(-1, 2)
+    rows = np.stack(
+        [np.nan_to_num(rows[:, 0], nan=-np.inf, neginf=-np.inf), np.nan_to_num(rows[:, 1], nan=np.inf, posinf=np.inf)],
+        1,
+    )
+    rows = rows[rows[:, 1] > rows[:, 0]]
+    out: list[list[float]] = []
+    for start, stop in rows[np.argsort(rows[:, 0], kind="stable")].tolist():
+        if out and start <= out[-1][1] + EDGE_S:
+            out[-1][1] = max(out[-1][1], stop)
+        else:
+            out.append([start, stop])
+    return np.array(out).reshape(-1, 2)
+
+
+def covered(start: np.ndarray, stop: np.ndarray, intervals: np.ndarray) -> np.ndarray:
+    """Whether all of ``[start, stop]`` lies in one of the merged intervals."""
+    if not len(intervals):
+        return np.zeros(np.shape(start), bool)
+    at = np.searchsorted(intervals[:, 0], start + EDGE_S, side="right") - 1
+    return (at >= 0) & (intervals[np.maximum(at, 0), 1] >= stop - EDGE_S)
+
+
+def touched(start: np.ndarray, stop: np.ndarray, intervals: np.ndarray) -> np.ndarray:
+    """Whether some of ``[start, stop]`` lies in one of the merged intervals."""
+    if not len(intervals):
+        return np.zeros(np.shape(start), bool)
+    at = np.searchsorted(intervals[:, 0], stop - EDGE_S, side="left") - 1
+    return (at >= 0) & (intervals[np.maximum(at, 0), 1] > start + EDGE_S)
+
+
+def bin_spikes(data: Session, first_s: np.ndarray, n_bins: int, bin_ms: int, where: str) -> Binned:
+    """Count spikes in the bins of each trial and note which of them were recorded."""
+    edges = first_s[:, None] + np.arange(n_bins + 1) * bin_ms / 1000
+    counts = np.zeros((len(first_s), n_bins, len(data.times_s)), np.int16)
+    for unit, times in enumerate(data.times_s):
+        counts[:, :, unit] = np.diff(np.searchsorted(np.sort(times), edges), axis=1)
+    recorded, invalid = recorded_intervals(data, where)
+    bad = touched(edges[:, :-1], edges[:, 1:], invalid)
+    observed = np.stack([covered(edges[:, :-1], edges[:, 1:], mine) & ~bad for mine in recorded], axis=2)
+    if observed.all():
+        return Binned(counts, None, None)
+    return Binned(np.where(observed, counts, 0).astype(np.int16), observed, None)
+
+
+def own_bins(
+    data: Session, first_s: np.ndarray, window: tuple[int, int], bin_ms: int, to_trial_end: bool, where: str
+) -> np.ndarray | None:
+    """Which bins of the analysis window belong to a trial: not those of the next trial's window, nor after its own end.
+
+    Returns
+    -------
+    numpy.ndarray (trial, bin up to the end of the window), or None where all do
+    """
+    start = first_s[:, None] + np.arange(window[1]) * bin_ms / 1000
+    opens = first_s + window[0] * bin_ms / 1000
+    order = np.argsort(opens, kind="stable")
+    following = np.full(len(opens), np.inf)
+    following[order[:-1]] = opens[order[1:]]
+    own = start + bin_ms / 1000 <= following[:, None] + EDGE_S
+    if not own.all():
+        crossed = int((~own).any(axis=1).sum())
+        log.warning(
+            "%s: the windows of %d of %d trials overlap the next: each moment counts once, in the later trial",
+            where,
+            crossed,
+            len(opens),
+        )
+    if to_trial_end:
+        if data.stop_s is None:
+            raise InputError(f"{where}: --to-trial-end needs the end of each trial (stop_time, stop_s).")
+        own = own & (start + bin_ms / 1000 <= np.nan_to_num(data.stop_s, nan=np.inf)[:, None] + EDGE_S)
+    return None if own.all() else own
+
+
+def warn_of_silence(counts: np.ndarray, observed: np.ndarray | None, window: tuple[int, int], where: str) -> None:
+    """Warn of trials in which no unit has a spike, where the population's rate makes that implausible."""
+    inside = counts[:, window[0] : window[1]]
+    total = inside.sum(axis=(1, 2))
+    seen = np.ones(len(total), bool) if observed is None else observed[:, window[0] : window[1]].any(axis=(1, 2))
+    silent = seen & (total == 0)
+    if silent.any() and total[seen].mean() > SILENT:
+        log.warning(
+            "%s: %d of %d trials have no spike of any unit: was nothing recorded there? They count as silence; --observed FILE says when "
+            "units were recorded", where, silent.sum(), len(total),
+        )  # fmt: skip
+
+
+def keep_recorded(arrays: dict[str, Any], window: tuple[int, int], where: str) -> dict[str, Any]:
+    """Drop trials without any recorded bin of any unit in the window, and tell what part of the rest was not recorded.
+
+    Raises
+    ------
+    InputError
+        No trial is left.
+    """
+    observed, counted = arrays.get("observed"), arrays.get("counted")
+    if observed is None and counted is None:
+        return arrays
+    n_trials, inside = len(arrays["taste"]), slice(*window)
+    own = np.ones((n_trials, window[1] - window[0]), bool) if counted is None else counted[:, inside]
+    seen = (
+        np.broadcast_to(own[..., None], (*own.shape, 1)) if observed is None else observed[:, inside] & own[..., None]
+    )
+    keep = seen.any(axis=(1, 2))
+    if not keep.any():
+        raise InputError(f"{where}: nothing was recorded in the window of any of {n_trials} trials.")
+    if not keep.all():
+        log.warning(
+            "%s: %d of %d trials left out, nothing was recorded in their windows", where, (~keep).sum(), n_trials
+        )
+    part = 1 - (observed[keep][:, inside] if observed is not None else np.ones(1)).mean()
+    if part > 0:
+        log.warning(
+            "%s: %.1f %% of the remaining bins x units were not recorded; they count as nothing, not as silence",
+            where,
+            100 * part,
+        )
+    arrays = {name: array[keep] for name, array in arrays.items()}
+    if observed is not None and arrays["observed"].all():
+        del arrays["observed"]
+    return arrays
