@@ -312,11 +312,11 @@ def _journal_entries(journal: Path) -> tuple[int, int, list[tuple[int, bytes, by
     with open(journal, "rb") as handle:
         handle.seek(len(MAGIC))
         base_size, size, count = _unpack(handle, 3)
-        return (
-            base_size,
-            size,
-            [(*_unpack(handle, 1), handle.read(SECTORS * 4), handle.read(BLOCK)) for _ in range(count)],
-        )  # type: ignore[misc]
+        entries = []
+        for _ in range(count):
+            (offset,) = _unpack(handle, 1)
+            entries.append((offset, handle.read(SECTORS * 4), handle.read(BLOCK)))
+        return base_size, size, entries
 
 
 def _belongs(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bool:

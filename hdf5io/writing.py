@@ -162,7 +162,8 @@ class _Sink(io.RawIOBase):
     """A file object that HDF5 may write to on a disk that fills up: after the first failure it only pretends to write."""
 
     def __init__(self, handle: Any) -> None:
-        self.handle, self.failure, self.size = handle, None, 0
+        self.handle, self.size = handle, 0
+        self.failure: OSError | None = None
 
     def readable(self) -> bool:
         return True

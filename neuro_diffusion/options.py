@@ -35,7 +35,7 @@ class Kind(NamedTuple):
     """How a config field is typed at the shell."""
 
     many: bool  #: takes several values
-    count: int | None  #: exactly so many, where the field is a tuple of fixed length
+    length: int | None  #: exactly so many, where the field is a tuple of fixed length
     choices: tuple[str, ...]
     flag: bool
     nested: bool  #: a table, settable from a TOML file only
@@ -108,7 +108,7 @@ def field_parameters(config_class: type[BaseModel]) -> Iterator[inspect.Paramete
         annotation: Any = list[str] if kind.many else bool if kind.flag else str
         metavar = kind.label
         if kind.many:
-            metavar = ",".join([kind.label] * (kind.count or 1)) + ("" if kind.count else ",...")
+            metavar = ",".join([kind.label] * (kind.length or 1)) + ("" if kind.length else ",...")
         if is_positional(config_class, name):
             parameter = typer.Argument(
                 None, metavar=name.upper() + ("..." if kind.many else ""), help=info.description, show_default=False
@@ -247,8 +247,8 @@ def tidy_arguments(config_class: type[BaseModel], arguments: Sequence[str]) -> l
         if flag.startswith("--") and flag not in kinds:
             flag = flag.replace("_", "-")
         kind, values = kinds.get(flag), list[str]()
-        if kind and kind.many and not equals and (kind.count or kind.choices):
-            while rest and len(values) < (kind.count or len(rest) + len(values)) and fits(rest[0], kind):
+        if kind and kind.many and not equals and (kind.length or kind.choices):
+            while rest and len(values) < (kind.length or len(rest) + len(values)) and fits(rest[0], kind):
                 values.append(rest.pop(0))
         tidy.append(f"{flag}={','.join(values)}" if values else flag + equals + value)
     return tidy

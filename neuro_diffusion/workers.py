@@ -31,7 +31,7 @@ MINUTE = 60.0  #: seconds between two lines of progress
 class Task(NamedTuple):
     """What became of one task: a result, or the reason why there is none."""
 
-    index: int
+    number: int
     result: Any
     error: BaseException | None
 
@@ -58,7 +58,7 @@ def run(
     failed = []
     for task in each(function, arguments, jobs=jobs, scheduler=scheduler, what=what):
         if task.error is None:
-            yield task.index, task.result
+            yield task.number, task.result
         else:
             failed.append(task.error)
     if len(failed) == len(arguments) == 1:
@@ -87,7 +87,7 @@ def _told(tasks: Iterable[Task], total: int, what: str) -> Iterator[Task]:
     began = told = time.monotonic()
     for done, task in enumerate(tasks, 1):
         if task.error is not None:
-            log.warning("%s %d of %d failed: %s", what, task.index + 1, total, said(task.error))
+            log.warning("%s %d of %d failed: %s", what, task.number + 1, total, said(task.error))
         yield task
         now = time.monotonic()
         if now - told >= MINUTE and done < total:
@@ -113,7 +113,7 @@ def _on_processes(jobs: int, function: Callable[..., Any], arguments: Sequence[t
             for future in as_completed(futures):
                 with contextlib.suppress(BrokenProcessPool):
                     task = _outcome(futures[future], future)
-                    del left[task.index]
+                    del left[task.number]
                     yield task
         except BrokenProcessPool:
             log.debug("a worker process died while tasks were handed out")

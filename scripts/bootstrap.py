@@ -168,7 +168,8 @@ def build(name: str, torch: str | None) -> None:
     if stamp and not (stamp.get("ready") and stamp.get("root") == str(ROOT) and works(program(folder))):
         say(f"{folder.name} was left unfinished, moved, or lost its Python: making it anew")
         shutil.rmtree(folder)
-    note = {"ready": False, "root": str(ROOT), "inputs": inputs_hash(name), "torch": torch or stamp.get("torch")}
+    build = torch or stamp.get("torch")
+    note = {"ready": False, "root": str(ROOT), "inputs": inputs_hash(name), "torch": build}
     folder.mkdir(parents=True, exist_ok=True)
     write_stamp(folder, note)
     requirements = ROOT / "envs" / (name + ".txt")
@@ -178,7 +179,7 @@ def build(name: str, torch: str | None) -> None:
         say(f"1/3 environment {folder.relative_to(ROOT)} ({installer.title})")
         installer.create(folder, log)
     say(f"2/3 {count} packages of envs/{name}.txt (some minutes the first time)")
-    installer.install(program(folder), ["-r", str(requirements)], log, note["torch"])
+    installer.install(program(folder), ["-r", str(requirements)], log, build)
     say("3/3 neuropipes itself, editable")
     installer.install(program(folder), ["--no-deps", "-e", str(ROOT)], log, None)
     write_stamp(folder, dict(note, ready=True, python=python_of(folder)))

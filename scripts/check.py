@@ -15,22 +15,6 @@ import time
 import bootstrap
 
 CODE = [*bootstrap.PIPELINES, "hdf5io"]
-# What mypy says of array code and of lazily filled configs under these headings is mostly noise; names, attributes, calls that
-# return nothing and wrong return types remain.
-QUIET = [
-    "arg-type",
-    "assignment",
-    "call-arg",
-    "call-overload",
-    "dict-item",
-    "index",
-    "misc",
-    "operator",
-    "type-var",
-    "union-attr",
-    "var-annotated",
-]
-LENIENT = ["--no-strict-optional", *(word for code in QUIET for word in ("--disable-error-code", code))]
 NOTHING_COLLECTED = 5  # pytest's exit code when no docstring has an example
 
 
@@ -41,7 +25,7 @@ def checks(tests: bool, fix: bool) -> dict[str, list[str]]:
         "format": [*python, "ruff", "format", ".", *([] if fix else ["--check"])],
         "lint": [*python, "ruff", "check", ".", *(["--fix"] if fix else [])],
         "layers": [str(bootstrap.program(bootstrap.folder_of("all"), "lint-imports"))],
-        "types": [*python, "mypy", *LENIENT, *CODE, "scripts"],
+        "types": [*python, "mypy", *CODE, "scripts"],
         "docstring examples": [*python, "pytest", "--doctest-modules", "-p", "no:cacheprovider", *CODE],
     }
     if tests:

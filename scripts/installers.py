@@ -105,7 +105,9 @@ def uv_environment(settings: dict[str, list[str]]) -> dict[str, str]:
 def local_torch(settings: dict[str, list[str]], requirements: Path) -> str | None:
     """Return the build (``cpu``, ``cu130``) of a torch wheel of the pinned version in a find-links folder, if there is one."""
     pin = re.search(r"^torch==([\w.]+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
-    for place in settings.get("find-links", []) if pin else []:
+    if pin is None:
+        return None
+    for place in settings.get("find-links", []):
         folder = Path(place[len("file://") :] if place.startswith("file://") else place)
         for wheel in sorted(folder.glob(f"torch-{pin[1]}+*.whl")) if folder.is_dir() else []:
             return wheel.name.split("+")[1].split("-")[0]
@@ -128,7 +130,7 @@ def run_logged(command: list[str], log: Path, env: dict[str, str] | None = None)
             errors="replace",
         )
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 handle.write(line)
                 if shown:
                     print(f"\r\033[K    {line.strip()[:100]}", end="", file=sys.stderr, flush=True)

@@ -55,8 +55,8 @@ def run(config: BatchConfig, run: Run) -> Result:
         tasks = [(PACKAGE, verb, words(program, verb, job, folder), job.name) for job in jobs]
         for task in workers.each(one, tasks, jobs=config.jobs, scheduler=config.scheduler, what="recordings"):
             found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
-            job = jobs[task.index]
-            rows[task.index] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
+            job = jobs[task.number]
+            rows[task.number] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
             write_status(folder, [rows[i] for i in sorted(rows)])
         table = [rows[i] for i in range(len(jobs))]
         outputs, results = summarise(folder, table, verb, run, config)
