@@ -16,7 +16,11 @@ Scaling = Literal["standard_scaler", "robust_scaler", "min_max_scaler"]
 
 POSITIONAL: dict[str, Any] = {"positional": True}
 OUT: dict[str, Any] = {"flags": ["-o"]}
+THERE: dict[str, Any] = {"exists": "any"}
+SAME: dict[str, Any] = {"same": True}
 OVERWRITE = "replace an earlier result"
+FORMAT: dict[str, Any] = {"description": "format of the figures", "json_schema_extra": {"flags": ["--format"]}}
+Format = Literal["png", "svg", "pdf"]
 
 
 class Command(BaseModel):
@@ -31,7 +35,7 @@ class Tables(Command):
     inputs: list[Path] = Field(
         min_length=1,
         description="metrics tables (CSV), Phy folders or SortingAnalyzer folders, one for each recording",
-        json_schema_extra=POSITIONAL,
+        json_schema_extra=POSITIONAL | THERE,
     )
     compute_missing: bool = Field(
         False, description="compute the metrics that an analyzer lacks, in memory; its folder is not changed"
@@ -40,7 +44,10 @@ class Tables(Command):
         False, description="open analyzers that hold pickled objects, which can execute anything: only your own"
     )
     max_memory: int = Field(
-        1000, ge=50, description="refuse work that is estimated to need more memory than this, in MB"
+        1000,
+        ge=50,
+        description="refuse work that is estimated to need more memory than this, in MB",
+        json_schema_extra=SAME,
     )
 
 
@@ -48,7 +55,9 @@ class Labelled(Tables):
     """Units with a curator's labels."""
 
     labels: list[Path] = Field(
-        [], description="label files in Phy form (cluster_id, group), one for each input and in the same order"
+        [],
+        description="label files in Phy form (cluster_id, group), one for each input and in the same order",
+        json_schema_extra={"exists": "file"},
     )
     label_column: str | None = Field(
         None, description="column of the metrics table, or property of the analyzer, that holds the labels"
@@ -73,7 +82,7 @@ class Labelled(Tables):
 
 
 class TrainConfig(Labelled):
-    """Options of ``unit-refine train``."""
+    """Learn a curator's labels; make a model folder that SpikeInterface and UnitRefine read."""
 
     task: Task = Field("three_class", description="which classes to tell apart")
     classifiers: list[Classifier] = Field(
@@ -101,6 +110,7 @@ class TrainConfig(Labelled):
     allow_small: bool = Field(False, description="go on with 50 labelled units or fewer, or fewer than 6 of a class")
     jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
+    figure_format: Format = Field("png", **FORMAT)
     output: Path = Field(Path("unit_refine_model"), description="model folder to make", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
     dry_run: bool = Field(False, description="read and check the input, say what would be trained, write nothing")
@@ -110,15 +120,17 @@ class WithModel(Command):
     """A command whose first word is a model folder."""
 
     model: Path = Field(
-        description="model folder made by train, SpikeInterface or UnitRefine", json_schema_extra=POSITIONAL
+        description="model folder made by train, SpikeInterface or UnitRefine", json_schema_extra=POSITIONAL | THERE
     )
 
 
 class PredictConfig(Tables, WithModel):
-    """Options of ``unit-refine predict``."""
+    """Label the units of new recordings, with probabilities and an option to abstain."""
 
     cascade: Path | None = Field(
-        None, description="second model (sua_vs_mua) for the units that the first one does not call noise"
+        None,
+        description="second model (sua_vs_mua) for the units that the first one does not call noise",
+        json_schema_extra=THERE,
     )
     abstain: float = Field(
         0.0,
@@ -138,10 +150,11 @@ class PredictConfig(Tables, WithModel):
 
 
 class EvaluateConfig(Labelled, WithModel):
-    """Options of ``unit-refine evaluate``."""
+    """Score a model on labelled units that it has never seen."""
 
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
+    figure_format: Format = Field("png", **FORMAT)
     output: Path | None = Field(
         None, description="folder for scores, figures and report; default: print only", json_schema_extra=OUT
     )
@@ -149,9 +162,11 @@ class EvaluateConfig(Labelled, WithModel):
 
 
 class CompareConfig(Labelled):
-    """Options of ``unit-refine compare``."""
+    """Score several models on the same labelled units, side by side."""
 
-    models: list[Path] = Field(min_length=2, description="model folders, comma-separated or repeated")
+    models: list[Path] = Field(
+        min_length=2, description="model folders, comma-separated or repeated", json_schema_extra=THERE
+    )
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
     output: Path | None = Field(None, description="table (CSV) to write; default: print only", json_schema_extra=OUT)
@@ -159,14 +174,16 @@ class CompareConfig(Labelled):
 
 
 class InfoConfig(WithModel):
-    """Options of ``unit-refine info``."""
+    """Say what a model is, what it needs, whether it is safe, and whether it still answers as it did."""
 
 
 class ExportPhyConfig(Command):
-    """Options of ``unit-refine export-phy``."""
+    """Write predictions into a Phy folder; a person's labels are never changed."""
 
-    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL)
-    phy_folder: Path = Field(description="Phy folder that gets the labels", json_schema_extra=POSITIONAL)
+    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
+    phy_folder: Path = Field(
+        description="Phy folder that gets the labels", json_schema_extra=POSITIONAL | {"exists": "folder"}
+    )
     write_group: bool = Field(
         False, description="also fill cluster_group.tsv, keeping a backup and every label a person gave"
     )
@@ -174,9 +191,9 @@ class ExportPhyConfig(Command):
 
 
 class ExportCurationConfig(Command):
-    """Options of ``unit-refine export-curation``."""
+    """Write predictions as SpikeInterface curation JSON (format 2)."""
 
-    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL)
+    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
     output: Path = Field(
         Path("curation.json"), description="SpikeInterface curation file (format 2) to write", json_schema_extra=OUT
     )
@@ -184,15 +201,15 @@ class ExportCurationConfig(Command):
 
 
 class SuggestConfig(Tables, WithModel):
-    """Options of ``unit-refine suggest``."""
+    """Name the units whose labels would teach the model most."""
 
-    n: int = Field(20, ge=1, description="how many units to suggest")
+    n_units: int = Field(20, ge=1, description="how many units to suggest", json_schema_extra={"flags": ["--n"]})
     output: Path = Field(Path("suggestions.csv"), description="table to write", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
 class SimulateConfig(Command):
-    """Options of ``unit-refine simulate``."""
+    """Make recordings whose every unit is known, as analyzers, metrics tables and labels."""
 
     kind: Literal["recordings", "tables"] = Field(
         "recordings",
@@ -210,18 +227,20 @@ class SimulateConfig(Command):
 
 
 class PlotConfig(Tables, WithModel):
-    """Options of ``unit-refine plot``."""
+    """Draw a model's figures again, or the metrics of new units by predicted class."""
 
     inputs: list[Path] = Field(
-        [], description="units to draw by predicted class; none: the training units", json_schema_extra=POSITIONAL
+        [],
+        description="units to draw by predicted class; none: the training units",
+        json_schema_extra=POSITIONAL | THERE,
     )
-    format: Literal["png", "svg", "pdf"] = Field("png", description="format of the figures")
+    figure_format: Format = Field("png", **FORMAT)
     output: Path = Field(Path("unit_refine_figures"), description="folder for the figures", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
 class ConvertMetricsConfig(Tables):
-    """Options of ``unit-refine convert-metrics``."""
+    """Bring metrics of analyzers, Phy folders or tables into one table, with new or old metric names."""
 
     spelling: Literal["new", "old"] = Field(
         "new", description="metric names of SpikeInterface 0.103.2 and later, or those before"

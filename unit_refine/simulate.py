@@ -147,7 +147,7 @@ def write_analyzer(simulated: Simulated, folder: Path) -> pd.DataFrame:
     """Make an analyzer folder with every extension that metrics need; return the metrics by unit id."""
     import spikeinterface.core as core
 
-    from .files.analyzers import EXTENSIONS, PARALLEL
+    from .files.compute_metrics import EXTENSIONS, PARALLEL
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

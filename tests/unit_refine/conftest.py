@@ -33,7 +33,7 @@ def quick_train():
 
         options = {"label_column": "label", "classifiers": ["LogisticRegression"], "bootstraps": 100, **options}
         config = TrainConfig(inputs=inputs, output=folder, **options)
-        with save_model.Staging(config.output, config.overwrite) as part:
+        with save_model.staging(config.output) as part:
             outcome = run_training(config, load_units(config))
             save_model.write_model(part, config, outcome, training_results(outcome))
             if report:

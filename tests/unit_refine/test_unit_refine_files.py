@@ -274,7 +274,7 @@ def test_a_held_out_recording_scores_within_the_interval_the_model_promised(mode
 
 
 def test_suggested_units_are_unsure_and_unlike_each_other(model, tables):
-    table = suggest.suggest(SuggestConfig(model=model, inputs=[tables / "bare3.csv"], n=10))
+    table = suggest.suggest(SuggestConfig(model=model, inputs=[tables / "bare3.csv"], n_units=10))
     everyone = predictions(model, tables / "bare3.csv")
     assert table["unit_id"].is_unique
     assert table["prediction_confidence"].mean() < everyone["prediction_confidence"].mean()
@@ -301,7 +301,7 @@ def test_workers_and_order_of_files_do_not_change_the_model(tables, quick_train,
 
 def test_a_failed_training_leaves_nothing_behind(tables, tmp_path):
     def fail():
-        with save_model.Staging(tmp_path / "new" / "m", False) as part:
+        with save_model.staging(tmp_path / "new" / "m") as part:
             (part / "x").write_text("1")
             raise RuntimeError("broken")
 

@@ -89,7 +89,7 @@ def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_m
 
     from unit_refine import simulate
     from unit_refine.config import SimulateConfig
-    from unit_refine.files import analyzers
+    from unit_refine.files import recordings
 
     config = SimulateConfig(n_units=12, duration_s=20, n_channels=8)
     made = simulate.ground_truth(config, np.random.SeedSequence(7))
@@ -97,7 +97,7 @@ def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_m
     for name in ("bare", "bare.zarr"):
         kind = "zarr" if name.endswith("zarr") else "binary_folder"
         core.create_sorting_analyzer(made.sorting, recording, format=kind, folder=tmp_path / name, progress_bar=False)
-    tables = [analyzers.read(tmp_path / name, compute_missing=True)[1] for name in ("bare", "bare.zarr")]
+    tables = [recordings.read_analyzer(tmp_path / name, True, False).table for name in ("bare", "bare.zarr")]
     assert {"snr", "sd_ratio", "d_prime", "peak_to_trough_duration"} <= set(tables[0].columns)
     assert tables[0]["sd_ratio"].notna().mean() > 0.8
     assert not list((tmp_path / "bare" / "extensions").glob("*"))
@@ -109,28 +109,68 @@ def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_m
     assert "must be computed from the recording, which the analyzer cannot find" in answer.stderr
 
 
-def test_a_pickle_inside_an_analyzer_is_not_opened_unasked(simulated, run_command, tmp_path):
-    path, trace = tmp_path / "analyzer", tmp_path / "executed"
-    shutil.copytree(simulated / "recording1_analyzer", path)
+def test_what_an_analyzer_would_execute_is_neither_needed_for_its_metrics_nor_loaded_to_compute_them(
+    simulated, run_command, tmp_path
+):
+    """Imitates what SpikeInterface builds or unpickles when it opens a folder: each file leaves a trace when it does."""
+    trace = tmp_path / "executed"
 
     class Attack:
         def __reduce__(self):
             return (open, (str(trace), "w"))
 
-    for place in ("recording.pickle", "extensions/quality_metrics/more.pkl"):
-        (path / place).write_bytes(pickle.dumps(Attack()))
-        refused = run_command("unit_refine", "convert-metrics", path, "-o", tmp_path / "m.csv")
+    def popen(path):
+        call = {
+            "class": "subprocess.Popen",
+            "module": "subprocess",
+            "version": "0.105.3",
+            "kwargs": {"args": ["touch", str(trace)]},
+        }
+        call |= {"annotations": {}, "properties": {}, "relative_paths": False}
+        (path / "recording.json").write_text(json.dumps(call))
+
+    def nested(path):
+        popen(path)
+        inner = json.loads((path / "recording.json").read_text())
+        outer = {**inner, "class": "spikeinterface.core.channelslice.ChannelSliceRecording", "module": "spikeinterface"}
+        (path / "recording.json").write_text(json.dumps({**outer, "kwargs": {"parent_recording": inner}}))
+
+    def named_folder(path):
+        other = tmp_path / "elsewhere"
+        (other / "properties").mkdir(parents=True, exist_ok=True)
+        np.save(other / "properties" / "gain.npy", np.array([Attack()], dtype=object), allow_pickle=True)
+        call = {
+            "class": "spikeinterface.core.binaryfolder.BinaryFolderRecording",
+            "module": "spikeinterface",
+            "version": "0.105.3",
+        }
+        call |= {"kwargs": {"folder_path": str(other)}, "annotations": {}, "properties": {}, "relative_paths": False}
+        (path / "recording.json").write_text(json.dumps(call))
+
+    def pickled_recording(path):
+        (path / "recording.pickle").write_bytes(pickle.dumps(Attack()))
+
+    def pickled_property(path):
+        np.save(
+            path / "sorting" / "properties" / "notes.npy", np.array([Attack()] * 30, dtype=object), allow_pickle=True
+        )
+
+    def link(path):
+        shutil.move(path / "sorting" / "properties", tmp_path / "outside")
+        np.save(tmp_path / "outside" / "notes.npy", np.array([Attack()] * 30, dtype=object), allow_pickle=True)
+        (path / "sorting" / "properties").symlink_to(tmp_path / "outside")
+
+    for i, attack in enumerate((popen, nested, named_folder, pickled_recording, pickled_property, link)):
+        path = tmp_path / f"analyzer{i}"
+        shutil.copytree(simulated / "recording1_analyzer", path)
+        attack(path)
+        answer = run_command("unit_refine", "convert-metrics", path, "-o", tmp_path / f"m{i}.csv")
+        assert answer.returncode == (2 if attack is link else 0), answer.stderr
+        shutil.rmtree(path / "extensions" / "quality_metrics")
+        refused = run_command("unit_refine", "convert-metrics", path, "--compute-missing", "-o", tmp_path / "n.csv")
         assert refused.returncode == 2
-        assert f"{place} holds a pickle" in refused.stderr
+        assert "not opened, " in refused.stderr
         assert not trace.exists()
-        (path / place).unlink()
-    objects = np.array([{"a": 1}] * 30, dtype=object)
-    np.save(path / "sorting" / "properties" / "notes.npy", objects, allow_pickle=True)
-    refused = run_command("unit_refine", "convert-metrics", path, "-o", tmp_path / "m.csv")
-    assert refused.returncode == 2
-    assert "notes.npy holds a pickle" in refused.stderr
-    trusted = run_command("unit_refine", "convert-metrics", path, "--trust-pickles", "-o", tmp_path / "m.csv")
-    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_train_model_takes_analyzers_from_python(simulated, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config import EvaluateConfig
 from ..console import Result, Run
 from ..files import load_model
-from ..files.save_model import Staging
+from ..files.save_model import staging
 from ..score.predict import evaluate_model, evaluation_results
 
 
@@ -15,8 +15,8 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     if config.output is not None:
         from ..show import pages  # matplotlib: not needed where nothing is drawn
 
-        with Staging(config.output, config.overwrite) as part:
-            pages.evaluation(part, evaluation, run.warnings, run.provenance(config, config.inputs))
+        with staging(config.output) as part:
+            pages.evaluation(part, evaluation, run.warnings, run.provenance(config), config.figure_format)
         outputs = {"report": config.output / "report.html"}
     results = evaluation_results(evaluation)
     line = (

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import hdf5io
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import TrainConfig
-from ..files import analyzers as analyzer_files
+from ..files import compute_metrics
 from ..files.label_files import join
 from ..files.recordings import read_recording
-from ..files.save_model import Staging, write_json, write_model
+from ..files.save_model import staging, write_model
 from ..fit.workflow import check_size
 from ..score.outcome import Outcome, run_training, training_results
 from ..show import pages
@@ -91,7 +91,7 @@ def train_model(
     }
     config = TrainConfig(**chosen)
     recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels)]
-    with Staging(config.output, config.overwrite) as part:
+    with staging(hdf5io.claim(config.output, config.overwrite)) as part:
         units = assemble(name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
         for notice in units.notices:
             log.warning("%s", notice)
@@ -101,7 +101,7 @@ def train_model(
         pages.training(
             part, outcome, [], hdf5io.provenance("unit_refine.train_model", config.model_dump(mode="json"), seed)
         )
-        write_json(part / hdf5io.MARKER, training_results(outcome))
+        hdf5io.write_json(part / hdf5io.MARKER, training_results(outcome))
     return outcome
 
 
@@ -109,8 +109,8 @@ def read_source(source: Any, place: Path, config: TrainConfig) -> Recording:
     """Return the recording of a CSV path or of a SortingAnalyzer in memory."""
     if isinstance(source, (str, Path)):
         return read_recording(Path(source), config)
-    ids, table, _, params = analyzer_files.from_analyzer(source, str(place), config.compute_missing)
-    return Recording(place.name, place, ids, to_new_names(table), None, params)
+    found = compute_metrics.describe(source, str(place), config.compute_missing)
+    return Recording(place.name, place, found.unit_ids, to_new_names(found.table), None, found.params)
 
 
 def with_labels(recording: Recording, labels: Any) -> Recording:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..config import PlotConfig
 from ..console import Result, Run
-from ..files.save_model import Staging
+from ..files.save_model import staging
 from ..show import pages
 
 
 def run(config: PlotConfig, run: Run) -> Result:
-    with Staging(config.output, config.overwrite) as part:
+    with staging(config.output) as part:
         names = sorted(path.name for path in pages.plot(part, config).values())
     outputs = {name.partition(".")[0]: config.output / name for name in names}
     line = f"{config.output}: {', '.join(names)}"

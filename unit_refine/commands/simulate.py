@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -12,17 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import hdf5io
+
 from .. import simulate
 from ..config import SimulateConfig
 from ..console import Result, Run
-from ..files import analyzers
-from ..files.save_model import Staging
+from ..files import compute_metrics
+from ..files.save_model import staging
 
 log = logging.getLogger(__package__)
 
 
 def run(config: SimulateConfig, run: Run) -> Result:
-    with Staging(config.output, config.overwrite) as part:
+    with staging(config.output) as part:
         results = write_all(part, config, run.provenance(config))
     line = f"{config.output}: {results['n_recordings']} recordings of {results['n_units']} units"
     return Result({"folder": config.output}, results, line, record=config.output)
@@ -32,7 +33,7 @@ def write_all(folder: Path, config: SimulateConfig, provenance: Mapping[str, Any
     """Write ``recordingN_metrics.csv``, ``recordingN_cluster_group.tsv`` and, for recordings, ``recordingN_analyzer``."""
     counts: Counter[str] = Counter()
     if config.kind == "recordings":
-        analyzers.spikeinterface()
+        compute_metrics.spikeinterface()
     for i, seed in enumerate(np.random.SeedSequence(config.seed).spawn(config.n_recordings), start=1):
         if config.kind == "tables":
             table = simulate.metric_table(config.n_units, config.label_noise, np.random.default_rng(seed))
@@ -45,5 +46,5 @@ def write_all(folder: Path, config: SimulateConfig, provenance: Mapping[str, Any
         table.to_csv(folder / f"recording{i}_metrics.csv", index=False)
         groups = pd.DataFrame({"cluster_id": table["unit_id"], "group": table["label"]})
         groups.to_csv(folder / f"recording{i}_cluster_group.tsv", sep="\t", index=False)
-    (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+    hdf5io.write_json(folder / "provenance.json", provenance)
     return {"n_recordings": config.n_recordings, "n_units": config.n_units, "counts": dict(sorted(counts.items()))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config import TrainConfig
 from ..console import Result, Run
-from ..files.save_model import Staging, write_model
+from ..files.save_model import staging, write_model
 from ..fit.workflow import counts_of, describe, load_units
 from ..score.outcome import run_training, training_results
 
@@ -17,9 +17,9 @@ def run(config: TrainConfig, run: Run) -> Result:
     results = training_results(outcome)
     from ..show import pages  # matplotlib: not needed where the input is refused
 
-    with Staging(config.output, config.overwrite) as part:
+    with staging(config.output) as part:
         write_model(part, config, outcome, results)
-        pages.training(part, outcome, run.warnings, run.provenance(config, config.inputs))
+        pages.training(part, outcome, run.warnings, run.provenance(config), config.figure_format)
     line = (
         f"{config.output}: {results['classifier']}, balanced accuracy {results['balanced_accuracy']:.3f} "
         f"({results['balanced_accuracy_low']:.3f} to {results['balanced_accuracy_high']:.3f}) on held-out {results['interval_over']},"

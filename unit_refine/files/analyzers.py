@@ -1,159 +1,179 @@
-"""Which metrics does a SpikeInterface SortingAnalyzer hold, and which can be computed from it?
+"""Which metrics does a SpikeInterface SortingAnalyzer hold?
 
-SpikeInterface is needed only here and in `simulate`; an analyzer's folder is never written.
+Metrics, unit ids and unit properties are read straight from the folder's tables and arrays (binary or zarr): neither the recording
+nor anything else that a file of the folder names is loaded, so that opening somebody's analyzer executes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from hdf5io import InputError
+import hdf5io
+from hdf5io.errors import InputError
+
+from ..units.assemble import id_text
+from . import trust
 
 log = logging.getLogger(__package__)
 
-#: Extensions in the order in which they build on each other.
-EXTENSIONS = (
-    "random_spikes", "noise_levels", "waveforms", "templates", "spike_amplitudes", "spike_locations", "unit_locations",
-    "principal_components", "quality_metrics", "template_metrics",
-)  # fmt: skip
 METRIC_EXTENSIONS = ("quality_metrics", "template_metrics")
-#: Extensions that SpikeInterface saves as pickles, which execute code when loaded: computed again, never loaded.
-PICKLED = frozenset({"principal_components"})
-#: Extensions that take job settings.
-PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
+#: More units than any sorting has: a header that claims more is broken.
+MAX_UNITS = 10_000_000
 
 
-class SpikeInterfaceMissing(RuntimeError):
-    """SpikeInterface is needed and not installed (exit code 5)."""
+class Analyzer(NamedTuple):
+    """What a SortingAnalyzer says about its units."""
 
-    exit_code = 5
+    unit_ids: list[str]
+    table: pd.DataFrame  #: metrics, one row a unit
+    params: dict[str, Any]  #: metric_params, for model_info.json
+    property_names: list[str]
+    property_values: Callable[[str], list[object]]  #: values of one property, by unit
 
 
 def is_analyzer(path: Path) -> bool:
-    """Return whether a path is a SortingAnalyzer folder (binary or zarr)."""
+    """Return whether a path is a SortingAnalyzer folder (binary or zarr), or the older WaveformExtractor folder."""
     if not path.is_dir():
         return False
-    info = path / "spikeinterface_info.json"
-    return (info.is_file() and '"SortingAnalyzer"' in info.read_text(errors="replace")) or path.suffix == ".zarr"
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        info = json.loads((path / "spikeinterface_info.json").read_bytes())
+        if isinstance(info, dict) and info.get("object") == "SortingAnalyzer":
+            return True
+    old = any((path / name / "metrics.csv").is_file() for name in METRIC_EXTENSIONS)
+    return path.suffix == ".zarr" or (path / ".zgroup").is_file() or old
 
 
-def spikeinterface():
-    """Return SpikeInterface's core, or say how to get it."""
-    try:
-        import spikeinterface.core as core
-    except ImportError:
-        raise SpikeInterfaceMissing(
-            "SpikeInterface is not installed; analyzers need it: pip install 'neuropipes[curation]'"
-        ) from None
-    return core
+def is_zarr(path: Path) -> bool:
+    """Return whether an analyzer's folder is in zarr's format."""
+    return (path / ".zgroup").is_file() or path.suffix == ".zarr"
 
 
-def read(
-    path: Path, compute_missing: bool, trust_pickles: bool = False
-) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
-    """Return unit ids, metrics, unit properties and metric parameters of an analyzer folder.
+def read(path: Path, trust_pickles: bool = False) -> Analyzer:
+    """Return what an analyzer folder says about its units; an analyzer without metrics has a table without columns.
 
     Raises
     ------
-    InputError : the folder cannot be opened, holds pickles and ``trust_pickles`` is not given, or has no metrics and they were not asked for.
+    InputError : not readable, or metrics of other units than those of the sorting.
     """
-    core = spikeinterface()
-    if not trust_pickles and (found := pickled_files(path)):
-        raise InputError(
-            f"{path}: {found[0]} holds a pickle, which executes code when opened; not opened."
-            " Is the analyzer your own? Then add --trust-pickles."
-        )
-    try:
-        analyzer = core.load_sorting_analyzer(path, load_extensions=False)
-    except Exception as error:  # whatever the broken folder makes it raise
-        raise InputError(
-            f"{path}: SpikeInterface cannot open this analyzer ({type(error).__name__}: {str(error)[:120]})."
-        ) from None
-    return from_analyzer(analyzer, str(path), compute_missing)
+    for place in path.rglob("*") if not trust_pickles else ():
+        if place.is_symlink() and not place.resolve().is_relative_to(path.resolve()):
+            raise refuse(path, [f"{place.relative_to(path)} is a link that leads outside"])
+    parts = _zarr_parts(path, trust_pickles) if is_zarr(path) else _folder_parts(path, trust_pickles)
+    ids, tables, params, names, values = parts
+    if not ids:
+        ids = list(dict.fromkeys(i for table in tables for i in table.index))
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{path}: unit ids of the sorting occur more than once.")
+    for table in tables:
+        if not set(ids) & set(table.index) and len(table):
+            raise InputError(
+                f"{path}: its metrics are of units {', '.join(map(str, table.index[:3]))}, ..., its sorting has {', '.join(ids[:3])}, ..."
+            )
+    joined = pd.concat([t.reindex(ids) for t in tables], axis=1) if tables else pd.DataFrame(index=ids)
+    joined = joined.loc[:, ~joined.columns.duplicated()]
+    for name in METRIC_EXTENSIONS:
+        if tables and f"{name.removesuffix('s')}_params" not in params:
+            log.warning("%s: no %s; --compute-missing computes them", path, name)
+    return Analyzer(ids, joined.reset_index(drop=True), params, names, values)
 
 
-def pickled_files(path: Path) -> list[str]:
-    """Return the files that SpikeInterface would unpickle when it opens this analyzer or its metrics."""
-    found = [p for ending in ("*.pickle", "*.pkl") for p in path.rglob(ending)]
-    found += [p for p in (path / "sorting").rglob("*.npy") if holds_objects(p)]
-    found += [p for p in path.rglob(".zarray") if '"pickle"' in p.read_text(errors="replace")]
-    names = [p.relative_to(path) for p in found]
-    return sorted(str(name) for name in names if not PICKLED & set(name.parts))
+def refuse(path: Path, found: list[str]) -> InputError:
+    """Return the error that says what opening a folder would execute or reach."""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return InputError(
+        f"{path}: not opened, {found[0]}{more}: opening it can execute code or read other files."
+        " Is the analyzer your own? Then add --trust-pickles."
+    )
 
 
-def holds_objects(path: Path) -> bool:
-    """Return whether a NumPy file stores Python objects, that is, a pickle."""
-    try:
-        np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        return True
-    return False
+Parts = tuple[list[str], list[pd.DataFrame], dict[str, Any], list[str], Callable[[str], list[object]]]
 
 
-def from_analyzer(
-    analyzer: Any, where: str, compute_missing: bool
-) -> tuple[list[str], pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
-    """Return unit ids, metrics, unit properties and metric parameters of an analyzer; see `read`."""
-    absent = [name for name in METRIC_EXTENSIONS if not has(analyzer, name)]
-    if absent and compute_missing:
-        analyzer = compute(analyzer, where)
-    elif len(absent) == len(METRIC_EXTENSIONS):
-        raise InputError(
-            f"{where}: the analyzer has no quality or template metrics. Add --compute-missing to compute them."
-        )
-    elif absent:
-        log.warning("%s: no %s; --compute-missing computes them", where, absent[0])
-    try:
-        tables = [analyzer.get_extension(name).get_data() for name in METRIC_EXTENSIONS if has(analyzer, name)]
-        table = pd.concat(tables, axis=1)
-    except Exception as error:
-        raise InputError(
-            f"{where}: the metrics of this analyzer cannot be decoded ({type(error).__name__}); save it with format='binary_folder'."
-        ) from None
-    ids = [str(i) for i in analyzer.unit_ids]
-    properties = {key: analyzer.sorting.get_property(key) for key in analyzer.sorting.get_property_keys()}
-    params = {
-        name.removesuffix("s") + "_params": {
-            key: value for key, value in analyzer.get_extension(name).params.items() if key in ("metric_names", "metric_params")
-        }
-        for name in METRIC_EXTENSIONS if has(analyzer, name)
-    }  # fmt: skip
-    return ids, table.reset_index(drop=True), properties, params
+def _folder_parts(path: Path, trust_pickles: bool) -> Parts:
+    """Return ids, metric tables, parameters, and properties of a binary folder."""
+    sorting, ids = path / "sorting", list[str]()
+    if (sorting / "numpysorting_info.json").is_file():
+        found = hdf5io.read_json(sorting / "numpysorting_info.json").get("unit_ids", [])
+        ids = [id_text(i) for i in found] if isinstance(found, list) else []
+    tables, params = [], {}
+    for name in METRIC_EXTENSIONS:
+        for folder in (path / "extensions" / name, path / name):
+            if (folder / "metrics.csv").is_file():
+                tables.append(_metrics_csv(folder / "metrics.csv"))
+                own = hdf5io.read_json(folder / "params.json") if (folder / "params.json").is_file() else {}
+                params[f"{name.removesuffix('s')}_params"] = _chosen(own)
+                break
+    names = sorted(p.stem for p in (sorting / "properties").glob("*.npy"))
+
+    def values(name: str) -> list[object]:
+        file = sorting / "properties" / f"{name}.npy"
+        if not trust_pickles and trust.holds_objects(file):
+            raise refuse(path, [f"{file.relative_to(path)} holds a pickle"])
+        with hdf5io.parsing(file, "a NumPy array"):
+            return np.load(file, allow_pickle=trust_pickles).tolist()
+
+    return ids, tables, params, names, values
 
 
-def has(analyzer: Any, name: str) -> bool:
-    """Return whether an extension is there, in memory or in the folder."""
-    return analyzer.has_extension(name)
+def _metrics_csv(file: Path) -> pd.DataFrame:
+    """Return a metrics extension's table by unit id."""
+    with hdf5io.parsing(file, "a table of metrics"):
+        table = pd.read_csv(file, index_col=0, low_memory=False)
+    table.index = pd.Index([id_text(i) for i in table.index])
+    if not table.index.is_unique:
+        raise InputError(f"{file}: unit {table.index[table.index.duplicated()][0]} stands in it more than once.")
+    return table
 
 
-def compute(analyzer: Any, where: str) -> Any:
-    """Return a copy of the analyzer in memory with every extension that metrics need.
+def _zarr_parts(path: Path, trust_pickles: bool) -> Parts:
+    """Return ids, metric tables, parameters and properties of a zarr folder, decoded by harmless codecs only."""
+    _check_codecs(path, trust_pickles)
+    import zarr
 
-    Raises
-    ------
-    InputError : the recording behind the analyzer is gone and is needed.
-    """
-    needed = [name for name in EXTENSIONS if not has(analyzer, name)]
-    if "quality_metrics" in needed and analyzer.format != "memory":
-        needed = [name for name in EXTENSIONS if name in needed or name in PICKLED]
-    log.info("%s: computing %s", where, ", ".join(needed))
-    if not analyzer.has_recording() and "waveforms" in needed:
-        raise InputError(
-            f"{where}: {', '.join(needed)} must be computed from the recording, which the analyzer cannot find."
-        )
-    if analyzer.format != "memory":  # a copy takes along only what is loaded
-        saved = set(analyzer.get_saved_extension_names()) - PICKLED
-        for name in [n for n in EXTENSIONS if n in saved]:
-            analyzer.load_extension(name)
-    analyzer = analyzer.save_as(format="memory")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in needed:
-            analyzer.compute(name, **({"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}))
-    return analyzer
+    with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
+        root = zarr.open_group(str(path), mode="r")
+        names = sorted(root["sorting/properties"].array_keys()) if "sorting/properties" in root else []
+        ids = [id_text(i) for i in _zarr_values(root, "sorting/unit_ids", path)] if "sorting" in root else []
+        tables, params = [], {}
+        for name in METRIC_EXTENSIONS:
+            if f"extensions/{name}/metrics" not in root:
+                continue
+            group = root[f"extensions/{name}/metrics"]
+            columns = {key: _zarr_values(group, key, path) for key in sorted(group.array_keys())}
+            index = [id_text(i) for i in columns.pop("index")]
+            tables.append(pd.DataFrame(columns, index=pd.Index(index)))
+            params[f"{name.removesuffix('s')}_params"] = _chosen(
+                root[f"extensions/{name}"].attrs.asdict().get("params", {})
+            )
+    return ids, tables, params, names, lambda name: _zarr_values(root, f"sorting/properties/{name}", path)
+
+
+def _zarr_values(group: Any, name: str, path: Path) -> list[object]:
+    """Return a one-dimensional array of a zarr group as a list."""
+    array = group[name]
+    if getattr(array, "ndim", None) != 1 or array.shape[0] > MAX_UNITS:
+        raise InputError(f"{path}: '{name}' is no list of units (shape {getattr(array, 'shape', None)}).")
+    with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
+        return array[:].tolist()
+
+
+def _check_codecs(path: Path, trust_pickles: bool) -> None:
+    """Refuse a zarr folder whose arrays need a codec that executes something."""
+    found = [] if trust_pickles else [d for d in trust.codecs(path) if d]
+    if found:
+        raise refuse(path, found)
+
+
+def _chosen(params: object) -> dict[str, Any]:
+    """Return what model_info.json keeps of an extension's parameters."""
+    return (
+        {k: v for k, v in params.items() if k in ("metric_names", "metric_params")} if isinstance(params, dict) else {}
+    )

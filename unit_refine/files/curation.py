@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 import hdf5io
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 CATEGORY = "quality"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..units.assemble import Recording
 from ..units.labels import LABEL_COLUMNS

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..model.calibration import Sigmoid
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 import hdf5io
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..units.labels import MEANING, tidy
 from ..units.metrics import KNOWN, RENAMED

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
 from ..units.assemble import Recording, column, name_apart
@@ -28,13 +28,14 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
     """Return the units of one input, whatever its kind."""
     path, params = Path(path), dict[str, Any]()
     if analyzers.is_analyzer(path):
-        ids, table, properties, params = analyzers.read(path, config.compute_missing, config.trust_pickles)
+        found = read_analyzer(path, config.compute_missing, config.trust_pickles)
+        ids, table, params = found.unit_ids, found.table, found.params
         labels = None
         if label_column is not None:
-            if label_column not in properties:
-                known = ", ".join(sorted(properties)) or "none"
+            if label_column not in found.property_names:
+                known = ", ".join(found.property_names) or "none"
                 raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
-            labels = list(properties[label_column])
+            labels = found.property_values(label_column)
     elif path.is_dir():
         ids, table, labels = phy.read(path)
         if label_column is not None:
@@ -46,6 +47,20 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
     return Recording(
         path.stem if path.is_file() else path.name, path, ids, table.reset_index(drop=True), labels, params
     )
+
+
+def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> analyzers.Analyzer:
+    """Return the units of an analyzer folder; SpikeInterface is needed only where metrics are to be computed."""
+    found = analyzers.read(path, trust_pickles)
+    if len(found.params) == len(analyzers.METRIC_EXTENSIONS) or (found.params and not compute_missing):
+        return found
+    if not compute_missing:
+        raise InputError(
+            f"{path}: the analyzer has no quality or template metrics. Add --compute-missing to compute them."
+        )
+    from . import compute_metrics
+
+    return compute_metrics.read(path, trust_pickles)
 
 
 def check_memory(config: Tables) -> None:

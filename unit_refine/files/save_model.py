@@ -10,9 +10,9 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,64 +20,53 @@ import pandas as pd
 import hdf5io
 
 from ..config import TrainConfig
-from ..console import plain
 from ..units.metrics import QUALITY_METRICS, TEMPLATE_METRICS
-
-if TYPE_CHECKING:  # what a training hands over; the rooms above call this one
-    from ..score.outcome import Outcome
 
 PROBE_ROWS = 20
 
 
-class Staging:
-    """A folder that appears under its name only when it is complete."""
-
-    def __init__(self, target: Path, overwrite: bool):
-        self.target, self.overwrite = Path(target), overwrite
-        if not overwrite or not (self.target / hdf5io.MARKER).is_file():
-            hdf5io.claim(self.target, overwrite)
-
-    def __enter__(self) -> Path:
-        self.made = [p for p in [self.target.parent, *self.target.parent.parents] if not p.exists()]
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.part = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", suffix=".part", dir=self.target.parent))
-        return self.part
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is None:
-            hdf5io.claim(self.target, self.overwrite)
-            if self.target.exists():
-                self.target.rmdir()
-            umask = os.umask(0)
-            os.umask(umask)
-            self.part.chmod(0o777 & ~umask)
-            os.replace(self.part, self.target)
-            return
-        shutil.rmtree(self.part, ignore_errors=True)
-        for parent in self.made:
-            parent.rmdir()
+@contextlib.contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """Yield a folder beside ``target`` that gets its name only when the block ends well; else it is removed."""
+    made = [p for p in [target.parent, *target.parent.parents] if not p.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield part
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o777 & ~umask)
+        if target.is_dir():
+            target.rmdir()  # empty, or the name is taken
+        os.replace(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
 
 
-def nothing() -> contextlib.nullcontext:
-    """Return a context in which nothing is written."""
-    return contextlib.nullcontext()
+def write_model(folder: Path, config: TrainConfig, outcome: Any, results: Mapping[str, Any]) -> None:
+    """Write the files of a model folder, except figures and report.
 
-
-def write_model(folder: Path, config: TrainConfig, outcome: Outcome, results: Mapping[str, Any]) -> None:
-    """Write the files of a model folder, except figures and report."""
+    Parameters
+    ----------
+    outcome : a ``score.outcome.Outcome``; results : its documented numbers.
+    """
     units = outcome.units
     dump(outcome.trained.pipeline, folder / "best_model.skops")
-    write_json(folder / "model_info.json", model_info(config, outcome, results))
-    write_json(folder / "probe_set.json", probe_set(outcome.trained.pipeline, units.metrics))
+    hdf5io.write_json(folder / "model_info.json", model_info(config, outcome, results))
+    hdf5io.write_json(folder / "probe_set.json", probe_set(outcome.trained.pipeline, units.metrics))
     accuracies(outcome).to_csv(folder / "model_accuracies.csv", float_format="%.4f")
     units.metrics.assign(unit_id=units.unit_ids).set_index("unit_id").to_csv(folder / "training_data.csv")
     pd.DataFrame({"unit_index": np.arange(len(units.y)), "0": units.y}).to_csv(folder / "labels.csv", index=False)
     held_out_table(outcome).to_csv(folder / "held_out_predictions.csv", index=False, float_format="%.6g")
-    write_json(folder / "permutation_importance.json", outcome.importance)
+    hdf5io.write_json(folder / "permutation_importance.json", outcome.importance)
     (folder / "README.md").write_text(model_card(config, outcome, results), encoding="utf-8")
 
 
-def model_info(config: TrainConfig, outcome: Outcome, results: Mapping[str, Any]) -> dict[str, Any]:
+def model_info(config: TrainConfig, outcome: Any, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of model_info.json: the keys of SpikeInterface, then ours."""
     names = list(outcome.units.metrics.columns)
     params = dict(outcome.units.params)
@@ -106,7 +95,7 @@ def model_info(config: TrainConfig, outcome: Outcome, results: Mapping[str, Any]
     }
 
 
-def accuracies(outcome: Outcome) -> pd.DataFrame:
+def accuracies(outcome: Any) -> pd.DataFrame:
     """Return the table of tried settings in SpikeInterface's columns; one setting alone carries its held-out score."""
     setting, values = outcome.trained.setting, outcome.scores.values
     rows = outcome.trained.table or [
@@ -123,7 +112,7 @@ def accuracies(outcome: Outcome) -> pd.DataFrame:
     return table.sort_values("balanced_accuracy", ascending=False, kind="stable")
 
 
-def held_out_table(outcome: Outcome) -> pd.DataFrame:
+def held_out_table(outcome: Any) -> pd.DataFrame:
     """Return the held-out prediction of every training unit, the source of all figures."""
     units, p = outcome.units, outcome.trained.held_out.p
     table = pd.DataFrame(
@@ -153,12 +142,7 @@ def probe_set(pipeline: Any, metrics: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON; numbers that are none become null."""
-    path.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def model_card(config: TrainConfig, outcome: Outcome, r: Mapping[str, Any]) -> str:
+def model_card(config: TrainConfig, outcome: Any, r: Mapping[str, Any]) -> str:
     """Return the text of the model folder's README."""
     units = outcome.units
     counts = ", ".join(f"{n} {name}" for name, n in r["counts"].items())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 import hdf5io
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..units.assemble import id_text
 from ..units.metrics import ID_COLUMNS

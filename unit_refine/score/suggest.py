@@ -30,7 +30,7 @@ def suggest(config: SuggestConfig) -> pd.DataFrame:
         features.append(match_model(recording.table, model.metric_names, str(recording.source)).metrics)
     table = pd.concat(parts, ignore_index=True)
     ranks = pd.concat(features, ignore_index=True).rank(pct=True).fillna(0.5).to_numpy()
-    chosen = spread_out(1 - table["lead"].to_numpy(), ranks, config.n)
+    chosen = spread_out(1 - table["lead"].to_numpy(), ranks, config.n_units)
     keep = [
         "unit_id",
         "recording",

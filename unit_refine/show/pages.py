@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdf5io import InputError
+from hdf5io.errors import InputError
 
 from ..config import PlotConfig
 from ..files import load_model, recordings, save_model
 from ..model.decisions import decide
-from ..report import Section, write_report
 from ..score import evaluate, predict
 from ..score import outcome as outcomes
 from ..units.metrics import numeric
 from . import plots
+from .figures import save_figure
+from .report import Section, write_report
 
 CAPTIONS = {
     "confusion_matrix": "What is called what. Rows sum to 100 %.",
@@ -34,7 +35,9 @@ CAPTIONS = {
 TABLE_KEYS = ("group", "n_units", "balanced_accuracy", "precision", "recall", "roc_auc", "ece")
 
 
-def training(folder: Path, outcome: outcomes.Outcome, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
+def training(
+    folder: Path, outcome: outcomes.Outcome, warnings: Sequence[str], provenance: Mapping[str, Any], form: str = "png"
+) -> None:  # fmt: skip
     """Write figures and report of a training run into its model folder."""
     units, held, scores = outcome.units, outcome.trained.held_out, outcome.scores
     seen = np.isfinite(held.p[:, 0])
@@ -45,13 +48,13 @@ def training(folder: Path, outcome: outcomes.Outcome, warnings: Sequence[str], p
     important = [name for row in outcome.importance for name in row["metrics"][:1]]
     guess = np.array(units.classes)[decide(held.p[seen], outcome.trained.threshold)]
     figures["metric_distributions"] = plots.distributions(units.metrics[seen], guess, important)
-    saved = plots.save(figures, folder / "figures")
+    save_all(figures, folder / "figures", form)
     r = outcomes.training_results(outcome)
     several = r["n_recordings"] > 1
     sections = [
-        Section("Each recording, held out" if several else "One recording, its units held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(saved, "score_by_recording", "confusion_matrix")),
-        Section("How sure", uncertainty_text(r), figures=captioned(saved, "calibration", "abstention_curve", "roc_precision_recall")),
-        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(saved, "permutation_importance", "metric_distributions")),
+        Section("Each recording, held out" if several else "One recording, its units held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(figures, "score_by_recording", "confusion_matrix")),
+        Section("How sure", uncertainty_text(r), figures=captioned(figures, "calibration", "abstention_curve", "roc_precision_recall")),
+        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(figures, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
     if outcome.trained.table:
         tried = save_model.accuracies(outcome).to_dict("records")
@@ -100,7 +103,13 @@ def uncertainty_text(r: Mapping[str, Any]) -> str:
     )
 
 
-def captioned(figures: Mapping[str, Path], *names: str) -> dict[str, Path]:
+def save_all(figures: Mapping[str, Figure], folder: Path, form: str) -> dict[str, Path]:
+    """Write figures into a folder; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: save_figure(figure, folder / f"{name}.{form}") for name, figure in figures.items()}
+
+
+def captioned(figures: Mapping[str, Figure], *names: str) -> dict[str, Figure | Path]:
     """Return figures by caption."""
     return {CAPTIONS[name]: figures[name] for name in names if name in figures}
 
@@ -124,7 +133,9 @@ def held_out_figures(
     }
 
 
-def evaluation(folder: Path, found: predict.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any]) -> None:
+def evaluation(
+    folder: Path, found: predict.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any], form: str = "png"
+) -> None:  # fmt: skip
     """Write figures, table and report of a model's score on new labelled units."""
     y, classes, guess = found.units.y, found.units.classes, decide(found.p, found.threshold)
     figures = plots.score_figures(y, found.p, found.calibrated, guess, found.scores, classes)
@@ -134,7 +145,7 @@ def evaluation(folder: Path, found: predict.Evaluation, warnings: Sequence[str],
     figures["metric_distributions"] = plots.distributions(
         found.units.metrics, np.array(classes)[guess], list(found.units.metrics.columns)
     )
-    saved = plots.save(figures, folder / "figures")
+    save_all(figures, folder / "figures", form)
     rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
     pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
     r = predict.evaluation_results(found)
@@ -148,7 +159,7 @@ def evaluation(folder: Path, found: predict.Evaluation, warnings: Sequence[str],
         "calibration error": r["ece"],
         "units": r["n_units"],
     }
-    sections = [Section("By recording", table=rows, figures=captioned(saved, *saved))]
+    sections = [Section("By recording", table=rows, figures=captioned(figures, *figures))]
     write_report(
         folder / "report.html", title="Score on labelled units", question="Does this model agree with the curator of these recordings?",
         headline=headline, sections=sections, warnings=warnings, provenance=provenance,
@@ -165,7 +176,9 @@ def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
         names = model.metric_names
         guess = np.concatenate([np.array(model.classes)[part["guess"]] for part in parts])
         numbers = numeric(metrics[[n for n in names if n in metrics.columns]], "inputs")
-        return plots.save({"metric_distributions": plots.distributions(numbers, guess, names)}, folder, config.format)
+        return save_all(
+            {"metric_distributions": plots.distributions(numbers, guess, names)}, folder, config.figure_format
+        )
     source = model.folder / "held_out_predictions.csv"
     if not source.is_file():
         raise InputError(
@@ -180,4 +193,4 @@ def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
     curve = evaluate.abstention_curve(y, p, model.threshold, groups)
     rows = json.loads((model.folder / "permutation_importance.json").read_text(encoding="utf-8"))
     figures = held_out_figures(table, model.classes, model.threshold, scores, rows, curve)
-    return plots.save(figures, folder, config.format)
+    return save_all(figures, folder, config.figure_format)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,13 +222,3 @@ def score_figures(
         "calibration": calibration(y, p, calibrated, classes),
         "score_by_recording": by_recording(scores, classes),
     }
-
-
-def save(figures: Mapping[str, Figure], folder: Path, form: str = "png") -> dict[str, Path]:
-    """Write figures into a folder; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for name, figure in figures.items():
-        paths[name] = folder / f"{name}.{form}"
-        figure.savefig(paths[name], dpi=130, metadata={"Date": None} if form == "svg" else None)
-    return paths

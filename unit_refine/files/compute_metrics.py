@@ -1,0 +1,133 @@
+"""Which metrics can SpikeInterface compute from an analyzer? The one place that loads recordings; the folder is never written."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hdf5io.errors import EnvironmentMissing, InputError
+
+from ..units.assemble import id_text
+from . import trust
+from .analyzers import METRIC_EXTENSIONS, Analyzer, refuse
+
+log = logging.getLogger(__package__)
+
+#: Extensions in the order in which they build on each other.
+EXTENSIONS = (
+    "random_spikes", "noise_levels", "waveforms", "templates", "spike_amplitudes", "spike_locations", "unit_locations",
+    "principal_components", "quality_metrics", "template_metrics",
+)  # fmt: skip
+#: Extensions that take job settings.
+PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
+
+
+def spikeinterface() -> Any:
+    """Return SpikeInterface's core, or say how to get it."""
+    try:
+        import spikeinterface.core as core
+    except ImportError:
+        raise EnvironmentMissing(
+            "SpikeInterface is not installed; analyzers need it: pip install 'neuropipes[curation]'"
+        ) from None
+    return core
+
+
+def read(path: Path, trust_pickles: bool = False) -> Analyzer:
+    """Return an analyzer folder's units with every metric, computed where it lacks them.
+
+    Raises
+    ------
+    InputError : loading it would execute something and ``trust_pickles`` is not given; it cannot be opened; see `compute`.
+    """
+    if not trust_pickles and (found := trust.dangers(path)):
+        raise refuse(path, found)
+    try:
+        analyzer = spikeinterface().load_sorting_analyzer(path, load_extensions=False)
+    except EnvironmentMissing:
+        raise
+    except Exception as error:  # whatever the broken folder makes it raise
+        raise InputError(
+            f"{path}: SpikeInterface cannot open this analyzer ({type(error).__name__}: {str(error)[:120]})."
+        ) from None
+    return describe(analyzer, str(path), compute_missing=True)
+
+
+def describe(analyzer: Any, where: str, compute_missing: bool) -> Analyzer:
+    """Return what a SortingAnalyzer in memory says about its units.
+
+    Raises
+    ------
+    InputError : it has no metrics and they were not asked for; see `compute`.
+    """
+    absent = [name for name in METRIC_EXTENSIONS if not analyzer.has_extension(name)]
+    if absent and compute_missing:
+        analyzer = compute(analyzer, where)
+    elif len(absent) == len(METRIC_EXTENSIONS):
+        raise InputError(
+            f"{where}: the analyzer has no quality or template metrics. Add --compute-missing to compute them."
+        )
+    elif absent:
+        log.warning("%s: no %s; --compute-missing computes them", where, absent[0])
+    have = [name for name in METRIC_EXTENSIONS if analyzer.has_extension(name)]
+    ids = [id_text(i) for i in analyzer.unit_ids]
+    tables = [analyzer.get_extension(name).get_data() for name in have]
+    tables = [t.set_axis([id_text(i) for i in t.index], axis=0).reindex(ids) for t in tables]
+    params = {
+        name.removesuffix("s") + "_params": {
+            key: value for key, value in analyzer.get_extension(name).params.items() if key in ("metric_names", "metric_params")
+        }
+        for name in have
+    }  # fmt: skip
+    sorting = analyzer.sorting
+    names = sorted(sorting.get_property_keys())
+    table = pd.concat(tables, axis=1).reset_index(drop=True)
+    return Analyzer(ids, table, params, names, lambda name: list(sorting.get_property(name)))
+
+
+def compute(analyzer: Any, where: str) -> Any:
+    """Return a copy of the analyzer in memory with every extension that metrics need.
+
+    Raises
+    ------
+    InputError : the recording behind the analyzer is gone and is needed; SpikeInterface cannot compute an extension.
+    """
+    needed = [name for name in EXTENSIONS if not analyzer.has_extension(name)]
+    if "quality_metrics" in needed and analyzer.format != "memory":
+        needed = [name for name in EXTENSIONS if name in needed or name in trust.PICKLED]
+    log.info("%s: computing %s", where, ", ".join(needed))
+    check_recording(analyzer, needed, where)
+    if analyzer.format != "memory":  # a copy takes along only what is loaded
+        saved = set(analyzer.get_saved_extension_names()) - trust.PICKLED
+        for name in [n for n in EXTENSIONS if n in saved]:
+            analyzer.load_extension(name)
+    analyzer = analyzer.save_as(format="memory")
+    for name in needed:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                analyzer.compute(name, **({"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}))
+        except Exception as error:  # whatever is wrong with foreign data
+            reason = str(error).strip().partition("\n")[0][:160]
+            raise InputError(
+                f"{where}: SpikeInterface cannot compute {name} ({type(error).__name__}: {reason})."
+            ) from None
+    return analyzer
+
+
+def check_recording(analyzer: Any, needed: Sequence[str], where: str) -> None:
+    """Refuse to begin where an extension reads the voltage and the recording is gone."""
+    if analyzer.has_recording():
+        return
+    from spikeinterface.core.sortinganalyzer import get_extension_class
+
+    reading = [name for name in needed if get_extension_class(name).need_recording]
+    if reading:
+        raise InputError(
+            f"{where}: {', '.join(reading)} must be computed from the recording, which the analyzer cannot find."
+        )
