@@ -251,7 +251,9 @@ def interval_tables(file: h5py.File) -> dict[str, h5py.Group]:
     found: dict[str, h5py.Group] = {}
 
     def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Group) and isinstance(node.get("start_time"), h5py.Dataset) and "id" in node:
+        if isinstance(node, h5py.Group) and (
+            "start_time" in node or text_of(node.attrs.get("neurodata_type", "")) == "TimeIntervals"
+        ):
             found.setdefault(name.rsplit("/", 1)[-1], node)
 
     for place in ("intervals", "processing", "stimulus", "scratch", "analysis"):

@@ -275,4 +275,11 @@ def result_attrs(done: Fitted, digest: str) -> dict[str, Any]:
     keep = {"tastes": params["tastes"], "regions": params["regions"], "dig_ins": params["dig_ins"], "bin_ms": params["bin_size"],
             "window": params["window"], "start_ms": params["start_ms"], "stimulus": params.get("stimulus", True),
             "onset_bin": params["onset_bin"]}  # fmt: skip
-    return {"digest": digest, "schema": SCHEMA, "params": json.dumps(keep), "meta": json.dumps(done.meta)}
+    names = {safe: true for true, safe in safe_names(params["regions"]).items()}
+    return {
+        "digest": digest,
+        "schema": SCHEMA,
+        "params": json.dumps(keep),
+        "meta": json.dumps(done.meta),
+        "region_names": json.dumps(names),
+    }

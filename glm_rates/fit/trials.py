@@ -18,6 +18,7 @@ from ..files.session import Session
 log = logging.getLogger("glm_rates.fit.trials")
 SILENT = 20.0  # a gap between the population's spikes is implausible beyond this many mean intervals (chance e^-20)
 EDGE_S = 1e-6  # rounding of times
+DAY_S = 86400.0
 
 
 class Binned(NamedTuple):
@@ -44,10 +45,12 @@ def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
     whole = "; all times are whole numbers, are they samples?" if (every == np.floor(every)).all() else ""
     gaps = [np.diff(np.sort(t)) for t in data.times_s if len(t) > 1]
     smallest = min((float(g[g > 0].min()) for g in gaps if (g > 0).any()), default=0.0)
-    if len(every) >= 500 and smallest > 0.2:
+    slow = np.median([len(t) for t in data.times_s if len(t)]) / max(last - first, 1e-12)
+    named = "Name the unit of time in the column (time_ms, time_us, time_samples with --sampling-rate)."
+    if len(every) >= 500 and (smallest > 0.2 or (last - first > DAY_S and slow < 0.1)):
         raise InputError(
-            f"{where}: {spikes} and no unit fires twice within {smallest:g}: these are no seconds{whole}. Name the unit of time in "
-            "the column (time_ms, time_us, time_samples with --sampling-rate)."
+            f"{where}: {spikes}, {slow:.2g} spikes a second of a unit and none within {smallest:.2g} of the last: these are no "
+            f"seconds{whole}. {named}"
         )
     busy = [len(t) / max(last - first, 1e-12) for t in data.times_s if len(t) > 100]
     if busy and np.median(busy) > 400:
