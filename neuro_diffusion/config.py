@@ -244,7 +244,7 @@ class SampleConfig(Solver, Written):
 
 
 class InferConfig(Solver, Written):
-    """Infer the weights behind a recording: samples, intervals, baselines, and which to trust."""
+    """Infer the weights behind a recording: samples, intervals, baselines, which to trust; exit 3 when no such network made it."""
 
     model: Path = Field(
         description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
@@ -274,6 +274,12 @@ class InferConfig(Solver, Written):
     )
     n_samples: int = Field(64, ge=8, description="posterior samples", json_schema_extra=about("--samples"))
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
+    estimate: tuple[Literal["input", "gain", "tau", "process", "none"], ...] = Field(
+        ("input", "gain", "tau", "process"),
+        description="settings that the recording may correct where that explains it far better: constant input, scale and offset of"
+        " the rates, time constant, noise of the dynamics; none: all as told",
+    )
+    force: bool = Field(False, description="exit 0 whatever the verdict", json_schema_extra=about(same=True))
     truth: Path | None = Field(
         None,
         description="HDF5 file with the true weights 'W', to be scored (simulations)",

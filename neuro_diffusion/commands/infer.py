@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ..config import InferConfig
 from ..console import Result, Run, log
 from ..files import model_folder, posterior_file, recordings
 from ..fit import infer as inference
+from ..fit.settings import Choice, Estimated, as_told, estimate
 from ..score.evaluate import truth_scores
+from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
 from ..show import plots
 from ..show.figures import save_figure
 
@@ -29,12 +33,18 @@ def run(config: InferConfig, run: Run) -> Result:
             "%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
+    told = config.dt_over_tau or model.spec.a
+    names = tuple(n for n in config.estimate if n != "none")
+    settings, judged = examine(recording, told, config.noise_std, names)
+    choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
     found = inference.infer(
-        model, recording.y, recording.observed, config.dt_over_tau or model.spec.a, config.noise_std, config.n_samples,
-        config.solver, torch.Generator().manual_seed(config.seed), guidance=config.guidance, prior=prior,
-        regression=regression, refine=config.refine, truth=truth,
+        model, recording.y, recording.observed, choice, config.n_samples, config.solver,
+        torch.Generator().manual_seed(config.seed), guidance=config.guidance,
+        others=inference.Competitors(prior, regression, config.refine), truth=truth,
     )  # fmt: skip
-    attrs = {"trust": found.trusted, "reason": found.reason, "noise_std": found.noise_std}
+    bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
+    reason = f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason
+    attrs = {"trust": found.trusted, "reason": reason, "noise_std": found.noise_std, "verdict": judged.verdict}
     posterior_file.save(config.output, found.samples, found.estimates, found.ridge_sd, attrs, run.provenance(config))
     panels = {} if truth is None else {"truth": truth.numpy()}
     panels |= {
@@ -46,7 +56,11 @@ def run(config: InferConfig, run: Run) -> Result:
     save_figure(plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials"), figure)
     results = {
         "best_method": found.trusted,
-        "reason": found.reason,
+        "reason": reason,
+        "verdict": judged.verdict,
+        "facts": judged.facts,
+        "residuals": None if judged.residuals is None else judged.residuals._asdict(),
+        "settings": settings_of(settings, choice),
         "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
         "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table},
         "noise_std": found.noise_std,
@@ -57,4 +71,42 @@ def run(config: InferConfig, run: Run) -> Result:
         "scores": None if truth is None else truth_scores(found.samples, truth),
     }
     outputs = {"posterior": config.output, "figure": figure}
-    return Result(outputs, results, f"trust {found.trusted}: {found.reason}", record=config.output)
+    return Result(
+        outputs, results, line_of(judged, results, found.trusted), 3 if bad and not config.force else 0, config.output
+    )
+
+
+def examine(recording: recordings.Activity, a: float, noise: float | None, names: tuple[str, ...]):
+    """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
+    if not bool(recording.observed.all()):
+        return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
+    found = estimate(recording.y, a, noise, names)
+    for name, values in found.changed.items():
+        log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
+    return found, judge(found, len(recording.y))
+
+
+def settings_of(found: Estimated | None, choice: Choice) -> dict[str, Any]:
+    """Return which settings were used, what was estimated, and how much better every other choice would be."""
+    used = {**choice.settings._asdict(), "noise": choice.noise}
+    if found is None:
+        return {"used": used}
+    current = None if found.current is None else found.current.tolist()
+    against = {
+        "independent neurons": found.independent,
+        "no connections": found.decoupled,
+        "wrong times": found.shifted,
+    }
+    return {
+        "used": used, "estimated": found.changed, "constant input": current, "offered log evidence": found.offered,
+        "log evidence against the network": against,
+    }  # fmt: skip
+
+
+def line_of(judged: Verdict, results: dict[str, Any], trusted: str) -> str:
+    """Return verdict, settings that were estimated, and which estimate to use, in one line."""
+    if judged.verdict in (MISSPECIFIED, NO_NETWORK):
+        return f"{judged.verdict}: {'; '.join(judged.facts)}"
+    estimated = results["settings"].get("estimated")
+    using = f" with {', '.join(WORDS[n] for n in estimated)}" if estimated else ""
+    return f"{judged.verdict}{using}; trust {trusted}: {results['reason']}"

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model import ridge
+from ..model import explain, ridge
 from ..model.guidance import guided_prior_samples
 from ..model.model import WeightModel
-from ..model.ridge import entry_correlation, heldout_log_likelihood
+from ..model.ridge import RowFit, entry_correlation, heldout_log_likelihood
 from .refine import refine_weight_matrix
+from .settings import MAX_SLACK, Choice
 
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
@@ -30,58 +31,54 @@ class Inference(NamedTuple):
     reason: str
 
 
+class Competitors(NamedTuple):
+    """What is fitted beside the model and ridge."""
+
+    prior: WeightModel | None = None  #: its unconditional score, guided by the likelihood (pigdm)
+    regression: WeightModel | None = None
+    refine: str = "none"  #: method of `refine_weight_matrix` on the posterior mean
+
+
+ALONE = Competitors()
+
+
+class _Fitted(NamedTuple):
+    estimates: dict[str, Tensor]
+    samples: Tensor
+    base: ridge.Ridge
+
+
 def infer(
     model: WeightModel,
     y: Tensor,
     observed: Tensor,
-    a: float,
-    noise_std: float | None,
+    choice: Choice,
     n_samples: int,
     solver: Mapping[str, Any],
     generator: torch.Generator,
     *,
     guidance: float = 1.0,
-    prior: WeightModel | None = None,
-    regression: WeightModel | None = None,
-    refine: str = "none",
+    others: Competitors = ALONE,
     truth: Tensor | None = None,
 ) -> Inference:
-    """Return the posterior of one recording y (K, T, N), with the baselines beside it.
+    """Return the posterior of one recording y (K, T, N) under given settings, with the baselines beside it.
 
     With two or more trials each method is fitted again without the last trial and scored on it; the estimate with the larger
-    held-out likelihood is trusted. Ridge is trusted outright when it expects a correlation of .99 with the truth.
+    held-out likelihood is trusted. Ridge is trusted when it expects a correlation of .99 with the truth.
     """
-    fixed = None if noise_std is None else torch.tensor([noise_std])
 
-    def estimate(trials: Tensor, S: int) -> tuple[dict[str, Tensor], Tensor, ridge.Ridge]:
-        batch, seen = trials[None], observed[None]
-        base = ridge.fit_ridge(batch, a, fixed, seen)
-        data = model.prepare(model.likelihood(batch, a, fixed, seen))
-        samples = model.sample(data, S, guidance=guidance, generator=generator, **solver)[0]
-        found = {"diffusion": samples.mean(0), "ridge": base.mean[0]}
-        if regression is not None:
-            found["regression"] = regression.regress(regression.likelihood(batch, a, fixed, seen))[0]
-        if prior is not None:
-            guide = prior.prepare(prior.likelihood(batch, a, fixed, seen))
-            found["pigdm"] = guided_prior_samples(prior, guide, S, generator=generator, **solver)[0].mean(0)
-        if refine != "none":
-            metadata = {"dt": a, "tau": 1.0, "noise_std": noise_std}
-            found[f"refined ({refine})"] = refine_weight_matrix(
-                found["diffusion"], trials, metadata, method=refine, model=prior or model, generator=generator
-            ).W
-        return found, samples, base
+    def fit(trials: Tensor, S: int) -> _Fitted:
+        return _fit(model, trials, observed, choice, S, solver, generator, guidance, others)
 
-    estimates, samples, base = estimate(y, n_samples)
+    whole = fit(y, n_samples)
     heldout: dict[str, float] = {}
     if len(y) > 1:
-        fewer, _, _ = estimate(y[:-1], max(8, n_samples // 2))
-        test = ridge.gaussian_likelihood(
-            y[None, -1:], a, None, base.noise_std, observed[None], n_relinearise=0
-        ).likelihood
+        fewer = fit(y[:-1], max(8, n_samples // 2)).estimates
+        test = _test_trial(y[-1:], observed, choice, whole.base.noise_std)
         size = y.shape[1] * int(observed.sum())
         heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}
-    trusted, reason = choose(base, samples, heldout)
-    spread = {"diffusion": samples.std(0), "ridge": base.sd[0]}
+    trusted, reason = choose(whole.base, whole.samples, heldout)
+    spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0]}
     block = observed[:, None] & observed[None]
     table = [
         {
@@ -90,9 +87,59 @@ def infer(
             "expected correlation": expected_correlation(W, spread[name]) if name in spread else math.nan,
             **({"correlation with truth": float(entry_correlation(W, truth, block))} if truth is not None else {}),
         }
-        for name, W in estimates.items()
+        for name, W in whole.estimates.items()
     ]
-    return Inference(samples, estimates, base.sd[0], float(base.noise_std), table, trusted, reason)
+    noise = float(whole.base.noise_std) * choice.settings.gain
+    return Inference(whole.samples, whole.estimates, whole.base.sd[0], noise, table, trusted, reason)
+
+
+def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
+    """Fit every method to trials (K, T, N)."""
+    likelihood = _likelihoods(trials, observed, choice)
+    found = likelihood(None)
+    base = ridge.ridge_of(found)
+    samples = model.sample(model.prepare(likelihood(model).wide), S, guidance=guidance, generator=generator, **solver)[
+        0
+    ]
+    estimates = {"diffusion": samples.mean(0), "ridge": base.mean[0]}
+    if others.regression is not None:
+        estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
+    if others.prior is not None:
+        guide = others.prior.prepare(likelihood(others.prior).wide)
+        estimates["pigdm"] = guided_prior_samples(others.prior, guide, S, generator=generator, **solver)[0].mean(0)
+    if others.refine != "none":
+        settings = choice.settings
+        metadata = {"dt": settings.a, "tau": 1.0, "noise_std": float(base.noise_std)}
+        refined = refine_weight_matrix(
+            estimates["diffusion"], settings.rates(trials), metadata, method=others.refine, model=others.prior or model,
+            generator=generator,
+        )  # fmt: skip
+        estimates[f"refined ({others.refine})"] = refined.W
+    return _Fitted(estimates, samples, base)
+
+
+def _likelihoods(trials: Tensor, observed: Tensor, choice: Choice):
+    """Return ``likelihood(model)``: what trials say about W, linearised under the scale of a model's prior or, for None, of ridge's."""
+    s = choice.settings
+    if s.plain or (s.process <= MAX_SLACK and not s.input):
+        y, seen = s.rates(trials)[None], observed[None]
+        noise = torch.tensor([choice.noise / s.gain], dtype=y.dtype)
+
+        def plain(model: WeightModel | None) -> RowFit:
+            variance = None if model is None else torch.tensor([model.unit(y.shape[-1]) ** 2], dtype=y.dtype)
+            return ridge.gaussian_likelihood(y, s.a, variance, noise, seen)
+
+        return plain
+    process = s.process if s.process > MAX_SLACK else 0.0
+    found = explain.row_fit(trials.double(), choice.noise, s._replace(process=process))
+    return lambda model: found
+
+
+def _test_trial(trial: Tensor, observed: Tensor, choice: Choice, noise: Tensor) -> ridge.Likelihood:
+    s = choice.settings
+    if s.input or s.process > MAX_SLACK:
+        return explain.test_likelihood(trial.double(), choice.noise, s)
+    return ridge.gaussian_likelihood(s.rates(trial)[None], s.a, None, noise, observed[None], n_relinearise=0).likelihood
 
 
 def expected_correlation(mean: Tensor, sd: Tensor) -> float:
@@ -102,17 +149,18 @@ def expected_correlation(mean: Tensor, sd: Tensor) -> float:
 
 
 def choose(base: ridge.Ridge, samples: Tensor, heldout: Mapping[str, float]) -> tuple[str, str]:
-    """Return the name of the estimate to trust and why, in one sentence."""
-    claim = expected_correlation(base.mean[0], base.sd[0])
-    if claim >= RIDGE_IS_ENOUGH:
-        return (
-            "ridge",
-            f"the data determine the weights (ridge expects a correlation of {claim:.3f}); a learned prior is not needed",
-        )
+    """Return the name of the estimate to trust and why, in one sentence; only a held-out trial can say that data suffice."""
     if not heldout:
         return "diffusion", (
             "one trial leaves nothing to hold out: the learned prior is untested on this recording; believe it only if the network "
             "could come from the training family"
+        )
+    claim = expected_correlation(base.mean[0], base.sd[0])
+    if claim >= RIDGE_IS_ENOUGH and heldout["ridge"] > 0:
+        return (
+            "ridge",
+            f"the data determine the weights (ridge expects a correlation of {claim:.3f} and predicts the held-out trial); "
+            "a learned prior is not needed",
         )
     best = max(heldout, key=heldout.__getitem__)
     gain = heldout["diffusion"] - heldout["ridge"]

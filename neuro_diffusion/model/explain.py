@@ -14,18 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ridge import (
-    Pseudo,
-    decay_matrix,
-    decay_of,
-    exponential_filter,
-    linearise,
-    smooth,
-)
+from .ridge import Likelihood, Pseudo, RowFit, decay_matrix, decay_of, exponential_filter, smooth, widen
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
+SLACK = 0.005  #: standard deviation a step
+MIN_SLOPE = 1e-3  #: of tanh: a state beyond 4 says hardly more than that it is large
 INPUT_SD = 1.0  #: prior standard deviation of a neuron's constant input
-LONG = 240  #: longer trials are cut into segments: each costs one initial state a neuron and saves T^2 memory
+LONG = 100  #: longer trials are cut into segments: each costs one initial state a neuron, and spares T^3 work
 
 
 class Settings(NamedTuple):
@@ -40,6 +35,11 @@ class Settings(NamedTuple):
     def rates(self, y: Tensor) -> Tensor:
         """Return recorded values as rates x."""
         return (y - self.offset) / self.gain
+
+    @property
+    def plain(self) -> bool:
+        """Return whether the likelihood of `ridge` holds once rates are rescaled: no input, no process noise."""
+        return not self.input and self.process == 0
 
 
 class Explanation(NamedTuple):
@@ -68,22 +68,23 @@ class _Design(NamedTuple):
     F: Tensor  # (K, T, M) filtered rates, with the input's column last
     kernel: Tensor  # (T, T) covariance of what each trial adds: initial state and process noise
     jacobian: float  # log |dz / dy|
+    slack: Tensor  # (T, T) what a path may stray from its weights, lest errors grow along it
 
 
-def design(y: Tensor, x: Tensor, noise: float, s: Settings) -> _Design:
-    """Return the regression of recorded values y (K, T, N) about rates x of the same shape."""
-    T = y.shape[1]
-    p = linearise(s.rates(y)[None], x[None], y.new_tensor([noise / s.gain]))
-    slope = 1 - x.clamp(-0.995, 0.995) ** 2
+def design(y: Tensor, h: Tensor, noise: float, s: Settings) -> _Design:
+    """Return the regression of recorded values y (K, T, N) about states h of the same shape."""
+    T, x = y.shape[1], torch.tanh(h)
+    slope = (1 - x * x).clamp_min(MIN_SLOPE)
+    p = Pseudo((h + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
     decay = decay_of(T, s.a, y)
     F = exponential_filter(x[None], s.a)[0]
     if s.input:
         F = torch.cat([F, (1 - decay)[None, :, None].expand(len(y), T, 1)], 2)
     kernel = torch.outer(decay, decay)
-    if s.process > 0:
-        walk = decay_matrix(T, s.a, y) / s.a
-        kernel = kernel + s.process**2 * walk @ walk.T
-    return _Design(p, F, kernel, -float((s.gain * slope).log().sum()))
+    walk = decay_matrix(T, s.a, y) / s.a
+    walk = walk @ walk.T
+    kernel = kernel + s.process**2 * walk
+    return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk)
 
 
 def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,24 +131,30 @@ def fitted_path(d: _Design, w: Tensor) -> Tensor:
     """Return the states h (K, T, N) of weights w (N, M): the drive plus the best estimate of what each trial adds."""
     drive = d.F @ w.T
     misfit = (d.p.z[0] - drive).transpose(1, 2)[..., None]
-    covariance = d.kernel + torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
-    added = d.kernel @ torch.linalg.solve(covariance, misfit)
+    kernel = d.kernel + d.slack
+    covariance = kernel + torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
+    added = kernel @ torch.linalg.solve(covariance, misfit)
     return drive + added[..., 0].transpose(1, 2)
 
 
-def explain(y: Tensor, noise: float, s: Settings, n_relinearise: int = 2, residuals: bool = False) -> Explanation:
+def first_path(y: Tensor, noise: float, s: Settings) -> Tensor:
+    """Return states h (K, T, N) of smoothed rates."""
+    return torch.atanh(smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995))
+
+
+def explain(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, residuals: bool = False) -> Explanation:
     """Return how well settings explain a recording y (K, T, N), float64, every neuron recorded.
 
     Parameters
     ----------
     noise : standard deviation of white noise on y. residuals : whiten the residuals, which a search does not need.
     """
-    x = smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995)
+    h = first_path(y, noise, s)
     for turn in range(n_relinearise + 1):
-        d = design(y, x, noise, s)
+        d = design(y, h, noise, s)
         evidence, w, pv = best_fit(d, s)
         if turn < n_relinearise:
-            x = torch.tanh(fitted_path(d, w))
+            h = fitted_path(d, w)
     N = y.shape[2]
     u = whitened(d, pv, s) if residuals else y.new_empty(0)
     return Explanation(evidence, u, w[:, :N], w[:, N] if s.input else None, pv)
@@ -188,20 +195,23 @@ class Independent(NamedTuple):
 
 
 def independent(y: Tensor, noise: float, s: Settings) -> Independent:
-    """Return the best of independent processes (exponential and Matern 3/2 covariance, one scale for all neurons).
+    """Return the best of independent processes (exponential, Matern 3/2 and oscillating covariance, one scale for all neurons).
 
     What any network must beat: neurons that do not hear each other, smooth as the recorded ones are.
     """
     T = y.shape[1]
-    x = smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995)
-    d = design(y, x, noise, s._replace(input=False))
+    d = design(y, first_path(y, noise, s), noise, s._replace(input=False))
     z, floor = d.p.z[0].transpose(1, 2), torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
     level = z.mean((0, 2), keepdim=True) if s.input else torch.zeros(())
     lag = (torch.arange(T)[:, None] - torch.arange(T)).abs().to(y)
     found = []
     for scale in (1.0, 2.5, 6.0, 15.0, 40.0):
         smoother = 3**0.5 * lag / scale
-        for kernel in (torch.exp(-lag / scale), (1 + smoother) * torch.exp(-smoother)):
+        for kernel in (
+            torch.exp(-lag / scale),
+            (1 + smoother) * torch.exp(-smoother),
+            torch.cos(3 * lag / scale) * torch.exp(-lag / (6 * scale)),
+        ):
             for variance in (0.0, 0.03, 0.1, 0.3, 1.0):
                 L = torch.linalg.cholesky(variance * kernel + floor)
                 r = torch.linalg.solve_triangular(L, (z - level)[..., None], upper=False)
@@ -212,13 +222,13 @@ def independent(y: Tensor, noise: float, s: Settings) -> Independent:
 
 def decoupled(y: Tensor, noise: float, s: Settings) -> float:
     """Return the log evidence of W = 0: every neuron decays from its own initial state (with its input and process noise)."""
-    x = smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995)
+    h = first_path(y, noise, s)
     for _ in range(2):
-        d = design(y, x, noise, s)
+        d = design(y, h, noise, s)
         own = d._replace(F=d.F[:, :, -1:] if s.input else d.F[:, :, :0])
         A, b, size = precisions(own)
         gain, w = solve(A, b, 1.0, s.input) if s.input else (0 * size, b)
-        x = torch.tanh(fitted_path(own, w))
+        h = fitted_path(own, w)
     return float((gain + size).sum()) + d.jacobian
 
 
@@ -226,10 +236,46 @@ def shifted(y: Tensor, noise: float, s: Settings, seed: int = 0) -> float:
     """Return the log evidence when every neuron hears the others at a wrong time (each rate turned round by a random lag)."""
     _, T, N = y.shape
     g = torch.Generator().manual_seed(seed)
-    x = smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995)
+    h = first_path(y, noise, s)
+    x = torch.tanh(h)
     lags = torch.randint(T // 4, T - T // 4 + 1, (N,), generator=g)
     turned = torch.stack([x[:, :, j].roll(int(lag), 1) for j, lag in enumerate(lags)], 2)
-    d = design(y, x, noise, s)
+    d = design(y, h, noise, s)
     heard = exponential_filter(turned[None], s.a)[0]
     F = torch.cat([heard, d.F[:, :, N:]], 2)
     return best_fit(d._replace(F=F), s)[0]
+
+
+def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
+    """Return the likelihood of W, leading axis 1, with the constant input integrated out."""
+    A, b, _ = precisions(d)
+    if s.input:
+        pull, own = A[:, :-1, -1], A[:, -1, -1] + 1 / INPUT_SD**2
+        b = b[:, :-1] - pull * (b[:, -1] / own)[:, None]
+        A = A[:, :-1, :-1] - pull[:, :, None] * pull[:, None] / own[:, None, None]
+    return Likelihood(A[None], b[None])
+
+
+def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3) -> RowFit:
+    """Return what recorded values y (K, T, N), float64, say about W under settings that `ridge` does not know."""
+    h = first_path(y, noise, s)
+    for turn in range(n_relinearise + 1):
+        d = design(y, h, noise, s)
+        _, w, pv = best_fit(d, s)
+        if turn < n_relinearise:
+            h = fitted_path(d, w)
+    N, x = y.shape[2], torch.tanh(h)[None]
+    narrow = row_likelihood_of(d, s)
+    variance = y.new_tensor([pv])
+    wide = narrow
+    if s.process == 0:
+        wide = row_likelihood_of(
+            d._replace(p=widen(d.p, narrow, w[None, :, :N], x, d.F[None, ..., :N], s.a, variance)), s
+        )
+    return RowFit(*(Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide)), torch.tensor([noise]))
+
+
+def test_likelihood(y: Tensor, noise: float, s: Settings) -> Likelihood:
+    """Return the likelihood of W given held-out trials y (K, T, N), about smoothed rates: what any estimate is scored on."""
+    found = row_likelihood_of(design(y, first_path(y, noise, s), noise, s), s)
+    return Likelihood(found.A.float(), found.b.float())

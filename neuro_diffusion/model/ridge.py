@@ -274,7 +274,11 @@ def fit_ridge(y: Tensor, a: float, noise_std: Tensor | None = None, observed: Te
     ----------
     y : (B, K, T, N) noisy rates. a : dt/tau. noise_std : (B) or None. observed : (B, N) or None.
     """
-    found = gaussian_likelihood(y, a, None, noise_std, observed)
+    return ridge_of(gaussian_likelihood(y, a, None, noise_std, observed))
+
+
+def ridge_of(found: RowFit) -> Ridge:
+    """Return ridge regression on a likelihood."""
     s = spectrum(found.likelihood)
     variance, _ = best_prior_variance(s)
     mean, _ = posterior(s, variance)

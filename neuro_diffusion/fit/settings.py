@@ -1,0 +1,190 @@
+"""Which settings was a recording made under, as far as the recording itself can tell?
+
+The time constant, the map from tanh(h) to what was recorded, a constant input and noise of the dynamics are compared by evidence
+(`explain`). One is taken over from what was told only where that explains the recording far better: within the model the settings
+that were told stay, and with them the answer. Greedy: the best one first, refined, then the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..model.explain import Settings, decoupled, explain, independent, segments, shifted
+from ..model.ridge import estimate_noise
+
+NAMES = ("input", "gain", "tau", "process")  #: what may be estimated
+ENOUGH = {
+    "input": 15.0,
+    "gain": 25.0,
+    "tau": 30.0,
+    "process": 30.0,
+}  #: gain in log evidence from which a setting is taken over
+SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood
+MAX_SLACK = SLACK[-1]
+MAX_ROWS = 400  #: steps of all trials that the search looks at
+
+
+class Choice(NamedTuple):
+    """Settings with the noise that goes with them."""
+
+    settings: Settings
+    noise: float  #: standard deviation of white noise on the recorded values
+
+
+class Estimated(NamedTuple):
+    """The settings that a recording asks for, and how well its competitors do."""
+
+    told: Choice
+    best: Choice
+    changed: dict[str, dict[str, float]]  #: by name: what was told, the estimate, the gain in log evidence
+    offered: dict[str, float]  #: by name: largest gain in log evidence over the settings as told
+    log_evidence: float
+    current: Tensor | None  #: (N) constant input, where it was estimated
+    residual: Tensor  #: (K, T, N) whitened residuals under ``best``
+    independent: float  #: log evidence of independent smooth neurons beyond that of the network
+    decoupled: float  #: of W = 0
+    shifted: float  #: of neurons that hear each other at wrong times
+
+
+def candidates(name: str, now: Choice) -> Iterator[Choice]:
+    """Yield settings that differ from ``now`` in one respect."""
+    s, noise = now
+    if name == "input" and not s.input:
+        yield Choice(s._replace(input=True), noise)
+    if name == "tau":
+        yield from (Choice(s._replace(a=s.a * r), noise) for r in (0.25, 0.4, 2.0, 3.0, 4.0) if s.a * r < 1.5)
+    if name == "gain":
+        yield from (Choice(s._replace(gain=g), noise) for g in (0.3, 0.5, 0.7, 0.85, 1.2))
+        for g in (0.25, 0.5, 0.75, 1.0):
+            for c in (-0.5, -0.2, 0.2, 0.5):
+                yield Choice(s._replace(gain=g, offset=c, input=True), noise)
+    if name == "process":
+        yield from (Choice(s._replace(process=q), noise * f) for q in (0.02, 0.06, 0.18) for f in (1.0, 0.5, 0.25))
+
+
+def refine(name: str, found: Choice, score: Callable[[Choice], float], value: float) -> tuple[float, Choice]:
+    """Return a better choice near ``found`` and its evidence: steps of a multiplied size, halved when nothing improves."""
+    moves = {"tau": ("a",), "gain": ("gain", "offset"), "process": ("process", "noise"), "input": ()}[name]
+    step = 0.25
+    for _ in range(4):
+        for what in moves:
+            for sign in (1, -1):
+                other = _moved(found, what, sign * step)
+                new = score(other)
+                if new > value:
+                    found, value = other, new
+                    break
+        step *= 0.55
+    return value, found
+
+
+def _moved(c: Choice, what: str, step: float) -> Choice:
+    if what == "noise":
+        return c._replace(noise=c.noise * math.exp(step))
+    if what == "offset":
+        return c._replace(settings=c.settings._replace(offset=c.settings.offset + 0.3 * step))
+    return c._replace(settings=c.settings._replace(**{what: getattr(c.settings, what) * math.exp(step)}))
+
+
+def plausible(c: Choice, y: Tensor) -> bool:
+    """Return whether nearly all recorded values lie within the range that the settings allow."""
+    if not (0.003 < c.settings.a < 1.5 and c.settings.gain > 0.02 and c.noise > 0):
+        return False
+    return float((c.settings.rates(y).abs() > 1 + 4 * c.noise / c.settings.gain).double().mean()) < 0.002
+
+
+def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NAMES) -> Estimated:
+    """Return the settings under which a recording y (K, T, N), every neuron recorded, is explained best.
+
+    Parameters
+    ----------
+    a : time step over time constant as told. noise : white noise on the values; None: estimated. names : what may change.
+    """
+    y = y.double()
+    told = as_told(y, a, noise)
+    part = thinned(y)
+    known: dict[Choice, float] = {}
+
+    def score(c: Choice) -> float:
+        if c not in known:
+            known[c] = evidence(part, c) if plausible(c, y) else -math.inf
+        return known[c]
+
+    now = max((told._replace(settings=told.settings._replace(process=q)) for q in SLACK), key=score)
+    value, changed = score(now), dict[str, dict[str, float]]()
+    offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in NAMES}
+    left = list(names)
+    while left:
+        tried = {
+            n: max(((score(c), c) for c in candidates(n, now)), default=(-math.inf, now), key=lambda v: v[0])
+            for n in left
+        }
+        fit = {n: v for n, v in tried.items() if v[0] - value > ENOUGH[n]}
+        if not fit:
+            break
+        name = max(fit, key=lambda n: fit[n][0])
+        new, choice = refine(name, fit[name][1], score, fit[name][0])
+        changed[name] = {"gain in log evidence": new - value}
+        now, value = choice, new
+        left.remove(name)
+        if now.settings.input and "input" in left:
+            left.remove("input")
+            changed.setdefault("input", {"gain in log evidence": math.nan})
+    for _ in range(2 if changed else 0):
+        slack = [now._replace(settings=now.settings._replace(process=q)) for q in SLACK if "process" not in changed]
+        now = max([now, *slack], key=score)
+        value = score(now)
+        for name in changed:
+            value, now = refine(name, now, score, value)
+    for name in changed:
+        changed[name] |= values_of(name, told, now)
+    return compared(told, now, changed, offered, y, value)
+
+
+def as_told(y: Tensor, a: float, noise: float | None, observed: Tensor | None = None) -> Choice:
+    """Return the settings that were told, with the noise of a recording y (K, T, N)."""
+    seen = None if observed is None else observed[None]
+    return Choice(Settings(a), float(estimate_noise(y[None], seen)) if noise is None else noise)
+
+
+def compared(told: Choice, now: Choice, changed: dict, offered: dict, y: Tensor, value: float) -> Estimated:
+    """Return the chosen settings with their residuals on the whole recording, and their competitors' evidence."""
+    s, part = now.settings, thinned(y)
+    found = explain(segments(y), now.noise, s, residuals=True)
+    return Estimated(
+        told, now, changed, offered, found.log_evidence, found.current, found.residual,
+        independent(part, now.noise, s).log_evidence - value, decoupled(part, now.noise, s) - value,
+        shifted(part, now.noise, s) - value,
+    )  # fmt: skip
+
+
+def evidence(y: Tensor, c: Choice) -> float:
+    """Return the log evidence of one choice."""
+    try:
+        return explain(y, c.noise, c.settings).log_evidence
+    except torch.linalg.LinAlgError:  # settings so wrong that their covariances are singular
+        return -math.inf
+
+
+def thinned(y: Tensor) -> Tensor:
+    """Return so many segments of a recording (K, T, N) as the search looks at, spread over all trials."""
+    parts = segments(y)
+    n = max(1, MAX_ROWS // parts.shape[1])
+    return parts[torch.linspace(0, len(parts) - 1, min(n, len(parts))).round().long()]
+
+
+def values_of(name: str, told: Choice, now: Choice) -> dict[str, Any]:
+    """Return what was told and what is estimated for a setting."""
+    old, new = told.settings, now.settings
+    if name == "tau":
+        return {"told dt/tau": old.a, "estimated dt/tau": new.a}
+    if name == "gain":
+        return {"estimated gain": new.gain, "estimated offset": new.offset}
+    if name == "process":
+        return {"estimated process noise a step": new.process, "estimated observation noise": now.noise}
+    return {}
