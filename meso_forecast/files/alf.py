@@ -83,7 +83,8 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
             raise InputError(f"{path}: shape {values.shape}, {ndim} axes are expected.")
         return values
 
-    times = load_npy(need("mpci.times.npy"))
+    need("mpci.times.npy")
+    times = either("mpci.times.npy")
     given = {
         "bad_frames": flagged_frames(len(times), either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy"), where)
     }

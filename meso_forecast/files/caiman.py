@@ -51,11 +51,7 @@ def caiman_fov(path: Path, fs_hz: float | None) -> FOVData:
         if is_matrix(estimates, "center") and estimates["center"].shape == (n, 2):
             given["position"] = np.c_[estimates["center"][:][:, ::-1].astype(float), np.zeros(n)]
         rate = file.get("params/data/fr")
-        said = (
-            rate[()]
-            if isinstance(rate, h5py.Dataset) and rate.shape is not None
-            else file.get("params/data", file).attrs.get("fr")
-        )
+        said = rate[()] if isinstance(rate, h5py.Dataset) and rate.shape == () else None
     fs_hz = frame_rate(fs_hz, said, path)
     log.info("%s: '/estimates/%s' is the activity, used as it is", path.name, main)
     trace = Trace(path=path, dataset=f"estimates/{main}", transposed=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 import hdf5io
 from hdf5io import Dataset
+from hdf5io.errors import InputError
 
 from ..model import probability
 from ..model.forecaster import Forecast
@@ -41,6 +42,11 @@ def quantiles(forecast: Forecast, levels) -> np.ndarray:
 
 def open_forecast(path: Path) -> dict[str, Any]:
     """Return the arrays of a forecast file and the name of its model."""
-    with hdf5io.read(path, SCHEMA, required=("mean", "quantiles", "levels", "origin", "lead")) as file:
-        arrays = {k: file[k][:] for k in ("mean", "quantiles", "levels", "origin", "lead")}
-        return {**arrays, "model": str(file.attrs["model"])}
+    axes = {"mean": 3, "quantiles": 4, "levels": 1, "origin": 1, "lead": 1}
+    with hdf5io.read(path, SCHEMA, required=tuple(axes)) as file:
+        arrays = {name: hdf5io.array(file, name, ndim=ndim)[:] for name, ndim in axes.items()}
+        model = str(file.attrs.get("model", "unknown"))
+    mean, fits = arrays["mean"].shape, arrays["quantiles"].shape
+    if fits != (len(arrays["levels"]), *mean) or len(arrays["origin"]) != mean[0] or len(arrays["lead"]) != mean[1]:
+        raise InputError(f"{path}: '/mean' {mean}, '/quantiles' {fits}, '/origin' and '/lead' do not fit each other.")
+    return {**arrays, "model": model}

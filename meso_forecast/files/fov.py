@@ -93,19 +93,18 @@ def load_npy(path: Path, mapped: bool = False, kinds: str = "biuf") -> np.ndarra
         folder = path.parent
         there = ", ".join(sorted(p.name for p in folder.glob("*.npy"))[:12]) if folder.is_dir() else "no such folder"
         raise InputError(f"{path}: missing; the folder has {there or 'no .npy files'}.")
-    try:
-        with open(path, "rb") as handle:
-            version = np.lib.format.read_magic(handle)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(handle)
-            left = os.path.getsize(path) - handle.tell()
-    except (ValueError, EOFError, OSError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path}: not a readable .npy array ({(str(error).splitlines() or ['cut'])[0]}).") from None
+    with hdf5io.parsing(path, "an .npy array"), open(path, "rb") as handle:
+        version = np.lib.format.read_magic(handle)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(handle)
+        left = os.path.getsize(path) - handle.tell()
     if dtype.kind not in kinds:
         raise InputError(f"{path}: holds {dtype}, an .npy array of numbers is expected.")
     size = dtype.itemsize * int(np.prod(shape, dtype=object))
     if size > left:
-        raise InputError(f"{path}: not a readable .npy array (shape {shape} needs {size} bytes, the file has {left}).")
+        raise InputError(
+            f"{path}: not readable as an .npy array (shape {shape} needs {size} bytes, the file has {left})."
+        )
     return np.load(path, mmap_mode="r" if mapped and size else None, allow_pickle=False)
 
 

@@ -1,16 +1,76 @@
-"""How are arrays read from a MATLAB file, of version 5 (scipy) or 7.3 (HDF5, axes the other way round)?"""
+"""How are arrays read from a MATLAB file, of version 5 (its own layout) or 7.3 (HDF5, axes the other way round)?
+
+Version 5 is parsed here, matrices of numbers and the numbers in structs only: a damaged file ends scipy's reader with a signal. Layout:
+MathWorks, "MAT-File Format", level 5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 import hdf5io
 from hdf5io.errors import InputError
+
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+MATRIX, COMPRESSED = 14, 15
+STRUCT, FIRST_NUMBER, LAST_NUMBER = 2, 6, 15  #: classes of arrays
+COMPLEX = 0x0800
+MOST_BYTES = 1 << 34  #: of one variable, unpacked
+
+
+class Element(NamedTuple):
+    """One tagged piece of a file."""
+
+    kind: int
+    data: memoryview
+
+
+class Layout(NamedTuple):
+    """Byte order of a file: ``<`` or ``>``."""
+
+    order: str
+
+    def elements(self, data: memoryview) -> Iterator[Element]:
+        """Yield the elements of a piece in order."""
+        at = 0
+        while at + 8 <= len(data):
+            kind, size = struct.unpack_from(f"{self.order}II", data, at)
+            if kind >> 16:  # four bytes or fewer, beside their tag
+                yield Element(kind & 0xFFFF, data[at + 4 : at + 4 + min(kind >> 16, 4)])
+                at += 8
+                continue
+            if at + 8 + size > len(data):
+                raise ValueError(f"an element of {size} bytes ends beyond the file")
+            yield Element(kind, data[at + 8 : at + 8 + size])
+            at += 8 + size + (0 if kind == COMPRESSED else -size % 8)
+
+    def numbers(self, element: Element) -> np.ndarray:
+        """Return the numbers of an element."""
+        return np.frombuffer(element.data, np.dtype(TYPES[element.kind]).newbyteorder(self.order))
+
+    def matrix(self, data: memoryview) -> tuple[str, Any]:
+        """Return (name, value) of a matrix: an array of numbers, a dict of a struct's arrays, None for anything else."""
+        parts = list(self.elements(data))
+        flags, shape = int(self.numbers(parts[0])[0]), [int(v) for v in self.numbers(parts[1])]
+        name, kind = bytes(parts[2].data).decode("latin-1"), flags & 0xFF
+        if kind == STRUCT and math.prod(shape) == 1:
+            width, names = int(self.numbers(parts[3])[0]), bytes(parts[4].data)
+            fields = [
+                names[i : i + width].split(b"\0")[0].decode("latin-1") for i in range(0, len(names), max(width, 1))
+            ]
+            values = [self.matrix(p.data)[1] if len(p.data) else None for p in parts[5 : 5 + len(fields)]]
+            return name, dict(zip(fields, values))
+        if not FIRST_NUMBER <= kind <= LAST_NUMBER or flags & COMPLEX:
+            return name, None
+        return name, self.numbers(parts[3]).reshape(shape, order="F")
 
 
 def is_mat5(path: Path) -> bool:
@@ -19,42 +79,51 @@ def is_mat5(path: Path) -> bool:
         return handle.read(19) == b"MATLAB 5.0 MAT-file"
 
 
+def read_mat5(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return variables of a version 5 file; those of another kind are None."""
+    data = memoryview(np.memmap(path, np.uint8, "r"))
+    layout = Layout("<" if bytes(data[126:128]) == b"IM" else ">")
+    found = {}
+    for element in layout.elements(data[128:]):
+        body = element.data
+        if element.kind == COMPRESSED:
+            unpacked = zlib.decompressobj().decompress(bytes(body), MOST_BYTES)
+            body = next(iter(layout.elements(memoryview(unpacked)))).data
+        elif element.kind != MATRIX:
+            continue
+        name, value = layout.matrix(body)
+        if name in names:
+            found[name] = value
+    return found
+
+
 def mat_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return variables of a MATLAB file: arrays of numbers with MATLAB's axes, and structs as they come.
+    """Return variables of a MATLAB file: arrays of numbers with MATLAB's axes, and the arrays of structs as a dict.
 
     Raises
     ------
     InputError : it cannot be read, or the first name is missing or no matrix of numbers.
     """
     if is_mat5(path):
-        from scipy.io import loadmat
-
         with hdf5io.parsing(path, "a MATLAB file"):
-            found = loadmat(path, variable_names=list(names))
+            found = read_mat5(path, names)
     else:
         with hdf5io.read(path) as file:
-            found = {
-                n: file[n][()].T if isinstance(file[n], h5py.Dataset) else struct(file[n]) for n in names if n in file
-            }
-    arrays = {name: found[name] for name in names if name in found}
-    first = arrays.get(names[0])
-    if not isinstance(first, np.ndarray) or first.ndim != 2 or first.dtype.kind not in "biuf":
-        there = ", ".join(k for k in found if not k.startswith("__"))
+            found = {name: variable(file, name) for name in names if name in file}
+    first = found.get(names[0])
+    if not isinstance(first, np.ndarray) or first.ndim != 2:
+        there = ", ".join(k for k, v in found.items() if v is not None)
         raise InputError(
             f"{path}: no matrix of numbers '{names[0]}'; there are {there or 'no variables that are known'}."
         )
-    return arrays
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def struct(group: h5py.Group) -> dict[str, np.ndarray]:
-    """Return the arrays of a MATLAB 7.3 struct."""
-    return {name: item[()] for name, item in group.items() if isinstance(item, h5py.Dataset) and item.shape is not None}
-
-
-def field_of(value: Any, name: str) -> Any:
-    """Return a field of a struct as either version gives it, None where it is not there."""
-    if isinstance(value, dict):
-        return value.get(name)
-    if isinstance(value, np.ndarray) and value.dtype.names and name in value.dtype.names and value.size:
-        return value.reshape(-1)[0][name]
-    return None
+def variable(file: h5py.File, name: str) -> Any:
+    """Return a variable of a version 7.3 file: an array with MATLAB's axes, a dict of a struct's arrays, None for anything else."""
+    item = file[name]
+    if isinstance(item, h5py.Group):
+        return {key: variable(item, key) for key in item if isinstance(item[key], h5py.Dataset)}
+    if item.shape is None or item.dtype.kind not in "biuf" or not item.ndim:
+        return None
+    return hdf5io.array(item.parent, item.name, kinds="biuf")[()].T

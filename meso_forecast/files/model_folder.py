@@ -109,6 +109,7 @@ def load_model(folder: Path) -> Saved:
 
 def opened(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Saved:
     """Return the forecasters of a model folder's two files."""
+    check(about)
     structure = about.pop("structure")
     nets = networks_of(about, arrays)
     forecasters = []
@@ -119,6 +120,20 @@ def opened(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Saved:
         point = POINTS[structure[f"r{i}"]].from_parts(parts, nets, spread, info, i)
         forecasters.append(Probabilistic(point, spread, about["context"]))
     return Saved(about, forecasters)
+
+
+def check(about: Mapping[str, Any]) -> None:
+    """Raise a ValueError where ``model.json`` lacks what every command reads."""
+    kinds = {"model": str, "context": int, "horizon": int, "recordings": list, "structure": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]
+    if wrong or min(about["context"], about["horizon"]) < 1 or not about["recordings"]:
+        raise ValueError(f"'{(wrong or ['context, horizon or recordings'])[0]}' is missing or of another kind")
+    for recording in about["recordings"]:
+        expected = {"n_neurons": int, "neurons": str, "eid": str, "path": str, "trained_s": list}
+        if not isinstance(recording, dict) or not all(isinstance(recording.get(k), v) for k, v in expected.items()):
+            raise ValueError("'recordings' is not as expected")
+        if np.array(recording["trained_s"], float).ndim != 2:
+            raise ValueError("'trained_s' is not as expected")
 
 
 def networks_of(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -115,24 +115,37 @@ def read_series(file: h5py.File, path: Path, name: str) -> Series:
         rois = hdf5io.array(item, "rois", ndim=1, kinds="iu")
         rows = rois[:].astype(int)
         target = rois.attrs.get("table")
-        table = file[target].name if target else ""
+        found = file[target] if target else None
+        table = (found.name if isinstance(found, h5py.Group) else None) or ""
     clock = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float) if "timestamps" in item else None
     turned = is_turned(
         data.shape, None if rows is None else len(rows), None if clock is None else len(clock), f"{path}: '{name}'"
     )
     n_time, n_rois = data.shape[::-1] if turned else data.shape
     if clock is None:
-        start = hdf5io.require(item, "starting_time")
-        rate = float(start.attrs.get("rate", np.nan)) if isinstance(start, h5py.Dataset) else np.nan
-        if not (np.isfinite(rate) and rate > 0):
-            raise InputError(f"{path}: '{name}' has neither timestamps nor a starting_time with a positive rate.")
-        clock = float(np.asarray(start[()]).reshape(-1)[0]) + np.arange(n_time) / rate
+        clock = regular_clock(item, n_time)
     rows = np.arange(n_rois) if rows is None else rows
     role, channel = role_of(name)
     if role == "fluorescence" and text_of(item.parent.attrs.get("neurodata_type")) == "DfOverF":
         role = "dff"
     trace = Trace(path=path, dataset=f"{name}/data", transposed=turned)
     return Series(name, role, channel, trace, clock, table, rows, (table or name).rsplit("/", 1)[-1])
+
+
+def regular_clock(item: h5py.Group, n_time: int) -> np.ndarray:
+    """Return the clock of a series that says when it starts and at which rate.
+
+    Raises
+    ------
+    InputError : it says neither that nor timestamps.
+    """
+    start = hdf5io.array(item, "starting_time", ndim=0)
+    rate = np.asarray(start.attrs.get("rate", np.nan))
+    if rate.size != 1 or rate.dtype.kind not in "iuf" or not (np.isfinite(rate).all() and (rate > 0).all()):
+        raise InputError(
+            f"{item.file.filename}: '{item.name}' has neither timestamps nor a starting_time with a positive rate."
+        )
+    return float(start[()]) + np.arange(n_time) / float(rate.reshape(-1)[0])
 
 
 def text_of(value: Any) -> str:
@@ -203,8 +216,11 @@ def neuropil_elsewhere(group: list[Series], groups: list[list[Series]], file: h5
 
 def same_ids(file: h5py.File, a: Series, b: Series) -> bool:
     """Return whether two series speak of ROIs with the same ids."""
-    ids = [file[s.table]["id"][:][s.rows] if s.table and "id" in file[s.table] else s.rows for s in (a, b)]
-    return np.array_equal(*ids)
+    known = []
+    for s in (a, b):
+        ids = hdf5io.array(file[s.table], "id", ndim=1)[:] if s.table and "id" in file[s.table] else None
+        known.append(s.rows if ids is None or (s.rows >= len(ids)).any() else ids[s.rows])
+    return np.array_equal(*known)
 
 
 def unused(name: str, taken: list[str]) -> str:

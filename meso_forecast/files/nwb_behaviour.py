@@ -13,6 +13,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Trials, Wheel
+from .nwb import regular_clock
 
 log = logging.getLogger(__package__)
 ON = (
@@ -106,8 +107,7 @@ def wheel_of(file: h5py.File) -> Wheel | None:
     if "timestamps" in item:
         times = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float)
     else:
-        start = hdf5io.require(item, "starting_time")
-        times = float(start[()]) + np.arange(len(position)) / float(start.attrs["rate"])
+        times = regular_clock(item, len(position))
     if len(times) != len(position) or (np.diff(times) < 0).any():
         raise InputError(f"{file.filename}: '{item.name}': its clock does not fit or does not ascend.")
     return Wheel(times, np.nan_to_num(position))

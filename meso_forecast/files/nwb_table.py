@@ -120,7 +120,11 @@ def places(column: Any, table: h5py.Group, rows: np.ndarray) -> np.ndarray | Non
             and mask.dtype.names
             and mask.size <= MASK_VALUES
         ):
-            return centres(mask[:], index[:].astype(int), rows)
+            try:
+                with hdf5io.parsing(table.file.filename, "masks of ROIs"):
+                    return centres(mask[:], index[:].astype(int), rows)
+            except hdf5io.InputError as error:
+                log.warning("positions are unknown: %s", error)
     return None
 
 

@@ -42,22 +42,31 @@ def open_recording(path: str | Path) -> Recording:
     """
     path = Path(path)
     with hdf5io.read(path, SCHEMA, required=("activity", "observed", "timestamps", "split", "neurons/fov")) as file:
-        data, offset = file["activity"], file["activity"].id.get_offset()
-        shape, units = data.shape, data.attrs["units"]
-        if offset is None or data.chunks is not None:
+        data = hdf5io.array(file, "activity", ndim=2)
+        offset, shape, units = data.id.get_offset(), data.shape, str(data.attrs.get("units", ""))
+        if offset is None or data.chunks is not None or data.dtype != np.float32:
             raise InputError(
-                f"{path}: '/activity' is chunked or empty; expected a contiguous dataset. Run preprocess again."
+                f"{path}: '/activity' is chunked, empty or not float32; expected a contiguous dataset. Run preprocess again."
             )
-        seen, times, label = file["observed"][:].astype(bool), file["timestamps"][:], file["split"][:]
-        neurons = {k: file[f"neurons/{k}"][:] for k in ("fov", "region", "position", "uuid")}
-        stimulus, names = (
-            file["covariates/stimulus"][:].astype(int),
-            [n.decode() for n in file["covariates/stimulus_names"][:] if n],
-        )
-        eid, dt_s = str(file.attrs["eid"]), float(file.attrs["dt_s"])
-    for name, size in (("observed", len(seen)), ("timestamps", len(times)), ("split", len(label))):
+        seen = hdf5io.array(file, "observed", ndim=2, kinds="biu")[:].astype(bool)
+        times, label = hdf5io.array(file, "timestamps", ndim=1)[:], hdf5io.array(file, "split", ndim=1)[:]
+        neurons = {
+            k: hdf5io.array(file, f"neurons/{k}", kinds="iufSO")[:] for k in ("fov", "region", "position", "uuid")
+        }
+        stimulus = hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int)
+        names = [text(n) for n in hdf5io.array(file, "covariates/stimulus_names", ndim=1, kinds="SO")[:] if n]
+        eid, dt_s = text(file.attrs.get("eid", "")), float(np.asarray(file.attrs.get("dt_s", np.nan)))
+    sizes = {"observed": len(seen), "timestamps": len(times), "split": len(label), "covariates/stimulus": len(stimulus)}
+    for name, size in sizes.items():
         if size != shape[0]:
             raise InputError(f"{path}: '/{name}' has {size} frames, '/activity' {shape[0]}.")
+    for name, values in neurons.items():
+        if len(values) != shape[1]:
+            raise InputError(f"{path}: '/neurons/{name}' has {len(values)} entries, '/activity' {shape[1]} neurons.")
+    if not dt_s > 0 or not np.isfinite(times).all():
+        raise InputError(
+            f"{path}: 'dt_s' and '/timestamps' are expected to be positive and finite. Run preprocess again."
+        )
     if path.stat().st_size < offset + 4 * shape[0] * shape[1]:
         raise InputError(f"{path}: '/activity' ends before its last frame; the file is not complete.")
     x = np.memmap(path, np.float32, "r", offset, shape)
@@ -66,7 +75,12 @@ def open_recording(path: str | Path) -> Recording:
         train = x[usable & (label == 0)]
         x = ((x - train.mean(0)) / np.maximum(train.std(0), 1e-6)).astype(np.float32)
     panel = Panel(x, usable, label, dt_s, stimulus if names else None)
-    uuids = np.array([u.decode() for u in neurons["uuid"]])
+    uuids = np.array([text(u) for u in neurons["uuid"]], dtype=str)
     return Recording(
         path, panel, times, seen, neurons["fov"], neurons["region"], neurons["position"], uuids, names, eid
     )
+
+
+def text(value: object) -> str:
+    """Return bytes or text as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -18,6 +18,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, load_npy, make_fov
+from .matlab import mat_arrays
 from .pickles import load_pickled_npy
 
 log = logging.getLogger(__package__)
@@ -77,11 +78,12 @@ def turned(path: Path, shape: tuple[int, ...], n_rois: int, n_time: int) -> bool
 
 def cell_columns(iscell: np.ndarray, n_rois: int, where: Any) -> dict[str, np.ndarray]:
     """Return ``roi_type`` and, where there is a second column, ``probability``."""
-    columns = iscell.reshape(len(iscell), -1) if iscell.ndim else iscell.reshape(0, 1)
-    if iscell.ndim > 2 or len(columns) != n_rois or not columns.shape[1] or columns.dtype.kind not in "biuf":
+    fits = iscell.ndim in (1, 2) and len(iscell) == n_rois and iscell.size
+    if not fits or iscell.dtype.kind not in "biuf":
         raise InputError(
             f"{where}: shape {iscell.shape}, expected ({n_rois}, 2) or ({n_rois},) as F has {n_rois} ROIs."
         )
+    columns = iscell.reshape(n_rois, -1)
     found = {"roi_type": (columns[:, 0] > 0).astype(np.int16)}
     return found | ({"probability": columns[:, 1].astype(float)} if columns.shape[1] > 1 else {})
 
@@ -187,31 +189,30 @@ def positions(path: Path, n_rois: int) -> np.ndarray:
 
 def fall_fov(path: Path, fs_hz: float | None) -> FOVData:
     """Return the plane that suite2p saved for MATLAB, ``Fall.mat``."""
-    from .matlab import field_of, mat_arrays
-
-    arrays = mat_arrays(path, ("F", "Fneu", "spks", "iscell", "redcell", "ops"))
-    f = arrays["F"]
-    iscell = arrays.get("iscell")
-    n_rois = len(iscell) if iscell is not None and len(iscell) in f.shape and iscell.size else f.shape[0]
+    found = mat_arrays(path, ("F", "Fneu", "spks", "iscell", "redcell", "ops"))
+    arrays = {name: v for name, v in found.items() if isinstance(v, np.ndarray) and v.size}
+    ops = found["ops"] if isinstance(found.get("ops"), dict) else {}
+    if "F" not in arrays:
+        raise InputError(f"{path}: 'F' is empty.")
+    f, iscell = arrays["F"], arrays.get("iscell")
+    n_rois = len(iscell) if iscell is not None and len(iscell) in f.shape else f.shape[0]
     by_roi = f.shape[0] == n_rois
     n_time = f.shape[1] if by_roi else f.shape[0]
     given: dict[str, Any] = {}
     for field, name in (("neuropil", "Fneu"), ("deconvolved", "spks")):
-        if name in arrays and arrays[name].size:
+        if name in arrays:
             turn = turned(path, arrays[name].shape, n_rois, n_time)
-            given[field] = Trace(path=path, dataset=None, transposed=turn, array=arrays[name])
-    if iscell is not None and iscell.size:
-        given |= cell_columns(iscell, n_rois, f"{path}: iscell")
-    else:
+            given[field] = Trace(path=path, transposed=turn, array=arrays[name])
+    if iscell is None:
         log.warning("%s: no 'iscell'; all %d ROIs are taken as cells", path, n_rois)
-    if "redcell" in arrays and arrays["redcell"].size:
+    else:
+        given |= cell_columns(iscell, n_rois, f"{path}: iscell")
+    if "redcell" in arrays:
         given["red"] = cell_columns(arrays["redcell"], n_rois, f"{path}: redcell")["roi_type"] > 0
-    flags = field_of(arrays.get("ops"), "badframes")
-    if flags is not None and np.size(flags):
-        given["bad_frames"] = listed_frames(
-            np.asarray(flags).reshape(-1).astype(bool), n_time, f"{path}: ops.badframes"
-        )
-    fs_hz = frame_rate(fs_hz, field_of(arrays.get("ops"), "fs"), path)
-    trace = Trace(path=path, transposed=by_roi, array=f)
+    flags = ops.get("badframes")
+    if isinstance(flags, np.ndarray) and flags.size:
+        given["bad_frames"] = listed_frames(flags.astype(bool), n_time, f"{path}: ops.badframes")
+    fs_hz = frame_rate(fs_hz, ops.get("fs"), path)
     terms = TERMS | {"roi_type": "iscell", "probability": "iscell"}
+    trace = Trace(path=path, transposed=by_roi, array=f)
     return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, terms=terms, **given)

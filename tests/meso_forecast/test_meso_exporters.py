@@ -296,7 +296,7 @@ def test_a_matrix_says_which_axis_is_time_by_its_shape_or_is_asked(tmp_path):
             assert np.array_equal(values(fov), GREEN), (name, suffix)
             assert fov.processed
     np.save(tmp_path / "square.npy", np.zeros((250, 300)))
-    with pytest.raises(InputError, match="rows or columns could be time. Give --time-axis"):
+    with pytest.raises(InputError, match=r"rows or columns could be time\. Give --time-axis"):
         opened(tmp_path / "square.npy", fs_hz=5.0)
     assert opened(tmp_path / "square.npy", fs_hz=5.0, time_axis="columns").fovs[0].n_time == 300
     with pytest.raises(InputError, match="does not say its frame rate; give --fs-hz"):
@@ -465,5 +465,5 @@ def test_a_session_root_and_a_cell_list_of_one_column_open(tmp_path):
 
 
 def test_an_option_that_a_source_does_not_read_is_refused(tmp_path, session):
-    with pytest.raises(InputError, match="--series: .* is of kind ALF, which does not read it"):
+    with pytest.raises(InputError, match=r"--series: .* is of kind ALF, which does not read it"):
         opened(session, series="x")

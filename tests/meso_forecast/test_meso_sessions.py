@@ -217,7 +217,7 @@ FAULTS = {
         lambda d: np.save(d / "mpci.ROIActivityF.npy", np.load(d / "mpci.ROIActivityF.npy").T.copy()),
         "is transposed",
     ),
-    "not an array": (lambda d: (d / "mpci.times.npy").write_bytes(b"xx"), "not a readable .npy array"),
+    "not an array": (lambda d: (d / "mpci.times.npy").write_bytes(b"xx"), "not readable as an .npy array"),
     "bad line": (lambda d: shorten(d, "mpciStack.timeshift.npy", 2), "mpciROIs.stackPos has lines"),
     "all constant": (
         lambda d: [

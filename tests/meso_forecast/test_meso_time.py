@@ -128,7 +128,7 @@ def test_frames_without_a_value_are_not_observed_and_lose_no_cell(tmp_path):
         found, recording = preprocessed(session, tmp_path)
         assert found["n_neurons"] == n, name
         assert not recording.panel.usable[700:703].any(), name
-        assert list(found["not_observed"].values())[0]["empty"] == 3, name
+        assert next(iter(found["not_observed"].values()))["empty"] == 3, name
 
 
 def test_a_neuron_that_alone_lacks_a_value_is_still_left_out(tmp_path):
