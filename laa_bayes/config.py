@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 PARAMETERS = ("C_m", "g_L", "E_L", "k", "V_thr", "G_act")
 UNITS = {
@@ -24,6 +24,22 @@ UNITS = {
     },
     "lumped": {"C_m": "pF", "g_L": "nS", "E_L": "mV", "k": "mV", "V_thr": "mV", "G_act": "pA", "current": "pA"},
 }
+
+
+def _named(*suffixes: str) -> AfterValidator:
+    """Return the check that the name of a file to be written ends as its format does."""
+
+    def check(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise ValueError(f"expected a name ending in {' or '.join(suffixes)}")
+        return path
+
+    return AfterValidator(check)
+
+
+Hdf5File = Annotated[Path, _named(".h5", ".hdf5")]
+TraceFile = Annotated[Path, _named(".h5", ".hdf5", ".csv")]
+FigureFile = Annotated[Path, _named(".png", ".svg", ".pdf")]
 
 
 class Frozen(BaseModel):
@@ -223,28 +239,46 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class SimulateConfig(Model):
-    """Options of ``laa-bayes simulate``."""
+FIGURE_FORMAT = Literal["png", "svg", "pdf"]
 
-    n: int = Field(100_000, ge=1, le=10_000_000, description="number of simulated traces")
+
+class SimulateConfig(Model):
+    """Make a bank of simulated traces: sharded, resumable, the same for any number of workers."""
+
+    resumes: ClassVar[bool] = True
+    n: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="number of simulated traces",
+        json_schema_extra={"flags": ["--n-traces"]},
+    )
     seed: int = Field(0, ge=0, description="seed of every random choice")
     shard_size: int = Field(10_000, ge=100, le=100_000, description="traces in one file of the bank")
     jobs: int = Field(1, ge=1, le=256, description="worker processes (results do not depend on it)")
+    scheduler: str | None = Field(
+        None, description="where the workers run: address of a Dask scheduler, or slurm [this machine]"
+    )
     output: Path = Field(description="folder of the bank", json_schema_extra={"flags": ["-o"]})
-    overwrite: bool = Field(False, description="replace an existing bank made with other options")
+    overwrite: bool = Field(False, description="replace what is there")
     dry_run: bool = Field(False, description="check the options and say what would be done")
 
 
 class TrainConfig(Model):
-    """Options of ``laa-bayes train``; an option left out takes the preset's value."""
+    """Train the posterior network; a time estimate comes first. An option left out takes the preset's value."""
 
+    resumes: ClassVar[bool] = True
     preset: Literal["quick", "standard", "full", "seed", "demo"] = Field(
         "quick", description="named set of training options"
     )
     bank: Path | None = Field(
-        None, description="train on this bank instead of simulating (its protocol, prior and noise win)"
+        None,
+        description="train on this bank instead of simulating (its protocol, prior and noise win)",
+        json_schema_extra={"exists": "folder"},
     )
-    protocol_from: Path | None = Field(None, description="take the current from this recording")
+    protocol_from: Path | None = Field(
+        None, description="take the current from this recording", json_schema_extra={"exists": "file"}
+    )
     area_um2: float | None = Field(
         None, gt=0, description="membrane area in um2: turns pA of --protocol-from into uA/cm2"
     )
@@ -269,7 +303,7 @@ class TrainConfig(Model):
     )
     max_minutes: float | None = Field(None, gt=0, description="fewer epochs when the estimate exceeds this")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    resume: bool = Field(False, description="continue an interrupted training in --output")
+    resume: bool = Field(False, description="go on with an interrupted training (happens by itself; kept for scripts)")
     output: Path = Field(description="model folder", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing model folder")
     dry_run: bool = Field(False, description="check the options, print the resolved preset, train nothing")
@@ -290,9 +324,9 @@ class TrainConfig(Model):
 
 
 class DiagnoseConfig(Frozen):
-    """Options of ``laa-bayes diagnose``."""
+    """Test a trained model on fresh simulations and against the exact posterior; exit 3 when it fails."""
 
-    model: Path = Field(description="model folder", json_schema_extra={"positional": True})
+    model: Path = Field(description="model folder", json_schema_extra={"positional": True, "exists": "folder"})
     n_traces: int = Field(1000, ge=50, le=100_000, description="fresh test simulations")
     n_draws: int = Field(500, ge=50, le=10_000, description="posterior draws a simulation")
     n_exact: int = Field(32, ge=0, le=1000, description="test traces compared with the exact posterior")
@@ -302,6 +336,12 @@ class DiagnoseConfig(Frozen):
         None, description="folder of report and figures [MODEL/diagnosis]", json_schema_extra={"flags": ["-o"]}
     )
     overwrite: bool = Field(True, description="replace an earlier diagnosis")
+    figure_format: FIGURE_FORMAT = Field("png", description="format of the figures", json_schema_extra={"same": True})
+
+    @property
+    def target(self) -> Path:
+        """The folder of report and figures."""
+        return self.output or self.model / "diagnosis"
 
 
 class Reading(Frozen):
@@ -319,12 +359,15 @@ class Reading(Frozen):
 
 
 class InferConfig(Reading):
-    """Options of ``laa-bayes infer``."""
+    """Infer the parameters of one recorded trace; exit 3 when the model cannot explain it."""
 
     model: str = Field(
-        description="model folder, or 'none': exact likelihood alone", json_schema_extra={"positional": True}
+        description="model folder, or 'none': exact likelihood alone",
+        json_schema_extra={"positional": True, "input": True},
     )
-    recording: Path = Field(description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True})
+    recording: Path = Field(
+        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
+    )
     refine: Literal["none", "is", "laplace", "smc", "nuts"] = Field(
         "laplace", description="exact-likelihood refinement of the network's posterior; falls back to smc by itself"
     )
@@ -342,21 +385,31 @@ class InferConfig(Reading):
     noise_mv: float | None = Field(None, gt=0, description="noise sd in mV with --noise known [the model's, or 2]")
     force: bool = Field(False, description="exit 0 although the trace does not fit the model")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    output: Path | None = Field(
+    output: Hdf5File | None = Field(
         None, description="posterior file (.h5) [RECORDING.posterior.h5]", json_schema_extra={"flags": ["-o"]}
     )
     overwrite: bool = Field(False, description="replace an existing posterior file")
     report: bool = Field(True, description="write figures and report.html beside the posterior")
+    figure_format: FIGURE_FORMAT = Field("png", description="format of the figures")
+
+    @property
+    def target(self) -> Path:
+        """The posterior file."""
+        return self.output or self.recording.with_suffix(".posterior.h5")
 
 
 class PosteriorPredictConfig(Frozen):
-    """Options of ``laa-bayes posterior-predict``."""
+    """Predict voltages from a posterior, for the recorded current or another one."""
 
-    posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True})
-    current: Path | None = Field(None, description="CSV of another current (time_ms, current) [the recorded one]")
+    posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True, "exists": "file"})
+    current: Path | None = Field(
+        None,
+        description="CSV of another current (time_ms, current) [the recorded one]",
+        json_schema_extra={"exists": "file"},
+    )
     draws: int = Field(200, ge=10, le=10_000, description="posterior draws to simulate")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    output: Path = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
+    output: Hdf5File = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing file")
 
 
@@ -380,17 +433,17 @@ class Neuron(Frozen):
 
 
 class FixedPointsConfig(Neuron):
-    """Options of ``laa-bayes fixed-points``."""
+    """Find resting voltages, their stability, and the currents between which the neuron is bistable."""
 
     current: float = Field(0.0, description="constant current in uA/cm2 (or pA)")
-    output: Path | None = Field(
+    output: FigureFile | None = Field(
         None, description="figure of the current-voltage curve (.png or .svg)", json_schema_extra={"flags": ["-o"]}
     )
     overwrite: bool = Field(False, description="replace an existing figure")
 
 
 class TraceConfig(Neuron):
-    """Options of ``laa-bayes trace``."""
+    """Simulate the voltage of one neuron under a current."""
 
     current: str = Field(
         "default", description="built-in protocol, or CSV with time_ms and current_uA_cm2 (or current_pA)"
@@ -401,22 +454,29 @@ class TraceConfig(Neuron):
     noise_mv: float = Field(0.0, ge=0, description="sd of Gaussian noise added to the voltage in mV")
     method: Literal["rk4", "euler", "exponential-euler"] = Field("rk4", description="integrator")
     seed: int = Field(0, ge=0, description="seed of the noise")
-    output: Path = Field(description="HDF5 or CSV file", json_schema_extra={"flags": ["-o"]})
+    output: TraceFile = Field(description="HDF5 or CSV file", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing file")
 
 
 class InfoConfig(Frozen):
-    """Options of ``laa-bayes info``."""
+    """Say what a model folder, bank, posterior, prediction or recording holds."""
 
-    path: Path = Field(description="model folder, bank, posterior or recording", json_schema_extra={"positional": True})
+    path: Path = Field(
+        description="model folder, bank, posterior or recording",
+        json_schema_extra={"positional": True, "exists": "any"},
+    )
     sweep: int = Field(0, ge=0, description="sweep of a recording")
     columns: list[str] = Field([], description="names of the columns of a headerless table")
 
 
 class PlotConfig(Frozen):
-    """Options of ``laa-bayes plot``."""
+    """Draw a posterior, its fit, a trace, or the traces of a bank."""
 
-    path: Path = Field(description="posterior file, trace file or bank", json_schema_extra={"positional": True})
+    path: Path = Field(
+        description="posterior file, trace file or bank", json_schema_extra={"positional": True, "exists": "any"}
+    )
     kind: Literal["auto", "pairs", "fit", "trace", "priors"] = Field("auto", description="which figure")
-    output: Path = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
+    sweep: int = Field(0, ge=0, description="sweep of a recording")
+    columns: list[str] = Field([], description="names of the columns of a headerless table")
+    output: FigureFile = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing figure")

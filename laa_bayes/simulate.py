@@ -1,157 +1,80 @@
-"""How does the voltage follow from parameters and current? The LAA simulator in JAX.
-
-Fourth-order Runge-Kutta with fixed substeps, one trace a lane: ``lax.scan`` over the recording grid, ``vmap`` over traces. The
-current is piecewise constant: sample i holds from t_i to t_(i+1), and voltage sample i is the state at t_i.
-"""
+"""Which simulations were asked for? Options become the recipe of a bank, or the trace of one neuron whose truth is known."""
 
 from __future__ import annotations
 
-import functools
-import math
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .config import Model, Prior
-from .priors import Priors, sample_z, theta_from_z
-from .protocols import current_from_segments
+from hdf5io.errors import InputError
 
-STEP_MS = 0.25  #: largest integration step
-SHARP_STEP_MS = 0.05  #: the same where k is below SHARP_K_MV (.1 ms leaves errors of .02 mV at k = .1)
-SHARP_K_MV = 1.5
-LANES = 128  #: sharp traces are integrated in groups of this size, so that the code is compiled once
+from . import config as configs
+from .files.bank import read_recipe
+from .files.recordings import read_current, read_recording
+from .neuron.protocols import current_from_segments
+from .neuron.recipe import Recipe
+from .neuron.recording import Recording, apply_window, as_density, resample
+from .neuron.simulator import protocol_current, simulate
 
-
-def derivative(v, theta, current):
-    """Return dV/dt in mV/ms for one state (see ``laa_bayes.dynamics.net_current``)."""
-    c_m, g_l, e_l, k, v_thr, g_act = theta
-    return (-g_l * (v - e_l) + current + g_act * jax.nn.sigmoid((v - v_thr) / k)) / c_m
+FINEST_MS = 0.25  #: grid of a current taken from a recording, unless --dt-ms is typed
 
 
-def _rk4(v, theta, current, h):
-    k1 = derivative(v, theta, current)
-    k2 = derivative(v + h / 2 * k1, theta, current)
-    k3 = derivative(v + h / 2 * k2, theta, current)
-    k4 = derivative(v + h * k3, theta, current)
-    return v + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+def recipe(config: configs.Model, n: int, seed: int, shard_size: int) -> Recipe:
+    """Return everything that decides a bank's content, from the options."""
+    current, dt_ms, unit = current_of(config)
+    assumptions = (config.noise_mv, config.k_convention, config.method)
+    return Recipe(config.resolved_priors(), current, dt_ms, unit, seed, n, shard_size, *assumptions)
 
 
-def _euler(v, theta, current, h):
-    return v + h * derivative(v, theta, current)
+def current_of(config: configs.Model) -> tuple[np.ndarray, float, str]:
+    """Return current, grid and units (density or lumped) of --protocol, --protocol-from or the config's own segments.
 
-
-def _exponential_euler(v, theta, current, h):
-    decay = jnp.exp(-h * theta[1] / theta[0])
-    return v * decay + (1 - decay) * (v + derivative(v, theta, current) * theta[0] / theta[1])
-
-
-STEPS = {"rk4": _rk4, "euler": _euler, "exponential-euler": _exponential_euler}
-
-
-def voltage_of(theta, current, v0, dt_ms: float, substeps: int, method: str = "rk4"):
-    """Return one noise-free trace; differentiable, to be jitted and vmapped by the caller.
-
-    Parameters
-    ----------
-    theta : array (6,), in the order of ``config.PARAMETERS``
-    current : array (n_time,)
-    v0 : voltage at the first sample in mV
-    dt_ms, substeps : recording grid and integration steps in it
-
-    Returns
-    -------
-    array (n_time,) in mV
+    Raises
+    ------
+    InputError
+        A current whose unit does not fit the prior's.
     """
-    parameters, h, step = tuple(theta[i] for i in range(6)), dt_ms / substeps, STEPS[method]
-
-    def advance(v, i):
-        after = v
-        for _ in range(substeps):
-            after = step(after, parameters, i, h)
-        return after, v
-
-    _, v = jax.lax.scan(advance, jnp.asarray(v0, theta.dtype), current.astype(theta.dtype))
-    return v
-
-
-@functools.partial(jax.jit, static_argnames=("dt_ms", "substeps", "method"))
-def _voltages(theta, current, v0, dt_ms, substeps, method):
-    single = functools.partial(voltage_of, dt_ms=dt_ms, substeps=substeps, method=method)
-    return jax.vmap(single, in_axes=(0, None, 0))(theta, current, v0)
+    source = config.protocol_from if isinstance(config, configs.TrainConfig) else None
+    if isinstance(config, configs.TrainConfig) and source is not None:
+        current, dt_ms, unit = current_of_recording(config, source)
+    elif config.segments or config.protocol in configs.PROTOCOLS:
+        return protocol_current(config), config.dt_ms, config.units
+    else:
+        current, dt_ms, unit = read_current(Path(config.protocol))
+    if (unit == "pA") != (config.units == "lumped"):
+        raise InputError(
+            f"{source or config.protocol}: the current is in {unit}, prior '{config.prior}' in {configs.UNITS[config.units]['current']}. "
+            + ("Use --prior lumped, or give --area-um2." if unit == "pA" else "Use --prior default or measured.")
+        )
+    return current, dt_ms, config.units
 
 
-def substeps_for(dt_ms: float, k_mv: float = SHARP_K_MV) -> int:
-    """Return how many integration steps one recording interval needs for activation slopes of at least ``k_mv``."""
-    limit = STEP_MS if k_mv >= SHARP_K_MV else SHARP_STEP_MS
-    return max(1, math.ceil(dt_ms / limit - 1e-9))
+def current_of_recording(config: configs.TrainConfig, source: Path) -> tuple[np.ndarray, float, str]:
+    """Return current, grid and unit of the window of a recording that a network is to be trained for."""
+    whole = read_recording(source, config.sweep)
+    if config.area_um2 and whole.current_unit == "pA":
+        whole = as_density(whole, config.area_um2)
+    part = apply_window(whole, config.window)
+    wanted = config.dt_ms if "dt_ms" in config.model_fields_set else FINEST_MS
+    part = resample(part, max(wanted, part.dt_ms))
+    return part.current, part.dt_ms, part.current_unit
 
 
-def simulate(
-    theta: np.ndarray, current: np.ndarray, dt_ms: float, v0=None, method: str = "rk4", dtype=np.float64
-) -> np.ndarray:
-    """Return noise-free voltages of many neurons under one current.
-
-    Parameters
-    ----------
-    theta : array (n, 6), k as a width in mV
-    current : array (n_time,)
-    v0 : array (n,) or float, mV; E_L when None
-
-    Returns
-    -------
-    array (n, n_time) in mV
-    """
-    theta = np.atleast_2d(np.asarray(theta, dtype))
-    start = theta[:, 2] if v0 is None else np.broadcast_to(np.asarray(v0, dtype), len(theta))
-    with jax.enable_x64(np.dtype(dtype) == np.float64):
-        run = functools.partial(_voltages, current=jnp.asarray(current, dtype), dt_ms=float(dt_ms), method=method)
-        v = np.array(run(jnp.asarray(theta), v0=jnp.asarray(start), substeps=substeps_for(dt_ms)))
-        sharp = np.flatnonzero(theta[:, 3] < SHARP_K_MV)
-        for first in range(0, len(sharp), LANES):
-            part = sharp[first : first + LANES]
-            padded = np.resize(part, LANES)
-            finer = run(jnp.asarray(theta[padded]), v0=jnp.asarray(start[padded]), substeps=substeps_for(dt_ms, 0.0))
-            v[part] = np.asarray(finer)[: len(part)]
-    return v
+def training_recipe(config: configs.TrainConfig) -> Recipe:
+    """Return the recipe of the simulations that a training will use: those of --bank, or the ones its options describe."""
+    if config.bank is not None:
+        return read_recipe(config.bank)
+    n = config.resolved_preset().n_simulations
+    return recipe(config, n, config.seed, min(10_000, n))
 
 
-def draw(priors: Priors, current: np.ndarray, dt_ms: float, n: int, rng: np.random.Generator, method: str = "rk4"):
-    """Return ``n`` prior draws and their noise-free voltages.
-
-    Returns
-    -------
-    z : float32 array (n, n_inferred); voltages : float32 array (n, n_time) in mV
-    """
-    z = sample_z(priors, n, rng)
-    theta = theta_from_z(priors, z)
-    return z.astype(np.float32), simulate(theta, current, dt_ms, method=method, dtype=np.float32)
-
-
-def add_noise(v_mv: np.ndarray, noise_mv: float, rng: np.random.Generator) -> np.ndarray:
-    """Return voltages with white Gaussian observation noise, float32."""
-    return v_mv + np.float32(noise_mv) * rng.standard_normal(v_mv.shape, dtype=np.float32)
-
-
-def protocol_current(model: Model) -> np.ndarray:
-    """Return the current of a built-in protocol or of the config's own segments, scaled to the config's units.
-
-    In lumped units a built-in protocol is multiplied by 100: one uA/cm2 on the 1e-4 cm2 of a 100 pF cell.
-    """
-    from .config import PROTOCOLS
-
-    segments = model.segments or PROTOCOLS[model.protocol]
-    scale = 100.0 if model.units == "lumped" and not model.segments else 1.0
-    return scale * current_from_segments(segments, model.duration_ms, model.dt_ms)
-
-
-def describe_prior(prior: Prior) -> str:
-    """Return one phrase such as ``log-normal, median 1, sd of log 0.3``."""
-    text = {
-        "normal": f"normal, mean {prior.center:g}, sd {prior.sd:g}",
-        "lognormal": f"log-normal, median {prior.center:g}, sd of log {prior.sd:g}",
-        "uniform": f"uniform, {prior.lower} to {prior.upper}",
-        "fixed": f"fixed at {prior.center:g}",
-    }[prior.distribution]
-    bounded = prior.distribution in ("normal", "lognormal") and (prior.lower is not None or prior.upper is not None)
-    return text + (f", within [{prior.lower}, {prior.upper}]" if bounded else "")
+def trace(config: configs.TraceConfig) -> Recording:
+    """Return the simulated trace of one neuron."""
+    if config.current in configs.PROTOCOLS:
+        current = current_from_segments(configs.PROTOCOLS[config.current], config.duration_ms, config.dt_ms)
+        dt_ms, unit = config.dt_ms, "uA/cm2"
+    else:
+        current, dt_ms, unit = read_current(Path(config.current))
+    v = simulate(np.array([config.theta()]), current, dt_ms, config.v0_mv, config.method)[0]
+    v = v + config.noise_mv * np.random.default_rng(config.seed).standard_normal(len(v))
+    return Recording(v, current, unit, dt_ms, 0.0, "simulation")

@@ -126,18 +126,19 @@ class Simulated(NamedTuple):
 
 def ours(theta, current, dtype):
     """Return voltages by the package's simulator, block by block."""
-    from laa_bayes import simulate
+    from laa_bayes.neuron import simulator
 
     blocks = range(0, len(theta), BLOCK)
-    return np.concatenate([simulate.simulate(theta[i : i + BLOCK], current, 1.0, dtype=dtype) for i in blocks])
+    return np.concatenate([simulator.simulate(theta[i : i + BLOCK], current, 1.0, dtype=dtype) for i in blocks])
 
 
 def bench_simulator(n: int) -> list[Simulated]:
     """Return one line for each simulator; each compiles before it is timed."""
-    from laa_bayes import config, priors, simulate
+    from laa_bayes import config
+    from laa_bayes.neuron import priors, simulator
 
     model = config.SimulateConfig(output="bank")
-    table, current = model.resolved_priors(), simulate.protocol_current(model)
+    table, current = model.resolved_priors(), simulator.protocol_current(model)
     theta = priors.theta_from_z(table, priors.sample_z(table, n, np.random.default_rng(0)))
     reference = ours(theta[:BLOCK], current, np.float64)
     competitors = [
@@ -208,14 +209,18 @@ class Posterior(NamedTuple):
 
 def bench_networks(n: int, n_traces: int, epochs: int) -> None:
     """Train ours and sbi's NPE on the same simulations; print time, coverage, sd ratio and C2ST against NUTS."""
-    from laa_bayes import assemble, bank, config, diagnose, priors, train
+    from laa_bayes import config, simulate
+    from laa_bayes.fit import train
+    from laa_bayes.neuron import priors
+    from laa_bayes.neuron.recipe import in_memory
+    from laa_bayes.score import diagnosis
 
     preset = config.PRESETS["quick"].model_copy(update={"n_simulations": n, "epochs": epochs})
-    recipe = assemble.recipe(config.SimulateConfig(output="bank"), n, 0, min(n, BLOCK))
-    simulations = bank.in_memory(recipe)
+    recipe = simulate.recipe(config.SimulateConfig(output="bank"), n, 0, min(n, BLOCK))
+    simulations = in_memory(recipe)
     with tempfile.TemporaryDirectory() as folder:
         model, wall, cpu = timed(train.train, simulations, preset, 0, Path(folder))
-    truth, v = diagnose.fresh_traces(model, 300, 5)
+    truth, v = diagnosis.fresh_traces(model, 300, 5)
     rows = {"laa_bayes, amortised": Posterior(wall, cpu, model.sample(v, 500, 1))}
     other = sbi_posterior(simulations, v, 500, epochs)
     if other is not None:
@@ -229,14 +234,14 @@ def bench_networks(n: int, n_traces: int, epochs: int) -> None:
 
 def references(recipe, v: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return NUTS draws, refined draws, each (n_trace, 1000, d), and the median CPU seconds of a refinement."""
-    from laa_bayes import likelihood, refine
+    from laa_bayes.posterior import exact, likelihood
 
     spec, nuts, refined, seconds = likelihood.white_spec(recipe.priors, recipe.dt_ms), [], [], []
     for i, trace in enumerate(v):
         observed = likelihood.Observation(trace.astype(float), recipe.current, recipe.noise_mv)
         rng = np.random.default_rng(i)
-        one, _, cpu = timed(refine.refine, spec, observed, "laplace", rng, 1000, starts[i])
-        nuts.append(refine.refine(spec, observed, "nuts", rng, 1000, starts[i]).w)
+        one, _, cpu = timed(exact.refine, spec, observed, "laplace", rng, 1000, starts[i])
+        nuts.append(exact.refine(spec, observed, "nuts", rng, 1000, starts[i]).w)
         refined.append(one.w)
         seconds.append(cpu)
     return np.stack(nuts), np.stack(refined), float(np.median(seconds))
@@ -244,7 +249,7 @@ def references(recipe, v: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, n
 
 def print_posteriors(rows: dict[str, Posterior], truth: np.ndarray, exact: np.ndarray) -> None:
     """Print the table's head and one line for each trained network."""
-    from laa_bayes import evaluate
+    from laa_bayes.score import evaluate
 
     columns = f"{'train s':>8s} {'CPU s':>8s} {'cov 50':>7s} {'cov 90':>7s}"
     print(f"{'posterior':32s} {columns} {'sd/NUTS':>8s} {'error/sd':>9s} {'C2ST':>6s}")
@@ -256,7 +261,7 @@ def print_posteriors(rows: dict[str, Posterior], truth: np.ndarray, exact: np.nd
 
 def print_line(name: str, cost: str, draws: np.ndarray, exact: np.ndarray) -> None:
     """Print medians over traces of sd ratio, error of the mean and C2ST against exact draws."""
-    from laa_bayes import evaluate
+    from laa_bayes.score import evaluate
 
     n = min(draws.shape[1], exact.shape[1])
     scores = evaluate.sharpness(draws[:, :n], exact[:, :n])
@@ -273,7 +278,7 @@ def sbi_posterior(simulations, v: np.ndarray, n_draws: int, epochs: int) -> Post
     except ImportError:
         print("sbi: not installed, left out")
         return None
-    from laa_bayes.simulate import add_noise
+    from laa_bayes.neuron.simulator import add_noise
 
     noisy = add_noise(simulations.v_mv, simulations.recipe.noise_mv, np.random.default_rng(0))
     torch.manual_seed(0)

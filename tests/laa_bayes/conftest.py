@@ -55,10 +55,11 @@ def truth():
 @pytest.fixture(scope="session")
 def noisy_trace(truth):
     """Return time (ms), voltage (mV) and current (uA/cm2) of the test neuron under the default protocol, 2 mV of noise."""
-    from laa_bayes import config, simulate
+    from laa_bayes import config
+    from laa_bayes.neuron import simulator
 
-    current = simulate.protocol_current(config.SimulateConfig(output="bank"))
-    v = simulate.simulate(np.array([truth]), current, 1.0)[0]
+    current = simulator.protocol_current(config.SimulateConfig(output="bank"))
+    v = simulator.simulate(np.array([truth]), current, 1.0)[0]
     return np.arange(500.0), v + 2.0 * np.random.default_rng(3).standard_normal(500), current
 
 

@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from laa_bayes import archive, assemble, bank, claims, config, data, infer, priors, recording
+from laa_bayes import config
+from laa_bayes import simulate as simulations
+from laa_bayes.files import bank, model_folder, recordings
+from laa_bayes.fit import infer
+from laa_bayes.neuron import priors, recording
+from laa_bayes.neuron.recipe import in_memory
 
 
 def arrays(folder):
@@ -60,10 +65,10 @@ def test_a_bank_is_byte_equal_for_one_and_two_workers_and_after_a_kill(run_comma
 
 def test_a_bank_in_memory_is_the_bank_on_disk(tmp_path):
     options = config.SimulateConfig(output=tmp_path / "bank", n=250, shard_size=100)
-    recipe = assemble.recipe(options, 250, 0, 100)
+    recipe = simulations.recipe(options, 250, 0, 100)
     bank.build(recipe, tmp_path / "bank")
-    on_disk, in_memory = bank.load(tmp_path / "bank"), bank.in_memory(recipe)
-    assert np.array_equal(on_disk.v_mv, in_memory.v_mv)
+    on_disk, direct = bank.load(tmp_path / "bank"), in_memory(recipe)
+    assert np.array_equal(on_disk.v_mv, direct.v_mv)
     assert bank.build(recipe, tmp_path / "bank")["skipped"] == 3
     with pytest.raises(InputError, match="made with other options"):
         bank.build(recipe._replace(seed=4), tmp_path / "bank")
@@ -73,21 +78,22 @@ def test_a_bank_in_memory_is_the_bank_on_disk(tmp_path):
 
 
 def test_whitened_components_of_noisy_traces_have_unit_variance_and_no_correlation():
-    from laa_bayes import networks, simulate
+    from laa_bayes.network import networks
+    from laa_bayes.neuron import simulator
 
     options = config.SimulateConfig(output="bank", duration_ms=100.0)
-    traces = bank.in_memory(assemble.recipe(options, 3000, 0, 3000)).v_mv
+    traces = in_memory(simulations.recipe(options, 3000, 0, 3000)).v_mv
     summary = networks.MLPSummary(n_components=20, widths=(8,), summary_dim=4)
     summary(traces[:2])
     summary.set_components(traces[:2000], 2.0)
-    noisy = simulate.add_noise(traces, 2.0, np.random.default_rng(0))
+    noisy = simulator.add_noise(traces, 2.0, np.random.default_rng(0))
     seen = np.asarray(summary.project((noisy - networks.CENTER_MV) / networks.SCALE_MV))
     assert np.cov(seen.T) == pytest.approx(np.eye(20), abs=0.15)
     assert not any("dense" in weight.path and weight.shape == (100, 20) for weight in summary.trainable_weights)
 
 
 def test_the_cosine_schedule_rises_to_the_learning_rate_and_ends_at_zero():
-    from laa_bayes import train
+    from laa_bayes.fit import train
 
     preset = config.Preset(n_simulations=1000, epochs=1, learning_rate=1e-3, warmup_steps=50)
     rate = train.learning_rate(preset, 1000)
@@ -112,8 +118,8 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
     assert results["network"] is True
     for name, value in zip(("C_m", "g_L", "E_L", "k", "V_thr"), truth, strict=False):
         assert abs(results["mean"][name] - value) < 4.5 * results["sd"][name]
-    here = archive.load(tiny_model)
-    v = data.read_recording(trace_csv).v_mv[None].astype(np.float32)
+    here = model_folder.load(tiny_model)
+    v = recordings.read_recording(trace_csv).v_mv[None].astype(np.float32)
     theta = priors.theta_from_z(here.recipe.priors, here.sample(v, 2000, 1)[0])
     with h5py.File(output) as file:
         # a new process with the same seed draws the same
@@ -123,8 +129,9 @@ def test_a_trained_model_infers_a_trace_and_writes_a_self_describing_posterior(
         assert "provenance" in file
         assert file["posterior/k"][0] * file["posterior/k_slope"][0] == pytest.approx(1.0)
     assert output.with_suffix(".report.html").stat().st_size > 50_000
-    with pytest.raises(InputError, match="exists already"):
-        claims.claim_file(output, False, trace_csv)
+    refused = laa_here("infer", tiny_model, trace_csv, "--seed", 2, "--output", output)
+    assert refused.returncode == 2
+    assert "--overwrite" in refused.stderr
     predicted = laa_here("posterior-predict", output, "--output", output.with_name("prediction.h5"))
     assert predicted.returncode == 0, predicted.stderr
 
@@ -152,11 +159,9 @@ def test_an_interrupted_training_resumes_to_the_same_weights(run_command, tmp_pa
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    refused = run_command("laa_bayes", "train", *options, "--output", tmp_path / "cut")
-    assert refused.returncode == 2
-    assert "--resume" in refused.stderr
-    resumed = run_command("laa_bayes", "train", *options, "--output", tmp_path / "cut", "--resume")
+    resumed = run_command("laa_bayes", "train", *options, "--output", tmp_path / "cut")
     assert resumed.returncode == 0, resumed.stderr
+    assert "resumed after epoch" in resumed.stderr
     whole, cut = ((tmp_path / name / "history.csv").read_text().splitlines() for name in ("whole", "cut"))
     assert [line.split(",")[:3] for line in whole] == [line.split(",")[:3] for line in cut]
 
@@ -165,7 +170,8 @@ def test_an_interrupted_training_resumes_to_the_same_weights(run_command, tmp_pa
 @pytest.mark.parametrize("summary", ["conv", "gru", "lstm", "stats"])
 @pytest.mark.parametrize(("flow", "norm"), [("affine", "actnorm"), ("spline", "subnet")])
 def test_every_network_trains_saves_and_loads_exactly(summary, flow, norm, tmp_path):
-    from laa_bayes import simulate, train
+    from laa_bayes.fit import train
+    from laa_bayes.neuron import simulator
 
     preset = config.Preset(
         n_simulations=512,
@@ -180,11 +186,11 @@ def test_every_network_trains_saves_and_loads_exactly(summary, flow, norm, tmp_p
         batch_norm=norm,
     )
     options = config.SimulateConfig(output="bank", duration_ms=60.0)
-    recipe = assemble.recipe(options, 512, 0, 512)
-    model = train.train(bank.in_memory(recipe), preset, 0, tmp_path / "model")
-    archive.save(model, tmp_path / "model", {})
-    v = simulate.add_noise(bank.in_memory(recipe).v_mv[:3], 2.0, np.random.default_rng(0))
-    loaded = archive.load(tmp_path / "model")
+    recipe = simulations.recipe(options, 512, 0, 512)
+    model = train.train(in_memory(recipe), preset, 0, tmp_path / "model")
+    model_folder.save(model, tmp_path / "model", {})
+    v = simulator.add_noise(in_memory(recipe).v_mv[:3], 2.0, np.random.default_rng(0))
+    loaded = model_folder.load(tmp_path / "model")
     assert np.array_equal(model.sample(v, 20, 1), loaded.sample(v, 20, 1))
     z = loaded.sample(v[:1], 50, 1)[0]
     assert np.all(np.isfinite(loaded.log_density(z, v[0])))
@@ -197,17 +203,17 @@ def test_a_model_with_other_weights_or_of_another_format_is_refused(tiny_model, 
     with (copy / "model.keras").open("ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="sha256 differs"):
-        archive.load(copy)
+        model_folder.load(copy)
     text = (copy / "model.json").read_text()
     (copy / "model.json").write_text(text.replace("laa_bayes/model/1", "laa_bayes/model/9"))
     with pytest.raises(InputError, match="format 'laa_bayes/model/9'"):
-        archive.load(copy)
+        model_folder.load(copy)
     (copy / "model.json").write_text(re.sub(r'"bayesflow": "\d+', '"bayesflow": "1', text))
     shutil.copy(tiny_model / "model.keras", copy / "model.keras")
     with pytest.raises(InputError, match="trained with bayesflow 1"):
-        archive.load(copy)
+        model_folder.load(copy)
     with pytest.raises(InputError, match="no trained model"):
-        archive.load(tmp_path)
+        model_folder.load(tmp_path)
 
 
 def test_another_keras_backend_is_exit_5(run_command, tiny_model, trace_csv):
@@ -224,11 +230,11 @@ def options_for(path, **changes):
 def test_a_current_in_pa_needs_an_area_for_a_density_model(tiny_model, noisy_trace):
     trace = recording.Recording(*noisy_trace[1:], "pA", 1.0, 0.0, "trace.csv")
     with pytest.raises(InputError, match="--area-um2"):
-        infer.infer(trace, options_for("trace.csv"), archive.load(tiny_model))
+        infer.infer(trace, options_for("trace.csv"), model_folder.load(tiny_model))
 
 
 def test_another_current_or_grid_is_refused_without_refinement(tiny_model, noisy_trace):
-    model = archive.load(tiny_model)
+    model = model_folder.load(tiny_model)
     _, v, current = noisy_trace
     for other in (
         recording.Recording(v, current + 0.5, "uA/cm2", 1.0, 0.0, "trace.csv"),
@@ -242,7 +248,7 @@ def test_another_current_or_grid_is_refused_without_refinement(tiny_model, noisy
 
 @pytest.mark.slow
 def test_unrefined_and_weighted_answers_come_from_the_network(tiny_model, noisy_trace):
-    model = archive.load(tiny_model)
+    model = model_folder.load(tiny_model)
     trace = recording.Recording(*noisy_trace[1:], "uA/cm2", 1.0, 0.0, "trace.csv")
     plain = infer.infer(trace, options_for("trace.csv", refine="none"), model)
     assert np.array_equal(plain.w, plain.amortised)
@@ -253,15 +259,14 @@ def test_unrefined_and_weighted_answers_come_from_the_network(tiny_model, noisy_
     assert np.all(plain.w.std(axis=0) > laplace.w.std(axis=0))
 
 
-def test_two_trainings_cannot_share_a_folder(tmp_path):
-    from hdf5io import LockedError
+def test_a_folder_that_another_run_holds_is_exit_4(laa_here, tmp_path):
+    from hdf5io import runs
 
-    with claims.locked(tmp_path), pytest.raises(LockedError, match="is working there"), claims.locked(tmp_path):
-        pass
-    (tmp_path / ".lock").write_text(f"{__import__('socket').gethostname()} 999999999")
-    with claims.locked(tmp_path):
-        assert (tmp_path / ".lock").exists()
-    assert not (tmp_path / ".lock").exists()
+    folder = tmp_path / "bank"
+    with runs.exclusive(folder):
+        answer = laa_here("simulate", "--n", 100, "--shard-size", 100, "--output", folder)
+    assert answer.returncode == 4
+    assert len(answer.stderr.splitlines()) == 1
 
 
 def test_options_left_out_take_the_presets_values_and_typed_ones_win():

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from hdf5io import InputError
-from laa_bayes import answer, assemble, config, data, infer, model, recording
+from laa_bayes import config
+from laa_bayes import simulate as simulations
+from laa_bayes.files import recordings
+from laa_bayes.fit import infer
+from laa_bayes.network import trained
+from laa_bayes.neuron import recording
+from laa_bayes.posterior import summary
 
 AREA_UM2 = 15_400.0  # 1.54e-4 cm2
 
@@ -69,14 +75,14 @@ def test_the_same_trace_in_every_format_and_unit_gives_the_same_posterior_means(
         options = config.InferConfig(
             model="none", recording=path, area_um2=area, prior="default", noise="known", grid_ms=1.0, draws=500
         )
-        means[name] = answer.summary(infer.infer(data.read_recording(path), options, None))["mean"]
+        means[name] = summary.summary(infer.infer(recordings.read_recording(path), options, None))["mean"]
     reference = means.pop("csv density")
     for found in means.values():
         assert found == pytest.approx(reference, rel=1e-4)
 
 
 def test_nwb_conversion_and_offset_are_applied(formats, noisy_trace):
-    found = data.read_recording(formats["nwb"][0])
+    found = recordings.read_recording(formats["nwb"][0])
     assert found.v_mv == pytest.approx(noisy_trace[1], abs=1e-9)
     assert (found.dt_ms, found.t0_ms, found.current_unit) == (1.0, 250.0, "pA")
 
@@ -85,8 +91,8 @@ def test_a_headerless_table_needs_named_columns(tmp_path, noisy_trace):
     path = tmp_path / "bare.csv"
     np.savetxt(path, np.column_stack(noisy_trace), delimiter=",")
     with pytest.raises(InputError, match="Name the columns with units: --columns"):
-        data.read_recording(path)
-    found = data.read_recording(path, columns=["time_ms", "voltage_mV", "current_uA_cm2"])
+        recordings.read_recording(path)
+    found = recordings.read_recording(path, columns=["time_ms", "voltage_mV", "current_uA_cm2"])
     assert found.v_mv == pytest.approx(noisy_trace[1])
 
 
@@ -123,7 +129,7 @@ def test_a_bad_table_is_refused_with_the_reason(name, tmp_path, noisy_trace):
     header, change, reason = BAD[name]
     path = table(tmp_path / "bad.csv", header, change(*noisy_trace))
     with pytest.raises(InputError, match=reason):
-        data.read_recording(path)
+        recordings.read_recording(path)
 
 
 def test_empty_damaged_and_unknown_files_are_refused(tmp_path):
@@ -139,14 +145,14 @@ def test_empty_damaged_and_unknown_files_are_refused(tmp_path):
         path = tmp_path / name
         path.write_text(content)
         with pytest.raises(InputError, match=reason):
-            data.read_recording(path)
+            recordings.read_recording(path)
 
 
 def test_a_unit_that_looks_wrong_only_warns(tmp_path, noisy_trace, caplog):
     t, v, i = noisy_trace
     with caplog.at_level(logging.WARNING, logger="laa_bayes"):
         logging.getLogger("laa_bayes").propagate = True
-        data.read_recording(table(tmp_path / "w.csv", "time_ms,voltage_mV,current_pA", (t, v / 1000, i)))
+        recordings.read_recording(table(tmp_path / "w.csv", "time_ms,voltage_mV,current_pA", (t, v / 1000, i)))
     assert "is unusual; is the unit right?" in caplog.text
 
 
@@ -224,30 +230,30 @@ def test_a_network_trained_on_a_recordings_current_applies_to_that_recording_onl
     header, columns = "time_ms,voltage_mV,current_pA", (cell.time_ms, cell.v_mv, cell.current)
     path = table(tmp_path / "cell.csv", header, columns)
     options = config.TrainConfig(output="m", prior="lumped", protocol_from=path, window="sub-threshold")
-    trained = model.TrainedModel(None, assemble.recipe(options, 1000, 0, 1000), None, None, {})
+    network = trained.TrainedModel(None, simulations.recipe(options, 1000, 0, 1000), None, None, {})
     for window, applies in (("sub-threshold", True), ("0:120", False)):
         request = config.InferConfig(model="m", recording=path, window=window)
-        cut, system, _ = infer.prepare(data.read_recording(path), request, trained)
+        cut, system, _ = infer.prepare(recordings.read_recording(path), request, network)
         assert (system, cut.dt_ms) == ("lumped", 0.25)
-        assert infer.network_applies(trained, cut) is applies
+        assert infer.network_applies(network, cut) is applies
     with pytest.raises(InputError, match="Use --prior lumped, or give --area-um2"):
-        assemble.recipe(config.TrainConfig(output="m", protocol_from=path), 1000, 0, 1000)
+        simulations.recipe(config.TrainConfig(output="m", protocol_from=path), 1000, 0, 1000)
 
 
 @pytest.mark.slow
 def test_noise_series_resistance_and_capacitance_of_a_simulated_electrode_are_recovered():
-    from laa_bayes import simulate
+    from laa_bayes.neuron import simulator
 
     rng, dt = np.random.default_rng(4), 0.25
     current = np.where((np.arange(480) >= 80), -100.0, 0.0)
-    v = simulate.simulate(np.array([[120.0, 6.0, -65.0, 5.0, -30.0, 300.0]]), current, dt)[0]
+    v = simulator.simulate(np.array([[120.0, 6.0, -65.0, 5.0, -30.0, 300.0]]), current, dt)[0]
     noise = np.zeros(480)
     for i in range(1, 480):
         noise[i] = 0.95 * noise[i - 1] + 0.05 * rng.standard_normal()
     trace = recording.Recording(v + 0.018 * current + noise, current, "pA", dt, 0.0, "simulated cell")
     posterior = infer.infer(trace, config.InferConfig(model="none", recording="x.csv"), None)
-    found = answer.summary(posterior)
-    assert answer.coverage_90(posterior) == pytest.approx((0.9, 0.9), abs=0.1)
+    found = summary.summary(posterior)
+    assert summary.coverage_90(posterior) == pytest.approx((0.9, 0.9), abs=0.1)
     for name, value in (("C_m", 120.0), ("g_L", 6.0)):
         assert abs(found["mean"][name] - value) < 3.5 * found["sd"][name]
         assert found["sd"][name] < 0.1 * value
@@ -262,15 +268,15 @@ def test_noise_series_resistance_and_capacitance_of_a_simulated_electrode_are_re
 @pytest.mark.slow
 def test_every_spiking_allen_step_is_misspecified(real_data):
     for path in sorted((real_data("laa_bayes") / "allen").glob("*.npz")):
-        result = infer.infer(data.read_recording(path), config.InferConfig(model="none", recording=path), None)
+        result = infer.infer(recordings.read_recording(path), config.InferConfig(model="none", recording=path), None)
         assert result.typicality.verdict == "misspecified"
         assert any("upward crossings" in fact for fact in result.typicality.facts)
 
 
 @pytest.mark.real
 def test_abf_sweeps_are_read_with_their_protocol(real_data):
-    found = data.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=1)
+    found = recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=1)
     assert (found.dt_ms, found.current_unit, found.current.min()) == (0.05, "pA", -100.0)
     assert len(recording.step_onsets(found)) == 5
     with pytest.raises(InputError, match="the file has 17 sweeps"):
-        data.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=99)
+        recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=99)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from laa_bayes import simulate
+from laa_bayes.neuron import simulator
 
 TINY = ("--preset", "demo", "--n-simulations", 1024, "--epochs", 1, "--summary-widths", 16, "--flow-depth", 1)
 CURRENT_OF = ("--window", "20:80", "--area-um2", 10_000)  # 1e-4 cm2: 100 pA are 1 uA/cm2
@@ -17,7 +17,7 @@ def cell_csv(tmp_path_factory):
     """Return a CSV file of a membrane of 100 pF and 10 nS behind a step of -50 pA, with slow noise of .1 mV."""
     t, rng = np.arange(0, 120, 0.25), np.random.default_rng(0)
     current = np.where(t >= 40, -50.0, 0.0)
-    v = simulate.simulate(np.array([[1.0, 0.1, -65.0, 5.0, -40.0, 3.0]]), current / 100, 0.25)[0]
+    v = simulator.simulate(np.array([[1.0, 0.1, -65.0, 5.0, -40.0, 3.0]]), current / 100, 0.25)[0]
     noise = np.zeros(len(t))
     for i in range(1, len(t)):
         noise[i] = 0.9 * noise[i - 1] + 0.04 * rng.standard_normal()

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
-from laa_bayes import config, dynamics, priors, protocols, simulate
+from laa_bayes import config
+from laa_bayes.neuron import dynamics, priors, protocols, simulator
 
-CURRENT = simulate.protocol_current(config.SimulateConfig(output="bank"))
+CURRENT = simulator.protocol_current(config.SimulateConfig(output="bank"))
 DEFAULT = config.SimulateConfig(output="bank").resolved_priors()
 
 
@@ -27,14 +28,14 @@ def oracle(theta, current, dt_ms):
 def test_a_trace_agrees_with_dop853_to_a_thousandth_of_a_millivolt():
     theta = priors.theta_from_z(DEFAULT, priors.sample_z(DEFAULT, 6, np.random.default_rng(0)))
     theta[:3, 3] = 1.0
-    v = simulate.simulate(theta, CURRENT, 1.0)
+    v = simulator.simulate(theta, CURRENT, 1.0)
     assert max(np.abs(v[i] - oracle(theta[i], CURRENT, 1.0)).max() for i in range(6)) < 1e-3
 
 
 def test_a_sharp_activation_agrees_with_dop853_to_two_hundredths_of_a_millivolt():
     theta = priors.theta_from_z(DEFAULT, priors.sample_z(DEFAULT, 4, np.random.default_rng(1)))
     theta[:, 3] = 0.1
-    v = simulate.simulate(theta, CURRENT, 1.0)
+    v = simulator.simulate(theta, CURRENT, 1.0)
     assert max(np.abs(v[i] - oracle(theta[i], CURRENT, 1.0)).max() for i in range(4)) < 0.02
 
 
@@ -43,7 +44,7 @@ def test_without_activation_the_voltage_is_the_rc_exponential():
     current = np.full(300, 0.7)
     t = np.arange(300.0)
     expected = -65.0 + 0.7 / 0.08 * (1 - np.exp(-t * 0.08 / 1.3))
-    assert np.abs(simulate.simulate(theta, current, 1.0)[0] - expected).max() < 1e-4
+    assert np.abs(simulator.simulate(theta, current, 1.0)[0] - expected).max() < 1e-4
 
 
 def test_width_one_tenth_is_slope_ten():
@@ -85,14 +86,14 @@ def test_a_bistable_cell_stays_up_after_the_pulse_and_falls_after_a_reset():
     theta = np.array([[1.0, 0.1, -65.0, 3.0, -50.0, 3.0]])
     current = np.zeros(600)
     current[50:100], current[400:460] = 3.0, -3.0
-    v = simulate.simulate(theta, current, 1.0)[0]
+    v = simulator.simulate(theta, current, 1.0)[0]
     assert v[40] < -55 < -45 < v[399]
     assert v[-1] < -55
 
 
 def test_a_constant_current_never_makes_the_voltage_oscillate():
     theta = priors.theta_from_z(DEFAULT, priors.sample_z(DEFAULT, 50, np.random.default_rng(2)))
-    v = simulate.simulate(theta, np.full(400, 1.0), 1.0)
+    v = simulator.simulate(theta, np.full(400, 1.0), 1.0)
     steps = np.diff(v, axis=1)
     assert np.all((steps.min(axis=1) > -1e-6) | (steps.max(axis=1) < 1e-6))
 
@@ -100,7 +101,7 @@ def test_a_constant_current_never_makes_the_voltage_oscillate():
 def test_exponential_euler_is_less_accurate_than_runge_kutta():
     theta = np.array([[1.0, 0.1, -65.0, 2.0, -50.0, 3.0]])
     exact = oracle(theta[0], CURRENT, 1.0)
-    errors = {m: np.abs(simulate.simulate(theta, CURRENT, 1.0, method=m)[0] - exact).max() for m in simulate.STEPS}
+    errors = {m: np.abs(simulator.simulate(theta, CURRENT, 1.0, method=m)[0] - exact).max() for m in simulator.STEPS}
     assert errors["rk4"] < 1e-3 < min(errors["euler"], errors["exponential-euler"])
 
 

@@ -1,0 +1,54 @@
+"""Infer the parameters of one recorded trace."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from ..config import InferConfig
+from ..console import Result, Run
+from ..files import model_folder, posterior_file, recordings
+
+log = logging.getLogger("laa_bayes")
+
+
+def run(config: InferConfig, run: Run) -> Result:
+    """Read the recording, find its posterior, write draws, figures and report; exit 3 when the model cannot explain it."""
+    if config.model != "none":
+        model_folder.read_json(Path(config.model))
+    recording = recordings.read_recording(config.recording, config.sweep, config.columns)
+    from ..fit.infer import infer
+    from ..posterior import summary
+
+    model = None if config.model == "none" else model_folder.load(Path(config.model))
+    posterior = infer(recording, config, model)
+    predicted = summary.predictive(posterior, config.seed)
+    results = summary.results(posterior, predicted)
+    for doubt in summary.doubts(results, float(np.max(posterior.observed.noise_mv))):
+        log.warning(doubt)
+    provenance = run.provenance(config)
+    outputs = {
+        "posterior": posterior_file.write_posterior(config.target, posterior, results, predicted.band, provenance)
+    }
+    if config.report:
+        from ..show import pages
+
+        outputs |= pages.write_inference(config, posterior, predicted, results, provenance, run.warnings)
+    bad = results["status"] == "misspecified" and not config.force
+    return Result(outputs, results, line_of(results), 3 if bad else 0, record=config.target)
+
+
+def line_of(results: dict) -> str:
+    """Return one line for a person: estimates, what is not identified, verdict."""
+    parts = [f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g}" for name in results["identified"]]
+    lost = [name for name, known in results["identified"].items() if not known]
+    tail = f" (not identified: {', '.join(lost)})" if lost else ""
+    flagged = [name for name, t in results["checks"]["tests"].items() if t["flagged"]]
+    why = "; ".join(results["checks"]["facts"]) or ", ".join(flagged)
+    verdict = results["verdict"] + (f" ({why})" if results["verdict"] == "misspecified" else "")
+    quality = (
+        f", {results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else ", not refined"
+    )
+    return ", ".join(parts) + tail + "; " + verdict + quality

@@ -1,0 +1,1 @@
+"""How is an answer found? Training a network on simulations, and inferring the parameters of a recording."""

@@ -1,0 +1,205 @@
+"""What does a posterior say? Its documented numbers, what it predicts for the trace, and whether the noise covers what is left."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..config import PARAMETERS
+from ..neuron.dynamics import slope_conductance
+from ..neuron.priors import inferred, theta_from_z
+from ..neuron.recording import Recording, textbook_fit
+from . import likelihood
+from .exact import GOOD_K, POOR_ESS
+from .importance import Refined
+from .likelihood import Observation, Spec
+from .typicality import Typicality
+
+ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
+DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
+IDENTIFIED = 0.5  #: least contraction of an identified parameter
+Z_90 = 1.6449  #: half width of a central 90 % interval in sd
+
+
+class Passive(NamedTuple):
+    """What a membrane without activation says about the trace."""
+
+    theta: np.ndarray  #: (6,) its posterior mode; G_act is 0, k and V_thr mean nothing
+    activation_bic: float  #: BIC of this membrane minus BIC of the model; positive: the activation term is supported
+
+
+class Posterior(NamedTuple):
+    """Everything that ``infer`` found."""
+
+    spec: Spec
+    observed: Observation
+    recording: Recording  #: the analysed window, on the grid and in the units of the analysis
+    units: dict[str, str]
+    refined: Refined | None  #: None with --refine none
+    amortised: np.ndarray | None  #: (n_draws, n_inferred) the network's draws, None where it does not apply
+    w: np.ndarray  #: (n_draws, n_w) the answer, in coordinates
+    typicality: Typicality
+    passive: Passive
+    mv_per_mohm_per_unit: float  #: voltage in mV that one unit of current drops across 1 MOhm
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Draws of the six parameters (n_draws, 6), k as a width."""
+        return theta_from_z(self.spec.prior_table, self.w[:, : len(inferred(self.spec.prior_table))])
+
+    @property
+    def contraction(self) -> dict[str, float]:
+        """1 - posterior variance / prior variance of each inferred parameter, in coordinates."""
+        return {name: float(1 - self.w[:, i].var()) for i, name in enumerate(inferred(self.spec.prior_table))}
+
+
+class Predictive(NamedTuple):
+    """What posterior draws predict for the trace."""
+
+    clean: np.ndarray  #: (n_draws, n_time) noise-free recorded voltages in mV
+    replicated: np.ndarray  #: (n_draws, n_time) the same with noise
+    band: np.ndarray  #: (2, n_time) 5 % and 95 % quantile of the replicated ones
+
+
+def nuisance(posterior: Posterior) -> dict[str, np.ndarray]:
+    """Return draws of the nuisance parameters: V0 in mV, R_s in MOhm, sigma in mV, phi; white noise has none."""
+    _, extra = likelihood.unpack(posterior.spec, posterior.w, np, special)
+    if "v0" in extra:
+        drop = np.broadcast_to(posterior.observed.mv_per_mohm, posterior.observed.current.shape)[0] * extra.get(
+            "R_s", 0.0
+        )
+        extra["v0"] = posterior.observed.v_mv[0] - drop + extra["v0"]
+    return extra
+
+
+def predictive(posterior: Posterior, seed: int, n_draws: int = 400) -> Predictive:
+    """Return what posterior draws predict for the trace itself, without and with noise."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 77]))
+    w = posterior.w[rng.choice(len(posterior.w), n_draws, replace=n_draws > len(posterior.w))]
+    clean = likelihood.predictions(posterior.spec, w, posterior.observed)
+    _, extra = likelihood.unpack(posterior.spec, w, np, special)
+    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), n_draws)[:, None]
+    phi = np.broadcast_to(extra.get("phi", 0.0), n_draws)
+    noise = rng.standard_normal(clean.shape) * sigma
+    noise[:, 0] /= np.sqrt(1 - phi**2)
+    for i in range(1, clean.shape[1]):
+        noise[:, i] += phi * noise[:, i - 1]
+    replicated = clean + noise
+    return Predictive(clean, replicated, np.quantile(replicated, [0.05, 0.95], axis=0))
+
+
+def coverage_90(posterior: Posterior, n_draws: int = 400) -> tuple[float, float]:
+    """Return the shares of samples inside 90 % intervals of the noise, over posterior draws: in the window, and one step ahead.
+
+    A posterior draw of all parameters leaves residuals that are, under the model, an ordinary draw of the noise (they and the trace have
+    the same joint distribution as the true ones). In the window the interval is that of the stationary noise, sd sigma / sqrt(1 - phi^2);
+    one step ahead it is that of the innovation, given the samples before. Both have expectation .9; a band of replicated recordings
+    does not, because the fitted curve has already followed the slow part of this recording's noise.
+    """
+    w = posterior.w[:n_draws]
+    r = posterior.observed.v_mv - likelihood.predictions(posterior.spec, w, posterior.observed)
+    _, extra = likelihood.unpack(posterior.spec, w, np, special)
+    phi = np.broadcast_to(extra.get("phi", 0.0), len(w))[:, None]
+    sigma = np.broadcast_to(extra.get("sigma", posterior.observed.noise_mv), len(w))[:, None]
+    in_window = np.abs(r) <= Z_90 * sigma / np.sqrt(1 - phi**2)
+    one_step = np.abs(r[:, 1:] - phi * r[:, :-1]) <= Z_90 * sigma
+    return float(np.mean(in_window)), float(np.mean(one_step))
+
+
+def summary(posterior: Posterior) -> dict:
+    """Return the documented numbers of ``infer``: mean, sd, 90 % interval, contraction, verdict, checks."""
+    kind = posterior.typicality
+    return {
+        **estimates(posterior),
+        **quality(posterior),
+        "verdict": kind.verdict,
+        "status": "misspecified" if kind.verdict == "misspecified" else "ok",
+        "checks": {
+            "tests": {t.name: {"statistic": t.statistic, "p": t.p_value, "flagged": t.flagged} for t in kind.tests},
+            "facts": kind.facts,
+        },
+        "textbook": textbook_fit(posterior.recording),
+        "activation_bic": posterior.passive.activation_bic,
+        "activation_supported": posterior.passive.activation_bic > 0,
+        "passive": dict(zip(PARAMETERS[:3], posterior.passive.theta[:3].tolist(), strict=True)),
+        "n_samples": len(posterior.observed.v_mv),
+        "grid_ms": posterior.spec.dt_ms,
+    }
+
+
+def estimates(posterior: Posterior) -> dict:
+    """Return mean, sd, interval, unit and contraction of each parameter, and what else was inferred."""
+    theta, free = posterior.theta, inferred(posterior.spec.prior_table)
+    columns = {name: theta[:, PARAMETERS.index(name)] for name in free}
+    if "k" in columns:
+        columns["k_slope"] = 1.0 / columns["k"]
+    extra = nuisance(posterior)
+    g_start = slope_conductance(extra.get("v0", theta[:, PARAMETERS.index("E_L")]), theta.T)
+    return {
+        "mean": {name: float(x.mean()) for name, x in columns.items()},
+        "sd": {name: float(x.std()) for name, x in columns.items()},
+        "interval_90": {name: np.quantile(x, [0.05, 0.95]).tolist() for name, x in columns.items()},
+        "units": {name: posterior.units.get(name, "1/mV") for name in columns},
+        "contraction": posterior.contraction,
+        "identified": {name: value >= IDENTIFIED for name, value in posterior.contraction.items()},
+        "slope_conductance": {"mean": float(g_start.mean()), "sd": float(g_start.std())},
+        "nuisance": {name: {"mean": float(x.mean()), "sd": float(x.std())} for name, x in extra.items()},
+    }
+
+
+def quality(posterior: Posterior) -> dict:
+    """Return how the draws were found and how far to trust them."""
+    refined = posterior.refined
+    apart = None if refined is None or refined.disagreement is None else refined.disagreement.tolist()
+    return {
+        "ess": refined.ess if refined else None,
+        "pareto_k": refined.pareto_k if refined else None,
+        "disagreement": None if apart is None else dict(zip(posterior.spec.names, apart, strict=True)),
+        "refine": refined.method if refined else "none",
+        "n_modes": len(refined.modes) if refined else None,
+        "network": posterior.amortised is not None,
+    }
+
+
+def results(posterior: Posterior, predicted: Predictive) -> dict:
+    """Return the numbers of `summary` with the shares of samples that predictions and noise cover."""
+    v, (low, high) = posterior.recording.v_mv, predicted.band
+    in_window, one_step = coverage_90(posterior)
+    return summary(posterior) | {
+        "predictive_coverage_90": float(np.mean((v >= low) & (v <= high))),
+        "in_window_coverage_90": in_window,
+        "one_step_coverage_90": one_step,
+    }
+
+
+def doubts(results: dict, noise_mv: float) -> list[str]:
+    """Return what a reader must know first: approximate draws, a noise that is not white, activation that stands for something else."""
+    found, ess, apart = [], results["ess"], results["disagreement"]
+    if apart is not None:
+        far = [f"{name} {value:.1f}" for name, value in apart.items() if value > DISAGREE]
+        trust = (
+            f"means differ, in sd, for {', '.join(far)}: do not trust these"
+            if far
+            else f"means agree within {DISAGREE} sd"
+        )
+        found.append(
+            f"no proposal follows this posterior (effective sample size {100 * ess:.0f} %): the answer is two populations of SMC "
+            f"particles; their {trust}"
+        )
+    elif ess is not None and (ess < POOR_ESS or (results["pareto_k"] or 0) > GOOD_K):
+        k = results["pareto_k"] or np.nan
+        found.append(f"the refined posterior is approximate: effective sample size {100 * ess:.0f} %, Pareto k {k:.2f}")
+    flagged = {name for name, test in results["checks"]["tests"].items() if test["flagged"]}
+    c_model, c_passive = results["mean"].get("C_m"), results["passive"]["C_m"]
+    if results["nuisance"] and c_model is not None and abs(c_model / c_passive - 1) > ABSORBED:
+        found.append(
+            f"with the activation term C_m is {c_model:.3g}, a passive membrane has {c_passive:.3g}: activation may stand for sag "
+            "or rectification here"
+        )
+    if not results["nuisance"] and not results["checks"]["facts"] and {"chi-square", "Ljung-Box"} & flagged:
+        found.append(
+            f"the residuals are not white noise of {noise_mv:g} mV; is it a recording? Then use --noise estimate"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What does a person see? Figures and report pages."""

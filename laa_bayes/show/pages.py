@@ -1,0 +1,224 @@
+"""What should a person read after ``diagnose`` or ``infer``? The sections of the two reports, from results that are already computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import hdf5io
+
+from ..config import PARAMETERS, DiagnoseConfig, InferConfig
+from ..neuron.priors import inferred, theta_from_z
+from ..posterior.summary import Posterior, Predictive
+from ..score import evaluate
+from ..score.diagnosis import Diagnosis
+from . import plots
+from .figures import save_figure
+from .report import Section, write_report
+
+CALIBRATION_TEXT = (
+    "Simulation-based calibration asks whether the truth is an ordinary draw from the posterior. It cannot see lost information: a "
+    "network that ignores half of the trace passes it with intervals that are too wide. The next section therefore compares with the exact posterior."
+)
+
+
+def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
+    """Return verdict, calibration, comparison with the exact posterior, predictions and typicality."""
+    names = list(d.names)
+    mean, sd = d.draws.mean(axis=1), d.draws.std(axis=1)
+    calibration = [
+        {"parameter": name, **{k: round(v, 3) for k, v in c._asdict().items()}} for name, c in d.table.items()
+    ]
+    z = (mean - d.truth) / sd
+    sections = [
+        Section(
+            "Verdict",
+            f"Verdict: {d.verdict}.",
+            [f._asdict() for f in d.findings if f.verdict != "pass"]
+            or [{"finding": "every demand is met", "n": len(d.findings)}],
+        ),
+        Section("Training", "", figures={"Training and validation loss.": plots.losses(history)}),
+        Section(
+            "Calibration",
+            CALIBRATION_TEXT,
+            calibration,
+            {
+                "Histograms of the rank of the true value among the draws; flat is calibrated.": plots.rank_histograms(
+                    d.ranks, d.draws.shape[1], names
+                ),
+                "The same as a distribution function with its simultaneous band.": plots.ecdf_bands(
+                    d.ranks, d.draws.shape[1], names, d.band
+                ),
+                "Coverage of central credible intervals.": plots.coverage(
+                    evaluate.LEVELS, d.coverage, names, len(d.truth)
+                ),
+                "Recovery of the true parameters.": plots.recovery(d.truth, mean, sd, names),
+                "Contraction and z-score of each test trace.": plots.contraction_and_z(1 - sd**2, z, names),
+            },
+        ),
+    ]
+    if d.sharpness is not None:
+        sections.append(exact_section(d, d.sharpness, names))
+    example = d.example
+    sections.append(
+        Section(
+            "Posterior predictive check",
+            f"A held-out trace and what the network's posterior predicts for it: {100 * d.predictive_coverage:.0f} % of all samples of "
+            f"{d.n_predictive} traces lie in the pointwise 90 % band.",
+            figures={"Held-out trace, posterior predictive band and residual.": plots.fit(*example)},
+        )
+    )
+    typical = [{"test": name, "flagged": f"{100 * share:.1f} %"} for name, share in d.typicality.items()]
+    if typical:
+        text = "Share of clean simulations that each of the seven tests flags (nominal .7 % each)."
+        sections.append(Section("Typicality on clean traces", text, typical))
+    return sections
+
+
+def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Section:
+    """Return the comparison of the network's posterior with the exact one, refined side by side."""
+    rows = [
+        {
+            "parameter": name,
+            "network sd / exact sd": round(float(np.median(s.sd_ratio[:, i])), 3),
+            "network |mean error| / sd": round(float(np.median(s.mean_error[:, i])), 3),
+            "network sd (prior sd)": round(float(np.median(d.draws[:, :, i].std(axis=1))), 4),
+            "refined sd (prior sd)": round(float(np.median(d.exact[:, :, i].std(axis=1))), 4),
+        }
+        for i, name in enumerate(names)
+    ]
+    text = (
+        f"Refined = importance sampling with the exact likelihood (median ESS {100 * d.median_ess:.0f} %). Median C2ST between network and exact draws: "
+        f"{np.median(s.c2st):.2f} (.5 = indistinguishable). 'infer --refine laplace', the default, returns the refined posterior."
+    )
+    return Section(
+        "Against the exact posterior",
+        text,
+        rows,
+        {"Lost information and C2ST over traces.": plots.sharpness(s.sd_ratio, s.c2st, names)},
+    )
+
+
+def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> list[Section]:
+    """Return parameters, fit, pair plot and checks of one inference."""
+    free = list(inferred(p.spec.prior_table))
+    rows = [
+        {
+            "parameter": plots.label_of(name, results["units"]),
+            "mean": f"{results['mean'][name]:.4g}",
+            "sd": f"{results['sd'][name]:.3g}",
+            "90 % interval": "{:.4g} to {:.4g}".format(*results["interval_90"][name]),
+            "contraction": f"{results['contraction'][name]:.3f}" if name in results["contraction"] else "",
+            "identified": ""
+            if name not in results["identified"]
+            else "yes"
+            if results["identified"][name]
+            else "NOT IDENTIFIED",
+        }
+        for name in results["mean"]
+    ]
+    extra = [
+        {"noise and electrode": name, **{k: f"{v:.4g}" for k, v in value.items()}}
+        for name, value in results["nuisance"].items()
+    ]
+    checks = [
+        {"test": name, **{k: v if isinstance(v, bool) else f"{v:.4g}" for k, v in t.items()}}
+        for name, t in results["checks"]["tests"].items()
+    ]
+    columns = [PARAMETERS.index(name) for name in free]
+    sets = {"exact" if p.refined is not None else "network": p.theta[:, columns]}
+    if p.amortised is not None and p.refined is not None:
+        sets = {"network": theta_from_z(p.spec.prior_table, p.amortised)[:, columns], **sets}
+    text = passive_text(p, results)
+    fit = plots.fit(
+        p.recording.time_ms,
+        p.recording.v_mv,
+        p.recording.current,
+        predicted.clean,
+        predicted.band,
+        p.recording.current_unit,
+        "Recording and posterior prediction",
+    )
+    facts = "; ".join(results["checks"]["facts"]) or "no hard fact speaks against the model"
+    return [
+        Section("Parameters", text, rows),
+        *(
+            [
+                Section(
+                    "Noise and electrode",
+                    "Estimated from the trace: AR(1) noise, initial voltage, series resistance.",
+                    extra,
+                )
+            ]
+            if extra
+            else []
+        ),
+        Section("Fit", "", figures={"Trace, posterior predictive band, residual, current.": fit}),
+        Section("Posterior", "", figures={"Draws of every pair of parameters.": plots.pairs(sets, free, p.units)}),
+        Section("Typicality", f"Verdict: {results['verdict']}; {facts}.", checks),
+    ]
+
+
+def passive_text(p: Posterior, results: dict) -> str:
+    """Return what the trace says with and without the activation term."""
+    supported = "supports" if results["activation_supported"] else "does not support"
+    passive = ", ".join(f"{name} {value:.4g} {p.units[name]}" for name, value in results["passive"].items())
+    slope = results["slope_conductance"]
+    return (
+        f"BIC {supported} the activation term over a passive membrane (difference {results['activation_bic']:.1f}), whose best fit is "
+        f"{passive}. At the trace's first voltage the slope conductance, activation included, is {slope['mean']:.4g} ± "
+        f"{slope['sd']:.2g} {p.units['g_L']}."
+    )
+
+
+def write_diagnosis(
+    config: DiagnoseConfig, found: Diagnosis, results: dict, history: Sequence, provenance: Mapping, warnings: list[str]
+) -> dict[str, Path]:
+    """Write figures, table and report of a diagnosis; return their paths."""
+    sections, folder, written = diagnosis_sections(found, history), config.target, {}
+    for number, figure in enumerate(figures_in(sections), 1):
+        written[f"figure_{number}"] = save_figure(figure, folder / f"figure_{number}.{config.figure_format}")
+    hdf5io.write_json(folder / "diagnosis.json", results)
+    headline = {
+        "verdict": results["verdict"],
+        "posterior sd / exact sd": results["sd_ratio"],
+        "C2ST against exact": results["c2st"],
+        "clean traces flagged": results["clean_flagged"],
+        "test traces": results["n_traces"],
+    }
+    headline = {label: value for label, value in headline.items() if value is not None}  # not asked for
+    question = "Are the network's posteriors calibrated, sharp and right?"
+    texts = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
+    path = folder / "report.html"
+    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    return {"report": Path(report), "table": folder / "diagnosis.json", **written}
+
+
+def write_inference(
+    config: InferConfig, p: Posterior, predicted: Predictive, results: dict, provenance: Mapping, warnings: list[str]
+) -> dict[str, Path]:
+    """Write figures and report of an inference beside its posterior file; return their paths."""
+    sections, output, written = inference_sections(p, predicted, results), config.target, {}
+    for name, figure in zip(("fit", "pairs"), figures_in(sections), strict=True):
+        written[name] = save_figure(figure, output.with_suffix(f".{name}.{config.figure_format}"))
+    headline = {
+        "verdict": results["verdict"],
+        "refinement": results["refine"],
+        "effective sample size": results["ess"],
+        **{
+            name: f"{results['mean'][name]:.4g} ± {results['sd'][name]:.2g} {results['units'][name]}"
+            for name in results["identified"]
+        },
+    }
+    question = "Which membrane parameters explain this trace, and can the model be believed?"
+    texts = {"title": f"Inference for {config.recording.name}", "question": question, "headline": headline}
+    path = output.with_suffix(".report.html")
+    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    return written | {"report": Path(report)}
+
+
+def figures_in(sections: Sequence[Section]) -> list:
+    """Return the figures of a report in their order."""
+    return [figure for section in sections for figure in section.figures.values()]
