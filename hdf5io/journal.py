@@ -20,7 +20,7 @@ from typing import Any
 
 import h5py
 
-from .errors import InputError, LockedError
+from .errors import InputError, LockedError, WorkFailed
 from .reading import _first_line
 from .writing import Dataset, _sync_folder, no_space, write_attrs, write_datasets
 
@@ -68,7 +68,10 @@ def update(
                 write_datasets(target, datasets)
                 write_attrs(target.create_group("provenance"), provenance)
         except (OSError, RuntimeError, KeyError) as error:
-            raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
+            if overlay.failure is None:
+                raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
+        if overlay.failure is not None:
+            raise WorkFailed(f"{path}: could not be read ({overlay.failure.strerror}); nothing was changed.")
         _commit(path, descriptor, overlay)
 
 
@@ -180,6 +183,7 @@ class _Overlay(io.RawIOBase):
         self.size, self.position = self.base_size, 0
         self.blocks: dict[int, bytearray] = {}
         self.originals: dict[int, bytes] = {}  #: what changed blocks inside the file held
+        self.failure: OSError | None = None  #: of reading the file; an exception inside HDF5's callback would be lost
 
     def readable(self) -> bool:
         return True
@@ -202,7 +206,12 @@ class _Overlay(io.RawIOBase):
         return self.size
 
     def _base(self, start: int, length: int) -> bytes:
-        data = b"" if start >= self.base_size else _read_at(self.descriptor, min(length, self.base_size - start), start)
+        data = b""
+        if start < self.base_size and self.failure is None:
+            try:
+                data = _read_at(self.descriptor, min(length, self.base_size - start), start)
+            except OSError as error:
+                self.failure = error
         return data.ljust(length, b"\0")
 
     def base_checksums(self, number: int) -> bytes:
