@@ -122,6 +122,9 @@ class WithModel(Command):
     model: Path = Field(
         description="model folder made by train, SpikeInterface or UnitRefine", json_schema_extra=POSITIONAL | THERE
     )
+    class_names: list[str] = Field(
+        [], description="what the classes of a foreign model are, e.g. 0=noise,1=neural; over what its folder says"
+    )
 
 
 class PredictConfig(Tables, WithModel):
@@ -175,6 +178,13 @@ class CompareConfig(Labelled):
 
 class InfoConfig(WithModel):
     """Say what a model is, what it needs, whether it is safe, and whether it still answers as it did."""
+
+    max_memory: int = Field(
+        1000,
+        ge=50,
+        description="refuse a model that unpacked needs more memory than this, in MB",
+        json_schema_extra=SAME,
+    )
 
 
 class ExportPhyConfig(Command):

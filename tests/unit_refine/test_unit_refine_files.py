@@ -3,7 +3,6 @@
 import json
 import shutil
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -167,31 +166,6 @@ def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
             archive.writestr(name, value)
     with pytest.raises(InputError, match=r"refused, it holds|not readable"):
         load_model.load(tmp_path / "m")
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("left", 60_000), ("right", 0), ("feature_idx", 10_000), ("is_categorical", 1)]
-)
-def test_a_boosted_tree_that_points_outside_itself_is_refused(tables, quick_train, tmp_path, field, value):
-    outcome = quick_train([tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=["vote"])
-    boosting = outcome.trained.pipeline["classifier"].named_estimators_["boosting"]
-    load_model.check_trees(outcome.trained.pipeline, Path("m"))
-    boosting._predictors[0][0].nodes[field][0] = value
-    with pytest.raises(InputError, match="points outside its own nodes"):
-        load_model.check_trees(outcome.trained.pipeline, Path("m"))
-
-
-def test_a_tree_that_reads_a_metric_beyond_the_table_is_refused(tables, quick_train, tmp_path):
-    outcome = quick_train(
-        [tables / "rec0.csv", tables / "rec1.csv"], tmp_path / "m", classifiers=["RandomForestClassifier"]
-    )
-    tree = outcome.trained.pipeline["classifier"].estimators_[0].tree_
-    state = tree.__getstate__()
-    state["nodes"] = state["nodes"].copy()
-    state["nodes"]["feature"][0] = 10_000
-    tree.__setstate__(state)
-    with pytest.raises(InputError, match="points outside its own nodes"):
-        load_model.check_trees(outcome.trained.pipeline, Path("m"))
 
 
 def test_a_changed_probe_set_is_noticed(model, tmp_path):

@@ -5,6 +5,13 @@ import json
 import pandas as pd
 import pytest
 
+from unit_refine.config import PredictConfig, TrainConfig
+from unit_refine.files import recordings, save_model
+from unit_refine.model import pipelines
+from unit_refine.score import predict
+from unit_refine.units.assemble import assemble
+from unit_refine.units.metrics import to_new_names
+
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 FLOOR = {"noise_vs_neural": 0.84, "sua_vs_mua": 0.80, "three_class": 0.75}
 GAIN = {"noise_vs_neural": 0.04, "sua_vs_mua": 0.04, "three_class": 0.03}
@@ -61,3 +68,33 @@ def test_a_shuffled_file_trains_the_same_model(real_data, run_command, tmp_path)
         assert answer.returncode == 0, answer.stderr
         scores.append(json.loads(answer.stdout)["results"])
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("task", ["noise_vs_neural", "sua_vs_mua"])
+def test_spikeinterface_labels_every_unit_of_seven_unseen_recordings_alike(task, real_data, tmp_path):
+    core, curation = (pytest.importorskip(f"spikeinterface.{name}") for name in ("core", "curation"))
+    inputs = sorted(real_data("unit_refine").glob("*.csv"))
+    config = TrainConfig(inputs=inputs, label_column="majority_vote", animal_by="mouse[0-9]+", task=task)
+    units = assemble(recordings.read_all(config)[0], config, task, [], "remove")
+    assert len(set(units.animals)) == 3
+    for animal in sorted(set(units.animals)):
+        out = units.animals == animal
+        folder = tmp_path / animal
+        folder.mkdir()
+        setting = pipelines.Setting("vote", "median", "standard_scaler", {})
+        save_model.dump(pipelines.fit(setting, units.metrics[~out], units.y[~out], 0), folder / "best_model.skops")
+        names = {str(i): c for i, c in enumerate(units.classes)}
+        (folder / "model_info.json").write_text(
+            json.dumps({"label_conversion": names, "requirements": {}, "metric_params": {}})
+        )
+        for path in [p for p in inputs if animal in p.name]:
+            ours = predict.predict_inputs(PredictConfig(model=folder, inputs=[path]))
+            table = to_new_names(pd.read_csv(path, index_col="cluster_id"))
+            sorting = core.generate_sorting(num_units=len(table), durations=[0.1]).rename_units(table.index.to_numpy())
+            recording = core.generate_recording(num_channels=2, durations=[0.1])
+            analyzer = core.create_sorting_analyzer(sorting, recording, sparse=False)
+            analyzer.get_metrics_extension_data = lambda table=table: table  # as if it had computed them
+            theirs = curation.model_based_label_units(analyzer, model_folder=folder, trust_model=True)
+            assert theirs["prediction"].tolist() == ours["predicted_quality"].tolist()
+            gap = theirs["probability"].to_numpy() - ours["prediction_confidence"].to_numpy()
+            assert abs(gap).max() < 1e-6

@@ -38,7 +38,11 @@ def analyzer(tmp_path):
     table = pd.DataFrame({"half_width": [3e-4, 1e-4, 2e-4]}, index=[12, 7, 3])
     table.to_csv(path / "extensions" / "template_metrics" / "metrics.csv")
     for name in ("quality_metrics", "template_metrics"):
-        note = {"class": f"spikeinterface.metrics.{name}.ComputeMetrics", "module": "spikeinterface", "version": "0.105.3"}
+        note = {
+            "class": f"spikeinterface.metrics.{name}.ComputeMetrics",
+            "module": "spikeinterface",
+            "version": "0.105.3",
+        }
         (path / "extensions" / name / "info.json").write_text(json.dumps(note))
         (path / "extensions" / name / "params.json").write_text(json.dumps({"metric_names": ["snr"], "skip": 1}))
     return path

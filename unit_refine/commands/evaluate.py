@@ -10,7 +10,9 @@ from ..score.predict import evaluate_model, evaluation_results
 
 
 def run(config: EvaluateConfig, run: Run) -> Result:
-    evaluation = evaluate_model(load_model.load(config.model), config, config.bootstraps, config.seed)
+    evaluation = evaluate_model(
+        load_model.load(config.model, config.class_names, config.max_memory), config, config.bootstraps, config.seed
+    )
     outputs = {}
     if config.output is not None:
         from ..show import pages  # matplotlib: not needed where nothing is drawn

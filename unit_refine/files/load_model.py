@@ -7,49 +7,30 @@ anything of it is built. The folder has the files that SpikeInterface and UnitRe
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from ..model.calibration import Sigmoid
+from ..units.assemble import id_text
+from ..units.labels import MEANING, tidy
+from . import check_model
 
 log = logging.getLogger(__package__)
 
-#: Types beyond those skops trusts by itself. They hold numbers only; building them executes nothing of the file.
-ALLOWED = frozenset(
-    {
-        "numpy.dtype",
-        "numpy.random.mtrand.RandomState",
-        "sklearn.tree._tree.Tree",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn._loss.loss.HalfBinomialLoss",
-        "sklearn._loss.loss.HalfMultinomialLoss",
-        "sklearn._loss.link.LogitLink",
-        "sklearn._loss.link.MultinomialLogit",
-        "sklearn._loss.link.Interval",
-        "sklearn.ensemble._gb_losses.BinomialDeviance",
-        "sklearn.ensemble._gb_losses.MultinomialDeviance",
-        "_loss.CyHalfBinomialLoss",  # so named by scikit-learn 1.5
-        "_loss.CyHalfMultinomialLoss",
-        "sklearn.utils._bunch.Bunch",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.metrics._scorer._Scorer",
-    }
-)
 PROBE_TOLERANCE = 1e-6
+MAX_MEMORY = 1000  #: MB
 
 
 class Model(NamedTuple):
@@ -85,40 +66,45 @@ def find_skops(folder: Path) -> Path:
     return found[0]
 
 
-def load_pipeline(path: Path) -> tuple[Any, list[str]]:
+def load_pipeline(path: Path, max_memory: int = MAX_MEMORY) -> tuple[Any, list[str]]:
     """Return a pipeline from a skops file, and notices; refuse every type that is not on the list.
 
     Raises
     ------
-    InputError : not a skops file, a foreign type, a damaged tree, something else than a pipeline.
+    InputError : not a skops file, too large, a foreign type, a damaged tree, something else than a pipeline.
     """
     from skops import io as skops_io
 
     try:
-        foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - ALLOWED)
+        check_model.check_archive(path, max_memory)
+        foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - check_model.ALLOWED)
+    except InputError:
+        raise
     except Exception as error:  # skops raises whatever the broken content makes it raise
         raise InputError(
             f"{path}: not readable as a skops file ({type(error).__name__}: {first_line(error)})."
         ) from None
     if foreign:
-        raise InputError(
-            f"{path}: refused, it holds {', '.join(foreign[:4])}{', ...' if len(foreign) > 4 else ''}, which a curation model does"
-            " not need. Nothing of it was executed. Train the model again, or ask who made it."
-        )
+        raise check_model.refused(path, foreign)
     with warnings.catch_warnings(record=True) as caught, old_module_names():
         warnings.simplefilter("always")
         try:
-            pipeline = skops_io.load(path, trusted=sorted(ALLOWED))
+            pipeline = skops_io.load(path, trusted=sorted(check_model.ALLOWED))
         except Exception as error:
             raise InputError(f"{path}: scikit-learn cannot build this model ({first_line(error)}).") from None
-    notices = version_notices(caught)
-    if not hasattr(pipeline, "steps") or not hasattr(pipeline, "predict_proba"):
-        raise InputError(
-            f"{path}: holds a {type(pipeline).__name__}; expected a scikit-learn Pipeline with class probabilities."
-        )
-    translate_old_attributes(pipeline)
-    check_trees(pipeline, path)
-    return pipeline, notices
+    if type(pipeline).__name__ != "Pipeline" or not getattr(pipeline, "steps", None):
+        raise InputError(f"{path}: holds a {type(pipeline).__name__}; expected a scikit-learn Pipeline.")
+    try:
+        translate_old_attributes(pipeline)
+        check_model.check_parts(pipeline, path)
+        probabilistic = hasattr(pipeline, "predict_proba")
+    except InputError:
+        raise
+    except Exception as error:  # an attribute that is absent or of another type
+        raise InputError(f"{path}: damaged or forged, its parts cannot be checked ({first_line(error)}).") from None
+    if not probabilistic:
+        raise InputError(f"{path}: its {type(pipeline.steps[-1][1]).__name__} gives no class probabilities.")
+    return pipeline, version_notices(caught)
 
 
 @contextlib.contextmanager
@@ -148,87 +134,17 @@ def version_notices(caught: list[warnings.WarningMessage]) -> list[str]:
     ]
 
 
-def walk(estimator: Any, depth: int = 0) -> Any:
-    """Yield an estimator and every estimator inside it."""
-    if depth > 8:
-        return
-    yield estimator
-    inner: list[Any] = [step for _, step in getattr(estimator, "steps", [])]
-    for name in ("estimators_", "estimator_", "estimator", "calibrated_classifiers_", "_predictors"):
-        value = getattr(estimator, name, None)
-        inner += (
-            list(np.ravel(np.asarray(value, dtype=object))) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-        )
-    for item in inner:
-        if item is not None and not isinstance(item, (str, int, float)):
-            yield from walk(item, depth + 1)
-
-
 def translate_old_attributes(pipeline: Any) -> None:
     """Give imputers the attribute names of both sides of scikit-learn's renaming (``_fill_dtype``, ``_fit_dtype``)."""
-    for part in walk(pipeline):
+    for part, _ in check_model.parts(pipeline):
         if type(part).__name__ == "SimpleImputer" and hasattr(part, "statistics_"):
             known = getattr(part, "_fill_dtype", None) or getattr(part, "_fit_dtype", None) or part.statistics_.dtype
             part._fill_dtype = getattr(part, "_fill_dtype", known)
             part._fit_dtype = getattr(part, "_fit_dtype", known)
 
 
-def check_trees(pipeline: Any, path: Path) -> None:
-    """Check that no tree points outside itself or its table, or runs in a circle: the compiled code does not.
-
-    Raises
-    ------
-    InputError : a child, feature or category index out of range.
-    """
-    width = classifier_width(pipeline)
-    for part in walk(pipeline):
-        if isinstance(getattr(part, "nodes", None), np.ndarray) and "left" in (part.nodes.dtype.names or ()):
-            bad = is_bad_boosted_tree(part, width)
-        elif hasattr(part, "tree_"):
-            bad = is_bad_tree(part.tree_, width)
-        else:
-            continue
-        if bad:
-            raise InputError(
-                f"{path}: refused, a tree points outside its own nodes or metrics: the file is damaged or forged."
-            )
-
-
-def classifier_width(pipeline: Any) -> int:
-    """Return how many columns the classifier gets: what the steps before it really make, not what the file says."""
-    first = pipeline[0]
-    row = np.zeros((1, first.n_features_in_))
-    names = getattr(first, "feature_names_in_", None)
-    return pipeline[:-1].transform(row if names is None else pd.DataFrame(row, columns=names)).shape[1]
-
-
-def is_bad_boosted_tree(predictor: Any, width: int) -> bool:
-    """Return whether a tree of HistGradientBoosting would read outside its nodes, its categories or ``width`` columns."""
-    nodes, rows = predictor.nodes, np.arange(len(predictor.nodes))
-    inner = nodes["is_leaf"] == 0
-    categorical = nodes["bitset_idx"][inner & (nodes["is_categorical"] != 0)]
-    children = np.stack([nodes["left"], nodes["right"]])[:, inner].astype(np.int64)
-    feature = nodes["feature_idx"][inner].astype(np.int64)
-    return bool(
-        ((children <= rows[inner]) | (children >= len(nodes))).any()
-        or ((feature < 0) | (feature >= width)).any()
-        or (categorical >= len(predictor.raw_left_cat_bitsets)).any()
-    )
-
-
-def is_bad_tree(tree: Any, width: int) -> bool:
-    """Return whether a decision tree would read outside its nodes or ``width`` columns."""
-    children, rows = np.stack([tree.children_left, tree.children_right]), np.arange(tree.node_count)
-    inner = children[0] != -1
-    feature = tree.feature[inner]
-    return bool(
-        ((children[:, inner] <= rows[inner]) | (children[:, inner] >= tree.node_count)).any()
-        or ((feature < 0) | (feature >= width)).any()
-    )
-
-
 def read_info(folder: Path) -> dict[str, Any]:
-    """Return model_info.json.
+    """Return model_info.json, what this program uses of it checked.
 
     Raises
     ------
@@ -238,81 +154,199 @@ def read_info(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{folder}: no 'model_info.json' beside the model; without it the meaning of its classes is unknown."
-            " Copy it from where the model was made, or train again."
+            " Copy it from where the model was made, train again, or say with --class-names what they are."
         )
+    info = hdf5io.read_json(path)
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
         conversion = {int(code): str(name) for code, name in info["label_conversion"].items()}
-    except (ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{path}: expected JSON with 'label_conversion' (class number to name): {first_line(error)}."
         ) from None
+    for key in ("scores", "requirements", "metric_params", "thresholds", "calibration"):
+        if not isinstance(info.get(key) or {}, dict):
+            raise InputError(f"{path}: '{key}' is {type(info[key]).__name__}, an object is expected.")
+        info[key] = info.get(key) or {}
     return {**info, "label_conversion": conversion}
 
 
-def load(folder: Path) -> Model:
-    """Return the model of a folder, checked; nothing in the folder is executed.
+def class_names(pipeline: Any, info: Mapping[str, Any], given: Sequence[str], where: Path) -> tuple[str, ...]:
+    """Return the names of a model's classes in the order of its probabilities.
+
+    Parameters
+    ----------
+    given : ``NUMBER=NAME`` of the user, over what the folder says.
 
     Raises
     ------
-    InputError : see `load_pipeline` and `read_info`.
+    InputError : a class without a name, or two with the same; ``given`` names no class of the model.
+    """
+    codes = [id_text(code) for code in np.asarray(pipeline.classes_).tolist()]
+    names = {id_text(code): str(name) for code, name in info["label_conversion"].items()}
+    if not all(code.lstrip("-").isdigit() for code in codes):
+        names = {code: code for code in codes}  # the model's classes are words themselves
+    for pair in given:
+        code, equals, name = pair.partition("=")
+        if not equals or code.strip() not in codes or not name.strip():
+            raise InputError(
+                f"--class-names '{pair}': expected CLASS=NAME with one of the model's classes {', '.join(codes)}."
+            )
+        names[code.strip()] = MEANING.get(tidy(name), name.strip()) or name.strip()
+    absent = [code for code in codes if code not in names]
+    if absent:
+        raise InputError(
+            f"{where}: model_info.json names classes {', '.join(sorted(names)) or 'none'}, the model has {', '.join(codes)}."
+        )
+    found = tuple(names[code] for code in codes)
+    if len(set(found)) < len(found):
+        raise InputError(f"{where}: two classes have the same name ({', '.join(found)}).")
+    return found
+
+
+def read_threshold(info: Mapping[str, Any], n_classes: int, where: Path) -> float:
+    """Return the operating point on the probability of class 1."""
+    value = info["thresholds"].get("class_1", 0.5)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise InputError(f"{where}: model_info.json: threshold {value!r}, a number between 0 and 1 is expected.")
+    return float(value) if n_classes == 2 else 0.5
+
+
+def read_sigmoid(info: Mapping[str, Any], k: int, where: Path) -> Sigmoid | None:
+    """Return the calibration of a model of ``k`` classes, None where the folder has none."""
+    if not info["calibration"]:
+        return None
+    shapes = {"slope": (k - 1, k - 1), "intercept": (k - 1,), "prior": (k,)}
+    try:
+        found = Sigmoid(*(np.asarray(info["calibration"][key], dtype=float) for key in Sigmoid._fields))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: model_info.json: calibration is incomplete ({first_line(error)}).") from None
+    for key, value in found._asdict().items():
+        if value.shape != shapes[key] or not np.isfinite(value).all():
+            raise InputError(f"{where}: model_info.json: calibration '{key}' does not fit {k} classes.")
+    return found
+
+
+def load(folder: Path, names: Sequence[str] = (), max_memory: int = MAX_MEMORY, strict: bool = True) -> Model:
+    """Return the model of a folder, checked; nothing in the folder is executed.
+
+    Parameters
+    ----------
+    names : ``NUMBER=NAME`` of its classes, over what the folder says (``--class-names``).
+    strict : refuse a folder whose classes are named otherwise than when it was made.
+
+    Raises
+    ------
+    InputError : see `load_pipeline`, `read_info` and `class_names`.
     """
     path = find_skops(Path(folder))
-    info = read_info(path.parent)
-    pipeline, notices = load_pipeline(path)
-    names = getattr(pipeline, "feature_names_in_", None)
-    if names is None:
+    here = path.parent
+    if names and not (here / "model_info.json").is_file():
+        info: dict[str, Any] = {
+            "label_conversion": {},
+            "scores": {},
+            "requirements": {},
+            "thresholds": {},
+            "calibration": {},
+        }
+    else:
+        info = read_info(here)
+    pipeline, notices = load_pipeline(path, max_memory)
+    metrics = getattr(pipeline, "feature_names_in_", None)
+    if metrics is None:
         raise InputError(
             f"{path}: the model does not say which metrics it needs (no feature_names_in_). Train it on a table."
         )
-    codes = [int(code) for code in pipeline.classes_]
-    if not set(codes) <= set(info["label_conversion"]):
+    classes = class_names(pipeline, info, names, here)
+    told = read_probe(here).get("classes")
+    if strict and not names and told is not None and list(told) != list(classes):
         raise InputError(
-            f"{path.parent}: model_info.json names classes {sorted(info['label_conversion'])}, the model has {codes}."
+            f"{here}: model_info.json names the classes {', '.join(classes)}; when it was made they were {', '.join(map(str, told))}."
+            " Restore the file, or say with --class-names what they are."
         )
-    sigmoid = info.get("calibration")
-    return Model(
-        path.parent, pipeline, [str(n) for n in names], tuple(info["label_conversion"][c] for c in codes), info,
-        float(info.get("thresholds", {}).get("class_1", 0.5)),
-        Sigmoid(*(np.asarray(sigmoid[key], dtype=float) for key in Sigmoid._fields)) if sigmoid else None, notices,
-    )  # fmt: skip
+    threshold, sigmoid = read_threshold(info, len(classes), here), read_sigmoid(info, len(classes), here)
+    return Model(here, pipeline, [str(n) for n in metrics], classes, info, threshold, sigmoid, notices)
 
 
 def predict_proba(model: Model, metrics: pd.DataFrame) -> np.ndarray:
-    """Return (n, K) probabilities of a loaded model, in float64."""
-    data = metrics[model.metric_names].astype("float64")
-    return np.concatenate(
-        [model.pipeline.predict_proba(data.iloc[i : i + 20_000]) for i in range(0, max(len(data), 1), 20_000)]
-    )
+    """Return (n, K) probabilities of a loaded model; metrics go in as float32, as SpikeInterface hands them over.
+
+    Raises
+    ------
+    InputError : the model fails on them, or gives something else than probabilities.
+    """
+    table = metrics[model.metric_names].astype("float32")
+    try:
+        chunks = range(0, max(len(table), 1), 20_000)
+        p = np.concatenate([model.pipeline.predict_proba(table.iloc[i : i + 20_000]) for i in chunks])
+    except Exception as error:  # whatever a damaged model makes scikit-learn raise
+        raise InputError(
+            f"{model.folder}: the model cannot be applied ({type(error).__name__}: {first_line(error)})."
+        ) from None
+    if (
+        p.shape != (len(table), len(model.classes))
+        or not np.isfinite(p).all()
+        or not np.allclose(p.sum(axis=1), 1, atol=1e-3)
+    ):
+        raise InputError(
+            f"{model.folder}: the model gives no probabilities of its {len(model.classes)} classes: damaged or forged."
+        )
+    return p
+
+
+def read_probe(folder: Path) -> dict[str, Any]:
+    """Return the probe set of a model folder; empty where there is none."""
+    path = folder / "probe_set.json"
+    return hdf5io.read_json(path) if path.is_file() else {}
 
 
 def replay(model: Model) -> float | None:
     """Return the largest change of a probability on the model's probe set; None where the folder has none."""
-    path = model.folder / "probe_set.json"
-    if not path.is_file():
+    probe = read_probe(model.folder)
+    if not probe:
         return None
     try:
-        probe = json.loads(path.read_text(encoding="utf-8"))
         rows = pd.DataFrame(probe["rows"], columns=probe["columns"], dtype=float)
-        return float(np.abs(predict_proba(model, rows) - np.asarray(probe["probabilities"])).max())
+        return float(np.abs(predict_proba(model, rows) - np.asarray(probe["probabilities"], dtype=float)).max())
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a probe set of this model ({first_line(error)}).") from None
+        if isinstance(error, InputError):
+            raise
+        where = model.folder / "probe_set.json"
+        raise InputError(f"{where}: not a probe set of this model ({first_line(error)}).") from None
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def info_digest(folder: Path) -> str:
+    """Return the SHA-256 of what model_info.json says, however it is laid out."""
+    text = json.dumps(hdf5io.read_json(folder / "model_info.json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(model: Model) -> list[str]:
+    """Return what differs from when the model was made: its answers, the names of its classes, model_info.json."""
+    probe, change = read_probe(model.folder), replay(model)
+    found = [] if change is None or change <= PROBE_TOLERANCE else [f"probabilities by {change:.2g}"]
+    if "classes" in probe and list(probe["classes"]) != list(model.classes):
+        found.append(f"class names (were {', '.join(map(str, probe['classes']))})")
+    if "info_sha256" in probe and probe["info_sha256"] != info_digest(model.folder):
+        found.append("model_info.json")
+    return found
+
+
+def describe(folder: Path, names: Sequence[str] = (), max_memory: int = MAX_MEMORY) -> dict[str, Any]:
     """Return what a model is, what it needs, and whether it still answers as it did when it was saved."""
-    model = load(folder)
+    model = load(folder, names, max_memory, strict=False)
     change = replay(model)
     for notice in model.notices:
         log.warning("%s", notice)
+    differs = differences(model)
     return {
         "classes": list(model.classes),
         "metric_names": model.metric_names,
         "steps": [f"{name}: {type(step).__name__}" for name, step in model.pipeline.steps],
-        "requirements": model.info.get("requirements", {}),
+        "requirements": model.info["requirements"],
         "task": model.info.get("task"),
-        "balanced_accuracy": model.info.get("scores", {}).get("balanced_accuracy"),
+        "balanced_accuracy": model.info["scores"].get("balanced_accuracy"),
         "types_allowed": True,
         "probe_set_change": change,
-        "reproduces": None if change is None else change <= PROBE_TOLERANCE,
+        "differs": differs,
+        "reproduces": None if change is None else not differs,
     }

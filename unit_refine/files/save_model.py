@@ -1,4 +1,4 @@
-"""What lies in a model folder? The files that SpikeInterface and UnitRefine read, the model card, and ours; see also `storage`."""
+"""What lies in a model folder? The files that SpikeInterface and UnitRefine read, the model card, and ours; see also `load_model`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import hdf5io
 
 from ..config import TrainConfig
 from ..units.metrics import QUALITY_METRICS, TEMPLATE_METRICS
+from .load_model import info_digest
 
 PROBE_ROWS = 20
 
@@ -57,7 +58,9 @@ def write_model(folder: Path, config: TrainConfig, outcome: Any, results: Mappin
     units = outcome.units
     dump(outcome.trained.pipeline, folder / "best_model.skops")
     hdf5io.write_json(folder / "model_info.json", model_info(config, outcome, results))
-    hdf5io.write_json(folder / "probe_set.json", probe_set(outcome.trained.pipeline, units.metrics))
+    probe = probe_set(outcome.trained.pipeline, units.metrics)
+    probe |= {"classes": list(units.classes), "info_sha256": info_digest(folder)}
+    hdf5io.write_json(folder / "probe_set.json", probe)
     accuracies(outcome).to_csv(folder / "model_accuracies.csv", float_format="%.4f")
     units.metrics.assign(unit_id=units.unit_ids).set_index("unit_id").to_csv(folder / "training_data.csv")
     pd.DataFrame({"unit_index": np.arange(len(units.y)), "0": units.y}).to_csv(folder / "labels.csv", index=False)

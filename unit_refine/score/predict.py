@@ -111,8 +111,8 @@ def prediction_table(
 
 def predict_inputs(config: PredictConfig) -> pd.DataFrame:
     """Return predictions of all inputs, one recording after the other."""
-    model = load_model.load(config.model)
-    second = None if config.cascade is None else load_model.load(config.cascade)
+    model = load_model.load(config.model, config.class_names, config.max_memory)
+    second = None if config.cascade is None else load_model.load(config.cascade, max_memory=config.max_memory)
     tables = []
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)
@@ -180,7 +180,7 @@ def warn_of_training_units(model: Model, units: Units) -> None:
         return
     known = pd.read_csv(path, index_col=0)
     shared = [c for c in units.metrics.columns if c in known.columns]
-    both = pd.concat([known[shared].astype(float), units.metrics[shared]], ignore_index=True).round(6)
+    both = pd.concat([known[shared].astype("float32"), units.metrics[shared]], ignore_index=True)
     n = int(both.duplicated(keep="first")[len(known) :].sum())
     if n:
         log.warning(
@@ -219,7 +219,7 @@ def prediction_results(table: pd.DataFrame) -> dict[str, Any]:
 
 def compare(config: CompareConfig) -> pd.DataFrame:
     """Return scores of several models on the same units, the best first; all must tell apart the same classes."""
-    loaded = [load_model.load(path) for path in config.models]
+    loaded = [load_model.load(path, max_memory=config.max_memory) for path in config.models]
     if len({model.classes for model in loaded}) > 1:
         shown = "; ".join(f"{m.folder}: {', '.join(m.classes)}" for m in loaded)
         raise InputError(f"--models: they tell apart different classes ({shown}); compare models of one task.")

@@ -18,7 +18,7 @@ def suggest(config: SuggestConfig) -> pd.DataFrame:
     Greedy: each further unit has the largest product of uncertainty (1 - lead of the first class) and distance, in ranked
     metrics, to the units already suggested.
     """
-    model = load_model.load(config.model)
+    model = load_model.load(config.model, config.class_names, config.max_memory)
     parts, features = [], []
     for recording in recordings.read_unlabelled(config, config.inputs):
         answer = predict_one(model, recording.table, str(recording.source), False)

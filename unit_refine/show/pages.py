@@ -168,7 +168,7 @@ def evaluation(
 
 def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
     """Draw a model's figures from its folder, or the metrics of new units by predicted class."""
-    model = load_model.load(config.model)
+    model = load_model.load(config.model, config.class_names, config.max_memory)
     if config.inputs:
         found = recordings.read_unlabelled(config, config.inputs)
         parts = [predict.predict_one(model, r.table, str(r.source), False) for r in found]

@@ -32,7 +32,7 @@ class Recording(NamedTuple):
 class Units(NamedTuple):
     """Labelled units of all recordings, checked, in canonical order (recording, unit id; metrics by name)."""
 
-    metrics: pd.DataFrame  #: (n, m) float64
+    metrics: pd.DataFrame  #: (n, m) float32
     y: np.ndarray  #: (n,) class index
     classes: tuple[str, ...]
     unit_ids: list[str]

@@ -44,7 +44,7 @@ MISSING_SHARE = 0.2
 class Checked(NamedTuple):
     """New units in the shape a model expects."""
 
-    metrics: pd.DataFrame  #: (n, m) float64, columns as the model knows them
+    metrics: pd.DataFrame  #: (n, m) float32, columns as the model knows them
     absent: list[str]  #: metrics the new data do not have, filled by the model's imputer
 
 
@@ -72,10 +72,11 @@ def _rename(table: pd.DataFrame, names: dict[str, tuple[str, float]]) -> pd.Data
 
 
 def numeric(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return the metrics as float64 with the precision of float32, infinite values as missing.
+    """Return the metrics as float32, infinite values as missing.
 
-    SpikeInterface hands metrics to a model in float32. Rounding here, on reading, makes both see the same numbers; all
-    arithmetic after that is float64.
+    SpikeInterface hands metrics to a model in float32, and everything after that (imputing, scaling, trees' thresholds) is
+    computed in the precision of its input. Training and predicting in float32 too gives the same answer there, also where many
+    units share a value and a threshold lies on it.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def numeric(table: pd.DataFrame, where: str) -> pd.DataFrame:
         columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
     data = pd.DataFrame(columns, index=table.index)
     with np.errstate(over="ignore"):
-        return data.astype("float32").astype("float64").replace([np.inf, -np.inf], np.nan)
+        return data.astype("float32").replace([np.inf, -np.inf], np.nan)
 
 
 def choose_columns(
