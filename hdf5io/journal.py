@@ -67,8 +67,10 @@ def update(
                 write_attrs(target, attrs)
                 write_datasets(target, datasets)
                 write_attrs(target.create_group("provenance"), provenance)
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, AttributeError) as error:
             if overlay.failure is None:
+                if isinstance(error, (ValueError, AttributeError)):
+                    raise
                 raise InputError(f"{path}: not a writable HDF5 file ({_first_line(error)}).") from None
         if overlay.failure is not None:
             raise WorkFailed(f"{path}: could not be read ({overlay.failure.strerror}); nothing was changed.")

@@ -150,7 +150,9 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
     with parsing(path, "JSON"):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, kind):
-        raise InputError(f"{path}: {'an object' if kind is dict else 'a list'} is expected, it holds {type(content).__name__}.")
+        raise InputError(
+            f"{path}: {'an object' if kind is dict else 'a list'} is expected, it holds {type(content).__name__}."
+        )
     return content
 
 
