@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Sampler = Literal["dpmpp-2m", "heun", "ddim", "ancestral", "ddpm"]
 Schedule = Literal["karras", "cosine", "linear"]
 FigureFormat = Literal["png", "svg", "pdf"]
+Rows = Literal["time", "neurons"]
 STRUCTURES = ("dense", "sparse", "lowrank", "block", "lognormal", "dale")
 
 
@@ -113,7 +114,8 @@ class ImportConnectomeConfig(Settings, Storage):
     """Draw sub-networks of a real connectome into a data set."""
 
     connectome: Path = Field(
-        description="edge list (pre, post, weight), square CSV, or MATLAB 7.3 / HDF5 matrix",
+        description="edge list (source, target, weight; columns found by their names), square table, GraphML, or NumPy, MATLAB or"
+        " HDF5 matrix",
         json_schema_extra=about(positional=True, exists="file"),
     )
     n_networks: int = Field(1000, ge=1, description="sub-networks to draw", json_schema_extra=about("--num-networks"))
@@ -127,7 +129,10 @@ class ImportConnectomeConfig(Settings, Storage):
     transform: Literal["log", "none"] = Field(
         "log", description="log(1 + weight) tames the heavy tail of synapse counts"
     )
-    dataset: str | None = Field(None, description="name of the matrix within a MATLAB / HDF5 file that holds several")
+    dataset: str | None = Field(None, description="name of the matrix within a file that holds several")
+    rows: Literal["post", "pre"] | None = Field(
+        None, description="what a row of a matrix is; default: what the file says, else post (row = target)"
+    )
     part: Literal["all", "first", "second"] = Field(
         "all",
         description="neurons to draw from: all, or one of two disjoint random halves (train on one, test on the other)",
@@ -250,12 +255,13 @@ class InferConfig(Solver, Written):
         description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
     )
     activity: Path = Field(
-        description="rates x = tanh(h) in [-1, 1]: HDF5 / NWB (T, N) or (K, T, N), npz, or CSV with a row a time step; a neuron"
-        " that was not recorded is a column of NaN",
+        description="rates x = tanh(h) in [-1, 1]: HDF5, NWB, MATLAB, NumPy (T, N) or (K, T, N), suite2p, or a table with a row a time"
+        " step; a neuron that was not recorded is a column of NaN",
         json_schema_extra=about(positional=True, exists="file"),
     )
     output: Path = Field(description="HDF5 file of the posterior")
-    dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
+    dataset: str | None = Field(None, description="name of the array within a file that holds several")
+    rows: Rows | None = Field(None, description="what a row (of a trial) is; default: what the file says, else time")
     dt_over_tau: float | None = Field(
         None, gt=0, lt=2, description="time step over time constant; default: that of the model"
     )
@@ -358,7 +364,8 @@ class InfoConfig(Config):
     path: Path = Field(
         description="any input or output of this pipeline", json_schema_extra=about(positional=True, exists="any")
     )
-    dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
+    dataset: str | None = Field(None, description="name of the array within a file that holds several")
+    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
 
 
 class PlotConfig(Config):
@@ -373,7 +380,8 @@ class PlotConfig(Config):
     figure_format: FigureFormat | None = Field(
         None, description="format of the figure; default: by the suffix of --output"
     )
-    dataset: str | None = Field(None, description="name of the array within an HDF5, NWB or npz file")
+    dataset: str | None = Field(None, description="name of the array within a file that holds several")
+    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
     overwrite: bool = Field(False, description="replace an earlier output")
 
     @property

@@ -22,7 +22,7 @@ def run(config: InferConfig, run: Run) -> Result:
     model = model_folder.load_model(config.model, "diffusion", conditional=True)
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
-    recording = recordings.load_activity(config.activity, config.dataset)
+    recording = recordings.load_activity(config.activity, config.dataset, config.rows)
     truth = None if config.truth is None else recordings.load_truth(config.truth, recording.y.shape[-1])
     if config.guidance > 1:
         log.warning(
@@ -45,7 +45,9 @@ def run(config: InferConfig, run: Run) -> Result:
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     reason = f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason
     attrs = {"trust": found.trusted, "reason": reason, "noise_std": found.noise_std, "verdict": judged.verdict}
-    posterior_file.save(config.output, found.samples, found.estimates, found.ridge_sd, attrs, run.provenance(config))
+    posterior_file.save(
+        config.output, found.samples, found.estimates, found.ridge_sd, attrs, run.provenance(config), recording.names
+    )
     panels = {} if truth is None else {"truth": truth.numpy()}
     panels |= {
         "ridge": found.estimates["ridge"].numpy(),
@@ -66,6 +68,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "noise_std": found.noise_std,
         "n_trials": len(recording.y),
         "n_neurons": recording.y.shape[-1],
+        "names": list(recording.names),
         "n_observed": int(recording.observed.sum()),
         "methods": found.table,
         "scores": None if truth is None else truth_scores(found.samples, truth),

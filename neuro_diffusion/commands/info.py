@@ -9,7 +9,7 @@ from ..files.identify import describe
 
 def run(config: InfoConfig, run: Run) -> Result:
     """Describe it in one line, or with --json in full."""
-    found = describe(config.path, config.dataset)
+    found = describe(config.path, config.dataset, config.rows)
     facts = ", ".join(f"{name} {_short(value)}" for name, value in found.items() if name != "kind")
     return Result({}, found, f"{config.path}: {found['kind']}; {facts}")
 
@@ -17,4 +17,6 @@ def run(config: InfoConfig, run: Run) -> Result:
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, list) and len(value) > 6:
+        return f"{', '.join(map(str, value[:3]))}, ... ({len(value)})"
     return str(value)

@@ -1,110 +1,270 @@
-"""What is in the file of an anatomical connectome?"""
+"""What is in the file of an anatomical connectome? A square matrix, row = postsynaptic, and the names of its neurons."""
 
 from __future__ import annotations
 
+import ast
 import functools
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 import hdf5io
 from hdf5io.errors import InputError
 
+from .containers import format_of, load
+from .tables import Table, is_count, is_number, number, read_table
+
+PRE = (
+    "pre",
+    "source",
+    "from",
+    "presynaptic",
+    "src",
+    "sender",
+    "pre_id",
+    "pre_pt_root_id",
+    "pre_root_id",
+    "bodyid_pre",
+    "i_pre",
+)
+POST = (
+    "post",
+    "target",
+    "to",
+    "postsynaptic",
+    "dst",
+    "receiver",
+    "post_id",
+    "post_pt_root_id",
+    "post_root_id",
+    "bodyid_post",
+)
+WEIGHT = (
+    "weight",
+    "weights",
+    "w",
+    "count",
+    "counts",
+    "synapses",
+    "n_synapses",
+    "syn_count",
+    "strength",
+    "size",
+    "value",
+)
+INDEX = ("", "index", "unnamed: 0", "id", "edge", "edge_id")
+
+
+class Connectome(NamedTuple):
+    """Who projects to whom."""
+
+    matrix: np.ndarray  #: (M, M) float64, row = postsynaptic (target), column = presynaptic (source)
+    names: tuple[str, ...]  #: (M) of the neurons
+
+
+def read_connectome(path: Path, dataset: str | None = None, rows: str | None = None) -> np.ndarray:
+    """Return the matrix of `load_connectome`."""
+    return load_connectome(path, dataset, rows).matrix
+
 
 @functools.lru_cache(maxsize=4)
-def read_connectome(path: Path, dataset: str | None = None) -> np.ndarray:
-    """Return a connectome as a square float64 matrix, row = postsynaptic (target), column = presynaptic (source).
+def load_connectome(path: Path, dataset: str | None = None, rows: str | None = None) -> Connectome:
+    """Return a connectome.
 
-    Read are: an edge list (three columns: source, target, weight; names or numbers; a header line is recognised), a square
-    CSV matrix (row = target), a MATLAB 7.3 or other HDF5 file with one square matrix (or the one named ``dataset``; MATLAB
-    stores columns first, so what h5py shows as row is MATLAB's column).
+    Read are: an edge list (columns found by their names in any order, or source, target and perhaps weight; any separator), a
+    square table with or without names, GraphML, NumPy, MATLAB 5 and 7.3 and HDF5 matrices (one, or the one named ``dataset``).
+
+    Parameters
+    ----------
+    rows : "post" or "pre": what a row of a matrix is; None: what the file says, else post (row = target).
 
     Raises
     ------
     InputError : missing or unreadable file, a matrix that is not square, numbers that are not finite, no connection at all.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file. Give an edge list (.csv, .txt), a square CSV matrix or a .mat / .h5 file."
-        )
-    if h5py.is_hdf5(path):
-        matrix = _from_hdf5(path, dataset)
-    elif path.suffix.lower() == ".mat":
-        raise InputError(f"{path}: a MATLAB file before version 7.3. Save it again with save(..., '-v7.3').")
+    kind = format_of(path)
+    if kind != "text":
+        found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
+        matrix, names = found.values, ()
+        if rows is None and found.axes and found.axes[0].startswith(("pre", "source")):
+            rows = "pre"
+    elif _is_xml(path):
+        matrix, names = _from_graphml(path)
+        rows = None
     else:
-        matrix = _from_text(path)
+        matrix, names, is_matrix = _from_text(path)
+        rows = rows if is_matrix else None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
     if not np.isfinite(matrix).all():
-        raise InputError(
-            f"{path}: {int((~np.isfinite(matrix)).sum())} entries are not finite numbers. Write 0 for 'no connection'."
-        )
+        bad = int((~np.isfinite(matrix)).sum())
+        raise InputError(f"{path}: {bad} entries are not finite numbers. Write 0 for 'no connection'.")
+    matrix = np.array(matrix.T if rows == "pre" else matrix, float)
     np.fill_diagonal(matrix, 0.0)
     if not matrix.any():
         raise InputError(f"{path}: no connection in the matrix.")
     matrix.setflags(write=False)
-    return matrix
+    return Connectome(matrix, tuple(names) or tuple(map(str, range(len(matrix)))))
 
 
-def _from_hdf5(path: Path, dataset: str | None) -> np.ndarray:
-    with hdf5io.read(path) as file:
-        square: dict[str, h5py.Dataset] = {}
-
-        def visit(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.shape[0] == item.shape[1] > 1:
-                square[name] = item
-
-        file.visititems(visit)
-        names = [dataset] if dataset else list(square)
-        if len(names) != 1 or names[0] not in square:
-            raise InputError(
-                f"{path}: {'no square matrix ' + repr(dataset) if dataset else str(len(square)) + ' square matrices'}; "
-                f"the file has {', '.join(square) or 'none'}. Name one with --dataset."
-            )
-        return square[names[0]][()].astype(float).T.copy()
-
-
-def _from_text(path: Path) -> np.ndarray:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(
-            f"{path}: not readable as text ({type(error).__name__}). Give a CSV, .mat or .h5 file."
-        ) from None
-    rows = [line.replace("\t", ",").replace(";", ",").split(",") for line in text.splitlines() if line.strip()]
-    if len(rows) == 3 or not rows or len(rows[0]) != 3:
-        return _square(path, rows)
-    edges = rows if _is_number(rows[0][2]) else rows[1:]
-    names = sorted({cell.strip() for row in edges for cell in row[:2]}, key=lambda s: (not s.isdigit(), len(s), s))
+def from_edges(
+    edges: Sequence[tuple[str, str, float]], nodes: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return matrix and names of edges (source, target, weight); the weights of equal edges add up."""
+    seen = {name for pre, post, _ in edges for name in (pre, post)} - set(nodes)
+    names = [*nodes, *sorted(seen, key=lambda s: (not s.isdigit(), len(s) if s.isdigit() else 0, s))]
     place = {name: i for i, name in enumerate(names)}
     matrix = np.zeros((len(names), len(names)))
-    for number, row in enumerate(edges, 1 + len(rows) - len(edges)):
-        if len(row) != 3 or not _is_number(row[2]):
-            raise InputError(f"{path}: line {number} is {','.join(row)!r}, expected source,target,weight.")
-        matrix[place[row[1].strip()], place[row[0].strip()]] += float(row[2])
-    return matrix
+    for pre, post, weight in edges:
+        matrix[place[post], place[pre]] += weight
+    return matrix, tuple(names)
 
 
-def _square(path: Path, rows: list[list[str]]) -> np.ndarray:
-    if rows and not all(map(_is_number, rows[0])):
-        rows = rows[1:]
-    if rows and not _is_number(rows[0][0]):
+def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], bool]:
+    table = read_table(path)
+    if table.header is not None:
+        columns = _named_columns(path, table)
+        if columns is not None:
+            return *_edges(path, table, *columns), False
+    elif len(table.rows) != len(table.rows[0]):
+        if (
+            len(table.rows[0]) == 3
+            and len(table.rows) > 1
+            and not is_number(table.rows[0][2])
+            and "{" not in table.rows[0][2]
+        ):
+            table = table._replace(header=table.rows[0], rows=table.rows[1:], first_line=table.first_line + 1)
+        columns = _placed_columns(table)
+        if columns is not None:
+            return *_edges(path, table, *columns), False
+    return *_square(path, table), True
+
+
+def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | None:
+    """Return the places of source, target and weight by the names in the header; None where it names neither."""
+    header = [name.lower() for name in table.header or ()]
+    found = {}
+    for role, words in (("pre", PRE), ("post", POST), ("weight", WEIGHT)):
+        fit = [i for i, name in enumerate(header) if name in words] or (
+            [i for i, name in enumerate(header) if name.startswith(f"{role}_") or name.endswith(f"_{role}")]
+            if role != "weight"
+            else []
+        )
+        if len(fit) > 1:
+            raise InputError(
+                f"{path}: columns {', '.join(header[i] for i in fit)} could all be '{role}'. Keep one of them."
+            )
+        found[role] = fit[0] if fit else None
+    pre, post, weight = found["pre"], found["post"], found["weight"]
+    if pre is None or post is None:
+        if pre is not None or post is not None or (weight is not None and len(header) <= 4):
+            raise InputError(
+                f"{path}: columns {', '.join(header)}; an edge list needs 'pre' and 'post' (or 'source', 'target')."
+            )
+        return None
+    if weight is None:
+        others = [i for i, n in enumerate(header) if i not in (pre, post) and n not in INDEX and _numeric(table, i)]
+        if len(others) > 1:
+            raise InputError(
+                f"{path}: which of {', '.join(header[i] for i in others)} is the weight? Name that column 'weight'."
+            )
+        weight = others[0] if others else None
+    return pre, post, weight
+
+
+def _placed_columns(table: Table) -> tuple[int, int, int | None] | None:
+    """Return the places of source, target and weight in a table without header."""
+    width = len(table.rows[0])
+    if "{" in table.rows[0][-1] or (width > 2 and "{" in " ".join(table.rows[0])):
+        return 0, 1, 2
+    if width == 4 and is_count([row[0] for row in table.rows]):
+        return 1, 2, 3
+    return {2: (0, 1, None), 3: (0, 1, 2)}.get(width)
+
+
+def _numeric(table: Table, column: int) -> bool:
+    return all(column < len(row) and is_number(row[column]) for row in table.rows)
+
+
+def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    edges = []
+    for line, row in enumerate(table.rows, table.first_line):
+        value = _weight(row[weight:]) if weight is not None and len(row) > weight else None
+        if len(row) <= max(pre, post) or (weight is not None and value is None):
+            raise InputError(f"{path}: line {line} is {','.join(row)!r}, expected source,target,weight.")
+        edges.append((row[pre], row[post], 1.0 if value is None else value))
+    return from_edges(edges)
+
+
+def _weight(cells: list[str]) -> float | None:
+    """Return the weight in a cell, or in what networkx writes of an edge's data: ``{'weight': 3.0}``."""
+    if cells[0].startswith("{"):
+        try:
+            data = ast.literal_eval(" ".join(cells))
+            return float(data.get("weight", 1.0))
+        except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+            return None
+    return number(cells[0]) if is_number(cells[0]) else None
+
+
+def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
+    header, rows = table.header, table.rows
+    width = len(rows[0])
+    named = width == len(rows) + 1 or (width > 1 and not is_number(rows[0][0]))
+    names: list[str] = [row[0] for row in rows] if named else []
+    if named:
         rows = [row[1:] for row in rows]
+    if header is not None:
+        header = header[len(header) - len(rows[0]) :]
+    if names and header and set(names) == set(header) and names != header:
+        order = [header.index(name) for name in names]  # columns of another order than the rows: joined by name
+        rows, header = [[row[i] for i in order] for row in rows], names
     try:
-        if not rows:
-            raise ValueError
-        return np.array([[float(cell) for cell in row] for row in rows])
+        matrix = np.array([[number(cell) for cell in row] for row in rows])
     except ValueError:
         raise InputError(
             f"{path}: neither an edge list (source,target,weight) nor a square matrix of numbers."
         ) from None
+    if names and header and names != header:
+        raise InputError(
+            f"{path}: rows are named {names[0]}, ..., columns {header[0]}, ...; expected the same neurons."
+        )
+    return matrix, tuple(header or names) if len(header or names) == len(matrix) else ()
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _is_xml(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").startswith(b"<")
+
+
+def _from_graphml(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    with hdf5io.parsing(path, "GraphML"):
+        text = path.read_text(encoding="utf-8-sig")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise InputError(f"{path}: has a document type definition, which is not read. Write plain GraphML.")
+        root = ElementTree.fromstring(text)
+    tag = lambda element: element.tag.rpartition("}")[2]  # noqa: E731
+    graph = next((e for e in root if tag(e) == "graph"), None)
+    if tag(root) != "graphml" or graph is None:
+        raise InputError(f"{path}: XML, but no GraphML (no <graph>).")
+    keys = {e.get("id"): e.get("attr.name") for e in root if tag(e) == "key" and e.get("for") in ("edge", "all")}
+    weights = {key for key, name in keys.items() if str(name).lower() in WEIGHT}
+    if len(weights) > 1:
+        raise InputError(
+            f"{path}: edges have {', '.join(str(keys[k]) for k in sorted(map(str, weights)))}; keep one of them as weight."
+        )
+    nodes = [str(e.get("id")) for e in graph if tag(e) == "node"]
+    edges = []
+    for element in (e for e in graph if tag(e) == "edge"):
+        data = [d.text or "" for d in element if tag(d) == "data" and d.get("key") in weights]
+        if data and not is_number(data[0]):
+            raise InputError(f"{path}: an edge of weight {data[0]!r}, a number is expected.")
+        pre, post, value = str(element.get("source")), str(element.get("target")), float(data[0]) if data else 1.0
+        edges.append((pre, post, value))
+        if (element.get("directed") or graph.get("edgedefault")) in ("undirected", "false"):
+            edges.append((post, pre, value))
+    return from_edges(edges, nodes)

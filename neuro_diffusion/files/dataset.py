@@ -23,6 +23,7 @@ from hdf5io.errors import InputError
 from .. import workers
 from ..config import BuildDatasetConfig, ImportConnectomeConfig
 from ..console import log
+from .connectomes import load_connectome
 from .draw import Networks, Source, check, draw_networks, split_of
 
 SCHEMA = "neuro_diffusion/networks/1"
@@ -104,6 +105,8 @@ def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
         ),
         "theta": D(networks.g[:, None], "", "bulk radius g that was drawn", ("network", "parameter")),
     }
+    if networks.neuron is not None:
+        found["neuron"] = D(networks.neuron, "", "place of each neuron in the connectome", ("network", "neuron"))
     if config.store != "seeds":
         found["W"] = D(networks.W.numpy(), "", "weights, row = postsynaptic", ("network", "post", "pre"))
     if networks.activity is not None and networks.h0 is not None:
@@ -141,10 +144,14 @@ def _is_finished(path: Path, digest: str) -> bool:
 def _write_metadata(folder: Path, config: Source, digest: str, complete: bool, provenance, content: str = "") -> None:
     command = next(name for name, kind in KINDS.items() if type(config) is kind)
     options = {k: v for k, v in config.model_dump(mode="json").items() if k not in NO_RESULT}
+    names: list[str] = []
     if isinstance(config, ImportConnectomeConfig):
         options["connectome"] = str(config.connectome.resolve())
+        names = list(load_connectome(config.connectome, config.dataset, config.rows).names)
     data = {"schema": SCHEMA, "command": command, "digest": digest, "complete": complete, "content": content}
-    hdf5io.write_json(folder / "metadata.json", {**data, "config": options, "provenance": provenance or {}})
+    hdf5io.write_json(
+        folder / "metadata.json", {**data, "config": options, "names": names, "provenance": provenance or {}}
+    )
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------------
@@ -263,8 +270,8 @@ def load_network(folder: str | Path, index: int) -> Networks:
             return draw_networks(config, index, 1)
         row = slice(index % size, index % size + 1)
         tensors = {n: torch.from_numpy(file[n][row]) for n in ("W", "activity", "h0") if n in file}
-        observed = file["observed"][row] if "observed" in file else None
-        return Networks(file["index"][row], g=file["theta"][row][:, 0], observed=observed, **tensors)
+        observed, neuron = (file[n][row] if n in file else None for n in ("observed", "neuron"))
+        return Networks(file["index"][row], g=file["theta"][row][:, 0], observed=observed, neuron=neuron, **tensors)
 
 
 def content_hash(folder: str | Path, n_shards: int) -> str:

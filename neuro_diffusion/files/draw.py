@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ..config import BuildDatasetConfig, ImportConnectomeConfig
-from ..rate_network.connectome import sample_subnetwork, split_half
+from ..rate_network.connectome import connected, half_of, signed_subnetwork
 from ..rate_network.simulator import simulate_rate_network, step_of
 from ..rate_network.weights import random_stream, sample_weight_matrix_batch
-from .connectomes import read_connectome
+from .connectomes import load_connectome
 
 BLOCK = 64  #: networks simulated together
 Source = BuildDatasetConfig | ImportConnectomeConfig
@@ -31,22 +31,35 @@ class Networks(NamedTuple):
     activity: Tensor | None = None  #: (B, K, T, N) recorded rates with noise; NaN where a neuron was not observed
     h0: Tensor | None = None  #: (B, K, N) true initial states
     observed: np.ndarray | None = None  #: (B, N) True where a neuron was recorded
+    neuron: np.ndarray | None = None  #: (B, N) place of each neuron in the connectome; None for random networks
 
 
-def draw_weights(config: Source, first: int, count: int) -> tuple[Tensor, np.ndarray]:
-    """Return the weights (B, N, N) and radii (B) of networks ``first .. first + count - 1``."""
-    matrix = None
+class Weights(NamedTuple):
+    """Weights of consecutive networks."""
+
+    W: Tensor  #: (B, N, N)
+    g: np.ndarray  #: (B)
+    neuron: np.ndarray | None  #: (B, N) places in the connectome
+
+
+def draw_weights(config: Source, first: int, count: int) -> Weights:
+    """Return the weights and radii of networks ``first .. first + count - 1``."""
+    matrix, half = None, np.arange(0)
     if isinstance(config, ImportConnectomeConfig):
-        matrix = split_half(read_connectome(config.connectome, config.dataset), config.part)
-    W, g = [], []
+        whole = load_connectome(config.connectome, config.dataset, config.rows).matrix
+        half = half_of(len(whole), config.part)
+        matrix = whole[np.ix_(half, half)]
+    W, g, neurons = [], [], []
     for index in range(first, first + count):
         rng = random_stream(config.seed, index)
         g.append(float(rng.uniform(min(config.g), max(config.g))))
         if matrix is None:
             W.append(_random_weights(config, g[-1], rng))
         else:
-            W.append(sample_subnetwork(matrix, config.n_neurons, g[-1], config.ei_ratio, rng, config.transform))
-    return torch.stack(W), np.array(g)
+            chosen = connected(matrix, config.n_neurons, rng)
+            W.append(signed_subnetwork(matrix, chosen, g[-1], config.ei_ratio, rng, config.transform))
+            neurons.append(half[chosen])
+    return Weights(torch.stack(W), np.array(g), np.array(neurons) if neurons else None)
 
 
 def _random_weights(config: BuildDatasetConfig, g: float, rng: np.random.Generator) -> Tensor:
@@ -57,23 +70,25 @@ def _random_weights(config: BuildDatasetConfig, g: float, rng: np.random.Generat
 def draw_networks(config: Source, first: int, count: int, with_activity: bool = True) -> Networks:
     """Return networks ``first .. first + count - 1`` of a data set, with their activity if wanted."""
     if not with_activity:
-        W, g = draw_weights(config, first, count)
-        return Networks(np.arange(first, first + count), W, g)
+        drawn = draw_weights(config, first, count)
+        return Networks(np.arange(first, first + count), drawn.W, drawn.g, neuron=drawn.neuron)
     blocks = [_block(config, b) for b in range(first // BLOCK, (first + count - 1) // BLOCK + 1)]
     start = first % BLOCK
     cut = slice(start, start + count)
-    join = lambda name: _join([getattr(b, name) for b in blocks])[cut]  # noqa: E731
-    return Networks(*(join(name) for name in Networks._fields))
+    return Networks(*(_join([getattr(b, name) for b in blocks], cut) for name in Networks._fields))
 
 
-def _join(parts: list) -> np.ndarray | Tensor:
-    return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)
+def _join(parts: list, cut: slice) -> np.ndarray | Tensor | None:
+    if parts[0] is None:
+        return None
+    whole = torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)
+    return whole[cut]
 
 
 def _block(config: Source, block: int) -> Networks:
     """Return the whole block of networks, simulated together."""
     index = np.arange(block * BLOCK, (block + 1) * BLOCK)
-    W, g = draw_weights(config, int(index[0]), BLOCK)
+    W, g, neuron = draw_weights(config, int(index[0]), BLOCK)
     K, T, N = config.n_trials, config.n_time, config.n_neurons
     h0, xi, eta = np.empty((BLOCK, K, N), np.float32), None, None
     observed = np.zeros((BLOCK, N), bool)
@@ -92,7 +107,7 @@ def _block(config: Source, block: int) -> Networks:
     if eta is not None:
         x = x + config.observation_noise * torch.from_numpy(eta)
     x = x.masked_fill(~torch.from_numpy(observed)[:, None, None], float("nan"))
-    return Networks(index, W, g, x.contiguous(), start, observed)
+    return Networks(index, W, g, x.contiguous(), start, observed, neuron)
 
 
 def check(config: Source) -> None:

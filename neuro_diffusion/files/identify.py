@@ -14,7 +14,7 @@ from hdf5io.errors import InputError
 from . import connectomes, dataset, model_folder, posterior_file, pt_folders, recordings
 
 
-def describe(path: Path, array: str | None = None) -> dict[str, Any]:
+def describe(path: Path, array: str | None = None, rows: str | None = None) -> dict[str, Any]:
     """Return ``kind`` and the facts of a file or folder.
 
     Raises
@@ -24,12 +24,12 @@ def describe(path: Path, array: str | None = None) -> dict[str, Any]:
     if path.is_dir():
         return _folder(path)
     schema = _schema(path)
-    if schema in SCHEMAS:
+    if schema in SCHEMAS and array is None:
         return SCHEMAS[schema](path)
     reasons = []
-    for read in (_recording, _connectome):
+    for read in (lambda: _recording(path, array, rows), lambda: _connectome(path, array)):
         try:
-            return read(path, array)
+            return read()
         except InputError as error:
             reasons.append(str(error).removeprefix(f"{path}: "))
     raise InputError(
@@ -93,20 +93,21 @@ def _samples(path: Path) -> dict[str, Any]:
     return {"kind": "samples of a prior", "n_samples": S, "n_neurons": N}
 
 
-def _recording(path: Path, array: str | None = None) -> dict[str, Any]:
-    found = recordings.load_activity(path, array)
+def _recording(path: Path, array: str | None = None, rows: str | None = None) -> dict[str, Any]:
+    found = recordings.load_activity(path, array, rows)
     K, T, N = found.y.shape
     seen = found.y[:, :, found.observed]
     return {
         "kind": "activity", "n_trials": K, "n_time": T, "n_neurons": N, "n_observed": int(found.observed.sum()),
-        "smallest": float(seen.min()), "largest": float(seen.max()),
+        "smallest": float(seen.min()), "largest": float(seen.max()), "names": list(found.names),
     }  # fmt: skip
 
 
 def _connectome(path: Path, array: str | None = None) -> dict[str, Any]:
-    matrix = connectomes.read_connectome(path, array)
+    matrix, names = connectomes.load_connectome(path, array)
     signs = "both" if (matrix < 0).any() and (matrix > 0).any() else "one"
-    return {"kind": "connectome", "n_neurons": len(matrix), "density": float((matrix != 0).mean()), "signs": signs}
+    density = float((matrix != 0).mean())
+    return {"kind": "connectome", "n_neurons": len(matrix), "density": density, "signs": signs, "names": list(names)}
 
 
 def _shard(path: Path) -> dict[str, Any]:

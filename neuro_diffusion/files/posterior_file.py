@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ def save(
     ridge_sd: Tensor,
     attrs: Mapping[str, Any],
     provenance: dict[str, str],
+    names: Sequence[str] = (),
 ) -> Path:
     """Write samples (S, N, N), their summaries and every point estimate (N, N) of an inference."""
     draws, grid = samples.numpy(), ("post", "pre")
@@ -42,6 +43,10 @@ def save(
     for name, W in estimates.items():
         key = name.replace(" ", "_").replace("(", "").replace(")", "")
         sets[f"estimates/{key}"] = Dataset(W.numpy(), "", f"point estimate: {name}", grid)
+    if names:
+        sets["neurons"] = Dataset(
+            list(names), "", "names of the neurons, in the order of rows and columns", ("neuron",)
+        )
     return hdf5io.write(path, SCHEMA, sets, attrs=attrs, provenance=provenance, overwrite=True)
 
 

@@ -1,13 +1,15 @@
-"""What is in a user's recording?"""
+"""What is in a user's recording: rates of neurons over time, in trials?
+
+Nothing is guessed: which axis is time is told by the writer (MATLAB, NWB, suite2p, axis names, a column of times), by ``rows``, or by
+(time, neuron) and (trial, time, neuron) as the page says, where the values do not contradict it.
+"""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +17,33 @@ from torch import Tensor
 import hdf5io
 from hdf5io.errors import InputError
 
+from .containers import format_of, load
+from .tables import Table, number, read_table
+
+log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
+USUAL = ("activity", "activities")
+TIME = (
+    "time",
+    "t",
+    "times",
+    "time_s",
+    "time_ms",
+    "time_sec",
+    "seconds",
+    "sec",
+    "ms",
+    "timestamp",
+    "timestamps",
+    "frame",
+    "frames",
+)
+INDEX = ("", "index", "unnamed: 0", "step", "sample")
+TRIAL = ("trial", "trials", "trial_id", "trial_number", "epoch", "sweep")
+LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
+ROUGHER = (
+    0.6  #: an axis along which values change less than this share of what they do along the other is the smoother one
+)
 
 
 class Activity(NamedTuple):
@@ -23,117 +51,229 @@ class Activity(NamedTuple):
 
     y: Tensor  #: (K, T, N) rates, 0 where not recorded
     observed: Tensor  #: (N) True where a neuron was recorded
+    names: tuple[str, ...] = ()  #: (N) of the neurons, where the file tells them
 
 
-def load_activity(path: Path, dataset: str | None = None) -> Activity:
+class _Raw(NamedTuple):
+    values: np.ndarray  # (T, N) or (K, T, N) once `told` is True
+    names: tuple[str, ...]
+    told: bool  # whether the file says which axis is time
+
+
+def load_activity(path: Path, dataset: str | None = None, rows: str | None = None) -> Activity:
     """Return the rates of a recording; see ``InferConfig.activity`` for the formats.
+
+    Parameters
+    ----------
+    rows : "time" or "neurons": what a row (of a trial) is; None: what the file says.
 
     Raises
     ------
     InputError : unreadable file, several candidate arrays, wrong shape, NaN inside a recorded neuron, rates outside [-1, 1].
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
-    if path.suffix.lower() == ".csv":
-        array = _from_csv(path)
-    elif path.suffix.lower() == ".npz":
-        array = _from_npz(path, dataset)
-    else:
-        array = _from_hdf5(path, dataset)
-    if array.ndim == 4 and len(array) == 1:
-        array = array[0]
-    if array.ndim not in (2, 3):
-        raise InputError(f"{path}: activity has shape {array.shape}, expected (time, neuron) or (trial, time, neuron).")
-    y = np.asarray(array if array.ndim == 3 else array[None], np.float32)
+    kind = format_of(path)
+    raw = _from_table(path, rows) if kind == "text" else _from_array(path, kind, dataset, rows)
+    values = raw.values
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    if values.ndim not in (2, 3):
+        raise InputError(
+            f"{path}: activity has shape {values.shape}, expected (time, neuron) or (trial, time, neuron)."
+        )
+    y = np.asarray(values if values.ndim == 3 else values[None], np.float32)
+    if rows == "neurons":
+        y = y.swapaxes(1, 2)
     if y.shape[1] < 6 or y.shape[2] < 2:
-        raise InputError(f"{path}: activity has shape {array.shape}; at least 6 time steps and 2 neurons are needed.")
-    return _checked(path, y)
+        hint = (
+            " Are neurons in rows? Then give --rows neurons." if y.shape[1] < 6 <= y.shape[2] and rows is None else ""
+        )
+        raise InputError(
+            f"{path}: activity has shape {values.shape}; at least 6 time steps and 2 neurons are needed.{hint}"
+        )
+    y, names = _without_times(path, y, raw.names)
+    y, observed = _complete(path, y)
+    _check_values(path, y[:, :, observed])
+    if not (raw.told or rows):
+        _check_axes(path, y[:, :, observed])
+    return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed), names)
 
 
-def _checked(path: Path, y: np.ndarray) -> Activity:
+def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) -> _Raw:
+    found = load(path, kind, dataset, lambda s: len(s) in (2, 3) or (len(s) == 4 and s[0] == 1), USUAL, "activity")
+    values, axes = found.values, tuple(name.lower() for name in found.axes)
+    if (
+        kind == "npy"
+        and values.ndim == 2
+        and (path.with_name("iscell.npy").is_file() or path.with_name("ops.npy").is_file())
+    ):
+        return _Raw(values if rows else values.T, (), True)  # suite2p writes (ROI, time)
+    order = [
+        next((i for i, a in enumerate(axes) if a in names), -1)
+        for names in (TRIAL, TIME, (*LONG_FORM, "neurons", "units"))
+    ]
+    if rows is None and -1 not in order[1:] and sorted(i for i in order if i >= 0) == list(range(values.ndim)):
+        return _Raw(values.transpose([i for i in order if i >= 0]), (), True)
+    return _Raw(values, (), found.nwb)
+
+
+def _from_table(path: Path, rows: str | None) -> _Raw:
+    """Return the rates of a table; columns of times, indices and trials are taken by their names."""
+    table = read_table(path)
+    if len({len(row) for row in table.rows}) != 1:
+        raise InputError(
+            f"{path}: not a table of numbers with a row a time step and a column a neuron (rows differ in length)."
+        )
+    if rows == "neurons":
+        return _rows_of_neurons(path, table)
+    width = len(table.rows[0])
+    header = list(table.header or ())
+    header = [""] * (width - len(header)) + header if header else []
+    lower = [name.lower() for name in header]
+    long_form = [name for name in lower if name in LONG_FORM]
+    if long_form:
+        raise InputError(
+            f"{path}: has a column '{long_form[0]}', one line a value; a row a time step and a column a neuron are expected."
+        )
+    trial = [i for i, name in enumerate(lower) if name in TRIAL]
+    drop = {i for i, name in enumerate(lower) if name in TIME or name in INDEX or i in trial}
+    keep = [i for i in range(width) if i not in drop]
+    values = _numbers(path, [[row[i] for i in keep] for row in table.rows])
+    names = tuple(header[i] for i in keep) if header else ()
+    if drop:
+        log.info("%s: columns %s are no neurons.", path, ", ".join(header[i] or "of the index" for i in sorted(drop)))
+    timed = any(lower[i] in TIME for i in drop)
+    if trial:
+        return _Raw(_by_trial(path, values, [row[trial[0]] for row in table.rows]), names, True)
+    return _Raw(values, names, timed)
+
+
+def _rows_of_neurons(path: Path, table: Table) -> _Raw:
+    """Return the rates of a table that has a row a neuron; a first column of names, a header of times."""
+    rows, names = table.rows, tuple[str, ...]()
+    first = [row[0] for row in rows]
+    if table.header is not None and not table.header[0].replace(".", "").isdigit():
+        names, rows = tuple(first), [row[1:] for row in rows]
+    return _Raw(_numbers(path, rows), names, True)
+
+
+def _numbers(path: Path, rows: list[list[str]]) -> np.ndarray:
+    try:
+        return np.array([[number(cell) for cell in row] for row in rows])
+    except ValueError:
+        raise InputError(f"{path}: not a table of numbers with a row a time step and a column a neuron.") from None
+
+
+def _by_trial(path: Path, values: np.ndarray, labels: list[str]) -> np.ndarray:
+    names = list(dict.fromkeys(labels))
+    parts = [values[[label == name for label in labels]] for name in names]
+    if len({len(p) for p in parts}) != 1:
+        raise InputError(
+            f"{path}: trials of {min(map(len, parts))} to {max(map(len, parts))} steps; all must be as long."
+        )
+    return np.stack(parts)
+
+
+def _without_times(path: Path, y: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return rates without a first or last column that counts time: no neuron rises by exactly the same amount at every step."""
+    for column in (0, y.shape[2] - 1):
+        steps = np.diff(y[:, :, column].astype(float), axis=1)
+        step = float(np.median(steps)) if steps.size else 0.0
+        size = float(np.abs(y[:, :, column]).max()) if np.isfinite(y[:, :, column]).all() else np.inf
+        if step > 0 and np.isfinite(size) and np.abs(steps - step).max() < 1e-4 * step + 4e-7 * size and y.shape[2] > 2:
+            log.warning("%s: column %d rises by %g at every step, it is time and no neuron.", path, column + 1, step)
+            keep = [i for i in range(y.shape[2]) if i != column]
+            return y[:, :, keep], tuple(names[i] for i in keep) if names else ()
+    return y, names
+
+
+def _complete(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rates without trials and frames that were not recorded, and which neurons were.
+
+    A column of NaN is a neuron that was not recorded. Frames of NaN part a trial; a trial with other gaps is left out.
+    """
     missing = np.isnan(y)
     observed = ~missing.all((0, 1))
     if not observed.any():
         raise InputError(f"{path}: every value is NaN.")
-    bad = np.flatnonzero(missing.any((0, 1)) & observed)
-    if len(bad) or np.isinf(y).any():
-        where = (
-            f"neuron {bad[0]} has {int(missing[:, :, bad[0]].sum())} NaN" if len(bad) else "there are infinite values"
+    if np.isinf(y).any():
+        raise InputError(f"{path}: there are infinite values.")
+    empty = missing[:, :, observed].all(2)  # (K, T) nothing recorded
+    if empty.any():
+        y = _runs(path, y, empty)
+        missing = np.isnan(y)
+    gaps = missing[:, :, observed].any((1, 2))
+    if gaps.all():
+        bad = int(np.flatnonzero(missing.any((0, 1)) & observed)[0])
+        count = int(missing[:, :, bad].sum())
+        raise InputError(
+            f"{path}: neuron {bad} has {count} NaN. A neuron is recorded throughout, or its whole column is NaN."
         )
-        raise InputError(f"{path}: {where}. A neuron is recorded throughout, or its whole column is NaN.")
-    share = float((np.abs(y[:, :, observed]) > 1.5).mean())
+    if gaps.any():
+        log.warning("%s: %d of %d trials have NaN in some neurons and are left out.", path, int(gaps.sum()), len(y))
+    return y[~gaps], observed
+
+
+def _runs(path: Path, y: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    """Return the stretches between frames that were not recorded, cut to one length, as trials."""
+    runs = []
+    for trial, gone in zip(y, empty):
+        edges = np.flatnonzero(np.diff(np.r_[True, gone, True].astype(int)))
+        runs += [trial[a:b] for a, b in edges.reshape(-1, 2)]
+    enough = [r for r in runs if len(r) >= 6]
+    if not enough:
+        raise InputError(f"{path}: no 6 steps in a row without NaN.")
+    lengths = sorted({len(r) for r in enough})
+    T = max(lengths, key=lambda n: n * sum(len(r) // n for r in enough))
+    parts = [r[i * T : (i + 1) * T] for r in enough for i in range(len(r) // T)]
+    log.warning("%s: frames of NaN part the recording; %d trials of %d steps are used.", path, len(parts), T)
+    return np.stack(parts)
+
+
+def _check_values(path: Path, seen: np.ndarray) -> None:
+    share = float((np.abs(seen) > 1.5).mean())
     if share > 0:
         raise InputError(
             f"{path}: {share:.1%} of the values lie outside [-1.5, 1.5]; rates x = tanh(h) are expected. Rescale them."
         )
-    if float(y[:, :, observed].std()) < 1e-6:
+    if float(seen.std()) < 1e-6:
         raise InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
-    return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed))
 
 
-def _from_csv(path: Path) -> np.ndarray:
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file.") from None
-    cells = [line.replace(";", ",").replace("\t", ",").split(",") for line in lines]
-    for skip in (0, 1):  # a header line may stand above
-        try:
-            rows = [[float(c) if c.strip() else np.nan for c in row] for row in cells[skip:]]
-        except ValueError:
-            continue
-        if rows and len({len(r) for r in rows}) == 1:
-            return np.array(rows)
-    raise InputError(f"{path}: not a table of numbers with a row a time step and a column a neuron.")
+def _check_axes(path: Path, seen: np.ndarray) -> None:
+    """Raise InputError where the values say that time is not the axis it is taken for: activity changes little from step to step."""
+    rough = {"trials": _roughness(seen, 0), "rows": _roughness(seen, 1), "columns": _roughness(seen, 2)}
+    shape = " x ".join(map(str, seen.shape if len(seen) > 1 else seen.shape[1:]))
+    if rough["columns"] < ROUGHER * rough["rows"]:
+        raise InputError(
+            f"{path}: {shape} values change less along a row ({rough['columns']:.2g}) than down a column ({rough['rows']:.2g}): is a row"
+            " a neuron? Give --rows neurons if so, --rows time if each row is a time step."
+        )
+    if len(seen) > 5 and rough["trials"] < ROUGHER * rough["rows"]:
+        raise InputError(
+            f"{path}: {shape} values change least along the first axis; expected (trial, time, neuron). Turn the array, or give --rows time."
+        )
+    if seen.shape[1] < seen.shape[2] and rough["rows"] > ROUGHER * rough["columns"]:
+        raise InputError(
+            f"{path}: {seen.shape[1]} rows and {seen.shape[2]} columns: time steps by neurons, or neurons by time steps? Give --rows time"
+            " or --rows neurons."
+        )
 
 
-def _from_npz(path: Path, dataset: str | None) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            name = _choose(path, {k: file[k].ndim for k in file.files}, dataset)
-            return np.asarray(file[name], float)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a readable npz file of plain arrays ({error}).") from None
-
-
-def _from_hdf5(path: Path, dataset: str | None) -> np.ndarray:
-    with hdf5io.read(path) as file:
-        found: dict[str, int] = {}
-
-        def visit(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
-                found[name] = item.ndim
-
-        file.visititems(visit)
-        return np.asarray(file[_choose(path, found, dataset)][()], float)
-
-
-def _choose(path: Path, dimensions: Mapping[str, int], wanted: str | None) -> str:
-    """Return the array that holds the activity: the one asked for, 'activity', or the only one with two or three axes."""
-    fit = [name for name, n in dimensions.items() if n in (2, 3)]
-    if wanted is not None:
-        if wanted.strip("/") in dimensions:
-            return wanted.strip("/")
-        raise InputError(f"{path}: no '{wanted}'; there are {', '.join(dimensions) or 'no arrays'}.")
-    if "activity" in dimensions:
-        return "activity"
-    if len(fit) == 1:
-        return fit[0]
-    raise InputError(
-        f"{path}: {len(fit)} arrays could be the activity ({', '.join(fit[:8])}). Name one with --dataset."
-    )
+def _roughness(y: np.ndarray, axis: int) -> float:
+    """Return the mean squared step along an axis over twice the variance about each series' mean: 1 for white noise."""
+    if y.shape[axis] < 3:
+        return np.inf
+    variance = float(y.var(axis=axis).mean())
+    return float((np.diff(y, axis=axis) ** 2).mean()) / (2 * variance) if variance > 1e-12 else np.inf
 
 
 def load_truth(path: Path, N: int) -> Tensor:
-    """Return the true weights (N, N) of a file's dataset 'W'."""
-    with hdf5io.read(path, required=["W"]) as file:
-        W = np.asarray(file["W"][()], np.float32).squeeze()
-    if W.shape != (N, N) or not np.isfinite(W).all():
-        raise InputError(f"{path}: 'W' has shape {W.shape}, expected finite ({N}, {N}).")
-    return torch.from_numpy(W)
+    """Return the true weights (N, N) of a file's array 'W', or of its only square matrix."""
+    found = load(path, format_of(path), None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
+    if not np.isfinite(found.values).all():
+        raise InputError(f"{path}: '{found.name}' is not finite.")
+    return torch.from_numpy(found.values.astype(np.float32))
 
 
 def save(path: Path, activity: Tensor, W: Tensor, h0: Tensor, current: Tensor, provenance: dict[str, str]) -> Path:

@@ -24,6 +24,8 @@ ENOUGH = {
     "tau": 30.0,
     "process": 30.0,
 }  #: gain in log evidence from which a setting is taken over
+AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
+LEAST_RATIO = 1.6  #: by which an estimated time constant must differ from the one that was told
 SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood
 MAX_SLACK = SLACK[-1]
 MAX_ROWS = 400  #: steps of all trials that the search looks at
@@ -43,6 +45,7 @@ class Estimated(NamedTuple):
     best: Choice
     changed: dict[str, dict[str, float]]  #: by name: what was told, the estimate, the gain in log evidence
     offered: dict[str, float]  #: by name: largest gain in log evidence over the settings as told
+    needed: dict[str, float]  #: by name: the gain from which a setting is taken over
     log_evidence: float
     current: Tensor | None  #: (N) constant input, where it was estimated
     residual: Tensor  #: (K, T, N) whitened residuals under ``best``
@@ -118,17 +121,22 @@ def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NA
     now = max((told._replace(settings=told.settings._replace(process=q)) for q in SLACK), key=score)
     value, changed = score(now), dict[str, dict[str, float]]()
     offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in NAMES}
+    needed = {n: e * max(1.0, part.numel() / AS_MANY) for n, e in ENOUGH.items()}
     left = list(names)
     while left:
         tried = {
             n: max(((score(c), c) for c in candidates(n, now)), default=(-math.inf, now), key=lambda v: v[0])
             for n in left
         }
-        fit = {n: v for n, v in tried.items() if v[0] - value > ENOUGH[n]}
+        fit = {n: v for n, v in tried.items() if v[0] - value > needed[n]}
         if not fit:
             break
         name = max(fit, key=lambda n: fit[n][0])
         new, choice = refine(name, fit[name][1], score, fit[name][0])
+        if name == "tau" and abs(math.log(choice.settings.a / told.settings.a)) < math.log(LEAST_RATIO):
+            left.remove(name)  # within what the evidence of a Gaussian prior can tell
+            offered[name] = 0.0
+            continue
         changed[name] = {"gain in log evidence": new - value}
         now, value = choice, new
         left.remove(name)
@@ -143,7 +151,7 @@ def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NA
             value, now = refine(name, now, score, value)
     for name in changed:
         changed[name] |= values_of(name, told, now)
-    return compared(told, now, changed, offered, y, value)
+    return compared(told, now, changed, offered, needed, y, value)
 
 
 def as_told(y: Tensor, a: float, noise: float | None, observed: Tensor | None = None) -> Choice:
@@ -152,12 +160,14 @@ def as_told(y: Tensor, a: float, noise: float | None, observed: Tensor | None = 
     return Choice(Settings(a), float(estimate_noise(y[None], seen)) if noise is None else noise)
 
 
-def compared(told: Choice, now: Choice, changed: dict, offered: dict, y: Tensor, value: float) -> Estimated:
+def compared(
+    told: Choice, now: Choice, changed: dict, offered: dict, needed: dict, y: Tensor, value: float
+) -> Estimated:
     """Return the chosen settings with their residuals on the whole recording, and their competitors' evidence."""
     s, part = now.settings, thinned(y)
     found = explain(segments(y), now.noise, s, residuals=True)
     return Estimated(
-        told, now, changed, offered, found.log_evidence, found.current, found.residual,
+        told, now, changed, offered, needed, found.log_evidence, found.current, found.residual,
         independent(part, now.noise, s).log_evidence - value, decoupled(part, now.noise, s) - value,
         shifted(part, now.noise, s) - value,
     )  # fmt: skip

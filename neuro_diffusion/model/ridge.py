@@ -171,6 +171,17 @@ def fitted_states(W: Tensor, f: Tensor, p: Pseudo, decay: Tensor) -> Tensor:
     return drive + decay[:, None] * h0[:, :, None]
 
 
+def factor_of(precision: Tensor) -> Tensor:
+    """Return the Cholesky factor of precisions (..., N, N) that rounding may have left not quite positive."""
+    size = precision.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
+    eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
+    for jitter in (0.0, 1e-7, 1e-6, 1e-5):
+        factor, info = torch.linalg.cholesky_ex(precision + jitter * size * eye)
+        if not bool(info.any()):
+            return factor
+    return torch.linalg.cholesky(precision + 1e-4 * size * eye)
+
+
 class RowFit(NamedTuple):
     """What noisy rates say about W before any learned prior."""
 
@@ -207,7 +218,7 @@ def gaussian_likelihood(
         if prior_variance is None:
             prior_variance, _ = best_prior_variance(spectrum(likelihood))
         precision = likelihood.A + torch.diag_embed((1 / prior_variance)[:, None, None].expand_as(likelihood.b))
-        factor = torch.linalg.cholesky(precision.double())
+        factor = factor_of(precision.double())
         W = torch.cholesky_solve(likelihood.b[..., None].double(), factor)[..., 0].to(precision)
         if turn < n_relinearise:
             x = torch.tanh(fitted_states(W, f, p, decay))

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 
-def split_half(matrix: np.ndarray, part: str) -> np.ndarray:
-    """Return the whole matrix or the sub-matrix of one of two disjoint halves of its neurons (``first``, ``second``)."""
+def half_of(M: int, part: str) -> np.ndarray:
+    """Return which of M neurons belong to a part: ``all``, or one of two disjoint halves (``first``, ``second``)."""
     if part == "all":
-        return matrix
-    order = np.random.default_rng(len(matrix)).permutation(len(matrix))  # one fixed split of a connectome of this size
-    half = np.sort(order[: len(matrix) // 2] if part == "first" else order[len(matrix) // 2 :])
+        return np.arange(M)
+    order = np.random.default_rng(M).permutation(M)  # one fixed split of a connectome of this size
+    return np.sort(order[: M // 2] if part == "first" else order[M // 2 :])
+
+
+def split_half(matrix: np.ndarray, part: str) -> np.ndarray:
+    """Return the whole matrix or the sub-matrix of one of two disjoint halves of its neurons."""
+    half = half_of(len(matrix), part)
     return matrix[np.ix_(half, half)]
 
 
@@ -37,7 +42,15 @@ def sample_subnetwork(
     """
     if len(matrix) < N:
         raise ValueError(f"{len(matrix)} neurons in (this part of) the connectome, {N} wanted. Give a smaller --N.")
-    W = matrix[np.ix_(*[_connected(matrix, N, rng)] * 2)].copy()
+    return signed_subnetwork(matrix, connected(matrix, N, rng), g, ei_ratio, rng, transform)
+
+
+def signed_subnetwork(
+    matrix: np.ndarray, chosen: np.ndarray, g: float, ei_ratio: float | None, rng: np.random.Generator, transform: str
+) -> Tensor:
+    """Return the weights of chosen neurons, with signs by column and the wanted spectral radius."""
+    N = len(chosen)
+    W = matrix[np.ix_(chosen, chosen)].copy()
     if transform == "log":
         W = np.sign(W) * np.log1p(np.abs(W))
     if ei_ratio is not None and (W >= 0).all():
@@ -50,8 +63,15 @@ def sample_subnetwork(
     return torch.from_numpy((W * (g / size if size > 0 else 0.0)).astype(np.float32))
 
 
-def _connected(matrix: np.ndarray, N: int, rng: np.random.Generator) -> np.ndarray:
-    """Return N neurons collected by growing from a random one along connections of either direction."""
+def connected(matrix: np.ndarray, N: int, rng: np.random.Generator) -> np.ndarray:
+    """Return N neurons collected by growing from a random one along connections of either direction.
+
+    Raises
+    ------
+    ValueError : fewer than N neurons in the connectome.
+    """
+    if len(matrix) < N:
+        raise ValueError(f"{len(matrix)} neurons in (this part of) the connectome, {N} wanted. Give a smaller --N.")
     linked = (matrix != 0) | (matrix.T != 0)
     chosen = [int(rng.integers(len(matrix)))]
     inside = np.zeros(len(matrix), bool)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..fit.settings import ENOUGH, Estimated
+from ..fit.settings import Estimated
 
 TYPICAL, MISSPECIFIED, NO_NETWORK, CANNOT_TELL = "typical", "misspecified", "no network needed", "cannot tell"
 MOST_SQUARE, MOST_LAG = 1.15, 0.12
@@ -56,8 +56,13 @@ def judge(found: Estimated, n_trials: int) -> Verdict:
     if facts:
         return Verdict(NO_NETWORK, facts, r)
     facts = residual_facts(r)
+    bent = [WORDS[n] for n in ("gain", "tau", "process") if n in found.changed]
+    if len(bent) > 1:
+        facts.append(
+            f"it takes {' and '.join(bent)} at once to explain it, which another kind of neuron would ask for as well"
+        )
     if not found.changed:
-        better = {n: g for n, g in found.offered.items() if g > ENOUGH[n]}
+        better = {n: g for n, g in found.offered.items() if g > found.needed[n]}
         facts += [f"{WORDS[n]} would explain the recording better (log evidence {g:+.0f})" for n, g in better.items()]
     if facts:
         return Verdict(MISSPECIFIED, facts, r)

@@ -169,6 +169,7 @@ def test_connectomes_are_read_alike_from_an_edge_list_a_matrix_and_matlab(tmp_pa
     np.savetxt(tmp_path / "square.csv", matrix, delimiter=",")
     with h5py.File(tmp_path / "m.mat", "w") as file:
         file["connectome"] = matrix.T  # as MATLAB stores it
+        file["connectome"].attrs["MATLAB_class"] = np.bytes_("double")
         file["names"] = np.zeros((3, 7))
     for name in ("edges.csv", "square.csv", "m.mat"):
         np.testing.assert_array_equal(read_connectome(tmp_path / name), matrix)
@@ -176,7 +177,7 @@ def test_connectomes_are_read_alike_from_an_edge_list_a_matrix_and_matlab(tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1,2,x\n3,4,y\n5,6,z\n7,8,w\n", "line 2 is '3,4,y'"), ("1,2\n3,4\n5,6\n", "expected a square one"), ("0,nan\n1,0\n", "not finite"), ("0,0\n0,0\n", "no connection"), ("hello\n", "neither an edge list")],
+    [("1,2,x\n3,4,y\n5,6,z\n7,8,w\n", "line 2 is '3,4,y'"), ("1,2,3,4\n3,4,5,6\n", "expected a square one"), ("0,nan\n1,0\n", "not finite"), ("0,0\n0,0\n", "no connection"), ("hello\n", "neither an edge list")],
 )  # fmt: skip
 def test_files_that_are_no_connectome_are_one_line(tmp_path, text, message):
     (tmp_path / "c.csv").write_text(text)
