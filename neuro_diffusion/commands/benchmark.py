@@ -10,6 +10,8 @@ import torch
 from ..config import BenchmarkConfig, HeldOutConfig
 from ..console import Result, Run, log
 from ..files import dataset, model_folder
+from ..model.model import differences
+from ..rate_network.activity import Regime
 from ..score import benchmark as conditions
 from ..show import pages
 
@@ -31,17 +33,29 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
     W = dataset.load_weights(config.data, "test", config.n_networks)
     if len(W) < config.n_networks:
         log.warning("the test split has %d networks, %d were asked for.", len(W), config.n_networks)
-    n_time, cells = config.n_time or model.spec.n_time, []
+    found = dataset.load_settings(config.data)
+    regime, n_time, cells = model.spec.regime, config.n_time or model.spec.n_time, []
+    if found is None:
+        log.warning("the data set does not say how its networks run; those of the model's training are taken.")
+    else:
+        regime = Regime.of(found.dt, found.tau, found.noise_std, found.h0_std)
+        n_time = config.n_time or found.n_time
+    for line in differences(
+        model.spec, regime, n_time, W.shape[-1], max(c.trials for c in grid), [c.noise for c in grid]
+    ):
+        log.warning("%s", line)
     for i, condition in enumerate(grid):
         g = torch.Generator().manual_seed(config.seed * 1000 + i)
-        cells.append(conditions.benchmark_cell(model, W, condition, config.n_samples, n_time, g, others, config.solver))
+        cells.append(
+            conditions.benchmark_cell(model, W, condition, config.n_samples, n_time, g, others, config.solver, regime)
+        )
         row = cells[-1].row
         log.info("K %d, noise %g, observed %g: ridge %.3f, oracle %.3f, diffusion %.3f",
                  *condition, row["ridge"], row["oracle ridge"], row["diffusion"])  # fmt: skip
     rows, outputs = [cell.row for cell in cells], {}
     if config.output is not None:
         outputs = pages.save(
-            config.output, cells, model.spec.a, n_time, run.provenance(config), run.warnings, config.figure_format
+            config.output, cells, regime.a, n_time, run.provenance(config), run.warnings, config.figure_format
         )
     helped = sum(r["gain over oracle ridge"] > 2 * r["gain over oracle ridge se"] for r in rows)
     line = f"{len(W)} held-out networks: diffusion beats oracle ridge by 2 standard errors in {helped} of {len(rows)} conditions"

@@ -10,7 +10,10 @@ from ..config import InferConfig
 from ..console import Result, Run, log
 from ..files import model_folder, posterior_file, recordings
 from ..fit import infer as inference
-from ..fit.settings import Choice, Estimated, as_told, estimate
+from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate
+from ..model import explain
+from ..model.model import differences
+from ..rate_network.activity import Regime
 from ..score.evaluate import truth_scores
 from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
 from ..show import plots
@@ -33,10 +36,16 @@ def run(config: InferConfig, run: Run) -> Result:
             "%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
-    told = config.dt_over_tau or model.spec.a
+    spec = model.spec
+    told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
     names = tuple(n for n in config.estimate if n != "none")
     settings, judged = examine(recording, told, config.noise_std, names)
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
+    K, T, N = recording.y.shape
+    used = choice.settings
+    regime = Regime(used.a, used.process if used.process > MAX_SLACK else 0.0, used.h0_std)
+    for line in differences(spec, regime, T, N, K, [choice.noise / used.gain]):
+        log.warning("%s", line)
     found = inference.infer(
         model, recording.y, recording.observed, choice, config.n_samples, config.solver,
         torch.Generator().manual_seed(config.seed), guidance=config.guidance,
@@ -79,11 +88,11 @@ def run(config: InferConfig, run: Run) -> Result:
     )
 
 
-def examine(recording: recordings.Activity, a: float, noise: float | None, names: tuple[str, ...]):
+def examine(recording: recordings.Activity, told: explain.Settings, noise: float | None, names: tuple[str, ...]):
     """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
     if not bool(recording.observed.all()):
         return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
-    found = estimate(recording.y, a, noise, names)
+    found = estimate(recording.y, told, noise, names)
     for name, values in found.changed.items():
         log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
     return found, judge(found, len(recording.y))

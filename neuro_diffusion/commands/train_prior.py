@@ -8,18 +8,21 @@ from ..config import TrainPriorConfig
 from ..console import Result, Run, log
 from ..files import dataset, model_folder
 from ..fit import train
+from ..rate_network.activity import Regime
 
 
 def run(config: TrainPriorConfig, run: Run) -> Result:
     """Load weights, train from the start or from the saved state, save the model."""
     W, held = (dataset.load_weights(config.data, split) for split in ("train", "validation"))
     settings = config.model_dump(mode="json")
-    found = dataset.load_config(config.data)
-    timing = (0.1, 1.0, 50) if found is None else (found.dt, found.tau, found.n_time)
+    found = dataset.load_settings(config.data)
+    regime, n_time = Regime(), 50
     if found is None:
         log.warning("the data set was imported without dt and T: dt/tau = 0.1 and 50 time steps are assumed.")
+    else:
+        regime, n_time = Regime.of(found.dt, found.tau, found.noise_std, found.h0_std), found.n_time
     try:
-        spec = train.spec_of(config, W, *timing)
+        spec = train.spec_of(config, W, regime, n_time)
     except ValueError as error:
         raise InputError(f"{config.data}: {error}") from None
     first = None if config.fine_tune is None else model_folder.load_model(config.fine_tune)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +21,13 @@ from hdf5io import runs
 from hdf5io.errors import InputError
 
 from .. import workers
-from ..config import BuildDatasetConfig, ImportConnectomeConfig
+from ..config import BuildDatasetConfig, Config, ImportConnectomeConfig, Settings
 from ..console import log
 from .connectomes import load_connectome
 from .draw import Networks, Source, check, draw_networks, split_of
 
 SCHEMA = "neuro_diffusion/networks/1"
+C = TypeVar("C", bound=Config)
 KINDS = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
 SPLITS = ("train", "validation", "test")
 OLD_NAMES = {"num_networks": "n_networks", "num_trials": "n_trials", "N": "n_neurons", "T": "n_time"}  #: of options
@@ -187,8 +188,21 @@ def load_config(folder: str | Path) -> Source | None:
     """Return the options that made a data set; None for one imported from .pt files."""
     found = load_metadata(folder)
     kind = KINDS.get(str(found.get("command")))
+    return None if kind is None else _fitted(folder, kind, {**found["config"], "output": Path(folder)})
+
+
+def load_settings(folder: str | Path) -> Settings | None:
+    """Return how the activity of a data set arose; None where an imported one does not say it all."""
+    options = load_metadata(folder)["config"]
+    names = set(Settings.model_fields) & set(options)
+    if not {"n_trials", "n_time", "dt", "tau"} <= names:
+        return None
+    return _fitted(folder, Settings, {name: options[name] for name in names})
+
+
+def _fitted(folder: str | Path, kind: type[C], options: dict[str, Any]) -> C:
     try:
-        return None if kind is None else kind(**found["config"], output=Path(folder))
+        return kind(**options)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(

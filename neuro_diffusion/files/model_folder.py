@@ -47,7 +47,10 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
         found = hdf5io.read_json(path)
         if found["schema"] != MODEL_SCHEMA:
             raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
-        model = WeightModel(ModelSpec(**found["spec"]))
+        spec = dict(found["spec"])
+        if "noise" in spec:
+            spec["noise"] = tuple(map(float, spec["noise"]))
+        model = WeightModel(ModelSpec(**spec))
         model.load_state_dict(load_file(path.with_name("model.safetensors")))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -121,16 +121,16 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
 def _likelihoods(trials: Tensor, observed: Tensor, choice: Choice):
     """Return ``likelihood(model)``: what trials say about W, linearised under the scale of a model's prior or, for None, of ridge's."""
     s = choice.settings
-    if s.plain or (s.process <= MAX_SLACK and not s.input):
+    process = s.process if s.process > MAX_SLACK else 0.0
+    if not s.input:
         y, seen = s.rates(trials)[None], observed[None]
         noise = torch.tensor([choice.noise / s.gain], dtype=y.dtype)
 
         def plain(model: WeightModel | None) -> RowFit:
             variance = None if model is None else torch.tensor([model.unit(y.shape[-1]) ** 2], dtype=y.dtype)
-            return ridge.gaussian_likelihood(y, s.a, variance, noise, seen)
+            return ridge.gaussian_likelihood(y, s.a, variance, noise, seen, process=process, h0_std=s.h0_std)
 
         return plain
-    process = s.process if s.process > MAX_SLACK else 0.0
     found = explain.row_fit(trials.double(), choice.noise, s._replace(process=process))
     return lambda model: found
 

@@ -101,15 +101,15 @@ def plausible(c: Choice, y: Tensor) -> bool:
     return float((c.settings.rates(y).abs() > 1 + 4 * c.noise / c.settings.gain).double().mean()) < 0.002
 
 
-def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NAMES) -> Estimated:
+def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence[str] = NAMES) -> Estimated:
     """Return the settings under which a recording y (K, T, N), every neuron recorded, is explained best.
 
     Parameters
     ----------
-    a : time step over time constant as told. noise : white noise on the values; None: estimated. names : what may change.
+    settings : as told. noise : white noise on the values; None: estimated. names : what may change.
     """
     y = y.double()
-    told = as_told(y, a, noise)
+    told = as_told(y, settings, noise)
     part = thinned(y)
     known: dict[Choice, float] = {}
 
@@ -118,7 +118,7 @@ def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NA
             known[c] = evidence(part, c) if plausible(c, y) else -math.inf
         return known[c]
 
-    now = max((told._replace(settings=told.settings._replace(process=q)) for q in SLACK), key=score)
+    now = max(slackened(told, told.settings.process == 0), key=score)
     value, changed = score(now), dict[str, dict[str, float]]()
     offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in NAMES}
     needed = {n: e * max(1.0, part.numel() / AS_MANY) for n, e in ENOUGH.items()}
@@ -144,8 +144,7 @@ def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NA
             left.remove("input")
             changed.setdefault("input", {"gain in log evidence": math.nan})
     for _ in range(2 if changed else 0):
-        slack = [now._replace(settings=now.settings._replace(process=q)) for q in SLACK if "process" not in changed]
-        now = max([now, *slack], key=score)
+        now = max(slackened(now, told.settings.process == 0 and "process" not in changed), key=score)
         value = score(now)
         for name in changed:
             value, now = refine(name, now, score, value)
@@ -154,10 +153,10 @@ def estimate(y: Tensor, a: float, noise: float | None, names: Sequence[str] = NA
     return compared(told, now, changed, offered, needed, y, value)
 
 
-def as_told(y: Tensor, a: float, noise: float | None, observed: Tensor | None = None) -> Choice:
+def as_told(y: Tensor, settings: Settings, noise: float | None, observed: Tensor | None = None) -> Choice:
     """Return the settings that were told, with the noise of a recording y (K, T, N)."""
     seen = None if observed is None else observed[None]
-    return Choice(Settings(a), float(estimate_noise(y[None], seen)) if noise is None else noise)
+    return Choice(settings, float(estimate_noise(y[None], seen, settings.process)) if noise is None else noise)
 
 
 def compared(
@@ -171,6 +170,11 @@ def compared(
         independent(part, now.noise, s).log_evidence - value, decoupled(part, now.noise, s) - value,
         shifted(part, now.noise, s) - value,
     )  # fmt: skip
+
+
+def slackened(c: Choice, free: bool) -> list[Choice]:
+    """Return a choice and, where no noise of the dynamics was told or found, the same with a little of it."""
+    return [c, *(c._replace(settings=c.settings._replace(process=q)) for q in SLACK if free)]
 
 
 def evidence(y: Tensor, c: Choice) -> float:

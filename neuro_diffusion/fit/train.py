@@ -20,7 +20,7 @@ from ..config import TrainConditionalConfig, TrainPriorConfig
 from ..model import diffusion
 from ..model.model import ModelSpec, WeightModel, missing_below
 from ..model.ridge import Spectrum
-from ..rate_network.activity import generate_activity_trials, observation_mask
+from ..rate_network.activity import Regime, observation_mask
 
 log = logging.getLogger("neuro_diffusion")
 WARM_UP = 60  #: steps of rising learning rate
@@ -35,7 +35,7 @@ class Fit(NamedTuple):
     blank_loss: float  #: the loss of F = 0, i.e. of the Gaussian posterior alone
 
 
-def spec_of(config: TrainPriorConfig, W: Tensor, dt: float, tau: float, n_time: int) -> ModelSpec:
+def spec_of(config: TrainPriorConfig, W: Tensor, regime: Regime, n_time: int) -> ModelSpec:
     """Return the model's specification for training weights W (B, N, N)."""
     scale = float(W.std() * math.sqrt(W.shape[-1]))
     if not (math.isfinite(scale) and scale > 0):
@@ -43,9 +43,12 @@ def spec_of(config: TrainPriorConfig, W: Tensor, dt: float, tau: float, n_time: 
     conditional, objective = False, "diffusion"
     if isinstance(config, TrainConditionalConfig):
         conditional, objective, n_time = True, config.objective, config.n_time or n_time
+    noise, trials = (
+        (config.noise, max(config.trials)) if isinstance(config, TrainConditionalConfig) else ((0.01, 0.2), 8)
+    )
     return ModelSpec(
-        config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, dt / tau,
-        n_time, W.shape[-1], conditional, missing_below(W, diffusion.Noise()),
+        config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, regime.a,
+        n_time, W.shape[-1], conditional, regime.process, regime.h0_std, noise, trials, missing_below(W, diffusion.Noise()),
     )  # fmt: skip
 
 
@@ -62,9 +65,7 @@ def draw_batch(
         K = config.trials[int(torch.randint(len(config.trials), (1,), generator=g))]
         low, high = (math.log(v) for v in config.noise)
         noise = torch.exp(low + (high - low) * torch.rand(config.batch, generator=g))
-        y = generate_activity_trials(
-            chosen, K, model.spec.n_time, model.spec.a, 1.0, observation_noise=noise, generator=g
-        ).x
+        y = model.spec.regime.trials(chosen, K, model.spec.n_time, noise, g)
         observed = None
         if float(torch.rand(1, generator=g)) < config.masked_fraction:
             observed = observation_mask(config.batch, N, 0.35 + 0.45 * float(torch.rand(1, generator=g)), g).to(device)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ridge import Likelihood, Pseudo, RowFit, decay_matrix, decay_of, exponential_filter, smooth, widen
+from .ridge import Likelihood, Pseudo, RowFit, decay_of, exponential_filter, process_noise, smooth, widen
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
 SLACK = 0.005  #: standard deviation a step
@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     offset: float = 0.0
     input: bool = False  #: a constant input to each neuron, integrated out
     process: float = 0.0  #: standard deviation of noise that is added to h at every step
+    h0_std: float = 1.0  #: prior standard deviation of initial states
 
     def rates(self, y: Tensor) -> Tensor:
         """Return recorded values as rates x."""
@@ -76,13 +77,12 @@ def design(y: Tensor, h: Tensor, noise: float, s: Settings) -> _Design:
     T, x = y.shape[1], torch.tanh(h)
     slope = (1 - x * x).clamp_min(MIN_SLOPE)
     p = Pseudo((h + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
-    decay = decay_of(T, s.a, y)
+    decay = decay_of(T, s.a, y)  # also the rise of an input
     F = exponential_filter(x[None], s.a)[0]
     if s.input:
         F = torch.cat([F, (1 - decay)[None, :, None].expand(len(y), T, 1)], 2)
-    kernel = torch.outer(decay, decay)
-    walk = decay_matrix(T, s.a, y) / s.a
-    walk = walk @ walk.T
+    kernel = s.h0_std**2 * torch.outer(decay, decay)
+    walk = process_noise(T, s.a, y)
     kernel = kernel + s.process**2 * walk
     return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk)
 
@@ -270,7 +270,7 @@ def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3) -> Row
     wide = narrow
     if s.process == 0:
         wide = row_likelihood_of(
-            d._replace(p=widen(d.p, narrow, w[None, :, :N], x, d.F[None, ..., :N], s.a, variance)), s
+            d._replace(p=widen(d.p, narrow, w[None, :, :N], x, d.F[None, ..., :N], s.a, variance, s.h0_std)), s
         )
     return RowFit(*(Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide)), torch.tensor([noise]))
 

@@ -6,11 +6,13 @@ Also the regression network, the honest second baseline: the same network, asked
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..rate_network.activity import Regime
 from . import diffusion
 from .denoiser import build_network, features
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
@@ -30,12 +32,45 @@ class ModelSpec(NamedTuple):
     n_time: int = 50  #: time steps of the training trials
     n_neurons: int = 16  #: N of the training data
     conditional: bool = True  #: trained with activity
+    process: float = 0.0  #: noise of the dynamics of the training trials, a step of h
+    h0_std: float = 1.0  #: standard deviation of their initial states
+    noise: tuple[float, float] = (0.01, 0.2)  #: range of their observation noise
+    max_trials: int = 8  #: most trials a network in training
     atom: float = 0.0  #: samples below this many standard units are missing connections, exactly 0; see `missing_below`
+
+    @property
+    def regime(self) -> Regime:
+        """Return how the training networks ran."""
+        return Regime(self.a, self.process, self.h0_std)
 
     @property
     def body(self) -> str:
         """The network's architecture in words; models of one body may exchange weights."""
         return f"{self.arch} of width {self.width}, hidden {self.hidden}, depth {self.depth}, predicting {self.parameterization}"
+
+
+def differences(
+    spec: ModelSpec, regime: Regime, n_time: int, n_neurons: int, n_trials: int, noise: Sequence[float]
+) -> list[str]:
+    """Return in words how a recording or a data set differs from what a model was trained on: its prior and intervals are those of the training."""
+    found = []
+    if abs(math.log(regime.a / spec.a)) > 0.1:
+        found.append(f"dt/tau {regime.a:.3g} (trained at {spec.a:.3g})")
+    if abs(regime.process - spec.process) > 0.2 * max(spec.process, 0.01):
+        found.append(f"noise of the dynamics {regime.process:.3g} a step (trained at {spec.process:.3g})")
+    if abs(math.log(regime.h0_std / spec.h0_std)) > 0.2:
+        found.append(f"initial states of spread {regime.h0_std:.3g} (trained at {spec.h0_std:.3g})")
+    if not 0.5 <= n_time / spec.n_time <= 2:
+        found.append(f"{n_time} time steps a trial (trained on {spec.n_time})")
+    if n_neurons != spec.n_neurons:
+        found.append(f"{n_neurons} neurons (trained on {spec.n_neurons})")
+    if n_trials > 2 * spec.max_trials:
+        found.append(f"{n_trials} trials (trained on up to {spec.max_trials})")
+    low, high = spec.noise
+    outside = [s for s in noise if not 0.5 * low <= s <= 2 * high]
+    if outside:
+        found.append(f"observation noise {outside[0]:.3g} (trained on {low:g} to {high:g})")
+    return [f"the model was trained on other settings: {', '.join(found)}."] if found else []
 
 
 def missing_below(W: Tensor, noise: diffusion.Noise) -> float:
@@ -67,10 +102,17 @@ class WeightModel(nn.Module):
         """Return the likelihood in standard units, decomposed once for all noise levels."""
         return diffusion.standardise(likelihood, self.unit(likelihood.b.shape[-1]))
 
-    def likelihood(self, y: Tensor, a: float | None = None, noise_std=None, observed=None) -> Likelihood:
-        """Return the Gaussian likelihood of W (B, N, N) given noisy rates y (B, K, T, N), linearised under this model's prior scale."""
+    def likelihood(
+        self, y: Tensor, a: float | None = None, noise_std=None, observed=None, **regime: float
+    ) -> Likelihood:
+        """Return the Gaussian likelihood of W (B, N, N) given noisy rates y (B, K, T, N), linearised under this model's prior scale.
+
+        ``regime`` may hold ``process`` and ``h0_std``; both, like a, are by default those of the training trials.
+        """
         variance = torch.full((len(y),), self.unit(y.shape[-1]) ** 2, dtype=y.dtype, device=y.device)
-        return gaussian_likelihood(y, self.spec.a if a is None else a, variance, noise_std, observed).wide
+        spec = self.spec
+        regime = {"process": spec.process, "h0_std": spec.h0_std} | regime
+        return gaussian_likelihood(y, spec.a if a is None else a, variance, noise_std, observed, **regime).wide
 
     def forward(self, w: Tensor, sigma: Tensor, data: Spectrum) -> tuple[Tensor, Tensor]:
         """Return the denoised weights and the scale of the network's correction, both (B, S, N, N).

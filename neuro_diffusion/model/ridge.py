@@ -44,8 +44,10 @@ class Spectrum(NamedTuple):
     b: Tensor  #: (B, N, N) in the eigenbasis
 
 
-def estimate_noise(y: Tensor, observed: Tensor | None = None) -> Tensor:
+def estimate_noise(y: Tensor, observed: Tensor | None = None, process: float = 0.0) -> Tensor:
     """Return the standard deviation (B) of white noise on y (B, K, T, N) from fourth differences (variance 70 s^2).
+
+    Known noise of the dynamics, ``process`` a step of h, adds 20 times its variance (as seen through tanh), which is taken off.
 
     Raises
     ------
@@ -55,17 +57,20 @@ def estimate_noise(y: Tensor, observed: Tensor | None = None) -> Tensor:
         raise ValueError(f"{y.shape[2]} time steps: at least 6 are needed to estimate the observation noise.")
     d4 = torch.diff(y, n=4, dim=2)
     power = (d4**2).mean((1, 2)) / 70
+    if process > 0:
+        seen_noise = process**2 * ((1 - y.clamp(-1, 1) ** 2) ** 2).mean((1, 2))
+        power = (power - 20 / 70 * seen_noise).clamp_min(MIN_NOISE**2)
     if observed is None:
         return power.mean(-1).sqrt().clamp_min(MIN_NOISE)
     seen = observed.to(y.dtype)
     return ((power * seen).sum(-1) / seen.sum(-1).clamp_min(1)).sqrt().clamp_min(MIN_NOISE)
 
 
-def smooth(y: Tensor, noise: Tensor, a: float) -> Tensor:
-    """Return y (B, K, T, N) smoothed along time by a Whittaker filter whose strength follows the noise (B)."""
+def smooth(y: Tensor, noise: Tensor, a: float, process: float = 0.0) -> Tensor:
+    """Return y (B, K, T, N) smoothed along time by a Whittaker filter whose strength follows the noise (B) and that of the dynamics."""
     T = y.shape[2]
     D = torch.diff(torch.eye(T, dtype=y.dtype, device=y.device), n=3, dim=0)
-    strength = (noise / (0.6 * a**3)) ** 2  # the third difference of a rate is about .6 a^3
+    strength = noise**2 / ((0.6 * a**3) ** 2 + 6 * process**2)  # the third difference of a rate is about .6 a^3
     filters = torch.linalg.inv(torch.eye(T, dtype=y.dtype, device=y.device) + strength[:, None, None] * (D.T @ D))
     return filters[:, None] @ y
 
@@ -95,9 +100,9 @@ def linearise(y: Tensor, x: Tensor, noise: Tensor) -> Pseudo:
     return Pseudo(torch.atanh(x) + (y - x) / slope, (slope / noise[:, None, None, None]) ** 2)
 
 
-def decay_of(T: int, a: float, like: Tensor) -> Tensor:
-    """Return how the initial state fades: (1 - a)^t, (T)."""
-    return (1 - a) ** torch.arange(T, device=like.device, dtype=like.dtype)
+def decay_of(T: int, a: float, like: Tensor, h0_std: float = 1.0) -> Tensor:
+    """Return how an initial state of unit prior variance fades: h0_std (1 - a)^t, (T)."""
+    return h0_std * (1 - a) ** torch.arange(T, device=like.device, dtype=like.dtype)
 
 
 def initial_state(omega: Tensor, f: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +123,9 @@ def row_likelihood(p: Pseudo, f: Tensor, decay: Tensor) -> Likelihood:
     return Likelihood(A, b)
 
 
-def widen(p: Pseudo, likelihood: Likelihood, W: Tensor, x: Tensor, f: Tensor, a: float, variance: Tensor) -> Pseudo:
+def widen(
+    p: Pseudo, likelihood: Likelihood, W: Tensor, x: Tensor, f: Tensor, a: float, variance: Tensor, h0_std: float = 1.0
+) -> Pseudo:
     """Return pseudo-observations whose variance includes that of the path itself.
 
     The regressors f are those of a fitted path x, not of the true one. An error of x_j reaches h_i through W_ij and the filter,
@@ -130,7 +137,7 @@ def widen(p: Pseudo, likelihood: Likelihood, W: Tensor, x: Tensor, f: Tensor, a:
     ----------
     W : (B, N, N) posterior mean under a prior of ``variance`` (B). x, f : (B, K, T, N).
     """
-    T, decay, F = f.shape[2], decay_of(f.shape[2], a, f), decay_matrix(f.shape[2], a, f)
+    T, decay, F = f.shape[2], decay_of(f.shape[2], a, f, h0_std), decay_matrix(f.shape[2], a, f)
     shrink, fw = initial_state(p.omega, f, decay)
     covariance = torch.linalg.inv(
         likelihood.A + torch.diag_embed((1 / variance)[:, None, None].expand_as(likelihood.b))
@@ -147,14 +154,23 @@ def widen(p: Pseudo, likelihood: Likelihood, W: Tensor, x: Tensor, f: Tensor, a:
     return Pseudo(p.z, 1 / (1 / p.omega + extra.clamp_min(0)))
 
 
-def coloured_likelihood(p: Pseudo, f: Tensor, a: float, drive_variance: Tensor) -> Likelihood:
-    """Return the likelihood with an Ornstein-Uhlenbeck drive of unseen neurons, of variance (B) and a (T, T) covariance."""
+def unseen_drive(T: int, a: float, like: Tensor) -> Tensor:
+    """Return the (T, T) covariance that an Ornstein-Uhlenbeck drive of unit variance adds to a state."""
+    F = decay_matrix(T, a, like)
+    lag = (torch.arange(T, device=like.device)[:, None] - torch.arange(T, device=like.device)).abs()
+    return F @ torch.exp(-a * lag.to(like.dtype) / 2) @ F.T  # rates stay correlated for about 2 tau
+
+
+def process_noise(T: int, a: float, like: Tensor) -> Tensor:
+    """Return the (T, T) covariance that unit white noise at every step adds to a state."""
+    walk = decay_matrix(T, a, like) / a
+    return walk @ walk.T
+
+
+def coloured_likelihood(p: Pseudo, f: Tensor, kernel: Tensor) -> Likelihood:
+    """Return the likelihood when every trial adds a random path of covariance kernel (B or 1, T, T), initial state included."""
     B, K, T, N = p.z.shape
-    decay, F = decay_of(T, a, f), decay_matrix(T, a, f)
-    lag = (torch.arange(T, device=f.device)[:, None] - torch.arange(T, device=f.device)).abs()
-    drive = F @ torch.exp(-a * lag.to(f.dtype) / 2) @ F.T  # rates stay correlated for about 2 tau
-    fixed = torch.outer(decay, decay) + drive_variance[:, None, None] * drive
-    covariance = fixed[:, None, None] + torch.diag_embed(1 / p.omega.transpose(2, 3).clamp_min(1e-6))
+    covariance = kernel[:, None, None] + torch.diag_embed(1 / p.omega.transpose(2, 3).clamp_min(1e-6))
     L = torch.linalg.cholesky(covariance)  # (B, K, N, T, T)
     white_f = torch.linalg.solve_triangular(L, f[:, :, None].expand(B, K, N, T, N), upper=False)
     white_z = torch.linalg.solve_triangular(L, p.z.transpose(2, 3)[..., None], upper=False)
@@ -197,6 +213,9 @@ def gaussian_likelihood(
     noise_std: Tensor | None = None,
     observed: Tensor | None = None,
     n_relinearise: int = 2,
+    *,
+    process: float = 0.0,
+    h0_std: float = 1.0,
 ) -> RowFit:
     """Return the Gaussian likelihood of W given noisy rates.
 
@@ -207,38 +226,73 @@ def gaussian_likelihood(
     noise_std : (B) observation noise; None: estimated.
     observed : (B, N) True where a neuron was recorded; None: all.
     n_relinearise : how often the linearisation is renewed about the fitted path (every neuron observed).
+    process : standard deviation of noise of the dynamics, a step of h. h0_std : prior standard deviation of initial states.
     """
-    noise = estimate_noise(y, observed) if noise_std is None else noise_std.clamp_min(MIN_NOISE)
+    noise = estimate_noise(y, observed, process) if noise_std is None else noise_std.clamp_min(MIN_NOISE)
     if observed is not None and not bool(observed.all()):
-        return _partly_observed(y, a, prior_variance, noise, observed.to(y.dtype))
-    x, decay = smooth(y, noise, a), decay_of(y.shape[2], a, y)
+        return _partly_observed(y, a, prior_variance, noise, observed.to(y.dtype), process, h0_std)
+    if process > 0:
+        return _noisy_dynamics(y, a, prior_variance, noise, n_relinearise, process, h0_std)
+    x, decay = smooth(y, noise, a), decay_of(y.shape[2], a, y, h0_std)
     for turn in range(n_relinearise + 1):
         f, p = exponential_filter(x, a), linearise(y, x, noise)
         likelihood = row_likelihood(p, f, decay)
         if prior_variance is None:
             prior_variance, _ = best_prior_variance(spectrum(likelihood))
-        precision = likelihood.A + torch.diag_embed((1 / prior_variance)[:, None, None].expand_as(likelihood.b))
-        factor = factor_of(precision.double())
-        W = torch.cholesky_solve(likelihood.b[..., None].double(), factor)[..., 0].to(precision)
+        W = posterior_mean(likelihood, prior_variance)
         if turn < n_relinearise:
             x = torch.tanh(fitted_states(W, f, p, decay))
-    wide = row_likelihood(widen(p, likelihood, W, x, f, a, prior_variance), f, decay)
+    wide = row_likelihood(widen(p, likelihood, W, x, f, a, prior_variance, h0_std), f, decay)
     return RowFit(likelihood, wide, noise)
 
 
-def _partly_observed(y: Tensor, a: float, prior_variance: Tensor | None, noise: Tensor, seen: Tensor) -> RowFit:
+def posterior_mean(likelihood: Likelihood, prior_variance: Tensor) -> Tensor:
+    """Return the mean of W (B, N, N) under an independent prior of variance (B)."""
+    precision = likelihood.A + torch.diag_embed((1 / prior_variance)[:, None, None].expand_as(likelihood.b))
+    factor = factor_of(precision.double())
+    return torch.cholesky_solve(likelihood.b[..., None].double(), factor)[..., 0].to(precision)
+
+
+def _noisy_dynamics(
+    y: Tensor, a: float, prior_variance: Tensor | None, noise: Tensor, n_relinearise: int, process: float, h0_std: float
+) -> RowFit:
+    """Return the likelihood with noise of the dynamics: each trial strays from what its weights say by a random path."""
+    T = y.shape[2]
+    decay = decay_of(T, a, y, h0_std)
+    kernel = (torch.outer(decay, decay) + process**2 * process_noise(T, a, y))[None]
+    x = smooth(y, noise, a, process)
+    for turn in range(n_relinearise + 1):
+        f, p = exponential_filter(x, a), linearise(y, x, noise)
+        likelihood = coloured_likelihood(p, f, kernel)
+        if prior_variance is None:
+            prior_variance, _ = best_prior_variance(spectrum(likelihood))
+        if turn < n_relinearise:
+            drive = f @ posterior_mean(likelihood, prior_variance)[:, None].transpose(-1, -2)
+            covariance = kernel[:, None, None] + torch.diag_embed(1 / p.omega.transpose(2, 3).clamp_min(1e-6))
+            strayed = kernel[:, None, None] @ torch.linalg.solve(covariance, (p.z - drive).transpose(2, 3)[..., None])
+            x = torch.tanh(drive + strayed[..., 0].transpose(2, 3))
+    return RowFit(likelihood, likelihood, noise)
+
+
+def _partly_observed(
+    y: Tensor, a: float, prior_variance: Tensor | None, noise: Tensor, seen: Tensor, process: float, h0_std: float
+) -> RowFit:
     """Return the likelihood about smoothed rates (a fitted path would lack the unseen drive); unseen rows are A = 0.
 
     The variance of the unseen drive is its expectation under the prior. The one of highest marginal likelihood is too small: the
     Ornstein-Uhlenbeck form is itself wrong, and 95 % intervals then covered 61 % instead of 77 % (8 trials, noise .02, half seen).
     """
     y = y * seen[:, None, None]
-    x = smooth(y, noise, a)
+    T = y.shape[2]
+    x = smooth(y, noise, a, process)
     f, p = exponential_filter(x, a), linearise(y, x, noise)
     spread = torch.full_like(noise, 1.0 / y.shape[-1]) if prior_variance is None else prior_variance
     power = (x**2).mean((1, 2)).sum(-1) / seen.sum(-1).clamp_min(1)
     drive = spread * power * (1 - seen).sum(-1)
-    likelihood = mask_rows(coloured_likelihood(p, f, a, drive), seen)
+    decay = decay_of(T, a, y, h0_std)
+    fixed = torch.outer(decay, decay) + process**2 * process_noise(T, a, y)
+    kernel = fixed + drive[:, None, None] * unseen_drive(T, a, y)
+    likelihood = mask_rows(coloured_likelihood(p, f, kernel), seen)
     return RowFit(likelihood, likelihood, noise)
 
 
@@ -276,16 +330,18 @@ def posterior(s: Spectrum, prior_variance: Tensor) -> tuple[Tensor, Tensor]:
     return mean, ((s.vectors**2) @ shrunk[..., None])[..., 0].sqrt()
 
 
-def fit_ridge(y: Tensor, a: float, noise_std: Tensor | None = None, observed: Tensor | None = None) -> Ridge:
+def fit_ridge(
+    y: Tensor, a: float, noise_std: Tensor | None = None, observed: Tensor | None = None, **regime: float
+) -> Ridge:
     """Return Bayesian ridge regression with the prior variance of highest marginal likelihood.
 
     The sd includes the uncertainty of the path (`widen`), which would cost the mean some of its correlation.
 
     Parameters
     ----------
-    y : (B, K, T, N) noisy rates. a : dt/tau. noise_std : (B) or None. observed : (B, N) or None.
+    y : (B, K, T, N) noisy rates. a : dt/tau. noise_std : (B) or None. observed : (B, N) or None. regime : ``process``, ``h0_std``.
     """
-    return ridge_of(gaussian_likelihood(y, a, None, noise_std, observed))
+    return ridge_of(gaussian_likelihood(y, a, None, noise_std, observed, **regime))
 
 
 def ridge_of(found: RowFit) -> Ridge:

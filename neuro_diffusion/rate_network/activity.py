@@ -18,6 +18,28 @@ class Trials(NamedTuple):
     h0: Tensor  #: (K, N) or (B, K, N) initial states
 
 
+class Regime(NamedTuple):
+    """How networks run, time in units of tau."""
+
+    a: float = 0.1  #: time step over time constant
+    process: float = 0.0  #: standard deviation of the noise that is added to h at every step
+    h0_std: float = 1.0  #: of the initial states
+
+    @classmethod
+    def of(cls, dt: float, tau: float, noise_std: float, h0_std: float) -> Regime:
+        """Return the regime of a simulation's own options (noise scaled as the seed does: sqrt(dt) noise_std a step)."""
+        return cls(dt / tau, math.sqrt(dt) * noise_std, h0_std)
+
+    def trials(
+        self, W: Tensor, num_trials: int, T: int, noise: float | Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return noisy rates of fresh trials, (K, T, N) or (B, K, T, N)."""
+        options = {"observation_noise": noise, "generator": generator}
+        return generate_activity_trials(
+            W, num_trials, T, self.a, 1.0, self.process / math.sqrt(self.a), self.h0_std, **options
+        ).x
+
+
 class Summary(NamedTuple):
     """Statistics of rates (..., K, T, N); leading axes are kept, trials and time are pooled."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..model.guidance import guided_prior_samples
 from ..model.model import WeightModel
 from ..model.ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
-from ..rate_network.activity import generate_activity_trials, observation_mask
+from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
 from .calibration import LEVELS, random_ranks
 from .evaluate import Dynamics, Scores, dynamics, mean_and_error, ratio_and_error, score
@@ -50,19 +50,21 @@ def benchmark_cell(
     generator: torch.Generator,
     others: Mapping[str, WeightModel],
     solver: Mapping[str, Any],
+    regime: Regime | None = None,
 ) -> Cell:
     """Return ridge, oracle ridge, diffusion and the optional competitors on the same trials of networks W (B, N, N).
 
-    ``others`` may hold "regression" (a regression network) and "pigdm" (a prior to be guided by the likelihood).
+    ``regime`` is how the networks run (default: as those the model was trained on), which every likelihood is told. ``others`` may hold "regression" (a regression network) and "pigdm" (a prior to be guided by the likelihood).
     """
-    a, (B, N, _) = model.spec.a, W.shape
-    y = generate_activity_trials(W, condition.trials, n_time, a, 1.0, observation_noise=condition.noise, generator=generator).x  # fmt: skip
+    regime, (B, N, _) = regime or model.spec.regime, W.shape
+    a, known = regime.a, {"process": regime.process, "h0_std": regime.h0_std}
+    y = regime.trials(W, condition.trials, n_time, condition.noise, generator)
     seen = None if condition.observed == 1 else observation_mask(B, N, condition.observed, generator)
     rows = torch.ones(B, N, dtype=torch.bool) if seen is None else seen
     block = rows[:, :, None] & rows[:, None]  # entries between recorded neurons are scored
-    ridge = fit_ridge(y, a, observed=seen)
+    ridge = fit_ridge(y, a, observed=seen, **known)
     samples = model.sample(
-        model.prepare(model.likelihood(y, a, observed=seen)), n_samples, generator=generator, **solver
+        model.prepare(model.likelihood(y, a, observed=seen, **known)), n_samples, generator=generator, **solver
     )
     estimates = {
         "ridge": ridge.mean,
@@ -71,13 +73,13 @@ def benchmark_cell(
     }
     if "regression" in others:
         m = others["regression"]
-        estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen))
+        estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen, **known))
     if "pigdm" in others:
         m, few = others["pigdm"], max(8, n_samples // 4)
-        guide = m.prepare(m.likelihood(y, a, observed=seen))
+        guide = m.prepare(m.likelihood(y, a, observed=seen, **known))
         estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
     scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
-    h0 = torch.randn(B, N_STATES, N, generator=generator)
+    h0 = regime.h0_std * torch.randn(B, N_STATES, N, generator=generator)
     behaviour = []
     if seen is None:
         running = {**estimates, "diffusion sample": samples[:, 0]}

@@ -61,6 +61,9 @@ def judge(found: Estimated, n_trials: int) -> Verdict:
         facts.append(
             f"it takes {' and '.join(bent)} at once to explain it, which another kind of neuron would ask for as well"
         )
+    elif bent == [WORDS["tau"]]:
+        told, asked = found.told.settings.a, found.best.settings.a
+        facts.append(f"it asks for dt/tau {asked:.3g} (told {told:.3g}); give --dt-over-tau if that can be")
     if not found.changed:
         better = {n: g for n, g in found.offered.items() if g > found.needed[n]}
         facts += [f"{WORDS[n]} would explain the recording better (log evidence {g:+.0f})" for n, g in better.items()]
