@@ -109,6 +109,10 @@ class FitOptions(_Frozen):
     stimulus_window: int = Field(2500, ge=1, description="stimulus kernel in ms from stimulus onset")
     n_stimulus_funcs: int = Field(10, ge=2, le=64, description="number of raised cosines of the stimulus kernel")
     include_coupling: bool = Field(False, description="coupling between the units of a region")
+    coupling_method: Literal["auto", "full", "screened"] = Field(
+        "auto",
+        description="every pair in one regression, or at most 50 screened sources a unit; auto: screened above 60 units",
+    )
     separate_tastes: bool = Field(False, description="one model for each taste instead of one joint model")
     separate_regions: bool = Field(False, description="one population for each region")
     prior: Literal["learned", "blocks", "cv"] = Field(
@@ -136,6 +140,8 @@ class FitOptions(_Frozen):
     def _possible(self) -> Self:
         if self.solver == "nemos-lbfgs" and self.penalty is None:
             raise ValueError("--solver nemos-lbfgs fits plain ridge only; give --penalty")
+        if self.coupling_method == "screened" and (self.penalty is not None or self.prior != "learned"):
+            raise ValueError("--coupling-method screened needs --prior learned, without --penalty")
         if self.cv_folds == 1:
             raise ValueError("--cv-folds 1 leaves nothing to train on; give 0 or at least 2")
         return self

@@ -155,13 +155,30 @@ def _on_dask(scheduler: str, function: Callable[..., Any], arguments: Sequence[t
             reason = type(error).__name__
             raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}).") from None
         with client:
-            futures = {client.submit(function, *given, pure=False, retries=2): i for i, given in enumerate(arguments)}
-            for future in as_completed(futures):
-                index = futures[future]
-                if future.status == "finished":
-                    yield Task(index, future.result(), None)
-                else:
-                    yield Task(index, None, future.exception())
+            futures = {
+                client.submit(_wrapped, function, given, pure=False, retries=2): number
+                for number, given in enumerate(arguments)
+            }
+            waiting = as_completed(futures)
+            for future in waiting:
+                if future.status != "finished":
+                    yield Task(futures[future], None, future.exception() or WorkFailed(f"task {future.status}"))
+                    continue
+                answer = future.result()
+                if isinstance(answer, _Answer):
+                    yield Task(futures[future], answer.result, None)
+                else:  # the worker that held the answer is gone: the task is done again elsewhere
+                    waiting.add(future)
+
+
+class _Answer(NamedTuple):
+    """A result that has arrived; what a lost worker leaves behind is something else."""
+
+    result: Any
+
+
+def _wrapped(function: Callable[..., Any], given: tuple) -> _Answer:
+    return _Answer(function(*given))
 
 
 def _cluster(scheduler: str) -> contextlib.AbstractContextManager[Any]:

@@ -9,6 +9,8 @@ import numpy as np
 from ..model import population as model
 from ..model.design import Design, Trials, Window
 
+FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
+
 
 class Population(NamedTuple):
     """Units that share a prior and may be coupled, and the trials they are fitted on."""
@@ -49,7 +51,12 @@ def settings_for(params: dict, wanted: dict[str, Any], population: Population) -
     settings = model.Settings(**known)
     coupling = settings.include_coupling and len(population.units) > 1
     prior = settings.prior if settings.penalty is None else "ridge"
-    return settings._replace(include_coupling=coupling, prior=prior)
+    method = settings.coupling_method
+    if method == "auto":
+        method = "screened" if prior == "learned" and len(population.units) > FULL_UP_TO else "full"
+    if not coupling:
+        method = "full"
+    return settings._replace(include_coupling=coupling, prior=prior, coupling_method=method)
 
 
 def where_valid(design: Design, values: np.ndarray) -> np.ndarray:
@@ -61,10 +68,11 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     """Fit on all trials: rates, their uncertainty, filters and diagnostics, as arrays by name."""
     trials = population.data
     design = model.make_design(trials, window, settings)
-    models, like = list(model.nested_terms(settings).values()), None
+    models, smaller = list(model.nested_terms(settings).values()), None
     if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
-        like = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False).prior
-    fit = model.fit_design(design, settings, like)
+        tolerance = 1e-6 if design.sources is not None else 1e-4
+        smaller = model.fit_design(design.only(models[-2]), settings._replace(tolerance=tolerance), covariance=False)
+    fit = model.fit_design(design, settings, None if smaller is None else smaller.prior, base=smaller)
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1
     out = model.filters(design, fit, settings.bin_size, n_tastes)

@@ -59,6 +59,9 @@ class Design(NamedTuple):
     row_trial: np.ndarray  # (row,)
     kernels: dict[str, Kernels]
     valid: np.ndarray | None = None  # (unit, row) the bin is an observation of the unit; None: all are
+    sources: np.ndarray | None = (
+        None  # (source x k, row) float32: coupling columns kept apart from ``shared`` (`screened`)
+    )
 
     @property
     def n_shared(self) -> int:
@@ -89,6 +92,7 @@ class Design(NamedTuple):
             counts=self.counts[:, chosen],
             row_trial=self.row_trial[chosen],
             valid=None if self.valid is None else self.valid[:, chosen],
+            sources=None if self.sources is None else self.sources[:, chosen],
         )
 
     def in_canonical_order(self) -> Design:
@@ -102,6 +106,7 @@ class Design(NamedTuple):
             counts=np.ascontiguousarray(self.counts[:, order]),
             row_trial=self.row_trial[order],
             valid=None if self.valid is None else self.valid[:, order],
+            sources=None if self.sources is None else self.sources[:, order],
         )
 
     def only(self, terms: tuple[str, ...]) -> Design:
@@ -113,7 +118,18 @@ class Design(NamedTuple):
             shared=np.hstack([self.shared[:, self.columns[b]] for b in shared]),
             own=own,
             columns=_consecutive({b: self.columns[b].stop - self.columns[b].start for b in blocks}),
+            sources=self.sources if "coupling" in terms else None,
         )
+
+    @property
+    def all_columns(self) -> dict[str, slice]:
+        """Blocks of a unit's coefficients, with the coupling also where its columns are kept apart."""
+        if self.sources is None:
+            return self.columns
+        widths = {b: at.stop - at.start for b, at in self.columns.items()}
+        history = widths.pop("history", None)
+        widths["coupling"] = len(self.sources)
+        return _consecutive(widths if history is None else {**widths, "history": history})
 
 
 def _consecutive(widths: dict[str, int]) -> dict[str, slice]:
@@ -166,7 +182,7 @@ def raised_cosine_kernels(n_kernels: int, n_lags: int, first_lag: int = 1, cut: 
     return Kernels(kernels, first_lag)
 
 
-def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window) -> np.ndarray:
+def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window, kind: type = float) -> np.ndarray:
     """Causal convolution within each trial: ``out[i, b, n, k] = sum_l kernel[l, k] signal[i, b - first_lag - l, n]``.
 
     Parameters
@@ -177,6 +193,8 @@ def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window) -> np.
         Kernels whose row l is lag ``first_lag + l``.
     window :
         Bins b of the output.
+    kind :
+        Type of its numbers.
 
     Returns
     -------
@@ -185,7 +203,7 @@ def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window) -> np.
     n_trials, _, n_units = signal.shape
     n_lags, reverse = len(kernels.values), np.ascontiguousarray(kernels.values[::-1])
     reach = n_lags - 1 + kernels.first_lag
-    out = np.empty((n_trials, window.stop - window.start, n_units, kernels.size))
+    out = np.empty((n_trials, window.stop - window.start, n_units, kernels.size), kind)
     for trial in range(n_trials):
         padded = np.pad(signal[trial].astype(float), ((reach, 0), (0, 0)))
         lagged = np.lib.stride_tricks.sliding_window_view(padded, n_lags, axis=0)[window.start : window.stop]
@@ -212,6 +230,7 @@ def build_design(
     kernels: dict[str, Kernels],
     terms: tuple[str, ...] = ("stimulus", "history", "coupling"),
     laser: bool = False,
+    apart: bool = False,
 ) -> Design:
     """Design of one population: constant, taste offset, stimulus, taste deviation, laser, coupling, own history.
 
@@ -227,6 +246,8 @@ def build_design(
         Effects in the model; with several tastes the taste offset is always there.
     laser :
         Add a regressor that is 1 while the laser is on.
+    apart :
+        Keep the coupling columns apart, in single precision (`Design.sources`).
 
     Returns
     -------
@@ -248,9 +269,13 @@ def build_design(
             blocks["deviation"] = _taste_blocks(features, trials.taste[row_trial], n_tastes)
     if laser:
         blocks["laser"] = trials.laser[:, window.start : window.stop].reshape(n_rows, 1)
+    sources = None
     if "coupling" in terms:
-        past = convolve_trials(filled_counts(trials), kernels["coupling"], window)
-        blocks["coupling"] = past.reshape(n_rows, -1)
+        past = convolve_trials(filled_counts(trials), kernels["coupling"], window, np.float32 if apart else float)
+        if apart:
+            sources = np.ascontiguousarray(past.reshape(n_rows, -1).T)
+        else:
+            blocks["coupling"] = past.reshape(n_rows, -1)
     own = np.zeros((n_units, n_rows, 0))
     if "history" in terms:
         past = convolve_trials(trials.counts, kernels["history"], window)
@@ -264,7 +289,9 @@ def build_design(
     if valid is not None:
         valid = np.ascontiguousarray(valid.reshape(n_rows, n_units).T)
         counts = np.where(valid, counts, 0.0)
-    return Design(np.hstack(list(blocks.values())), own, counts, _consecutive(widths), row_trial, kernels, valid)
+    return Design(
+        np.hstack(list(blocks.values())), own, counts, _consecutive(widths), row_trial, kernels, valid, sources
+    )
 
 
 def observations(trials: Trials, window: Window, reach: int) -> np.ndarray | None:

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +19,10 @@ from hdf5io.errors import InputError
 
 from .design import Design, Kernels, Trials, Window, build_design, standard_kernels
 from .prior import Prior, grams, learn, map_weights, whiten
+from .screened import ENTER, exact, learn_screened
 from .solver import Problem, Solution, inverse_positive, solve
 
+log = logging.getLogger(__name__)
 MIN_SPIKES = 2  # a unit with fewer spikes in the fitted rows gets its mean rate and no filters
 CV_GRID = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -33,6 +38,7 @@ class Settings(NamedTuple):
     stimulus_window: int = 2500  # ms
     n_stimulus_funcs: int = 10
     include_coupling: bool = False
+    coupling_method: str = "full"  # or "screened"
     stimulus: bool = True
     laser: bool = False
     prior: str = "learned"
@@ -41,11 +47,18 @@ class Settings(NamedTuple):
     tolerance: float = 1e-9
 
 
+class Spread(NamedTuple):
+    """Posterior covariance of the weights that a unit's model has."""
+
+    columns: np.ndarray  # (kept,) among the p coefficients
+    matrix: np.ndarray  # (kept, kept)
+
+
 class Fit(NamedTuple):
     """A fitted population, in the coordinates of the orthonormal kernels."""
 
     coef: np.ndarray  # (unit, p)
-    covariance: np.ndarray  # (unit, p, p) inverse Hessian at the optimum; (unit, 0, 0) where it was not asked for
+    covariance: list[Spread]  # (unit,) inverse Hessian at the optimum; empty where it was not asked for
     fitted: np.ndarray  # (unit,) False: too few spikes, constant rate
     mean_count: np.ndarray  # (unit,) per bin, in the fitted rows
     converged: np.ndarray  # (unit,)
@@ -71,7 +84,8 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
     """Design of the full model."""
-    return build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser)
+    apart = settings.coupling_method == "screened"
+    return build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser, apart)
 
 
 def kernels_of(settings: Settings) -> dict[str, Kernels]:
@@ -89,7 +103,14 @@ def kernels_of(settings: Settings) -> dict[str, Kernels]:
     return standard_kernels(settings.bin_size, {term: lengths[term] for term in terms_of(settings)}, numbers)
 
 
-def fit_design(design: Design, settings: Settings, like: Prior | None = None, *, covariance: bool = True) -> Fit:
+def fit_design(
+    design: Design,
+    settings: Settings,
+    like: Prior | None = None,
+    *,
+    covariance: bool = True,
+    base: Fit | None = None,
+) -> Fit:
     """Fit every unit of a population on the rows of ``design``.
 
     Parameters
@@ -102,11 +123,15 @@ def fit_design(design: Design, settings: Settings, like: Prior | None = None, *,
         Prior of a nested model of the same rows, as starting point.
     covariance :
         Also compute the inverse Hessian of each unit (standard errors, intervals).
+    base :
+        Fit without coupling of the same rows, which screened coupling begins with; made here where there is none.
 
     Returns
     -------
     Fit
     """
+    if design.sources is not None:
+        return _fit_screened(design, settings, like, base, covariance)
     design = design.in_canonical_order()
     fitted = design.counts.sum(axis=1) >= MIN_SPIKES
     if settings.prior in ("learned", "blocks"):
@@ -122,10 +147,71 @@ def fit_design(design: Design, settings: Settings, like: Prior | None = None, *,
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
-    spread = _inverse_hessians(problem, solution, fitted) if covariance else np.zeros((len(coef), 0, 0))
+    spread = _inverse_hessians(problem, solution, fitted) if covariance else []
     coef = np.where(fitted[:, None], coef, 0.0)
-    mean = design.counts.sum(axis=1) / np.maximum(design.n_valid, 1)
-    return Fit(coef, spread, fitted, mean, solution.converged | ~fitted, solution.grad_norm, problem.penalty, prior)
+    converged, grad_norm = solution.converged | ~fitted, solution.grad_norm
+    return Fit(coef, spread, fitted, mean_counts(design), converged, grad_norm, problem.penalty, prior)
+
+
+def mean_counts(design: Design) -> np.ndarray:
+    """Mean count of each unit over its observations: (unit,)."""
+    return design.counts.sum(axis=1) / np.maximum(design.n_valid, 1)
+
+
+def _fit_screened(design: Design, settings: Settings, like: Prior | None, base: Fit | None, covariance: bool) -> Fit:
+    """Fit with an active set of sources a unit; coefficients and penalties in the layout of the full method."""
+    if settings.prior != "learned":
+        raise InputError(
+            "screened coupling needs --prior learned; other priors keep every edge (--coupling-method full)."
+        )
+    terms = tuple(term for term in ("stimulus", "history") if term in design.columns)
+    plain = design.only(terms)
+    if base is None or base.prior is None:
+        base = fit_design(plain, settings._replace(tolerance=1e-6), like, covariance=False)
+    design = design.in_canonical_order()
+    use, k = np.flatnonzero(base.fitted), design.kernels["coupling"].size
+    rows, state, prior = learn_screened(design, base.coef, base.prior, use, k)
+    n, columns = len(design.counts), design.all_columns
+    n_coef = max(at.stop for at in columns.values())
+    own = np.concatenate([np.arange(at.start, at.stop) for name, at in columns.items() if name != "coupling"])
+    coef, penalty = np.zeros((n, n_coef)), np.full((n, n_coef), np.inf)
+    inclusion, precision = np.minimum(state.screened, ENTER), np.full((n, n), np.inf)
+    grad_norm, spread = np.zeros(n), [Spread(np.zeros(0, int), np.zeros((0, 0)))] * n
+    base_penalty = np.diag(prior[0]) / design.counts.shape[1]
+    for unit in progress(use, "units"):
+        active = state.active[unit]
+        edges = (columns["coupling"].start + active[:, None] * k + np.arange(k)).ravel()
+        kept = np.concatenate([own, edges])
+        found = exact(rows, state, unit, prior, settings.tolerance)
+        coef[unit, kept], grad_norm[unit] = found.weights, found.grad_norm
+        penalty[unit, own] = base_penalty
+        penalty[unit, edges] = np.repeat(state.precision[unit], k) / design.counts.shape[1]
+        inclusion[unit, active], precision[unit, active] = state.probability[unit], state.precision[unit]
+        if covariance:
+            spread[unit] = Spread(kept, found.covariance)
+    converged = grad_norm <= max(settings.tolerance, 1e-8)
+    blocks = {**base.prior.covariance, "coupling": state.slab}
+    learned = Prior(blocks, base.prior.history_mean, state.rate, inclusion, precision)
+    return Fit(
+        coef, spread if covariance else [], base.fitted, mean_counts(design), converged, grad_norm, penalty, learned
+    )
+
+
+def progress(units: np.ndarray, what: str) -> Iterator[int]:
+    """Yield units with one log line a minute."""
+    began = told = time.monotonic()
+    for done, unit in enumerate(units.tolist()):
+        yield unit
+        now = time.monotonic()
+        if now - told > 60:
+            log.info(
+                "%d of %d %s, about %.0f s to go",
+                done + 1,
+                len(units),
+                what,
+                (now - began) / (done + 1) * (len(units) - done - 1),
+            )
+            told = now
 
 
 def ridge_problem(design: Design, strength: float | dict[str, float]) -> Problem:
@@ -186,42 +272,63 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     return float(loss.sum() if test.valid is None else loss[test.valid].sum())
 
 
-def _inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> np.ndarray:
-    """Posterior covariance of every fitted unit's weights from the Hessian at its optimum: (unit, p, p), else zeros."""
+def _inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> list[Spread]:
+    """Posterior covariance of every fitted unit's weights from the Hessian at its optimum; nothing of the others."""
     n_units, n_coef = problem.penalty.shape
     n_rows, n_shared = problem.shared.shape
     root = np.eye(n_coef) if problem.root is None else problem.root
     root_mu = np.exp(0.5 * (problem.predict(solution.coef) + problem.offset))
-    out, weighted = np.zeros((n_units, n_coef, n_coef)), np.empty((n_rows, n_coef))
+    out, weighted = [Spread(np.zeros(0, int), np.zeros((0, 0)))] * n_units, np.empty((n_rows, n_coef))
     for unit in np.flatnonzero(fitted):
         np.multiply(problem.shared, root_mu[unit, :, None], out=weighted[:, :n_shared])
         np.multiply(problem.own[unit], root_mu[unit, :, None], out=weighted[:, n_shared:])
         keep = np.flatnonzero(np.isfinite(problem.penalty[unit]))
         hessian = (root.T @ (weighted.T @ weighted) @ root)[np.ix_(keep, keep)]
         hessian[np.diag_indices_from(hessian)] += n_rows * problem.penalty[unit, keep]
-        out[unit] = root[:, keep] @ inverse_positive(hessian) @ root[:, keep].T
+        kept = root[np.ix_(keep, keep)]  # blocks of the prior are kept or dropped as a whole
+        out[unit] = Spread(keep, kept @ inverse_positive(hessian) @ kept.T)
     return out
 
 
 def predict(design: Design, fit: Fit) -> np.ndarray:
     """Expected count in each row, (unit, row); a unit with too few spikes has its mean."""
-    eta = Problem(design.shared, design.own, design.counts, fit.coef).predict(fit.coef)
+    coef = fit.coef
+    if design.sources is not None:
+        at = design.all_columns["coupling"]
+        through = fit.coef[:, at].astype(np.float32) @ design.sources
+        coef = np.delete(fit.coef, np.arange(at.start, at.stop), axis=1)
+    eta = Problem(design.shared, design.own, design.counts, coef).predict(coef)
+    eta = eta if design.sources is None else eta + through
     return np.where(fit.fitted[:, None], np.exp(np.minimum(eta, 30)), fit.mean_count[:, None])
 
 
 def log_rate_sd(design: Design, fit: Fit, block: int = 1024) -> np.ndarray:
     """Standard deviation of each unit's log rate in each row, (unit, row); zero for a unit with too few spikes."""
-    n_rows, n_shared = design.shared.shape
+    n_rows = len(design.shared)
     out = np.zeros(design.counts.shape)
-    columns = np.empty((n_rows, design.n_coef), np.float32)
-    columns[:, :n_shared] = design.shared
     for unit in np.flatnonzero(fit.fitted):
-        columns[:, n_shared:] = design.own[unit]
-        covariance = fit.covariance[unit].astype(np.float32)
+        columns = unit_columns(design, unit, fit.covariance[unit].columns)
+        covariance = fit.covariance[unit].matrix.astype(np.float32)
         for first in range(0, n_rows, block):  # a block stays in cache
             part = columns[first : first + block]
             out[unit, first : first + block] = np.einsum("rp,rp->r", part @ covariance, part)
     return np.sqrt(np.maximum(out, 0))
+
+
+def unit_columns(design: Design, unit: int, wanted: np.ndarray) -> np.ndarray:
+    """Some columns of one unit's regression in single precision: (row, wanted), numbered as its coefficients."""
+    parts = {"history": lambda at: design.own[unit][:, at]}
+    columns, out = design.all_columns, np.empty((len(design.shared), len(wanted)), np.float32)
+    for name, at in columns.items():
+        inside = np.flatnonzero((wanted >= at.start) & (wanted < at.stop))
+        local = wanted[inside] - at.start
+        if name in parts:
+            out[:, inside] = parts[name](local)
+        elif name == "coupling" and design.sources is not None:
+            out[:, inside] = design.sources[local].T
+        else:
+            out[:, inside] = design.shared[:, design.columns[name].start + local]
+    return out
 
 
 def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, np.ndarray]:
@@ -233,38 +340,58 @@ def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, n
         ``<effect>_lag_ms`` (lag,), ``history`` (unit, lag), ``stimulus`` (unit, taste, lag), ``coupling`` (target, source,
         lag), ``laser`` (unit, 1), each with ``<effect>_se``; effects that the model lacks are absent.
     """
-    maps: dict[str, np.ndarray] = {}
-    n_units = len(fit.coef)
-    if "history" in design.columns:
-        maps["history"] = _selector(design, {"history": [0]}, "history")[None]
-    if "stimulus" in design.columns:
-        per_taste = [{"stimulus": [0], "deviation": [taste]} for taste in range(n_tastes)]
-        maps["stimulus"] = np.stack([_selector(design, blocks, "stimulus") for blocks in per_taste])
-    if "coupling" in design.columns:
-        maps["coupling"] = np.stack(
-            [_selector(design, {"coupling": [source]}, "coupling") for source in range(n_units)]
+    columns, out = design.all_columns, {}
+    tastes = [{"stimulus": [0], "deviation": [taste]} for taste in range(n_tastes)]
+    for effect, kinds in {"history": [{"history": [0]}], "stimulus": tastes}.items():
+        if effect not in columns:
+            continue
+        matrix = np.stack(
+            [_selector(columns, blocks, design.kernels[effect].values, fit.coef.shape[1]) for blocks in kinds]
         )
-    out = {}
-    for effect, matrix in maps.items():
-        kernels = design.kernels[effect]
         value = np.einsum("rlp,up->url", matrix, fit.coef)
-        error = np.stack([np.sqrt(np.maximum(((matrix @ c) * matrix).sum(-1), 0)) for c in fit.covariance])
-        squeeze = effect == "history"
-        out[effect], out[effect + "_se"] = (value[:, 0], error[:, 0]) if squeeze else (value, error)
+        error = np.stack([_filter_error(matrix, spread) for spread in fit.covariance])
+        first = effect == "history"
+        out[effect], out[effect + "_se"] = (value[:, 0], error[:, 0]) if first else (value, error)
+    if "coupling" in columns:
+        out["coupling"], out["coupling_se"] = _coupling(design, fit)
+    for effect in [e for e in ("history", "stimulus", "coupling") if e in out]:
+        kernels = design.kernels[effect]
         out[effect + "_lag_ms"] = (np.arange(len(kernels.values)) + kernels.first_lag) * bin_ms
-    if "laser" in design.columns:
-        at = design.columns["laser"]
-        out["laser"], out["laser_se"] = fit.coef[:, at], np.array([np.sqrt(c[at, at].ravel()) for c in fit.covariance])
+    if "laser" in columns:
+        at = columns["laser"]
+        one = np.zeros((1, 1, fit.coef.shape[1]))
+        one[0, 0, at] = 1
+        out["laser"], out["laser_se"] = fit.coef[:, at], np.stack([_filter_error(one, s)[0] for s in fit.covariance])
     return out
 
 
-def _selector(design: Design, blocks: dict[str, list[int]], kernel: str) -> np.ndarray:
+def _filter_error(matrix: np.ndarray, spread: Spread) -> np.ndarray:
+    """Standard error of a filter ``matrix @ coef``: (kind, lag)."""
+    kept = matrix[..., spread.columns]
+    return np.sqrt(np.maximum(((kept @ spread.matrix) * kept).sum(-1), 0))
+
+
+def _coupling(design: Design, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Coupling filters and their standard errors: two arrays (target, source, lag)."""
+    values, at = design.kernels["coupling"].values, design.all_columns["coupling"]
+    n, k = len(fit.coef), values.shape[1]
+    value = fit.coef[:, at].reshape(n, -1, k) @ values.T
+    error = np.zeros(value.shape)
+    for unit, spread in enumerate(fit.covariance):
+        inside = np.flatnonzero((spread.columns >= at.start) & (spread.columns < at.stop))
+        sources = (spread.columns[inside[::k]] - at.start) // k
+        place = inside.reshape(-1, k)
+        blocks = spread.matrix[place[:, :, None], place[:, None, :]]
+        error[unit, sources] = np.sqrt(np.maximum(np.einsum("lk,skm,lm->sl", values, blocks, values), 0))
+    return value, error
+
+
+def _selector(columns: dict[str, slice], blocks: dict[str, list[int]], values: np.ndarray, n_coef: int) -> np.ndarray:
     """Matrix (lag, p) that turns coefficients into a filter: the sum of the named draws of the named blocks."""
-    values = design.kernels[kernel].values
-    out = np.zeros((len(values), design.n_coef))
+    out = np.zeros((len(values), n_coef))
     for block, draws in blocks.items():
-        if block in design.columns:
+        if block in columns:
             for draw in draws:
-                start = design.columns[block].start + draw * values.shape[1]
+                start = columns[block].start + draw * values.shape[1]
                 out[:, start : start + values.shape[1]] += values
     return out

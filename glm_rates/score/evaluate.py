@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.special import gammaln, kolmogorov, stdtrit, xlogy
 
 from ..model.design import Trials, Window, scored_counts
-from ..model.population import Settings, fit_design, make_design, nested_terms, predict
+from ..model.population import Fit, Settings, fit_design, make_design, nested_terms, predict
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250
@@ -147,12 +147,14 @@ def score_fold(
         "psth": psth(counts, trials.taste, ~test, settings.bin_size),
         "rolling window": rolling_window(trials, window, flat, settings.bin_size),
     }
-    rate, inclusion, like = np.full(counts.shape, np.nan), np.zeros((0, 0)), None
+    rate, inclusion = np.full(counts.shape, np.nan), np.zeros((0, 0))
+    smaller: Fit | None = None
     train, held_out = whole.rows(~test), whole.rows(test)
     for name, terms in models.items() if nested else list(models.items())[-1:]:
-        fit = fit_design(train.only(terms), settings, like, covariance=False)
-        if fit.prior is not None and ("history" in terms):
-            like, inclusion = fit.prior, fit.prior.inclusion
+        like = None if smaller is None else smaller.prior
+        fit = fit_design(train.only(terms), settings, like, covariance=False, base=smaller)
+        if fit.prior is not None and "history" in terms:
+            smaller, inclusion = fit, fit.prior.inclusion
         held = np.maximum(predict(held_out.only(terms), fit), 0.5 / whole.counts.shape[1] * ~fit.fitted[:, None])
         rate[test] = held.T.reshape(test.sum(), counts.shape[1], -1)
         rates[name] = rate.copy()

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import workers
 from ..files.exchange import load, save
+from ..fit import estimate
 from ..fit.populations import fit_population, populations, settings_for
 from ..model import population as model
 from ..model.design import Trials, Window, scored_counts
@@ -50,6 +51,13 @@ def run(folder: Path) -> None:
         settings = settings_for(params, wanted, group)
         whats = (["fit"] if wanted["full_fit"] else []) + list(range(n_folds))
         tasks += [(what, group, window, settings, n_folds, wanted["nested"]) for what in whats]
+    chosen = [settings_for(params, wanted, group) for group in groups]
+    n_bins = window.stop - window.start
+    costs = [
+        estimate.cost_of(len(g.units), len(g.trials) * n_bins, len(np.unique(g.data.taste)), s)
+        for g, s in zip(groups, chosen)
+    ]
+    estimate.announce(costs, n_folds, int(wanted["full_fit"]), wanted["jobs"], chosen)
     done = _map(tasks, wanted["jobs"])
     versions = {"python": sys.version.split()[0], "numpy": np.__version__, "nemos": version("nemos")}
     meta, results = gather(groups, tasks, done, params, arrays, window, wanted, n_folds)

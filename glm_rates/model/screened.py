@@ -1,0 +1,450 @@
+"""Which neighbours matter, among hundreds? Coupling with an active set of sources a target, screened and fitted in rounds.
+
+The full method (`prior`) keeps every edge in every unit's regression: arrays of (unit, p, p) with p growing with the units. Here each
+target has at most `MOST` sources:
+
+1. Screen: the score and the information of every pair at the current rates, less what stimulus and own history explain; a Bayes
+   factor of a slab N(0, S) against nothing. Probable sources enter.
+2. Joint: a quadratic likelihood of each target in its active sources, base effects eliminated; EM over the probability of every
+   edge, their common rate pi and S, pooled over targets. Improbable sources leave.
+3. Again on the new residual: what a strong neighbour hid comes out.
+
+At the end each target's weights are the exact MAP under the learned prior. The cost of a target does not depend on the number of
+units; the screens are a few products of (unit, row) with (row, source).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from .design import Design
+from .prior import START_VARIANCE, Prior, grams, model_average_precision, whiten
+from .solver import inverse_positive
+
+log = logging.getLogger(__name__)
+ROUNDS = 3
+MOST = 50  # sources of one target
+FIRST = 15  # sources that enter at least in the first round, when the edge rate is not yet known
+ENTER = 0.01  # posterior odds from which a source enters, and below which it leaves
+EM_STEPS = 8
+LARGEST_MOVE = 3.0  # of a bin's log rate in one approximate step
+
+
+class Rows(NamedTuple):
+    """Rows of a population, sorted so that those with equal shared columns are neighbours."""
+
+    cells: np.ndarray  # (cell, P) distinct rows of the shared columns
+    starts: np.ndarray  # (cell,) first row of each
+    cell_of: np.ndarray  # (row,)
+    own: np.ndarray  # (unit, K, row) float32
+    sources: np.ndarray  # (source x k, row) float32
+    counts: np.ndarray  # (unit, row)
+    mask: np.ndarray | float  # (unit, row) or 0, see `Design.mask`
+
+
+class Target(NamedTuple):
+    """One unit's approximate likelihood in its edges, base effects eliminated: exp(natural'w - w'information w / 2)."""
+
+    information: np.ndarray  # (q, q)
+    natural: np.ndarray  # (q,)
+    base_inverse: np.ndarray  # (p0, p0)
+    cross: np.ndarray  # (p0, q)
+    base_natural: np.ndarray  # (p0,)
+
+
+class State(NamedTuple):
+    """What is known of the edges."""
+
+    active: list[np.ndarray]  # (unit,) of sources
+    weights: list[np.ndarray]  # (unit,) of (source, k)
+    base: np.ndarray  # (unit, p0)
+    probability: list[np.ndarray]  # (unit,) of (source,)
+    precision: list[np.ndarray]  # (unit,) of (source,) in units of the slab's
+    slab: np.ndarray  # (k, k) S
+    rate: float  # pi
+    screened: np.ndarray  # (target, source) probability at the last screen, one source at a time
+
+
+def sorted_rows(design: Design) -> Rows:
+    """Sort the rows of a design by what its shared columns hold."""
+    shared = np.ascontiguousarray(design.shared)
+    _, first, inverse = np.unique(
+        shared.view(np.dtype((np.void, shared.dtype.itemsize * shared.shape[1]))).ravel(),
+        return_index=True,
+        return_inverse=True,
+    )
+    order = np.argsort(inverse, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(inverse))[:-1]])
+    assert design.sources is not None
+    mask = design.mask
+    return Rows(
+        shared[first],
+        starts,
+        inverse[order],
+        np.ascontiguousarray(design.own[:, order].transpose(0, 2, 1), np.float32),
+        np.ascontiguousarray(design.sources[:, order]),
+        np.ascontiguousarray(design.counts[:, order]),
+        mask if isinstance(mask, float) else mask[:, order],
+    )
+
+
+def edge_factors(information: np.ndarray, natural: np.ndarray, slab_root: np.ndarray):
+    """Log Bayes factor, posterior mean and covariance of each edge under the slab, in the slab's units.
+
+    Parameters
+    ----------
+    information : (edge, k, k)
+    natural : (edge, k)
+    slab_root : (k, k) symmetric root of S
+    """
+    k = len(slab_root)
+    inner = slab_root @ information @ slab_root + np.eye(k)
+    covariance = np.linalg.inv(inner)
+    right = natural @ slab_root
+    mean = np.einsum("ekl,el->ek", covariance, right)
+    factor = -0.5 * np.linalg.slogdet(inner)[1] + 0.5 * (right * mean).sum(axis=-1)
+    return factor, mean, covariance
+
+
+def probability_of(factor: np.ndarray, rate: float) -> np.ndarray:
+    """Posterior probability of edges from log Bayes factors and their prior rate."""
+    return 1 / (1 + np.exp(-np.clip(np.log(rate) - np.log1p(-rate) + factor, -500, 500)))
+
+
+def symmetric_root(matrix: np.ndarray, floor: float = 0.02) -> np.ndarray:
+    """Symmetric root; eigenvalues below ``floor`` of the largest are raised to it, so that S cannot collapse."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, floor * max(values[-1], 1e-10)))) @ vectors.T
+
+
+class Screen:
+    """Score and information of every pair of units, given the base effects."""
+
+    def __init__(self, rows: Rows, covariance: np.ndarray, k: int) -> None:
+        """``covariance`` (unit, p0, p0): posterior of the base weights."""
+        self.rows, self.covariance, self.k = rows, covariance.astype(np.float32), k
+        self.n = len(rows.sources) // k
+        n_units, n_own, n_rows = rows.own.shape
+        by_cell = np.add.reduceat(rows.sources, rows.starts, axis=1)
+        self.shared = (by_cell @ rows.cells.astype(np.float32)).T  # (P, source x k)
+        self.own = (rows.own.reshape(n_units * n_own, n_rows) @ rows.sources.T).reshape(n_units, n_own, -1)
+        self.information: np.ndarray | None = None
+
+    def measure(self, mu: np.ndarray) -> None:
+        """Information of every pair (target, source, k, k) at the rates ``mu`` (target, row)."""
+        k, n = self.k, self.n
+        sources = self.rows.sources.reshape(n, k, -1)
+        out = np.empty((len(mu), n, k, k), np.float32)
+        for a in range(k):
+            for b in range(a + 1):
+                out[:, :, a, b] = out[:, :, b, a] = mu @ (sources[:, a] * sources[:, b]).T
+        mean = mu.mean(axis=1)
+        for target in range(len(mu)):
+            cross = mean[target] * np.concatenate([self.shared, self.own[target]])  # (p0, source x k)
+            lean = (self.covariance[target] @ cross).reshape(-1, n, k)
+            out[target] -= np.einsum("psk,psl->skl", cross.reshape(-1, n, k), lean, optimize=True)
+        self.information = out
+
+    def scores(self, residual: np.ndarray) -> np.ndarray:
+        """Score of every pair: (target, source, k)."""
+        return (residual.astype(np.float32) @ self.rows.sources.T).reshape(len(residual), self.n, self.k)
+
+
+def first_guess(information: np.ndarray, score: np.ndarray, off: np.ndarray, steps: int = 20) -> tuple[float, float]:
+    """Edge rate and a scalar slab variance from all pairs one at a time, by EM: (pi, variance)."""
+    pairs = np.flatnonzero(off.ravel())
+    if len(pairs) > 60_000:
+        pairs = pairs[np.linspace(0, len(pairs) - 1, 60_000).astype(int)]
+    k = score.shape[-1]
+    values, vectors = np.linalg.eigh(information.reshape(-1, k, k)[pairs].astype(float))
+    values = np.maximum(values, 0)
+    turned = np.einsum("ekl,ek->el", vectors, score.reshape(-1, k)[pairs].astype(float))
+    rate, variance = 0.1, START_VARIANCE["coupling"]
+    for _ in range(steps):
+        spread = 1 / (values + 1 / variance)
+        factor = 0.5 * np.log(spread / variance).sum(axis=1) + 0.5 * (turned**2 * spread).sum(axis=1)
+        r = probability_of(factor, rate)
+        second = ((turned * spread) ** 2 + spread).mean(axis=1)
+        rate = float(np.clip(r.mean(), 1e-3, 0.9))
+        variance = float(np.clip((r * second).sum() / max(r.sum(), 1e-9), 1e-5, 1.0))
+    return rate, variance
+
+
+def enter(state: State, screen: Screen, score: np.ndarray, use: np.ndarray, least: int) -> State:
+    """Add probable sources to each target's active set."""
+    root = symmetric_root(state.slab)
+    active, weights, probability, precision = (
+        list(part) for part in (state.active, state.weights, state.probability, state.precision)
+    )
+    assert screen.information is not None
+    screened = np.zeros_like(state.screened)
+    for target in use:
+        factor, _, _ = edge_factors(screen.information[target].astype(float), score[target].astype(float), root)
+        found = probability_of(factor, state.rate)
+        found[target] = 0
+        screened[target] = found
+        found[active[target]] = 0
+        order = np.argsort(-found, kind="stable")[: max(MOST - len(active[target]), 0)]
+        keep = (found[order] > ENTER) | (np.arange(len(order)) < least - len(active[target]))
+        new = order[keep & (order != target) & ~np.isin(order, active[target])]
+        active[target] = np.concatenate([active[target], new])
+        weights[target] = np.concatenate([weights[target], np.zeros((len(new), screen.k))])
+        probability[target] = np.concatenate([probability[target], found[new]])
+        precision[target] = np.concatenate([precision[target], 1 / np.maximum(found[new], ENTER)])
+    return state._replace(
+        active=active, weights=weights, probability=probability, precision=precision, screened=screened
+    )
+
+
+def predictor(rows: Rows, state: State, target: int) -> np.ndarray:
+    """Log rate of one unit in every row, the mask included."""
+    n_shared, k = rows.cells.shape[1], state.slab.shape[0]
+    eta = (rows.cells @ state.base[target, :n_shared])[rows.cell_of]
+    eta = eta + state.base[target, n_shared:].astype(np.float32) @ rows.own[target]
+    if len(state.active[target]):
+        eta = eta + state.weights[target].ravel().astype(np.float32) @ gathered(rows, state.active[target], k)
+    mask = rows.mask if isinstance(rows.mask, float) else rows.mask[target]
+    return np.minimum(eta, 20.0) + mask
+
+
+def gathered(rows: Rows, active: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the active sources: (source x k, row)."""
+    return rows.sources.reshape(-1, k, rows.sources.shape[1])[active].reshape(len(active) * k, rows.sources.shape[1])
+
+
+def curvature(rows: Rows, target: int, columns: np.ndarray, mu: np.ndarray) -> np.ndarray:
+    """X' mu X of one unit over [shared | own, active sources], without writing X: (p, p)."""
+    mu = mu.astype(np.float32)
+    weighted = columns * mu
+    by_cell = np.add.reduceat(weighted, rows.starts, axis=1).astype(float)
+    total = np.add.reduceat(mu.astype(float), rows.starts)
+    n_shared = rows.cells.shape[1]
+    out = np.empty((n_shared + len(columns), n_shared + len(columns)))
+    out[:n_shared, :n_shared] = (rows.cells.T * total) @ rows.cells
+    out[n_shared:, :n_shared] = by_cell @ rows.cells
+    out[:n_shared, n_shared:] = out[n_shared:, :n_shared].T
+    out[n_shared:, n_shared:] = weighted @ columns.T
+    return out
+
+
+def pull(rows: Rows, columns: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """X' residual of one unit: (p,)."""
+    shared = np.add.reduceat(residual, rows.starts) @ rows.cells
+    return np.concatenate([shared, columns @ residual.astype(columns.dtype)])
+
+
+def quadratic(rows: Rows, state: State, target: int, base_precision: np.ndarray, base_mean: np.ndarray) -> Target:
+    """The likelihood of one target at its current rates as a quadratic in its edges, base effects eliminated."""
+    k, n_shared = state.slab.shape[0], rows.cells.shape[1]
+    p0 = state.base.shape[1]
+    columns = np.concatenate([rows.own[target], gathered(rows, state.active[target], k)])
+    mu = np.exp(predictor(rows, state, target))
+    hessian = curvature(rows, target, columns, mu)
+    weights = np.concatenate([state.base[target], state.weights[target].ravel()])
+    natural = pull(rows, columns, rows.counts[target] - mu) + hessian @ weights
+    assert p0 == n_shared + rows.own.shape[1]
+    inverse = inverse_positive(hessian[:p0, :p0] + base_precision)
+    base_natural = natural[:p0] + base_precision @ base_mean
+    cross = hessian[:p0, p0:]
+    lean = inverse @ cross
+    return Target(
+        hessian[p0:, p0:] - cross.T @ lean, natural[p0:] - lean.T @ base_natural, inverse, cross, base_natural
+    )
+
+
+def edge_blocks(matrix: np.ndarray, k: int) -> np.ndarray:
+    """Diagonal blocks of a matrix over edges: (edge, k, k)."""
+    n = len(matrix) // k
+    index = np.arange(n)
+    return matrix.reshape(n, k, n, k)[index, :, index]
+
+
+def expectation(made: Target, precision: np.ndarray, slab_inverse: np.ndarray, root: np.ndarray, rate: float):
+    """One step for one target: (weights, probability, precision, sum of second moments in the slab's units)."""
+    k, n = len(root), len(precision)
+    ridge = precision[:, None, None] * slab_inverse
+    whole = made.information.copy()
+    index = np.arange(n)
+    whole.reshape(n, k, n, k)[index, :, index] += ridge
+    covariance = inverse_positive(whole)
+    weights = (covariance @ made.natural).reshape(n, k)
+    inner = np.linalg.inv(edge_blocks(covariance, k))
+    information, natural = inner - ridge, np.einsum("ekl,el->ek", inner, weights)
+    factor, mean, spread = edge_factors(information, natural, root)
+    probability = probability_of(factor, rate)
+    second = np.einsum("e,ekl->kl", probability, mean[:, :, None] * mean[:, None, :] + spread)
+    amount = np.trace(root @ information @ root, axis1=1, axis2=2) / k
+    return weights, probability, model_average_precision(probability, amount), second
+
+
+def joint(rows: Rows, state: State, use: np.ndarray, prior: tuple, n_pairs: int, scalar: bool) -> State:
+    """EM over edges, their rate and the slab, then new weights; improbable sources leave."""
+    made = {target: quadratic(rows, state, target, *prior) for target in use if len(state.active[target])}
+    weights, probability, precision = (list(part) for part in (state.weights, state.probability, state.precision))
+    slab, rate, k = state.slab, state.rate, len(state.slab)
+    for _ in range(EM_STEPS):
+        root = symmetric_root(slab)
+        inverse, total, second = np.linalg.inv(root @ root), 0.0, np.zeros((k, k))
+        for target, part in made.items():
+            weights[target], probability[target], precision[target], moments = expectation(
+                part, np.minimum(precision[target], 1e6), inverse, root, rate
+            )
+            total, second = total + probability[target].sum(), second + moments
+        rate = float(np.clip(total / max(n_pairs, 1), 1e-4, 0.9))
+        if total < 1e-3:  # no edge is left to learn the slab from
+            break
+        slab = root @ (second / total) @ root
+        slab = np.eye(k) * np.trace(slab) / k if scalar else slab
+    base, active = state.base.copy(), list(state.active)
+    for target, part in made.items():
+        keep = probability[target] > ENTER
+        left = np.where(keep[:, None], weights[target], 0)
+        base[target] = part.base_inverse @ (part.base_natural - part.cross @ left.ravel())
+        active[target], weights[target] = active[target][keep], weights[target][keep]
+        probability[target], precision[target] = probability[target][keep], precision[target][keep]
+    after = State(
+        active, weights, base, probability, precision, symmetric_root(slab) @ symmetric_root(slab), rate, state.screened
+    )
+    return within_reach(rows, state, after, made)
+
+
+def within_reach(rows: Rows, before: State, after: State, made: dict[int, Target]) -> State:
+    """Shorten the approximate step of targets whose log rate would move too far for a quadratic to be right."""
+    base, weights = after.base.copy(), list(after.weights)
+    for target in made:
+        move = np.abs(predictor(rows, after, target) - predictor(rows, before, target)).max()
+        if move > LARGEST_MOVE:
+            share = LARGEST_MOVE / move
+            old = dict(zip(before.active[target].tolist(), before.weights[target]))
+            start = np.array([old.get(source, np.zeros(len(after.slab))) for source in after.active[target]])
+            base[target] = before.base[target] + share * (base[target] - before.base[target])
+            weights[target] = start.reshape(weights[target].shape) + share * (
+                weights[target] - start.reshape(weights[target].shape)
+            )
+    return after._replace(base=base, weights=weights)
+
+
+class Exact(NamedTuple):
+    """MAP of one unit over [shared | own, active sources]."""
+
+    weights: np.ndarray
+    covariance: np.ndarray
+    grad_norm: float  # of the mean objective
+
+
+def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float, max_steps: int = 60) -> Exact:
+    """Newton's method in double precision, the Hessian from single precision and renewed only where progress is slow."""
+    k, p0 = len(state.slab), state.base.shape[1]
+    columns = np.concatenate([rows.own[target], gathered(rows, state.active[target], k)])
+    double = columns.astype(float)
+    n_rows, q = rows.counts.shape[1], len(columns) - rows.own.shape[1]
+    penalty, centre = np.zeros((p0 + q, p0 + q)), np.zeros(p0 + q)
+    penalty[:p0, :p0], centre[:p0] = prior
+    ridge = state.precision[target][:, None, None] * np.linalg.inv(state.slab)
+    for edge, block in enumerate(ridge):
+        at = slice(p0 + edge * k, p0 + (edge + 1) * k)
+        penalty[at, at] = block
+    weights = np.concatenate([state.base[target], state.weights[target].ravel()])
+    mask = rows.mask if isinstance(rows.mask, float) else rows.mask[target]
+    counts, n_shared = rows.counts[target], rows.cells.shape[1]
+
+    def log_rate(w):
+        return (rows.cells @ w[:n_shared])[rows.cell_of] + w[n_shared:] @ double + mask
+
+    def loss(w, eta):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (np.exp(eta).sum() - counts @ eta + 0.5 * (w - centre) @ penalty @ (w - centre)) / n_rows
+
+    eta = log_rate(weights)
+    value, factor, norm, before = loss(weights, eta), None, np.inf, np.inf
+    for _ in range(max_steps):
+        mu = np.exp(eta)
+        gradient = pull(rows, double, mu - counts) + penalty @ (weights - centre)
+        norm = float(np.abs(gradient).max() / n_rows)
+        if norm <= tolerance:
+            break
+        if factor is None or norm > 0.2 * before:
+            factor = cho_factor(curvature(rows, target, columns, mu) + penalty, check_finite=False)
+        before, move = norm, -cho_solve(factor, gradient, check_finite=False)
+        slope, step = float(gradient @ move) / n_rows, 1.0
+        d_eta = log_rate(move) - mask
+        while step > 1e-6:
+            trial = loss(weights + step * move, eta + step * d_eta)
+            if trial <= value + 1e-4 * step * slope + 4e-16 * abs(value):
+                break
+            step /= 2
+        else:
+            break
+        weights, eta, value = weights + step * move, eta + step * d_eta, trial
+    hessian = curvature(rows, target, columns, np.exp(eta)) + penalty
+    return Exact(weights, inverse_positive(hessian), norm)
+
+
+def learn_screened(
+    design: Design, base_coef: np.ndarray, base_prior: Prior, use: np.ndarray, k: int
+) -> tuple[Rows, State, tuple]:
+    """Rounds of screening and joint EM, from a fit without coupling.
+
+    Parameters
+    ----------
+    design :
+        Rows with ``sources``; its columns are those of the base effects.
+    base_coef : (unit, p0)
+        Weights of the fit without coupling.
+    base_prior :
+        Its learned prior, which stays.
+    use : (target,)
+        Units that are fitted.
+    k :
+        Weights of an edge.
+
+    Returns
+    -------
+    (rows, state, (precision, mean) of the base weights)
+    """
+    rows = sorted_rows(design)
+    white = whiten(design, base_prior, grams(design))
+    covariance = white.root @ white.covariance @ white.root.T
+    inverse_root = np.linalg.inv(white.root)
+    base_precision = (inverse_root.T * white.precision[0]) @ inverse_root
+    prior = (base_precision, white.mean)
+    n = len(design.counts)
+    screen = Screen(rows, covariance, k)
+    none = [np.zeros(0, int)] * n
+    state = State(
+        none,
+        [np.zeros((0, k))] * n,
+        base_coef.copy(),
+        [np.zeros(0)] * n,
+        [np.zeros(0)] * n,
+        np.eye(k),
+        0.1,
+        np.zeros((n, n)),
+    )
+    off = np.zeros((n, n), bool)
+    off[use] = True
+    off[np.arange(n), np.arange(n)] = False
+    for number in range(ROUNDS):
+        mu = np.stack([np.exp(predictor(rows, state, target)) for target in range(n)]).astype(np.float32)
+        if number == 0:
+            screen.measure(mu)
+        score = screen.scores(rows.counts - mu)
+        if number == 0:
+            assert screen.information is not None
+            rate, variance = first_guess(screen.information, score, off)
+            state = state._replace(rate=rate, slab=variance * np.eye(k))
+        state = enter(state, screen, score, use, FIRST if number == 0 else 0)
+        state = joint(rows, state, use, prior, int(off.sum()), scalar=number == 0)
+        sizes = [len(state.active[t]) for t in use]
+        log.info(
+            "coupling, round %d of %d: %.1f sources a unit, edge rate %.3f",
+            number + 1,
+            ROUNDS,
+            np.mean(sizes or [0]),
+            state.rate,
+        )
+    return rows, state, prior
