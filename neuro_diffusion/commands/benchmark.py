@@ -50,15 +50,19 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
             conditions.benchmark_cell(model, W, condition, config.n_samples, n_time, g, others, config.solver, regime)
         )
         row = cells[-1].row
-        log.info("K %d, noise %g, observed %g: ridge %.3f, oracle %.3f, diffusion %.3f",
-                 *condition, row["ridge"], row["oracle ridge"], row["diffusion"])  # fmt: skip
+        log.info("K %d, noise %g, observed %g: ridge %.3f, oracle %.3f, ep %.3f, diffusion %.3f",
+                 *condition, row["ridge"], row["oracle ridge"], row["ep"], row["diffusion"])  # fmt: skip
     rows, outputs = [cell.row for cell in cells], {}
     if config.output is not None:
         outputs = pages.save(
             config.output, cells, regime.a, n_time, run.provenance(config), run.warnings, config.figure_format
         )
     helped = sum(r["gain over oracle ridge"] > 2 * r["gain over oracle ridge se"] for r in rows)
-    line = f"{len(W)} held-out networks: diffusion beats oracle ridge by 2 standard errors in {helped} of {len(rows)} conditions"
+    over_ep = sum(r["gain over ep"] > 2 * r["gain over ep se"] for r in rows)
+    line = (
+        f"{len(W)} held-out networks: diffusion beats oracle ridge by 2 standard errors in {helped} of {len(rows)} conditions, "
+        f"expectation propagation in {over_ep}"
+    )
     structure = str(dataset.load_metadata(config.data)["config"].get("structure", "connectome"))
     results = {
         "n_networks": len(W),

@@ -54,12 +54,26 @@ def run(config: InferConfig, run: Run) -> Result:
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     reason = f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason
     attrs = {"trust": found.trusted, "reason": reason, "noise_std": found.noise_std, "verdict": judged.verdict}
+    grid = ("post", "pre")
+    ep = {
+        "ep_samples": (found.ep.samples, "samples of expectation propagation", ("sample", *grid)),
+        "ep_sd": (found.ep.sd, "its posterior standard deviation", grid),
+        "ep_connection_probability": (found.ep.present, "its probability that a connection exists", grid),
+    }
     posterior_file.save(
-        config.output, found.samples, found.estimates, found.ridge_sd, attrs, run.provenance(config), recording.names
+        config.output,
+        found.samples,
+        found.estimates,
+        found.ridge_sd,
+        attrs,
+        run.provenance(config),
+        recording.names,
+        ep,
     )
     panels = {} if truth is None else {"truth": truth.numpy()}
     panels |= {
         "ridge": found.estimates["ridge"].numpy(),
+        "ep": found.estimates["ep"].numpy(),
         "posterior mean": found.estimates["diffusion"].numpy(),
         "posterior sd": found.samples.std(0).numpy(),
     }
@@ -74,6 +88,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "settings": settings_of(settings, choice),
         "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
         "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table},
+        "ep_converged": found.ep.converged,
         "noise_std": found.noise_std,
         "n_trials": len(recording.y),
         "n_neurons": recording.y.shape[-1],

@@ -15,6 +15,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..model.model import ModelSpec, WeightModel
+from ..model.propagation import Family
 
 MODEL_SCHEMA = "neuro_diffusion/model/1"
 STATE = "resume.safetensors"
@@ -50,6 +51,8 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
         spec = dict(found["spec"])
         if "noise" in spec:
             spec["noise"] = tuple(map(float, spec["noise"]))
+        if spec.get("family") is not None:
+            spec["family"] = Family(**spec["family"]) if isinstance(spec["family"], dict) else Family(*spec["family"])
         model = WeightModel(ModelSpec(**spec))
         model.load_state_dict(load_file(path.with_name("model.safetensors")))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:

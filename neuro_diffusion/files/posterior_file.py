@@ -27,8 +27,12 @@ def save(
     attrs: Mapping[str, Any],
     provenance: dict[str, str],
     names: Sequence[str] = (),
+    more: Mapping[str, tuple[Tensor, str, tuple[str, ...]]] | None = None,
 ) -> Path:
-    """Write samples (S, N, N), their summaries and every point estimate (N, N) of an inference."""
+    """Write samples (S, N, N), their summaries and every point estimate (N, N) of an inference.
+
+    ``more`` are further arrays by name, each with its description and the names of its axes.
+    """
     draws, grid = samples.numpy(), ("post", "pre")
     sets = {
         "samples": Dataset(draws, "", "posterior samples of W", ("sample", *grid)),
@@ -43,6 +47,8 @@ def save(
     for name, W in estimates.items():
         key = name.replace(" ", "_").replace("(", "").replace(")", "")
         sets[f"estimates/{key}"] = Dataset(W.numpy(), "", f"point estimate: {name}", grid)
+    for name, (array, description, axes) in (more or {}).items():
+        sets[name] = Dataset(array.numpy(), "", description, axes)
     if names:
         sets["neurons"] = Dataset(
             list(names), "", "names of the neurons, in the order of rows and columns", ("neuron",)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model import explain, ridge
+from ..model import explain, propagation, ridge
 from ..model.guidance import guided_prior_samples
 from ..model.model import WeightModel
 from ..model.ridge import RowFit, entry_correlation, heldout_log_likelihood
@@ -23,12 +23,22 @@ class Inference(NamedTuple):
     """Posterior over the weights of one network."""
 
     samples: Tensor  #: (S, N, N)
-    estimates: dict[str, Tensor]  #: (N, N) by method: diffusion, ridge and those asked for
+    estimates: dict[str, Tensor]  #: (N, N) by method: diffusion, ridge, ep and those asked for
     ridge_sd: Tensor  #: (N, N)
+    ep: Written  #: expectation propagation under the family's written-down prior
     noise_std: float
     table: list[dict[str, Any]]  #: a row a method: held-out log-likelihood, expected and (with truth) found correlation
     trusted: str  #: name of the estimate to use
     reason: str
+
+
+class Written(NamedTuple):
+    """The posterior under the prior that is written down (`propagation`), without training."""
+
+    samples: Tensor  #: (S, N, N)
+    sd: Tensor  #: (N, N)
+    present: Tensor  #: (N, N) probability that a connection exists
+    converged: bool
 
 
 class Competitors(NamedTuple):
@@ -43,6 +53,7 @@ ALONE = Competitors()
 
 
 class _Fitted(NamedTuple):
+    ep: Written
     estimates: dict[str, Tensor]
     samples: Tensor
     base: ridge.Ridge
@@ -78,7 +89,7 @@ def infer(
         size = y.shape[1] * int(observed.sum())
         heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}
     trusted, reason = choose(whole.base, whole.samples, heldout)
-    spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0]}
+    spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0], "ep": whole.ep.sd}
     block = observed[:, None] & observed[None]
     table = [
         {
@@ -90,7 +101,7 @@ def infer(
         for name, W in whole.estimates.items()
     ]
     noise = float(whole.base.noise_std) * choice.settings.gain
-    return Inference(whole.samples, whole.estimates, whole.base.sd[0], noise, table, trusted, reason)
+    return Inference(whole.samples, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason)
 
 
 def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
@@ -101,7 +112,8 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
     samples = model.sample(model.prepare(likelihood(model).wide), S, guidance=guidance, generator=generator, **solver)[
         0
     ]
-    estimates = {"diffusion": samples.mean(0), "ridge": base.mean[0]}
+    ep, written = _propagated(model, found, S, generator)
+    estimates = {"diffusion": samples.mean(0), "ridge": base.mean[0], "ep": ep}
     if others.regression is not None:
         estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
     if others.prior is not None:
@@ -115,7 +127,17 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
             generator=generator,
         )  # fmt: skip
         estimates[f"refined ({others.refine})"] = refined.W
-    return _Fitted(estimates, samples, base)
+    return _Fitted(written, estimates, samples, base)
+
+
+def _propagated(model: WeightModel, found: RowFit, S: int, generator: torch.Generator) -> tuple[Tensor, Written]:
+    """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each."""
+    family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
+    posterior = propagation.propagate(found.wide, family)
+    count = min(S, max(8, int(1.3e8 / N**3)))
+    samples = propagation.draw(posterior, found.wide, family, count, generator)[0]
+    converged = bool(posterior.converged[0])
+    return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged)
 
 
 def _likelihoods(trials: Tensor, observed: Tensor, choice: Choice):

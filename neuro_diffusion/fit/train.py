@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..config import TrainConditionalConfig, TrainPriorConfig
 from ..model import diffusion
 from ..model.model import ModelSpec, WeightModel, missing_below
+from ..model.propagation import family_of
 from ..model.ridge import Spectrum
 from ..rate_network.activity import Regime, observation_mask
 
@@ -48,7 +49,7 @@ def spec_of(config: TrainPriorConfig, W: Tensor, regime: Regime, n_time: int) ->
     )
     return ModelSpec(
         config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, regime.a,
-        n_time, W.shape[-1], conditional, regime.process, regime.h0_std, noise, trials, missing_below(W, diffusion.Noise()),
+        n_time, W.shape[-1], conditional, regime.process, regime.h0_std, noise, trials, family_of(W), missing_below(W, diffusion.Noise()),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..rate_network.activity import Regime
 from . import diffusion
 from .denoiser import build_network, features
+from .propagation import Family
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
 
@@ -36,6 +37,7 @@ class ModelSpec(NamedTuple):
     h0_std: float = 1.0  #: standard deviation of their initial states
     noise: tuple[float, float] = (0.01, 0.2)  #: range of their observation noise
     max_trials: int = 8  #: most trials a network in training
+    family: Family | None = None  #: what the training weights are in words, for expectation propagation
     atom: float = 0.0  #: samples below this many standard units are missing connections, exactly 0; see `missing_below`
 
     @property

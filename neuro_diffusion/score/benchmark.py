@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..model.guidance import guided_prior_samples
 from ..model.model import WeightModel
-from ..model.ridge import Ridge, entry_correlation, fit_ridge, oracle_ridge
+from ..model.propagation import Family, Propagated, draw, propagate
+from ..model.ridge import Ridge, entry_correlation, gaussian_likelihood, oracle_ridge, ridge_of
 from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
 from .calibration import LEVELS, random_ranks
 from .evaluate import Dynamics, Scores, dynamics, mean_and_error, ratio_and_error, score
 
-METHODS = ("ridge", "oracle ridge", "diffusion", "regression", "pigdm")
+METHODS = ("ridge", "oracle ridge", "ep", "diffusion", "regression", "pigdm")
 N_STATES = 4  #: initial states from which estimated weights are run
 
 
@@ -62,13 +63,17 @@ def benchmark_cell(
     seen = None if condition.observed == 1 else observation_mask(B, N, condition.observed, generator)
     rows = torch.ones(B, N, dtype=torch.bool) if seen is None else seen
     block = rows[:, :, None] & rows[:, None]  # entries between recorded neurons are scored
-    ridge = fit_ridge(y, a, observed=seen, **known)
+    found = gaussian_likelihood(y, a, observed=seen, **known)
+    ridge, family = ridge_of(found), model.spec.family or Family()
+    written = propagate(found.wide, family)
+    written_samples = draw(written, found.wide, family, n_samples, generator)
     samples = model.sample(
         model.prepare(model.likelihood(y, a, observed=seen, **known)), n_samples, generator=generator, **solver
     )
     estimates = {
         "ridge": ridge.mean,
         "oracle ridge": oracle_ridge(ridge.likelihood, W, block),
+        "ep": written.mean,
         "diffusion": samples.mean(1),
     }
     if "regression" in others:
@@ -79,6 +84,7 @@ def benchmark_cell(
         guide = m.prepare(m.likelihood(y, a, observed=seen, **known))
         estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
     scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
+    ep_scored = written_samples if seen is None else cut(written_samples, block)
     h0 = regime.h0_std * torch.randn(B, N_STATES, N, generator=generator)
     behaviour = []
     if seen is None:
@@ -88,6 +94,7 @@ def benchmark_cell(
         **condition._asdict(),
         **correlations(estimates, W, block),
         **posterior_row(score(scored, true), true, ridge, W, block),
+        **ep_row(score(ep_scored, true), true, written),
     }
     return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0)
 
@@ -103,7 +110,7 @@ def correlations(estimates: Mapping[str, Tensor], W: Tensor, block: Tensor) -> d
     scores, row = {name: entry_correlation(e, W, block) for name, e in estimates.items()}, {}
     for name, found in scores.items():
         row[name], row[f"{name} se"] = mean_and_error(found)
-    for against in ("ridge", "oracle ridge", "regression"):
+    for against in ("ridge", "oracle ridge", "ep", "regression"):
         if against in scores:
             name, difference = f"gain over {against}", scores["diffusion"] - scores[against]
             row[name], row[f"{name} se"] = mean_and_error(difference)
@@ -121,6 +128,16 @@ def posterior_row(found: Scores, true: Tensor, ridge: Ridge, W: Tensor, block: T
     for name in ("mse", "sign_auc", "crps"):
         row[name], row[f"{name} se"] = mean_and_error(getattr(found, name))
     row["radius_ratio"], row["radius_ratio se"] = ratio_and_error(found.radius, get_spectral_radius(true))
+    return row
+
+
+def ep_row(found: Scores, true: Tensor, written: Propagated) -> dict[str, float]:
+    """Return coverage and radius of expectation propagation, and the share of networks on which it came to rest."""
+    row = {}
+    for p, value in zip(LEVELS, found.coverage.T):
+        row[f"ep coverage {100 * p:.0f} %"], row[f"ep coverage {100 * p:.0f} % se"] = mean_and_error(value)
+    row["ep radius_ratio"], row["ep radius_ratio se"] = ratio_and_error(found.radius, get_spectral_radius(true))
+    row["ep converged"] = float(written.converged.float().mean())
     return row
 
 
@@ -143,6 +160,7 @@ def long_rows(table: Sequence[Mapping[str, Any]], structure: str, n: int) -> Ite
         covered = {
             "ridge": {"95": cell["ridge coverage 95 %"]},
             "diffusion": {p: cell[f"coverage {p} %"] for p in levels},
+            "ep": {p: cell[f"ep coverage {p} %"] for p in levels},
         }
         for method in (m for m in METHODS if m in cell):
             yield {

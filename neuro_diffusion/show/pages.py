@@ -18,8 +18,8 @@ from .figures import save_figure
 from .report import Section, write_report
 
 SHORT = (
-    "trials", "noise", "observed", "ridge", "oracle ridge", "regression", "pigdm", "diffusion", "gain over oracle ridge",
-    "gain over oracle ridge se",
+    "trials", "noise", "observed", "ridge", "oracle ridge", "ep", "regression", "pigdm", "diffusion", "gain over oracle ridge",
+    "gain over oracle ridge se", "gain over ep", "gain over ep se",
 )  # fmt: skip
 CALIBRATION = (
     "Coverage of the central 50, 80 and 95 % intervals. Missing connections are exactly 0 in the truth and in samples; ties are broken at "

@@ -56,7 +56,7 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
-    assert [row["method"] for row in results["methods"]] == ["diffusion", "ridge", "pigdm", "refined (map)"]
+    assert [row["method"] for row in results["methods"]] == ["diffusion", "ridge", "ep", "pigdm", "refined (map)"]
     assert all(row["held-out log-likelihood per value"] is not None for row in results["methods"])
     assert results["noise_std"] == pytest.approx(0.02, rel=0.15)
     with h5py.File(out) as file, h5py.File(recording) as truth:
@@ -64,7 +64,7 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
         assert results["scores"]["radius_ratio"] == pytest.approx(radii[:-1].mean() / radii[-1], rel=1e-4)
         assert file.attrs["schema"] == "neuro_diffusion/posterior/1"
         np.testing.assert_allclose(file["samples"][()].mean(0), file["mean"][()], atol=1e-6)
-        assert set(file["estimates"]) == {"diffusion", "ridge", "pigdm", "refined_map"}
+        assert set(file["estimates"]) == {"diffusion", "ridge", "ep", "pigdm", "refined_map"}
         np.testing.assert_allclose(file["connection_probability"][()], (file["samples"][()] != 0).mean(0))
     assert (tmp_path / "posterior.png").stat().st_size > 1000
 
@@ -118,11 +118,11 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
     table = results["table"]
-    assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "diffusion", "pigdm"] * 4
+    assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "ep", "diffusion", "pigdm"] * 4
     keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage"}
     assert set(results["rows"][2]) == keys
-    assert results["rows"][2]["coverage"]["80"] == table[0]["coverage 80 %"]
-    assert results["rows"][2]["correlation"] == table[0]["diffusion"]
+    assert results["rows"][3]["coverage"]["80"] == table[0]["coverage 80 %"]
+    assert results["rows"][3]["correlation"] == table[0]["diffusion"]
     assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
     for row in table:
         assert row["oracle ridge"] >= row["ridge"] - 1e-6
@@ -142,7 +142,7 @@ def test_evaluation_takes_the_data_sets_own_conditions_and_runs_the_weights(nd_h
     results = json.loads(answer.stdout)["results"]
     assert [(r["trials"], r["noise"], r["observed"]) for r in results["table"]] == [(10, 0.05, 1.0)]
     behaviour = {row["method"]: row for row in results["dynamics"][0]}
-    assert list(behaviour) == ["ridge", "oracle ridge", "diffusion", "diffusion sample"]
+    assert list(behaviour) == ["ridge", "oracle ridge", "ep", "diffusion", "diffusion sample"]
     assert 0 < behaviour["ridge"]["functional_error"] < 1
     assert behaviour["ridge"]["lyapunov_error"] > 0
     for name in ("correlation", "weights", "calibration", "trajectories", "eigenvalues"):

@@ -1,0 +1,284 @@
+"""What is the posterior of W under a written-down prior, without training? Expectation propagation on the Gaussian likelihood.
+
+Prior of a family (`Family`): an entry exists with probability ``density``; its size is log-normal (or half-normal); all existing
+entries of a column have one sign (Dale's law), or each its own. Every entry gets a Gaussian site; the signs of the columns travel between the rows as
+messages of log odds; density, sizes and the share of excitatory columns of each network are learned from it (expectation
+maximisation about the family's values). Minka 2001 for the sites, the moments by quadrature on the tilted densities. Our definition.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .ridge import Likelihood, factor_of
+
+N_NODES = 48  #: of the quadrature over the size of a weight
+SWEEPS = 60
+DAMPING = 0.3
+WARM = 15  #: sweeps over which the columns' messages come to count in full
+TOLERANCE = 2e-3  #: largest change of a mean, in units of the family's size, at which a network has converged
+PRIOR_WEIGHT = 20.0  #: how many entries the family's values count for beside the network's own
+
+
+class Family(NamedTuple):
+    """A prior over weights in words: what is written down, where the diffusion model has learned."""
+
+    density: float = 0.4  #: share of the entries that exist
+    log_sd: float = 0.5  #: of log-normal sizes; 0: half-normal
+    plus: float = 0.55  #: mean size of a positive weight, times sqrt(N)
+    minus: float = 1.65  #: of a negative one
+    excitatory: float = 0.75  #: share of the columns (or entries) that are positive
+    dale: bool = True  #: the entries of a column have one sign
+
+
+class Propagated(NamedTuple):
+    """Posterior marginals of W."""
+
+    mean: Tensor  #: (B, N, N)
+    sd: Tensor  #: (B, N, N)
+    present: Tensor  #: (B, N, N) probability that the connection exists
+    positive: Tensor  #: (B, N) probability that a column is excitatory (mean over its entries without Dale's law)
+    sites: tuple[Tensor, Tensor]  #: precision and shift of the Gaussian sites, (B, N, N) each
+    scale: Tensor  #: (B, 2) mean size of positive and negative weights
+    density: Tensor  #: (B)
+    converged: Tensor  #: (B) whether the sweeps came to rest
+
+
+def family_of(W: Tensor) -> Family:
+    """Return the family that describes training weights W (B, N, N)."""
+    N = W.shape[-1]
+    there = W != 0
+    size = W.abs()[there] * math.sqrt(N)
+    total = W.sum(1, keepdim=True)
+    against = float(((W.sign() != total.sign()) & there).sum() / there.sum().clamp_min(1))
+    positive, dale = W > 0, against < 0.02
+    share = float((total > 0).float().mean()) if dale else float(positive.sum() / there.sum().clamp_min(1))
+    own = (W.abs().sum((1, 2)) / there.sum((1, 2)).clamp_min(1)).clamp_min(1e-9)[
+        :, None, None
+    ]  # each network's mean size
+    relative, gain = W.abs() / own, float(size.mean())
+    parts = [relative[m] for m in (positive & there, (W < 0) & there)]
+    means = [gain * float(part.mean()) if len(part) else gain for part in parts]
+    logs = [(part / part.mean()).clamp_min(1e-6).log() for part in parts if len(part) > 1]
+    log_sd = float(torch.cat([v - v.mean() for v in logs]).std()) if logs else 0.0
+    density = float(there.float().mean())
+    return Family(
+        min(max(density, 0.01), 0.999),
+        0.0 if log_sd > 0.95 else max(log_sd, 0.1),
+        *means,
+        min(max(share, 0.02), 0.98),
+        dale,
+    )
+
+
+class _Tilted(NamedTuple):
+    """Moments of an entry under its cavity and one component of the prior."""
+
+    log_z: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def _nodes(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sizes w (..., Q) where N(w; m, v) p(w) is not small, the log of that times the width of a cell, and the width (...).
+
+    p is log-normal or half-normal, of mean ``size``.
+    """
+    sd, zero = v.sqrt(), torch.zeros((), dtype=m.dtype)
+    if log_sd > 0:
+        low, high = size * math.exp(-4.2 * log_sd - log_sd**2 / 2), size * math.exp(4.2 * log_sd - log_sd**2 / 2)
+    else:
+        low, high = zero, 5.0 * size * math.sqrt(math.pi / 2)
+    low, high = low.expand_as(m), high.expand_as(m)
+    a, b = torch.maximum(m - 7 * sd, low), torch.minimum(m + 7 * sd, high)
+    far, edge = a >= b, torch.where(m > high, high, low)  # the cavity lies outside: its nearer edge stands for all
+    a, b = torch.where(far, edge, a), torch.where(far, edge + 1e-3 * size, b)
+    width = (b - a) / N_NODES
+    w = a[..., None] + width[..., None] * (torch.arange(N_NODES, dtype=m.dtype) + 0.5)
+    log_p = -0.5 * (w - m[..., None]) ** 2 / v[..., None] - 0.5 * torch.log(2 * math.pi * v)[..., None]
+    if log_sd > 0:
+        log_w, centre = w.clamp_min(1e-30).log(), size.log() - log_sd**2 / 2
+        log_p = (
+            log_p
+            - 0.5 * ((log_w - centre[..., None]) / log_sd) ** 2
+            - log_w
+            - math.log(log_sd * math.sqrt(2 * math.pi))
+        )
+    else:
+        scale = (size * math.sqrt(math.pi / 2))[..., None]
+        log_p = log_p - 0.5 * (w / scale) ** 2 + (math.sqrt(2 / math.pi) / scale).log()
+    return w, log_p + width.log()[..., None], width
+
+
+def _component(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> _Tilted:
+    """Return log integral and moments of N(w; m, v) p(w) over sizes w > 0 of mean ``size``."""
+    w, log_p, _ = _nodes(m, v, size, log_sd)
+    log_z = torch.logsumexp(log_p, -1)
+    share = (log_p - log_z[..., None]).exp()
+    return _Tilted(log_z, (share * w).sum(-1), (share * w * w).sum(-1))
+
+
+def _gaussian(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return covariance, its diagonal and mean of each row under the sites."""
+    factor = factor_of(likelihood.A + torch.diag_embed(tau))
+    covariance = torch.cholesky_inverse(factor)
+    mean = (covariance @ (likelihood.b + nu)[..., None])[..., 0]
+    return covariance, covariance.diagonal(dim1=-2, dim2=-1), mean
+
+
+class _State(NamedTuple):
+    """What is known of each network besides its sites."""
+
+    scale: Tensor  # (B, 2) mean size of positive and negative weights
+    density: Tensor  # (B)
+    excitatory: Tensor  # (B)
+
+
+def _tilt(m: Tensor, v: Tensor, state: _State, family: Family, heat: float = 1.0):
+    """Return probabilities and moments of entries with cavity mean m and variance v (B, N, N).
+
+    ``heat`` below 1 weakens the messages between rows on the signs of the columns.
+    """
+    shape = (-1,) + (1,) * (m.ndim - 1)
+    plus = _component(m, v, state.scale[:, 0].view(shape), family.log_sd)
+    minus = _component(-m, v, state.scale[:, 1].view(shape), family.log_sd)
+    log_none = (1 - state.density).log().view(shape) - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
+    log_some = state.density.log().view(shape)
+    with_plus = torch.logaddexp(log_none, log_some + plus.log_z)
+    with_minus = torch.logaddexp(log_none, log_some + minus.log_z)
+    prior = torch.logit(state.excitatory).view(shape)
+    if family.dale:
+        own = with_plus - with_minus
+        total = own.sum(-2, keepdim=True) + prior
+        odds, column = heat * (total - own), torch.sigmoid(heat * total[..., 0, :])
+    else:
+        odds, column = prior.expand_as(m), None
+    p_plus = torch.sigmoid(
+        odds + with_plus - with_minus
+    )  # posterior probability of a positive sign for this entry's column
+    there_plus, there_minus = (log_some + plus.log_z - with_plus).exp(), (log_some + minus.log_z - with_minus).exp()
+    share_plus, share_minus = p_plus * there_plus, (1 - p_plus) * there_minus
+    mean = share_plus * plus.mean - share_minus * minus.mean
+    square = share_plus * plus.square + share_minus * minus.square
+    if column is None:
+        column = p_plus.mean(-2)
+    return mean, (square - mean**2).clamp_min(1e-14), share_plus, share_minus, column, (plus, minus)
+
+
+def propagate(likelihood: Likelihood, family: Family, learn: bool = True) -> Propagated:
+    """Return the posterior of W (B, N, N) under a family's prior.
+
+    Parameters
+    ----------
+    likelihood : of B networks; rows with A = 0 keep the prior. learn : adapt density, sizes and signs to each network.
+    """
+    A, b = likelihood.A.double(), likelihood.b.double()
+    data, (B, N) = Likelihood(A, b), b.shape[:2]
+    size = torch.tensor([family.plus, family.minus], dtype=torch.double) / math.sqrt(N)
+    state = _State(size.repeat(B, 1), A.new_full((B,), family.density), A.new_full((B,), family.excitatory))
+    variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
+    tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
+    before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
+    for sweep in range(SWEEPS):
+        _, spread, mean = _gaussian(data, tau, nu)
+        v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
+        m = v * (mean / spread - nu)
+        found, second, share_plus, share_minus, column, parts = _tilt(
+            m, v, state, family, heat=min(1.0, (sweep + 1) / WARM)
+        )
+        new_tau = (1 / second - 1 / v).clamp(1e-6 / variance, 1e12 / variance)
+        new_nu = found / second - m / v
+        step = DAMPING if sweep else 1.0
+        tau, nu = tau + step * (new_tau - tau), nu + step * (new_nu - nu)
+        moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
+        if learn and sweep >= 3:
+            state = _learned(state, family, size, share_plus, share_minus, column, parts)
+        if sweep > WARM and bool((moved < TOLERANCE).all()):
+            break
+    to = lambda z: z.to(likelihood.b)  # noqa: E731
+    return Propagated(
+        to(found),
+        to(second.sqrt()),
+        to(share_plus + share_minus),
+        to(column),
+        (tau, nu),
+        state.scale,
+        state.density,
+        moved < TOLERANCE,
+    )
+
+
+def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: Tensor, column: Tensor, parts) -> _State:
+    """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more."""
+    count = plus[0].numel()
+    density = ((plus + minus).sum((1, 2)) + PRIOR_WEIGHT * family.density) / (count + PRIOR_WEIGHT)
+    gain, weight = PRIOR_WEIGHT * family.density, PRIOR_WEIGHT * family.density
+    for k, (share, part) in enumerate(zip((plus, minus), parts)):
+        gain, weight = gain + (share * part.mean / size[k]).sum((1, 2)), weight + share.sum((1, 2))
+    scales, N = (gain / weight)[:, None] * size, column.shape[-1]
+    excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
+    half = lambda old, new: old + 0.5 * (new - old)  # noqa: E731
+    return _State(
+        half(state.scale, scales), half(state.density, density).clamp(0.005, 0.995),
+        half(state.excitatory, excitatory).clamp(0.02, 0.98),
+    )  # fmt: skip
+
+
+def draw(
+    found: Propagated, likelihood: Likelihood, family: Family, n_samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return joint samples (B, S, N, N): signs of columns first, then one entry of a row after the other given the ones before."""
+    N = likelihood.b.shape[-1]
+    chunk = max(1, min(n_samples, int(2e7 // N**3)))
+    return torch.stack([
+        torch.cat([
+            _draw_one(found, likelihood, family, k, min(chunk, n_samples - first), generator)
+            for first in range(0, n_samples, chunk)
+        ])
+        for k in range(len(likelihood.b))
+    ])  # fmt: skip
+
+
+def _draw_one(
+    found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
+) -> Tensor:
+    """Return samples (S, N, N) of network k."""
+    tau, nu = (site[k] for site in found.sites)
+    N = tau.shape[-1]
+    C, _, mean = _gaussian(Likelihood(likelihood.A[k].double(), likelihood.b[k].double()), tau, nu)
+    C, mean = C.expand(S, N, N, N).clone(), mean.expand(S, N, N).clone()
+    chance = found.positive[k].double()
+    if family.dale:
+        sign = torch.where(torch.rand(S, 1, N, generator=g, dtype=torch.double) < chance, 1.0, -1.0).expand(S, N, N)
+    else:
+        sign = torch.where(torch.rand(S, N, N, generator=g, dtype=torch.double) < chance, 1.0, -1.0)
+    W = torch.zeros(S, N, N, dtype=torch.double)
+    for j in torch.randperm(N, generator=g).tolist():
+        spread = C[..., j, j].clamp_min(1e-14)
+        v = 1 / (1 / spread - tau[:, j]).clamp_min(1e-3 / spread.amax())
+        m = v * (mean[..., j] / spread - nu[:, j])
+        w = _draw_entry(m, v, sign[..., j], found, k, family, g)
+        gain = C[..., :, j] / spread[..., None]
+        mean = mean + gain * (w - mean[..., j])[..., None]
+        C = C - gain[..., :, None] * C[..., j, None, :]
+        W[..., j] = w
+    return W.to(likelihood.b)
+
+
+def _draw_entry(
+    m: Tensor, v: Tensor, sign: Tensor, found: Propagated, k: int, family: Family, g: torch.Generator | None
+) -> Tensor:
+    """Return draws of entries of known signs from their tilted densities."""
+    size = torch.where(sign > 0, found.scale[k, 0], found.scale[k, 1])
+    w, log_p, width = _nodes(sign * m, v, size, family.log_sd)
+    log_some = torch.logsumexp(log_p, -1) + found.density[k].log()
+    log_none = (1 - found.density[k]).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
+    there = torch.rand(m.shape, generator=g, dtype=m.dtype) < torch.sigmoid(log_some - log_none)
+    rising = torch.softmax(log_p, -1).cumsum(-1)
+    node = (rising < torch.rand(*m.shape, 1, generator=g, dtype=m.dtype)).sum(-1, keepdim=True).clamp_max(N_NODES - 1)
+    inside = (torch.rand(m.shape, generator=g, dtype=m.dtype) - 0.5) * width
+    return torch.where(there, sign * (w.gather(-1, node)[..., 0] + inside), 0.0)
