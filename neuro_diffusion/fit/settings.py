@@ -21,7 +21,7 @@ NAMES = ("input", "gain", "tau", "process")  #: what may be estimated
 ENOUGH = {
     "input": 15.0,
     "gain": 25.0,
-    "tau": 30.0,
+    "tau": 45.0,
     "process": 30.0,
 }  #: gain in log evidence from which a setting is taken over
 AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
@@ -50,7 +50,7 @@ class Estimated(NamedTuple):
     current: Tensor | None  #: (N) constant input, where it was estimated
     residual: Tensor  #: (K, T, N) whitened residuals under ``best``
     independent: float  #: log evidence of independent smooth neurons beyond that of the network
-    decoupled: float  #: of W = 0
+    decoupled: float  #: of W = 0 or diagonal
     shifted: float  #: of neurons that hear each other at wrong times
 
 
@@ -142,7 +142,7 @@ def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence
         left.remove(name)
         if now.settings.input and "input" in left:
             left.remove("input")
-            changed.setdefault("input", {"gain in log evidence": math.nan})
+            changed.setdefault("input", dict(changed[name]))
     for _ in range(2 if changed else 0):
         now = max(slackened(now, told.settings.process == 0 and "process" not in changed), key=score)
         value = score(now)

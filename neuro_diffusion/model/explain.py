@@ -221,7 +221,32 @@ def independent(y: Tensor, noise: float, s: Settings) -> Independent:
 
 
 def decoupled(y: Tensor, noise: float, s: Settings) -> float:
-    """Return the log evidence of W = 0: every neuron decays from its own initial state (with its input and process noise)."""
+    """Return the log evidence of neurons that hear nobody, or only themselves: W = 0 or W diagonal, with input and process noise."""
+    return max(_silent(y, noise, s), _alone(y, noise, s))
+
+
+def _alone(y: Tensor, noise: float, s: Settings) -> float:
+    """Return the log evidence of a diagonal W."""
+    N, h, values = y.shape[2], first_path(y, noise, s), []
+    for turn in range(3):
+        d = design(y, h, noise, s)
+        A, b, size = precisions(d)
+        own = torch.stack([torch.arange(N), *([torch.full((N,), N)] if s.input else [])], 1)
+        rows = torch.arange(N)[:, None]
+        A = A[rows[..., None], own[:, :, None], own[:, None]]
+        b, values = b[rows, own], []
+        for variance in (0.1, 1.0):
+            gain, w = solve(A, b, variance, s.input)
+            values.append((float((gain + size).sum()) + d.jacobian, w))
+        value, w = max(values, key=lambda item: item[0])
+        if turn < 2:
+            whole = torch.zeros(N, d.F.shape[2], dtype=y.dtype).scatter(1, own, w)
+            h = fitted_path(d, whole)
+    return value
+
+
+def _silent(y: Tensor, noise: float, s: Settings) -> float:
+    """Return the log evidence of W = 0."""
     h = first_path(y, noise, s)
     for _ in range(2):
         d = design(y, h, noise, s)

@@ -88,7 +88,7 @@ def network_facts(found: Estimated) -> list[str]:
     if found.independent > 10:
         facts.append(f"independent smooth neurons explain it better (log evidence {found.independent:+.0f})")
     if found.decoupled > -5:
-        facts.append(f"no connection at all explains it as well (log evidence {found.decoupled:+.0f})")
+        facts.append(f"neurons without connections explain it as well (log evidence {found.decoupled:+.0f})")
     if found.shifted > -5:
         facts.append(f"neurons heard at wrong times explain it as well (log evidence {found.shifted:+.0f})")
     return facts

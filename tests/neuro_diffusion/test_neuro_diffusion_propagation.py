@@ -1,0 +1,94 @@
+"""Is expectation propagation the posterior of the prior that is written down?"""
+
+import math
+
+import pytest
+import torch
+
+from neuro_diffusion.model.propagation import Family, draw, family_of, propagate
+from neuro_diffusion.model.ridge import Likelihood, entry_correlation, fit_ridge, gaussian_likelihood, oracle_ridge
+from neuro_diffusion.rate_network.activity import Regime
+from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
+from neuro_diffusion.score.evaluate import score
+
+
+def exact(A, b, family, scale):
+    """Return posterior mean and P(connection) of one row of two entries by summing over a fine grid; signs are free."""
+    grid = torch.linspace(-8, 8, 1601, dtype=torch.double)
+    density = torch.zeros_like(grid)
+    for sign, share, size in ((1, family.excitatory, scale[0]), (-1, 1 - family.excitatory, scale[1])):
+        w = (sign * grid).clamp_min(1e-12)
+        log_w = (w / size).log() + family.log_sd**2 / 2
+        p = (-0.5 * (log_w / family.log_sd) ** 2).exp() / (w * family.log_sd * math.sqrt(2 * math.pi))
+        density += family.density * share * torch.where(sign * grid > 0, p, 0.0) * 0.01
+    density[800] += 1 - family.density
+    u, v = torch.meshgrid(grid, grid, indexing="ij")
+    log_like = b[0] * u + b[1] * v - 0.5 * (A[0, 0] * u * u + 2 * A[0, 1] * u * v + A[1, 1] * v * v)
+    weight = density[:, None] * density * (log_like - log_like.max()).exp()
+    weight /= weight.sum()
+    return torch.stack([(weight * u).sum(), (weight * v).sum()]), torch.stack(
+        [1 - weight[800].sum(), 1 - weight[:, 800].sum()]
+    )
+
+
+def test_marginals_of_two_entries_equal_the_sum_over_a_grid():
+    family = Family(density=0.4, log_sd=0.5, plus=math.sqrt(2), minus=2 * math.sqrt(2), excitatory=0.6, dale=False)
+    g = torch.Generator().manual_seed(0)
+    for strength in (0.5, 0.7, 0.7, 1.0):
+        root = strength * torch.randn(2, 2, 3, generator=g).double()
+        A = root @ root.mT + 0.3 * torch.eye(2)
+        b = strength * torch.randn(2, 2, generator=g).double()
+        found = propagate(Likelihood(A[None], b[None]), family, learn=False)
+        for row in range(2):
+            mean, there = exact(A[row], b[row], family, (1.0, 2.0))
+            torch.testing.assert_close(found.mean[0, row], mean, atol=0.02, rtol=0.02)
+            torch.testing.assert_close(found.present[0, row], there, atol=0.02, rtol=0)
+
+
+def test_without_data_the_answer_is_the_prior():
+    family = Family()
+    found = propagate(Likelihood(torch.zeros(1, 6, 6, 6), torch.zeros(1, 6, 6)), family, learn=False)
+    torch.testing.assert_close(found.present, torch.full((1, 6, 6), family.density), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.positive, torch.full((1, 6), family.excitatory), atol=1e-3, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def task():
+    W = sample_weight_matrix_batch(30, 16, (0.8, 1.8), structure="dale-sparse-lognormal", seed=0)
+    family = family_of(sample_weight_matrix_batch(300, 16, (0.8, 1.8), structure="dale-sparse-lognormal", seed=1))
+    y = {k: Regime().trials(W, k, 50, 0.02, torch.Generator().manual_seed(k)) for k in (2, 4)}
+    return W, family, y
+
+
+def test_the_family_is_read_off_training_weights(task):
+    family = task[1]
+    assert family.density == pytest.approx(0.4, abs=0.01)
+    assert family.log_sd == pytest.approx(0.5, abs=0.02)
+    assert family.minus / family.plus == pytest.approx(3, rel=0.05)
+    assert family.excitatory == pytest.approx(0.75, abs=0.002)
+    assert family.dale
+    assert not family_of(sample_weight_matrix_batch(20, 10, 1.0, seed=0)).dale
+
+
+@pytest.mark.parametrize(("trials", "gain"), [(2, 0.15), (4, 0.06)])
+def test_it_beats_the_best_ridge_and_is_calibrated(task, trials, gain):
+    W, family, y = task
+    found = gaussian_likelihood(y[trials], 0.1)
+    posterior = propagate(found.wide, family)
+    best = entry_correlation(oracle_ridge(fit_ridge(y[trials], 0.1).likelihood, W), W)
+    assert float((entry_correlation(posterior.mean, W) - best).mean()) > gain
+    samples = draw(posterior, found.wide, family, 24, torch.Generator().manual_seed(0))
+    s = score(samples, W)
+    assert s.coverage.mean(0).numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.04)
+    assert float((s.correlation - entry_correlation(posterior.mean, W)).mean().abs()) < 0.02
+    against = (samples.sign() != samples.sum(2, keepdim=True).sign()) & (samples != 0)
+    assert int(against.sum()) == 0  # joint samples obey Dale's law
+
+
+def test_a_wrong_density_and_inhibition_cost_little(task):
+    W, family, y = task
+    found = gaussian_likelihood(y[2], 0.1)
+    wrong = propagate(found.wide, family._replace(density=0.25, minus=2 * family.minus))
+    right = propagate(found.wide, family)
+    lost = entry_correlation(right.mean, W) - entry_correlation(wrong.mean, W)
+    assert float(lost.mean()) < 0.06
