@@ -47,6 +47,7 @@ class ExtractOptions(_Frozen):
     laser: Literal["include", "exclude", "regressor"] = Field(
         "include", description="laser trials: use as they are, leave out, or add a laser-on regressor"
     )
+    h5: str | None = Field(None, description="name of the .h5 file to read where a directory holds several")
     units: str | None = Field(
         None, description="which units, such as \"quality == 'good' and firing_rate > .5\" (columns of the units)"
     )
@@ -217,6 +218,7 @@ class CheckConfig(_Frozen):
     """Is a blech_clust directory consistent? Exit code 3 when it is not."""
 
     data: Path = _source("blech_clust directory", "folder")
+    h5: str | None = Field(None, description="name of the .h5 file where the directory holds several")
 
 
 class SimulateConfig(_Frozen):

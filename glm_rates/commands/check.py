@@ -10,8 +10,8 @@ from ..files.results import recording_file
 
 def run(config: CheckConfig, run: Run) -> Result:
     """Consistency of a recording, as tables."""
-    recording_file(config.data)
-    found = check_recording(config.data)
+    recording_file(config.data, config.h5)
+    found = check_recording(config.data, config.h5)
     notes = [*[f"note: {n}" for n in found.notes], *[f"PROBLEM: {p}" for p in found.problems]]
     verdict = f"{len(found.problems)} problem(s)" if found.problems else "consistent"
     lines = [table(found.tastes), "", table(found.units), "", *notes, f"{config.data}: {verdict}"]

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def run(config: InferConfig, run: Run) -> Result:
     """One pass through the rooms; results of the same data and options are used again."""
-    place = results.place_of(config.data, config.output)
+    place = results.place_of(config.data, config.output, config.h5)
     if config.dry_run:
         return plan(config, place)
     results.may_write(place.file, place.file.parent, place.folder)

@@ -45,12 +45,20 @@ class Recording(NamedTuple):
     sampling_rate: float  # Hz, of /sorted_units and of the columns without _ms of trial_info_frame.csv
 
 
-def one_file(folder: Path, ending: str, required: bool = True) -> Path | None:
-    """The single file with this ending; two are an error, none is an error where it is required."""
+def one_file(folder: Path, ending: str, required: bool = True, name: str | None = None) -> Path | None:
+    """The single file with this ending, or the named one; two are an error, none is an error where it is required."""
     found = sorted(p for p in folder.glob("*" + ending) if not p.name.startswith("."))
+    if name:
+        chosen = [p for p in found if p.name == Path(name).name]
+        if not chosen:
+            names = ", ".join(p.name for p in found) or "none"
+            raise InputError(f"{folder}: no '{name}'; files ending in {ending}: {names}.")
+        return chosen[0]
     if len(found) > 1:
         names = ", ".join(p.name for p in found)
-        raise InputError(f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one.")
+        raise InputError(
+            f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one{', or --h5 NAME' if ending == '.h5' else ''}."
+        )
     if not found and required:
         raise InputError(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
     return found[0] if found else None
@@ -65,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_recording(folder: Path) -> Recording:
+def read_recording(folder: Path, h5: str | None = None) -> Recording:
     """Read a blech_clust directory, new or old form of ``.info``.
 
     Raises
@@ -76,15 +84,15 @@ def read_recording(folder: Path) -> Recording:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory.")
-    path, info_path = one_file(folder, ".h5"), one_file(folder, ".info")
+    path, info_path = one_file(folder, ".h5", name=h5), one_file(folder, ".info")
     info, params = read_json(info_path), read_params(folder)
     trials = read_trials(folder / "trial_info_frame.csv")
-    with H5(path) as h5:
-        if "spike_trains" not in h5:
+    with H5(path) as file:
+        if "spike_trains" not in file:
             raise InputError(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
-        groups = [g for g in h5.names("spike_trains") if f"spike_trains/{g}/spike_array" in h5]
-        shapes = {g: tuple(int(s) for s in h5.array(f"spike_trains/{g}/spike_array", 3).shape) for g in groups}
-        table = h5.read("unit_descriptor", 1, "V") if "unit_descriptor" in h5 else None
+        groups = [g for g in file.names("spike_trains") if f"spike_trains/{g}/spike_array" in file]
+        shapes = {g: tuple(int(s) for s in file.array(f"spike_trains/{g}/spike_array", 3).shape) for g in groups}
+        table = file.read("unit_descriptor", 1, "V") if "unit_descriptor" in file else None
     tastes = usable_tastes(_tastes(info, info_path), shapes, path)
     n_units = {shapes[t.dig_in][1] for t in tastes}
     if len(n_units) > 1 or 0 in n_units:

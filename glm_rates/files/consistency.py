@@ -25,7 +25,7 @@ class Check(NamedTuple):
     notes: list[str]
 
 
-def check_recording(folder: Path) -> Check:
+def check_recording(folder: Path, h5_name: str | None = None) -> Check:
     """Read a directory and compare everything in it that is written twice.
 
     Raises
@@ -33,7 +33,7 @@ def check_recording(folder: Path) -> Check:
     InputError
         The directory cannot be read at all.
     """
-    recording = read_recording(folder)
+    recording = read_recording(folder, h5_name)
     problems: list[str] = []
     notes: list[str] = []
     with H5(recording.h5) as h5:

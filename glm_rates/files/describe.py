@@ -12,6 +12,7 @@ from hdf5io.errors import InputError
 
 from . import exchange
 from .blech import read_recording
+from .hdf5 import parsing
 from .recordings import read_times
 from .stored import GROUP, SCHEMA
 
@@ -61,13 +62,13 @@ def _times(path: Path) -> dict[str, Any]:
 
 
 def _results(path: Path) -> dict[str, Any]:
-    with hdf5io.read(path) as file:
+    with hdf5io.read(path) as file, parsing(path, "results of glm-rates"):
         node = file.get(GROUP, file)
         params, meta = json.loads(node.attrs["params"]), json.loads(node.attrs["meta"])
-    models = {name: row["pooled"] for name, row in meta["summary"]["models"].items()}
-    return {"n_units": len(params["regions"]), "tastes": params["tastes"], "bin_ms": params["bin_ms"],
-            "regions": sorted(set(params["regions"])), "populations": len(meta["populations"]),
-            **{f"held-out bits per spike, {name}": value for name, value in models.items()}}  # fmt: skip
+        models = {name: row["pooled"] for name, row in meta["summary"]["models"].items()}
+        return {"n_units": len(params["regions"]), "tastes": params["tastes"], "bin_ms": params["bin_ms"],
+                "regions": sorted(set(params["regions"])), "populations": len(meta["populations"]),
+                **{f"held-out bits per spike, {name}": value for name, value in models.items()}}  # fmt: skip
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _tables(path: Path) -> dict[str, Any]:
 def _has_results(path: Path) -> bool:
     if path.suffix.lower() not in (".h5", ".hdf5"):
         return False
-    with hdf5io.read(path) as file:
+    with hdf5io.read(path) as file, parsing(path, "results of glm-rates"):
         node = file.get(GROUP, file)
         return node.attrs.get("schema") == SCHEMA
 

@@ -15,6 +15,12 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .hdf5 import parsing
+
+AXES = {
+    "counts": (("trial", "bin", "unit"), True), "taste": (("trial",), True), "trial": (("trial",), True), "onset": (("trial",), True),
+    "laser": (("trial", "bin"), True), "observed": (("trial", "bin", "unit"), False), "counted": (("trial", "bin"), False),
+}  # fmt: skip  # arrays of an extraction: their axes, and whether they must be there
 CONTRACT = 2  # raised whenever a name or meaning in the folder changes
 
 
@@ -66,15 +72,63 @@ def load(folder, stage):
     path = folder / (stage + ".json")
     if not path.is_file():
         raise InputError(f"{folder}: no {stage}.json; expected a folder written by 'glm-rates {stage}'.")
-    try:
+    with parsing(path, "a folder of glm-rates " + stage):
         params = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(params, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(params).__name__}.")
     if params.get("contract") != CONTRACT:
         found = params.get("contract")
         raise InputError(f"{path}: contract {found}, expected {CONTRACT}. Run the extraction again.")
-    names = params["arrays"]
-    return params, {n: np.load(str(folder / (stage + "." + n + ".npy")), allow_pickle=False) for n in names}
+    names = params.get("arrays")
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise InputError(f"{path}: 'arrays' is no list of names.")
+    arrays = {n: _array(folder / (stage + "." + n + ".npy")) for n in names}
+    if stage == "extract":
+        _check(path, params, arrays)
+    return params, arrays
+
+
+def _array(path):
+    """One array; no pickles, and no more than the file holds."""
+    with parsing(path, "an array (.npy) without pickles"):
+        np.load(str(path), mmap_mode="r", allow_pickle=False)  # refuses a header that claims more than there is
+        return np.load(str(path), allow_pickle=False)
+
+
+def _check(path, params, arrays):
+    """Compare what an extraction must hold with what is there."""
+    for name in (
+        "tastes",
+        "regions",
+        "units",
+        "bin_size",
+        "window",
+        "start_ms",
+        "onset_bin",
+        "history_window",
+        "coupling_window",
+    ):
+        if name not in params:
+            raise InputError(f"{path}: no '{name}'. Run the extraction again.")
+    missing = [name for name, (_, needed) in AXES.items() if needed and name not in arrays]
+    if missing:
+        raise InputError(f"{path}: no array '{missing[0]}'. Run the extraction again.")
+    shape = arrays["counts"].shape
+    if len(shape) != 3 or shape[2] != len(params["regions"]):
+        raise InputError(
+            f"{path}: counts have shape {shape}, expected trials, bins and {len(params['regions'])} units."
+        )
+    sizes = dict(zip(("trial", "bin", "unit"), shape))
+    for name in [n for n in AXES if n in arrays]:
+        expected = tuple(sizes[axis] for axis in AXES[name][0])
+        if arrays[name].dtype.kind not in "iufb" or arrays[name].shape != expected:
+            found = f"{arrays[name].dtype} {arrays[name].shape}"
+            raise InputError(
+                f"{path}: array '{name}' is {found}, expected numbers {expected}. Run the extraction again."
+            )
+    first, stop = params["window"]
+    if not 0 <= first < stop <= arrays["counts"].shape[1]:
+        raise InputError(f"{path}: window {params['window']} does not fit {arrays['counts'].shape[1]} bins.")
 
 
 def digest(arrays, options):

@@ -32,7 +32,7 @@ class Place(NamedTuple):
     folder: Path  # tables, figures, models, report
 
 
-def place_of(source: Path, output: Path | None) -> Place:
+def place_of(source: Path, output: Path | None, h5: str | None = None) -> Place:
     """Where results go: into the recording, or into ``output`` and a folder beside it.
 
     Raises
@@ -45,7 +45,7 @@ def place_of(source: Path, output: Path | None) -> Place:
         if output.resolve() in [path.resolve() for path in inputs]:
             raise InputError(f"--output {output} is the input itself; leave --output out to write into a recording.")
         return Place(output, "", output.with_name(output.stem + "_glm_output"))
-    path = recording_file(source)
+    path = recording_file(source, h5)
     if path is None:
         raise InputError(f"{source}: results of a single file need --output FILE.h5; the file itself is never written.")
     return Place(path, GROUP, source / "glm_output")
@@ -63,11 +63,11 @@ def may_replace(place: Place, overwrite: bool, retrain: bool) -> None:
         hdf5io.claim(place.file, overwrite or (retrain and stored_digest(place.file, "") is not None))
 
 
-def recording_file(source: Path) -> Path | None:
+def recording_file(source: Path, h5: str | None = None) -> Path | None:
     """The ``.h5`` file of a recording directory after recovery from an interrupted write; None for other inputs."""
     if not source.is_dir():
         return None
-    path = one_file(source, ".h5")
+    path = one_file(source, ".h5", name=h5)
     hdf5io.recover(path)
     return path
 

@@ -12,6 +12,8 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from .hdf5 import parsing
+
 SCHEMA = "glm_rates/infer/1"
 GROUP = "glm_output"
 
@@ -63,7 +65,7 @@ def stored_digest(path: Path, group: str) -> str | None:
     """Digest of the results in a file, None where there are none."""
     if not path.is_file():
         return None
-    with hdf5io.read(path) as file:
+    with hdf5io.read(path) as file, parsing(path, "results of glm-rates"):
         node = file.get(group) if group else file
         return None if node is None else node.attrs.get("digest")
 
@@ -76,7 +78,7 @@ def read_results(path: Path) -> Stored:
     InputError
         The file holds no results of this pipeline.
     """
-    with hdf5io.read(path) as file:
+    with hdf5io.read(path) as file, parsing(path, "results of glm-rates"):
         node = file.get(GROUP, file)
         if node.attrs.get("schema") != SCHEMA:
             raise InputError(f"{path}: no results of glm-rates in it. Run 'glm-rates infer' first.")

@@ -61,7 +61,7 @@ def bin_plan(options, trial_ms, onset_ms):
 
 def extract_blech(source, options):
     """Counts and labels of a blech_clust directory: (params, arrays)."""
-    recording = read_recording(source)
+    recording = read_recording(source, options.get("h5"))
     chosen = select_units(recording, options)
     width = options["bin_size"]
     trial_ms = min(recording.shapes[t.dig_in][2] for t in recording.tastes)

@@ -41,7 +41,7 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
 
     A blech_clust directory is read in the blech_clust environment, other inputs in this one.
     """
-    recording_file(source)
+    recording_file(source, config.h5)
     chosen = config.model_dump(mode="json", include=set(options.ExtractOptions.model_fields))
     for name in ("events", "observed"):
         if getattr(config, name) is not None:

@@ -70,8 +70,7 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     design = model.make_design(trials, window, settings)
     models, smaller = list(model.nested_terms(settings).values()), None
     if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
-        tolerance = 1e-6 if design.sources is not None else 1e-4
-        smaller = model.fit_design(design.only(models[-2]), settings._replace(tolerance=tolerance), covariance=False)
+        smaller = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False)
     fit = model.fit_design(design, settings, None if smaller is None else smaller.prior, base=smaller)
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1

@@ -167,7 +167,7 @@ def _fit_screened(design: Design, settings: Settings, like: Prior | None, base: 
     terms = tuple(term for term in ("stimulus", "history") if term in design.columns)
     plain = design.only(terms)
     if base is None or base.prior is None:
-        base = fit_design(plain, settings._replace(tolerance=1e-6), like, covariance=False)
+        base = fit_design(plain, settings._replace(tolerance=1e-4), like, covariance=False)
     design = design.in_canonical_order()
     use, k = np.flatnonzero(base.fitted), design.kernels["coupling"].size
     rows, state, prior = learn_screened(design, base.coef, base.prior, use, k)
@@ -182,7 +182,7 @@ def _fit_screened(design: Design, settings: Settings, like: Prior | None, base: 
         active = state.active[unit]
         edges = (columns["coupling"].start + active[:, None] * k + np.arange(k)).ravel()
         kept = np.concatenate([own, edges])
-        found = exact(rows, state, unit, prior, settings.tolerance)
+        found = exact(rows, state, unit, prior, settings.tolerance, covariance)
         coef[unit, kept], grad_norm[unit] = found.weights, found.grad_norm
         penalty[unit, own] = base_penalty
         penalty[unit, edges] = np.repeat(state.precision[unit], k) / design.counts.shape[1]

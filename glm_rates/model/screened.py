@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 ROUNDS = 3
 MOST = 50  # sources of one target
 FIRST = 15  # sources that enter at least in the first round, when the edge rate is not yet known
-ENTER = 0.01  # posterior odds from which a source enters, and below which it leaves
+ENTER = 0.03  # probability from which a source enters, and below which it leaves
 EM_STEPS = 8
 LARGEST_MOVE = 3.0  # of a bin's log rate in one approximate step
 
@@ -336,18 +336,34 @@ class Exact(NamedTuple):
     grad_norm: float  # of the mean objective
 
 
-def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float, max_steps: int = 60) -> Exact:
-    """Newton's method in double precision, the Hessian from single precision and renewed only where progress is slow."""
+def penalties(state: State, target: int, prior: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Prior precision and mean of one unit's weights, base and active edges: ((p, p), (p,))."""
     k, p0 = len(state.slab), state.base.shape[1]
-    columns = np.concatenate([rows.own[target], gathered(rows, state.active[target], k)])
-    double = columns.astype(float)
-    n_rows, q = rows.counts.shape[1], len(columns) - rows.own.shape[1]
-    penalty, centre = np.zeros((p0 + q, p0 + q)), np.zeros(p0 + q)
+    size = p0 + k * len(state.active[target])
+    penalty, centre = np.zeros((size, size)), np.zeros(size)
     penalty[:p0, :p0], centre[:p0] = prior
     ridge = state.precision[target][:, None, None] * np.linalg.inv(state.slab)
     for edge, block in enumerate(ridge):
         at = slice(p0 + edge * k, p0 + (edge + 1) * k)
         penalty[at, at] = block
+    return penalty, centre
+
+
+def positive_factor(matrix: np.ndarray):
+    """Cholesky factor of a matrix that rounding may have made not quite positive definite."""
+    for jitter in (0.0, 1e-6, 1e-3):
+        try:
+            return cho_factor(matrix + jitter * np.diag(np.diag(matrix)), check_finite=False)
+        except np.linalg.LinAlgError:
+            continue
+    return cho_factor(np.diag(np.maximum(np.diag(matrix), 1e-12)))
+
+
+def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float, covariance: bool = True) -> Exact:
+    """Newton's method in double precision, the Hessian from single precision and renewed only where progress is slow."""
+    columns = np.concatenate([rows.own[target], gathered(rows, state.active[target], len(state.slab))])
+    double, n_rows = columns.astype(float), rows.counts.shape[1]
+    penalty, centre = penalties(state, target, prior)
     weights = np.concatenate([state.base[target], state.weights[target].ravel()])
     mask = rows.mask if isinstance(rows.mask, float) else rows.mask[target]
     counts, n_shared = rows.counts[target], rows.cells.shape[1]
@@ -361,14 +377,14 @@ def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float,
 
     eta = log_rate(weights)
     value, factor, norm, before = loss(weights, eta), None, np.inf, np.inf
-    for _ in range(max_steps):
+    for _ in range(60):
         mu = np.exp(eta)
         gradient = pull(rows, double, mu - counts) + penalty @ (weights - centre)
         norm = float(np.abs(gradient).max() / n_rows)
         if norm <= tolerance:
             break
         if factor is None or norm > 0.2 * before:
-            factor = cho_factor(curvature(rows, target, columns, mu) + penalty, check_finite=False)
+            factor = positive_factor(curvature(rows, target, columns, mu) + penalty)
         before, move = norm, -cho_solve(factor, gradient, check_finite=False)
         slope, step = float(gradient @ move) / n_rows, 1.0
         d_eta = log_rate(move) - mask
@@ -380,8 +396,9 @@ def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float,
         else:
             break
         weights, eta, value = weights + step * move, eta + step * d_eta, trial
-    hessian = curvature(rows, target, columns, np.exp(eta)) + penalty
-    return Exact(weights, inverse_positive(hessian), norm)
+    if not covariance:
+        return Exact(weights, np.zeros((0, 0)), norm)
+    return Exact(weights, inverse_positive(curvature(rows, target, columns, np.exp(eta)) + penalty), norm)
 
 
 def learn_screened(
