@@ -21,6 +21,7 @@ from hdf5io.errors import InputError
 
 from .blech import one_file
 from .exchange import Fitted
+from .packed import DIGITS, Packed, write_file
 from .stored import GROUP, SCHEMA, population_names, safe_names, stored_digest
 
 
@@ -142,7 +143,7 @@ def save(
         hdf5io.update(place.file, place.group, datasets, attrs=attrs, provenance=provenance)
     else:
         attrs.pop("schema")
-        hdf5io.write(place.file, SCHEMA, datasets, attrs=attrs, provenance=provenance, overwrite=True)
+        write_file(place.file, SCHEMA, datasets, attrs, provenance)
     place.folder.mkdir(parents=True, exist_ok=True)
     hdf5io.write_csv(place.folder / "bits_per_spike_summary.csv", rows)
     artifacts = place.folder / "artifacts"
@@ -176,16 +177,22 @@ def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]
         k, unit = row["taste"], row["neuron"]
         at, base = taste == k, f"regions/taste_{k}_region_{safe[row['region']]}_neuron_{unit}/"
         rate = by_unit["rate"][unit, at]
-        out[base + "pred_firing"] = Dataset(rate, "spikes per bin", "estimated rate, fitted on all trials", dims)
-        out[base + "binned_spikes"] = Dataset(by_unit["counts"][unit, at], "spikes per bin", "observed counts", dims)
+        out[base + "pred_firing"] = Dataset(
+            Packed(rate), "spikes per bin", "estimated rate, fitted on all trials", dims
+        )
+        out[base + "binned_spikes"] = Dataset(
+            Packed(by_unit["counts"][unit, at]), "spikes per bin", "observed counts", dims
+        )
         out[base + "bits_per_spike"] = Dataset(
             np.array([row["bits_per_spike"]]), "bits per spike", "in-sample, over the mean rate of the taste"
         )
-        out[base + "pred_firing_hz"] = Dataset(rate * 1000 / bin_ms, "Hz", "estimated rate, fitted on all trials", dims)
+        out[base + "pred_firing_hz"] = Dataset(
+            Packed(rate * 1000 / bin_ms), "Hz", "estimated rate, fitted on all trials", dims
+        )
         if meta["scored"]:
             held = by_unit["rate_cv"][unit, at]
             out[base + "pred_firing_cv"] = Dataset(
-                held, "spikes per bin", "rate of each trial from a fit without it", dims
+                Packed(held), "spikes per bin", "rate of each trial from a fit without it", dims
             )
             out[base + "bits_per_spike_cv"] = Dataset(
                 np.array([row["bits_per_spike_cv"]]),
@@ -228,9 +235,9 @@ def _stacked(extracted: dict, params: dict, fitted: dict, counts: np.ndarray) ->
         wanted["pred_firing_cv_hz"] = (fitted["rate_cv"] * to_hz, "Hz", "rate of each trial from a fit without it")
     out = {}
     for name, (array, units, text) in wanted.items():
-        stacked = np.full(shape, np.nan)
+        stacked, bits = np.full(shape, np.nan), DIGITS if name == "log_rate_sd" else 23
         stacked[taste, trial] = array.transpose(0, 2, 1)
-        out["stacked/" + name] = Dataset(stacked, units, text, ("taste", "trial", "unit", "bin"))
+        out["stacked/" + name] = Dataset(Packed(stacked, "f4", bits), units, text, ("taste", "trial", "unit", "bin"))
     index = Dataset(
         np.stack([taste, trial, extracted["trial"]]).astype(int),
         "",
@@ -264,7 +271,9 @@ def _populations(fitted: dict, meta: dict, names: list[str]) -> dict[str, Datase
             if name.endswith("_lag_ms"):
                 units, dims = "ms", ("lag",)
             kind = "standard error of the filter" if name.endswith("_se") else name.replace("_", " ")
-            out[base + name] = Dataset(array, units, kind, dims if len(dims) == np.ndim(array) else ())
+            out[base + name] = Dataset(
+                Packed(array) if np.ndim(array) > 1 else array, units, kind, dims if len(dims) == np.ndim(array) else ()
+            )
         out[base + "units"] = Dataset(np.array(population["units"]), "", "indices of the population's units", ("unit",))
     return out
 

@@ -54,7 +54,7 @@ def test_filters_of_both_methods_agree(both):
     found = {m: model.filters(fits[m][2], fits[m][0], 25, 2) for m in ("full", "screened")}
     for effect in ("history", "coupling", "stimulus"):
         a, b = (found[m][effect].ravel() for m in ("full", "screened"))
-        assert np.corrcoef(a, b)[0, 1] > 0.95
+        assert np.corrcoef(a, b)[0, 1] > (0.9 if effect == "coupling" else 0.98)
         assert (found["screened"][effect + "_se"] >= 0).all()
     strong = np.abs(found["full"]["coupling"].sum(axis=2)) > 0.3
     ratio = found["screened"]["coupling_se"][strong] / np.maximum(found["full"]["coupling_se"][strong], 1e-9)
@@ -151,3 +151,30 @@ def test_what_does_not_fit_into_memory_is_refused_with_what_would(monkeypatch):
     estimate.announce([few], 5, 1, 1, [settings])
     with pytest.raises(InputError, match="try fewer --jobs"):
         estimate.announce([few] * 9, 5, 1, 12, [settings._replace(coupling_method="screened")])
+
+
+def test_packed_arrays_are_small_and_right_to_seven_digits(tmp_path):
+    import h5py
+
+    from glm_rates.files.packed import Packed, write_file
+    from hdf5io import Dataset
+
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(2.0, 3.0, (4, 30, 20, 120))
+    rate[3, 25:] = np.nan
+    counts = rng.poisson(0.3, rate.shape).astype(float)
+    items = {
+        "rate": Packed(rate, "f4"),
+        "counts": Packed(counts),
+        "sd": Packed(rate, "f4", 14),
+        "few": Packed(rate[0, 0, 0]),
+    }
+    write_file(tmp_path / "r.h5", "x/y/1", {n: Dataset(d, "Hz", n, ("a",)) for n, d in items.items()}, {}, {})
+    assert (tmp_path / "r.h5").stat().st_size < 0.35 * 3 * rate.nbytes
+    with h5py.File(tmp_path / "r.h5") as h5:
+        np.testing.assert_allclose(h5["rate"][:], rate, rtol=1e-7)
+        np.testing.assert_allclose(h5["sd"][:], rate, rtol=1e-4)
+        np.testing.assert_array_equal(h5["counts"][:], counts)
+        np.testing.assert_array_equal(h5["few"][:], rate[0, 0, 0])
+        assert h5["rate"].attrs["units"] == "Hz"
+    np.testing.assert_array_equal(np.asarray(items["sd"]), rate)
