@@ -283,6 +283,8 @@ class TrainConfig(Model):
         None, gt=0, description="membrane area in um2: turns pA of --protocol-from into uA/cm2"
     )
     sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
+    channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
+    current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
     window: str = Field("all", description="part of --protocol-from: all, sub-threshold, first-spike or t0:t1 in ms")
     n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
@@ -351,7 +353,14 @@ class Reading(Frozen):
         [], description="names of the columns of a headerless table, e.g. time_ms,voltage_mV,current_pA"
     )
     area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
-    sweep: int = Field(0, ge=0, description="sweep or series of an ABF or NWB file")
+    sweep: int = Field(0, ge=0, description="sweep of a file that holds several")
+    channel: str | None = Field(None, description="voltage channel, series or electrode, where a file has several")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
+    current_file: Path | None = Field(
+        None,
+        description="file with the injected current, from the recording's start on",
+        json_schema_extra={"exists": "file"},
+    )
     window: str = Field("all", description="part of the trace: all, sub-threshold, first-spike or t0:t1 in ms")
     grid_ms: float | None = Field(
         None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
@@ -466,6 +475,8 @@ class InfoConfig(Frozen):
         json_schema_extra={"positional": True, "exists": "any"},
     )
     sweep: int = Field(0, ge=0, description="sweep of a recording")
+    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
     columns: list[str] = Field([], description="names of the columns of a headerless table")
 
 
@@ -477,6 +488,8 @@ class PlotConfig(Frozen):
     )
     kind: Literal["auto", "pairs", "fit", "trace", "priors"] = Field("auto", description="which figure")
     sweep: int = Field(0, ge=0, description="sweep of a recording")
+    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
     columns: list[str] = Field([], description="names of the columns of a headerless table")
     output: FigureFile = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing figure")

@@ -11,6 +11,7 @@ from hdf5io.errors import InputError
 from . import config as configs
 from .files.bank import read_recipe
 from .files.recordings import read_current, read_recording
+from .files.request import request_of
 from .neuron.protocols import current_from_segments
 from .neuron.recipe import Recipe
 from .neuron.recording import Recording, apply_window, as_density, resample
@@ -51,7 +52,7 @@ def current_of(config: configs.Model) -> tuple[np.ndarray, float, str]:
 
 def current_of_recording(config: configs.TrainConfig, source: Path) -> tuple[np.ndarray, float, str]:
     """Return current, grid and unit of the window of a recording that a network is to be trained for."""
-    whole = read_recording(source, config.sweep)
+    whole = read_recording(source, request_of(config))
     if config.area_um2 and whole.current_unit == "pA":
         whole = as_density(whole, config.area_um2)
     part = apply_window(whole, config.window)

@@ -10,6 +10,7 @@ import numpy as np
 from ..config import InferConfig
 from ..console import Result, Run
 from ..files import model_folder, posterior_file, recordings
+from ..files.request import request_of
 
 log = logging.getLogger("laa_bayes")
 
@@ -18,7 +19,7 @@ def run(config: InferConfig, run: Run) -> Result:
     """Read the recording, find its posterior, write draws, figures and report; exit 3 when the model cannot explain it."""
     if config.model != "none":
         model_folder.read_json(Path(config.model))
-    recording = recordings.read_recording(config.recording, config.sweep, config.columns)
+    recording = recordings.read_recording(config.recording, request_of(config))
     from ..fit.infer import infer
     from ..posterior import summary
 

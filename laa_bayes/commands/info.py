@@ -7,6 +7,7 @@ from pathlib import Path
 from ..config import UNITS, InfoConfig
 from ..console import Result, Run
 from ..files import bank, model_folder, posterior_file, recordings
+from ..files.request import request_of
 from ..neuron.recipe import Recipe
 from ..neuron.recording import step_onsets, upward_crossings
 
@@ -61,7 +62,7 @@ def describe_recipe(found: Recipe) -> dict:
 
 def describe_recording(config: InfoConfig) -> dict:
     """Return extent, steps and spikes of a sweep."""
-    r = recordings.read_recording(config.path, config.sweep, config.columns)
+    r = recordings.read_recording(config.path, request_of(config))
     return {
         "kind": "recording",
         "duration_ms": r.dt_ms * len(r.v_mv),

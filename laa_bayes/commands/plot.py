@@ -10,6 +10,7 @@ from hdf5io.errors import InputError
 from ..config import PARAMETERS, UNITS, PlotConfig
 from ..console import Result, Run
 from ..files import bank, posterior_file, recordings
+from ..files.request import request_of
 from ..neuron.priors import inferred, theta_from_z
 from ..show import figures, plots
 
@@ -30,7 +31,7 @@ def figure_of(config: PlotConfig) -> Figure:
         return posterior_figure(config)
     if config.kind not in ("auto", "trace"):
         raise InputError(f"--kind {config.kind}: {config.path} is no posterior file. Use --kind trace.")
-    r = recordings.read_recording(config.path, config.sweep, config.columns)
+    r = recordings.read_recording(config.path, request_of(config))
     return plots.trace(r.time_ms, r.v_mv, r.current, r.current_unit, config.path.name)
 
 

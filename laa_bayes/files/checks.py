@@ -16,10 +16,10 @@ log = logging.getLogger("laa_bayes")
 
 
 def assemble(path: Path, found: Mapping[str, tuple[np.ndarray, str]]) -> Recording:
-    """Return a checked recording from time, voltage and current."""
+    """Return a recording from time, voltage and current on a uniform grid."""
     time, v = found["time"][0], found["voltage"][0]
     current, unit = found["current"]
-    return check(Recording(v, current, unit, uniform_step(path, time), float(time[0]), str(path)))
+    return Recording(v, current, unit, uniform_step(path, time), float(time[0]), str(path))
 
 
 def uniform_step(path: Path | str, time_ms: np.ndarray) -> float:

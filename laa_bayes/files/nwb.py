@@ -1,8 +1,17 @@
-"""How is an NWB file read? A current-clamp series with the stimulus that was injected while it was recorded."""
+"""How is an NWB file read? A current-clamp response with the stimulus that was injected while it was recorded.
+
+Which belongs together is told by the table of intracellular recordings, else by electrode and sweep number, else by electrode and
+time; never by the order of names. Response and stimulus are put on one clock by their own rates and starting times.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,77 +19,370 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from .checks import check, uniform_step
+from .checks import uniform_step
+from .request import Request
 from .units import convert
 
+RESPONSE, STIMULUS = "CurrentClampSeries", "CurrentClampStimulusSeries"
+TABLE = "general/intracellular_ephys/intracellular_recordings"
+log = logging.getLogger("laa_bayes")
 
-def read_nwb(path: Path, sweep: int, columns: list[str]) -> Recording:
-    """Read a CurrentClampSeries with the CurrentClampStimulusSeries of the same sweep; conversion and offset are applied."""
+
+class Part(NamedTuple):
+    """A stretch of a series: ``count`` samples from ``start`` on, all of it where ``count`` is None."""
+
+    series: Any
+    start: int = 0
+    count: int | None = None
+    template: bool = False  #: a waveform without a time of its own
+
+    @property
+    def name(self) -> str:
+        """Name of the series in the file."""
+        return str(self.series.name).rpartition("/")[2]
+
+
+class Pair(NamedTuple):
+    """One sweep: a response and, where the file tells it, its stimulus."""
+
+    response: Part
+    stimulus: Part | None
+    why: str = "the file names no stimulus for it"  #: where there is none
+
+
+class Trace(NamedTuple):
+    """The samples of a part."""
+
+    values: np.ndarray  #: in mV or pA
+    dt_ms: float
+    t0_ms: float  #: NaN where the file does not tell
+
+
+def read_nwb(path: Path, request: Request) -> Recording:
+    """Return one sweep; conversion and offset are applied, the amplifier's bias current is added, a tail of NaN is cut.
+
+    Raises
+    ------
+    InputError
+        No current clamp, no such sweep, several electrodes of which none was named, no stimulus, or one of another time.
+    """
     with hdf5io.read(path) as file:
-        responses = series_of(file, ("acquisition",), "CurrentClampSeries")
-        stimuli = series_of(file, ("stimulus/presentation", "stimulus/templates"), "CurrentClampStimulusSeries")
-        if not responses:
-            raise InputError(f"{path}: no CurrentClampSeries in /acquisition. Is it a current-clamp recording?")
-        if sweep >= len(responses):
+        pairs = pairs_of(path, file, request)
+        if request.sweep >= len(pairs):
             raise InputError(
-                f"{path}: --sweep {sweep}, but the file has {len(responses)} current-clamp series (0 to {len(responses) - 1})."
+                f"{path}: --sweep {request.sweep}, but there are {len(pairs)} current-clamp sweeps (0 to {len(pairs) - 1})."
             )
-        response = responses[sweep]
-        stimulus = matching_stimulus(response, stimuli, sweep, len(responses))
-        if stimulus is None:
-            raise InputError(f"{path}: no stimulus for {response.name}. The injected current is needed.")
-        v, unit_v = series_values(response, "volts")
-        current, unit_i = series_values(stimulus, "amperes")
-        dt_ms, t0_ms = series_times(path, response)
-        n = min(len(v), len(current))
-        found = {
-            "voltage": convert(path, response.name, "voltage", unit_v, v[:n]),
-            "current": convert(path, stimulus.name, "current", unit_i, current[:n]),
-        }
-        source = f"{path}:{response.name}"
-    return check(Recording(found["voltage"][0], *found["current"], dt_ms, t0_ms, source))
+        pair = pairs[request.sweep]
+        response = trace_of(path, pair.response, "voltage")
+        source = f"{path}:{pair.response.name}" + (f":sweep {request.sweep}" if len(pairs) > 1 else "")
+        notes = [f"voltage: series '{pair.response.name}', electrode '{electrode_name(pair.response)}'"]
+        n = finite_length(source, response.values, "voltage")
+        v, bias = response.values[:n], bias_pa(pair.response)
+        stimulus = named_stimulus(path, file, request) or pair.stimulus
+        if request.current_file is not None:
+            current = np.zeros(n)
+        elif stimulus is None:
+            raise InputError(f"{source}: {pair.why}. Give it: --current-from NAME, or --current-file FILE.")
+        else:
+            current = aligned(source, response, n, trace_of(path, stimulus, "current"), stimulus) + bias
+            notes.append(f"current: stimulus '{stimulus.name}'" + (f" + bias current {bias:.4g} pA" if bias else ""))
+        notes += compensation_notes(pair.response)
+        n = len(current)
+    t0 = 0.0 if math.isnan(response.t0_ms) else response.t0_ms
+    return Recording(v[:n], current, "pA", response.dt_ms, t0, source, notes=tuple(notes))
 
 
-def series_of(file, groups: tuple[str, ...], kind: str) -> list:
-    """Return the NWB series of a type, by name."""
-    found = []
-    for group in groups:
-        for name in sorted(file[group]) if group in file else ():
+def n_sweeps(path: Path, request: Request) -> int:
+    """Return the number of current-clamp sweeps of the electrode."""
+    with hdf5io.read(path) as file:
+        return len(pairs_of(path, file, request))
+
+
+def pairs_of(path: Path, file: Any, request: Request) -> list[Pair]:
+    """Return the sweeps of one electrode, in the order of sweep number, starting time and name.
+
+    Raises
+    ------
+    InputError
+        No current-clamp response, or several electrodes of which none was named.
+    """
+    pairs = pairs_by_table(file) or pairs_by_series(file)
+    if not pairs:
+        kinds = sorted({kind for _, kind in series_in(file, "acquisition") if "Series" in kind})
+        clamp = " It is a voltage-clamp recording." if "VoltageClampSeries" in kinds else ""
+        raise InputError(f"{path}: no {RESPONSE} in /acquisition (there are {', '.join(kinds) or 'no series'}).{clamp}")
+    electrodes = sorted({electrode_name(pair.response) for pair in pairs})
+    if request.channel is not None:
+        chosen = [p for p in pairs if request.channel in (electrode_name(p.response), p.response.name)]
+        if not chosen:
+            names = ", ".join(f"'{name}'" for name in electrodes)
+            raise InputError(f"{path}: --channel '{request.channel}' is no electrode ({names}) and no response series.")
+        return sorted(chosen, key=place_of)
+    if len(electrodes) > 1:
+        names = ", ".join(f"'{name}'" for name in electrodes)
+        raise InputError(f"{path}: {len(electrodes)} electrodes: {names}. Name one: --channel NAME.")
+    return sorted(pairs, key=place_of)
+
+
+def place_of(pair: Pair) -> tuple:
+    """Return what the order of sweeps goes by: sweep number, starting time, place in the series, name with its numbers as numbers."""
+    part = pair.response
+    number = part.series.attrs.get("sweep_number")
+    start = starting_s(part)
+    words = [(int(w), "") if w.isdigit() else (-1, w) for w in re.split(r"(\d+)", part.name) if w]
+    return (
+        math.inf if number is None else float(number),
+        math.inf if start is None or math.isnan(start) else start,
+        part.start,
+        words,
+    )
+
+
+def series_in(file: Any, group: str) -> Iterator[tuple[Any, str]]:
+    """Yield the objects of a group that can be opened, with their NWB type."""
+    if group not in file:
+        return
+    for name in file[group]:
+        try:
             item = file[group][name]
-            label = item.attrs.get("neurodata_type", "")
-            if (label.decode() if isinstance(label, bytes) else label) == kind:
-                found.append(item)
+        except (KeyError, OSError, RuntimeError):
+            log.warning("/%s/%s: leads nowhere; it is left out", group, name)
+            continue
+        label = item.attrs.get("neurodata_type", "")
+        yield item, label.decode() if isinstance(label, bytes) else str(label)
+
+
+def pairs_by_table(file: Any) -> list[Pair]:
+    """Return the pairs of the table of intracellular recordings; none where the file has no such table."""
+    if TABLE not in file:
+        return []
+    table, pairs = hdf5io.require(file, TABLE), []
+    responses = references(file, table, "responses", "response")
+    stimuli = references(file, table, "stimuli", "stimulus") or [None] * len(responses)
+    for response, stimulus in zip(responses, stimuli, strict=False):
+        if response is None or kind_of(response.series) != RESPONSE:
+            continue
+        known = stimulus is not None and kind_of(stimulus.series) == STIMULUS
+        template = known and "/templates/" in stimulus.series.name
+        why = "its row in the table of intracellular recordings has no current-clamp stimulus"
+        pairs.append(Pair(response, stimulus._replace(template=template) if known else None, why))
+    return pairs
+
+
+def references(file: Any, table: Any, category: str, column: str) -> list[Part | None]:
+    """Return a column of references to stretches of series, by row."""
+    if category not in table or column not in table[category]:
+        return []
+    cells = hdf5io.array(table[category], column, ndim=1, kinds="V")
+    if cells.dtype.names is None or not {"idx_start", "count", "timeseries"} <= set(cells.dtype.names):
+        raise InputError(f"{file.filename}: '{cells.name}' holds no references to time series.")
+    found: list[Part | None] = []
+    for start, count, reference in zip(*(cells[name] for name in ("idx_start", "count", "timeseries")), strict=True):
+        found.append(Part(file[reference], int(start), int(count)) if start >= 0 and count > 0 and reference else None)
     return found
 
 
-def matching_stimulus(response, stimuli: list, sweep: int, n_responses: int):
-    """Return the stimulus with the response's sweep number, else with its start and length, else the one at its place in the file."""
-    number = response.attrs.get("sweep_number")
-    if number is not None:
-        same = [s for s in stimuli if s.attrs.get("sweep_number") == number]
-        if same:
-            return same[0]
-    if "starting_time" in response:
-        start, length = response["starting_time"][()], len(response["data"])
-        same = [
-            s for s in stimuli if "starting_time" in s and s["starting_time"][()] == start and len(s["data"]) == length
-        ]
-        if len(same) == 1:
-            return same[0]
-    return stimuli[sweep] if len(stimuli) == n_responses else None
+def kind_of(item: Any) -> str:
+    """Return the NWB type of an object."""
+    label = item.attrs.get("neurodata_type", "")
+    return label.decode() if isinstance(label, bytes) else str(label)
 
 
-def series_values(series, default_unit: str) -> tuple[np.ndarray, str]:
-    """Return the data of an NWB series with conversion and offset applied, and its unit."""
-    data = series["data"]
-    unit = data.attrs.get("unit", default_unit)
-    values = data[()].astype(float) * float(data.attrs.get("conversion", 1.0)) + float(data.attrs.get("offset", 0.0))
-    return values, unit.decode() if isinstance(unit, bytes) else str(unit)
+def pairs_by_series(file: Any) -> list[Pair]:
+    """Return every response with the stimulus of its electrode and sweep number, else of its electrode and time."""
+    responses = [Part(item) for item, kind in series_in(file, "acquisition") if kind == RESPONSE]
+    stimuli = all_stimuli(file)
+    return [pair_of(response, responses, stimuli) for response in responses]
 
 
-def series_times(path: Path, series) -> tuple[float, float]:
-    """Return sampling interval and start of an NWB series in ms."""
-    if "timestamps" in series:
-        time_ms = series["timestamps"][()] * 1e3
-        return uniform_step(path, time_ms), float(time_ms[0])
-    return 1e3 / float(series["starting_time"].attrs["rate"]), float(series["starting_time"][()]) * 1e3
+def all_stimuli(file: Any) -> list[Part]:
+    """Return the current-clamp stimuli of a file: presented ones, else templates."""
+    presented = [Part(item) for item, kind in series_in(file, "stimulus/presentation") if kind == STIMULUS]
+    return presented or [
+        Part(item, template=True) for item, kind in series_in(file, "stimulus/templates") if kind == STIMULUS
+    ]
+
+
+def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
+    """Return a response with the one stimulus that its electrode, sweep number and time allow."""
+    own = [s for s in stimuli if same_electrode(response, s)]
+    number = response.series.attrs.get("sweep_number")
+    numbered = [s for s in own if number is not None and s.series.attrs.get("sweep_number") == number]
+    if len(numbered) == 1:
+        return Pair(response, numbered[0])
+    if numbered:
+        own = numbered
+    elif number is not None and own and all(s.series.attrs.get("sweep_number") is not None for s in own):
+        return Pair(response, None, f"no stimulus of its electrode has its sweep number {number}")
+    alone = sum(same_electrode(response, other) for other in responses) == 1
+    if len(own) == 1 and alone:
+        return Pair(response, own[0])
+    same_time = [s for s in own if overlap_s(response, s) > 0]
+    rivals = [r for r in responses if same_electrode(response, r) and overlap_s(response, r) > 0]
+    if len(same_time) == 1 and len(rivals) == 1:
+        return Pair(response, same_time[0])
+    names = ", ".join(f"'{s.name}'" for s in own[:6]) + (", ..." if len(own) > 6 else "")
+    why = f"{len(own)} stimuli ({names}) may belong to it, and no table, sweep number or time tells which"
+    return Pair(response, None, why if own else "its electrode has no stimulus")
+
+
+def same_electrode(a: Part, b: Part) -> bool:
+    """Return whether two series link to one electrode; series without a link are taken as the only electrode's."""
+    first, second = (part.series.get("electrode") for part in (a, b))
+    return first is None or second is None or first == second
+
+
+def electrode_name(part: Part) -> str:
+    """Return the name of a series' electrode."""
+    link = part.series.get("electrode")
+    if link is None:
+        return "unnamed"
+    target = part.series.get("electrode", getlink=True)
+    path = getattr(target, "path", None) or link.name
+    return str(path).rpartition("/")[2]
+
+
+def overlap_s(a: Part, b: Part) -> float:
+    """Return how long two series lasted together, in seconds; NaN starts overlap with nothing."""
+    spans = []
+    for part in (a, b):
+        start, rate = starting_s(part), rate_of(part)
+        if start is None or rate is None or math.isnan(start):
+            return 0.0
+        spans.append((start, start + len(hdf5io.array(part.series, "data", ndim=1)) / rate))
+    return min(spans[0][1], spans[1][1]) - max(spans[0][0], spans[1][0])
+
+
+def starting_s(part: Part) -> float | None:
+    """Return when a series begins, in seconds; None where the file does not tell."""
+    if "timestamps" in part.series:
+        times = hdf5io.array(part.series, "timestamps", ndim=1)
+        return float(times[part.start]) if part.start < len(times) else None
+    if "starting_time" not in part.series:
+        return None
+    start, rate = float(part.series["starting_time"][()]), rate_of(part)
+    return start if rate is None else start + part.start / rate
+
+
+def rate_of(part: Part) -> float | None:
+    """Return the sampling rate in Hz; None where it is not stated."""
+    if "timestamps" in part.series:
+        times = part.series["timestamps"][: min(1000, len(part.series["timestamps"]))]
+        return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else None
+    if "starting_time" not in part.series:
+        return None
+    rate = part.series["starting_time"].attrs.get("rate")
+    return None if rate is None or not float(rate) > 0 else float(rate)
+
+
+def trace_of(path: Path, part: Part, quantity: str) -> Trace:
+    """Return the samples of a part in mV or pA, on their own clock.
+
+    Raises
+    ------
+    InputError
+        No numbers, no rate, times that are not uniform, or a stretch that the series does not have.
+    """
+    data = hdf5io.array(part.series, "data", ndim=1)
+    stop = len(data) if part.count is None else part.start + part.count
+    if stop > len(data):
+        raise InputError(
+            f"{path}: the table takes samples {part.start} to {stop} of '{part.name}', which has {len(data)}."
+        )
+    factor, offset = (float(data.attrs.get(name, missing)) for name, missing in (("conversion", 1.0), ("offset", 0.0)))
+    unit = data.attrs.get("unit", {"voltage": "volts", "current": "amperes"}[quantity])
+    raw = data[part.start : stop].astype(float) * factor + offset
+    values, _ = convert(path, part.name, quantity, unit.decode() if isinstance(unit, bytes) else str(unit), raw)
+    if "timestamps" in part.series:
+        times = hdf5io.array(part.series, "timestamps", ndim=1)[part.start : stop] * 1e3
+        if len(times) != len(values):
+            raise InputError(f"{path}: '{part.name}' has {len(values)} samples and {len(times)} timestamps.")
+        return Trace(values, uniform_step(f"{path}:{part.name}", times), float(times[0]))
+    rate, start = rate_of(part), starting_s(part)
+    if rate is None:
+        raise InputError(f"{path}: '{part.name}' has neither timestamps nor a rate.")
+    return Trace(values, float(f"{1e3 / rate:.9g}"), math.nan if start is None else 1e3 * start)
+
+
+def finite_length(source: str, values: np.ndarray, what: str) -> int:
+    """Return the number of samples before a tail of NaN, which a sweep that was stopped leaves; it is said."""
+    known = np.flatnonzero(np.isfinite(values))
+    n = int(known[-1]) + 1 if len(known) else 0
+    if n == 0:
+        raise InputError(f"{source}: the {what} has no finite sample.")
+    if n < len(values):
+        log.warning(
+            "%s: the last %d samples of the %s are NaN (a stopped sweep); they are cut", source, len(values) - n, what
+        )
+    return n
+
+
+def aligned(source: str, response: Trace, n: int, stimulus: Trace, part: Part) -> np.ndarray:
+    """Return the stimulus at the response's samples, zero where it did not run (said), cut where its own tail is NaN.
+
+    Raises
+    ------
+    InputError
+        The stimulus ran at another time, or neither start is known and the rates differ.
+    """
+    start = stimulus.t0_ms - response.t0_ms
+    if part.template or math.isnan(start):
+        if abs(stimulus.dt_ms - response.dt_ms) > 1e-6 * response.dt_ms and not part.template:
+            raise InputError(
+                f"{source}: neither its start nor that of '{part.name}' is stated, and their rates differ."
+            )
+        start = 0.0
+    usable = finite_length(source, stimulus.values, "stimulus")
+    place = np.floor((np.arange(n) * response.dt_ms - start) / stimulus.dt_ms + 1e-6).astype(int)
+    inside = (place >= 0) & (place < len(stimulus.values))
+    if not inside.any():
+        raise InputError(
+            f"{source}: stimulus '{part.name}' begins {start:g} ms after the response, which lasts {n * response.dt_ms:g} ms."
+        )
+    cut = np.flatnonzero(place >= usable) if usable < len(stimulus.values) else np.empty(0, int)
+    if len(cut):
+        place, inside = place[: cut[0]], inside[: cut[0]]
+    missing = int(np.sum(~inside))
+    if missing > 1:
+        log.warning(
+            "%s: stimulus '%s' covers all but %.4g ms of the response; there no command is taken",
+            source, part.name, missing * response.dt_ms,
+        )  # fmt: skip
+    values = stimulus.values[np.clip(place, 0, len(stimulus.values) - 1)]
+    return np.where(inside, values, values[-1] if missing == 1 and not inside[-1] else 0.0)
+
+
+def bias_pa(part: Part) -> float:
+    """Return the amplifier's bias (holding) current in pA; 0 where none is stated."""
+    value = scalar(part, "bias_current")
+    return 0.0 if value is None else 1e12 * value
+
+
+def scalar(part: Part, name: str) -> float | None:
+    """Return a finite number that a series states."""
+    if name not in part.series:
+        return None
+    item = part.series[name]
+    if getattr(item, "shape", None) != () or item.dtype.kind not in "iuf":
+        return None
+    value = float(item[()])
+    return value if math.isfinite(value) else None
+
+
+def compensation_notes(part: Part) -> list[str]:
+    """Return what the amplifier compensated: with a balanced bridge, R_s is only what was left."""
+    balance, capacitance = scalar(part, "bridge_balance"), scalar(part, "capacitance_compensation")
+    notes = [f"bridge balance {1e-6 * balance:.3g} MOhm: R_s is what it left"] if balance else []
+    return notes + ([f"capacitance compensation {1e12 * capacitance:.3g} pF"] if capacitance else [])
+
+
+def named_stimulus(path: Path, file: Any, request: Request) -> Part | None:
+    """Return the stimulus that was named with --current-from."""
+    if request.current_from is None:
+        return None
+    stimuli = all_stimuli(file)
+    named = [s for s in stimuli if s.name == request.current_from]
+    if not named:
+        names = ", ".join(f"'{s.name}'" for s in stimuli[:12]) or "none"
+        raise InputError(f"{path}: --current-from '{request.current_from}' is none of the stimuli ({names}).")
+    return named[0]

@@ -1,67 +1,115 @@
-"""How are recordings read? CSV, TSV, npz, HDF5, NWB and ABF: one function a format, all give ms, mV and pA (or uA/cm2)."""
+"""How are recordings read? One function a format; all give ms, mV and pA (or uA/cm2) and say what they took."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from .abf import read_abf
-from .arrays import read_hdf5, read_npz
-from .checks import uniform_step
-from .nwb import read_nwb
-from .tables import identify, parse_table, read_table
+from . import abf, arrays, nwb, tables
+from .checks import check, uniform_step
+from .request import Request
 
-READERS: dict[str, Callable[[Path, int, list[str]], Recording]] = {
-    ".csv": read_table,
-    ".tsv": read_table,
-    ".txt": read_table,
-    ".npz": read_npz,
-    ".abf": read_abf,
-    ".nwb": read_nwb,
-    ".h5": read_hdf5,
-    ".hdf5": read_hdf5,
+
+class Reader(NamedTuple):
+    """How one format is read."""
+
+    read: Callable[[Path, Request], Recording]
+    n_sweeps: Callable[[Path, Request], int]
+
+
+def _one(path: Path, request: Request) -> int:
+    return 1
+
+
+TABLE = Reader(tables.read_table, tables.n_sweeps)
+HDF5 = Reader(arrays.read_hdf5, _one)
+READERS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".asc", ".atf"), TABLE),
+    **dict.fromkeys((".h5", ".hdf5"), HDF5),
+    ".npz": Reader(arrays.read_npz, _one),
+    ".abf": Reader(abf.read_abf, abf.n_sweeps),
+    ".nwb": Reader(nwb.read_nwb, nwb.n_sweeps),
 }
 
 
-TABLES = [suffix for suffix, reader in READERS.items() if reader is read_table]
-
-
-def read_recording(path: Path, sweep: int = 0, columns: list[str] | None = None) -> Recording:
-    """Return the recording in a file of any supported format.
+def reader_of(path: Path) -> Reader:
+    """Return the reader of a file's format.
 
     Raises
     ------
     InputError
-        Missing or empty file, unknown format, missing units, missing samples, irregular time, columns that look swapped.
+        No such file, an empty one, or an unknown format.
     """
-    path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file.")
+        raise InputError(f"{path}: {'is a folder, a file is expected' if path.is_dir() else 'no such file'}.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty.")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown format '{path.suffix}'. Expected one of {', '.join(sorted(READERS))}.")
-    if sweep and path.suffix.lower() not in (".abf", ".nwb"):
-        raise InputError(f"{path}: --sweep {sweep} is for ABF and NWB files; this one holds a single trace.")
-    if columns and reader is not read_table:
+    return reader
+
+
+def read_recording(path: Path, request: Request | None = None) -> Recording:
+    """Return the recording in a file of any supported format.
+
+    Raises
+    ------
+    InputError
+        Missing or empty file, unknown format, missing units, missing samples, irregular time, columns that look swapped, several
+        electrodes or currents of which none was named.
+    """
+    path, request = Path(path), request or Request()
+    reader = reader_of(path)
+    if request.columns and reader is not TABLE:
         raise InputError(f"{path}: --columns is for headerless tables (CSV, TSV).")
-    return reader(path, sweep, columns or [])
+    if request.sweep and reader.n_sweeps is _one:
+        raise InputError(f"{path}: --sweep {request.sweep}, but this file holds a single trace.")
+    recording = reader.read(path, request)
+    return check(recording if request.current_file is None else with_current(recording, request))
 
 
-def read_current(path: Path) -> tuple[np.ndarray, float, str]:
+def n_sweeps(path: Path, request: Request | None = None) -> int:
+    """Return how many sweeps a file holds."""
+    return reader_of(Path(path)).n_sweeps(Path(path), request or Request())
+
+
+def read_current(path: Path, request: Request | None = None) -> tuple[np.ndarray, float, str]:
     """Return a current protocol (n_time,), its grid in ms and its unit (pA or uA/cm2) from a table or recording."""
-    path = Path(path)
+    path, request = Path(path), request or Request()
     if not path.is_file():
         raise InputError(f"{path}: no such file, and no built-in protocol of that name.")
-    if path.suffix.lower() in TABLES:
-        found = identify(path, *parse_table(path, []), need=("time", "current"))
-        current, unit = found["current"]
-        return current, uniform_step(path, found["time"][0]), unit
-    recording = read_recording(path)
+    if reader_of(path) is TABLE:
+        time_ms, current, unit = tables.current_columns(path, request)
+        if not np.all(np.isfinite(current)):
+            raise InputError(f"{path}: missing values in the current.")
+        return current, uniform_step(path, time_ms), unit
+    recording = read_recording(path, request)
     return recording.current, recording.dt_ms, recording.current_unit
+
+
+def with_current(recording: Recording, request: Request) -> Recording:
+    """Return a recording with the current of ``current_file``, which begins with the recording's first sample.
+
+    Raises
+    ------
+    InputError
+        The file is shorter than the recording.
+    """
+    path = request.current_file
+    assert path is not None
+    current, dt_ms, unit = read_current(path, request._replace(columns=(), channel=None, current_file=None))
+    n = len(recording.v_mv)
+    if len(current) * dt_ms < (n - 0.5) * recording.dt_ms:
+        raise InputError(
+            f"--current-file {path}: lasts {len(current) * dt_ms:g} ms, the recording {n * recording.dt_ms:g} ms. They begin together."
+        )
+    place = np.minimum((np.arange(n) * recording.dt_ms / dt_ms + 1e-6).astype(int), len(current) - 1)
+    notes = (*(note for note in recording.notes if not note.startswith("current")), f"current: file {path}")
+    return recording._replace(current=current[place], current_unit=unit, notes=notes)

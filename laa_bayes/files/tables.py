@@ -1,10 +1,14 @@
-"""How is a text table read? CSV and TSV with units in the header, or headerless with named columns."""
+"""How is a text table read? CSV and TSV of any dialect, Clampfit's text export, Axon text files (ATF), headerless with named columns.
+
+Decimal commas, semicolons, a second row of units and UTF-16 are read; a table that holds several traces is a file of sweeps.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,74 +16,229 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import assemble
-from .units import EXAMPLE, NAMES, convert
+from .request import Request
+from .units import EXAMPLE, TABLES, convert, name_and_unit, quantity_of, unit_key
+
+COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
 
 
-def read_table(path: Path, sweep: int, columns: list[str]) -> Recording:
-    """Read a CSV or TSV file whose header names quantities and units, or a headerless one with ``columns``."""
-    return assemble(path, identify(path, *parse_table(path, columns)))
+class Table(NamedTuple):
+    """Columns of a text file."""
+
+    header: list[str]
+    values: np.ndarray  #: (n_row, n_column)
 
 
-def parse_table(path: Path, columns: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return column names and numbers (n_row, n_column)."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text table (not UTF-8).") from None
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+def read_table(path: Path, request: Request) -> Recording:
+    """Read one trace of a table whose header names quantities and units, or of a headerless one with ``columns``."""
+    table = parse_table(path, request.columns)
+    voltages, currents = (columns_of(table, quantity) for quantity in ("voltage", "current"))
+    n = len(sweeps_of(path, table, request))
+    if request.sweep >= n:
+        raise InputError(
+            f"{path}: --sweep {request.sweep}, but the table holds {n} trace{'s' * (n != 1)} (0 to {n - 1})."
+        )
+    need = ["time", "voltage"] if request.current_file is not None else ["time", "voltage", "current"]
+    require_columns(path, table, need)
+    v = sweeps_of(path, table, request)[request.sweep]
+    chosen = {"time": columns_of(table, "time")[0], "voltage": v}
+    if request.current_file is None:
+        chosen["current"] = current_for(path, table, voltages, currents, v, request)
+    found = {quantity: column_values(path, table, quantity, i) for quantity, i in chosen.items()}
+    found.setdefault("current", (np.zeros(len(table.values)), "pA"))
+    notes = tuple(f"{quantity}: column '{table.header[i]}'" for quantity, i in chosen.items() if quantity != "time")
+    recording = assemble(path, found)._replace(notes=notes)
+    return recording._replace(source=f"{path}:sweep {request.sweep}") if n > 1 else recording
+
+
+def n_sweeps(path: Path, request: Request) -> int:
+    """Return the number of traces in a table."""
+    return len(sweeps_of(path, parse_table(path, request.columns), request))
+
+
+def columns_of(table: Table, quantity: str) -> list[int]:
+    """Return the places of the columns that hold a quantity."""
+    return [i for i, name in enumerate(table.header) if quantity_of(name) == quantity]
+
+
+def require_columns(path: Path, table: Table, need: list[str]) -> None:
+    """Raise InputError where a quantity has no column, or time has several that differ."""
+    missing = [quantity for quantity in need if not columns_of(table, quantity)]
+    if missing:
+        have = ", ".join(table.header[:12]) + (", ..." if len(table.header) > 12 else "")
+        raise InputError(
+            f"{path}: no column for {', '.join(missing)}; the file has {have}. Expected names such as {EXAMPLE}."
+        )
+    times = columns_of(table, "time")
+    if any(not np.array_equal(table.values[:, times[0]], table.values[:, i], equal_nan=True) for i in times[1:]):
+        names = ", ".join(f"'{table.header[i]}'" for i in times)
+        raise InputError(f"{path}: {len(times)} time columns that differ: {names}. Keep one.")
+
+
+def sweeps_of(path: Path, table: Table, request: Request) -> list[int]:
+    """Return the voltage columns that are the traces of the table: those of the named channel, or all numbered ones.
+
+    Raises
+    ------
+    InputError
+        Several voltages that are no numbered traces, of which none was named.
+    """
+    voltages = columns_of(table, "voltage")
+    if request.channel is not None:
+        named = [i for i in voltages if request.channel in (table.header[i], name_and_unit(table.header[i])[0])]
+        if not named:
+            names = ", ".join(f"'{table.header[i]}'" for i in voltages)
+            raise InputError(f"{path}: --channel '{request.channel}' is none of the voltage columns {names}.")
+        return named
+    if len(voltages) > 1 and not all(TRACE.search(table.header[i]) for i in voltages):
+        names = ", ".join(f"'{table.header[i]}'" for i in voltages)
+        raise InputError(f"{path}: {len(voltages)} voltage columns: {names}. Name one: --channel NAME.")
+    return voltages
+
+
+def current_for(path: Path, table: Table, voltages: list[int], currents: list[int], v: int, request: Request) -> int:
+    """Return the current column of a voltage column: the named one, the only one, that of the same trace number, or of the same place."""
+    if request.current_from is not None:
+        named = [i for i in currents if request.current_from in (table.header[i], name_and_unit(table.header[i])[0])]
+        if len(named) != 1:
+            names = ", ".join(f"'{table.header[i]}'" for i in currents)
+            raise InputError(f"{path}: --current-from '{request.current_from}' is none of the current columns {names}.")
+        return named[0]
+    if len(currents) == 1 and len(voltages) == 1:
+        return currents[0]
+    numbers = {i: trace[2] for i in [*voltages, *currents] if (trace := TRACE.search(table.header[i]))}
+    same = [i for i in currents if i in numbers and numbers[i] == numbers.get(v)]
+    if len(same) == 1 and {numbers.get(i) for i in currents} == {numbers.get(i) for i in voltages}:
+        return same[0]
+    after = [table.header[i] for i in range(v + 1, len(table.header))]
+    follows = len(currents) == len(voltages) and all(i + 1 in currents for i in voltages)
+    if follows and after:
+        return v + 1
+    names = ", ".join(f"'{table.header[i]}'" for i in currents)
+    raise InputError(
+        f"{path}: {len(voltages)} voltage and {len(currents)} current columns; which current belongs to '{table.header[v]}'? "
+        f"Name one of {names}: --current-from NAME."
+    )
+
+
+def column_values(path: Path, table: Table, quantity: str, place: int) -> tuple[np.ndarray, str]:
+    """Return a column in ms, mV, pA or uA/cm2, and the unit."""
+    name = table.header[place]
+    return convert(path, name, quantity, name_and_unit(name)[1], table.values[:, place])
+
+
+def current_columns(path: Path, request: Request) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return time in ms, current and its unit of a table that holds no more than a current."""
+    table = parse_table(path, request.columns)
+    require_columns(path, table, ["time", "current"])
+    currents = columns_of(table, "current")
+    if request.current_from is None and len(currents) > 1 and all(TRACE.search(table.header[i]) for i in currents):
+        place = currents[min(request.sweep, len(currents) - 1)]
+    else:
+        place = current_for(path, table, [0], currents, 0, request)
+    return column_values(path, table, "time", columns_of(table, "time")[0])[0], *column_values(
+        path, table, "current", place
+    )
+
+
+def parse_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
+    """Return column names (units in brackets) and numbers of a text file.
+
+    Raises
+    ------
+    InputError
+        No text, no rows, rows of different lengths, cells that are no numbers, no header and no ``columns``.
+    """
+    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    if lines and re.match(r'"?ATF\s', lines[0]):
+        lines = without_preamble(path, lines)
     if not lines:
         raise InputError(f"{path}: the file has no rows.")
-    delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), ",")
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    if columns:
-        header = columns
-    elif any(_is_number(cell) for cell in rows[0]):
+    delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), "," if "," in lines[0] else None)
+    try:
+        rows = [line.split() for line in lines] if delimiter is None else list(csv.reader(lines, delimiter=delimiter))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a readable table ({error}).") from None
+    rows = without_empty_end(rows)
+    comma = delimiter != "," and has_decimal_commas(path, rows)
+    has_numbers = any(is_number(cell, comma) for cell in rows[0])
+    if columns and has_numbers:
+        header = list(columns)
+    elif columns:
+        header, rows = list(columns), rows[1:]
+    elif has_numbers:
         raise InputError(
             f"{path}: the first line has numbers and no names. Name the columns with units: --columns time_ms,voltage_mV,current_pA."
         )
     else:
         header, rows = [cell.strip() for cell in rows[0]], rows[1:]
+    if rows and len(rows[0]) == len(header) and all(any(unit_key(c) in t for t in TABLES.values()) for c in rows[0]):
+        header = [f"{name} ({unit.strip()})" for name, unit in zip(header, rows[0], strict=True)]
+        rows = rows[1:]
+    return Table(header, numbers_of(path, header, rows, comma))
+
+
+def without_empty_end(rows: list[list[str]]) -> list[list[str]]:
+    """Return the rows without a last column that is empty throughout, as a delimiter at the end of each line leaves it."""
+    while rows and all(row and not row[-1].strip() for row in rows):
+        rows = [row[:-1] for row in rows]
+    return rows
+
+
+def numbers_of(path: Path, header: list[str], rows: list[list[str]], comma: bool) -> np.ndarray:
+    """Return the cells as numbers (n_row, n_column), empty ones as NaN."""
     if not rows:
         raise InputError(f"{path}: the table has a header and no rows.")
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             raise InputError(
-                f"{path}: row {number} has {len(row)} values, the header has {len(header)} ({', '.join(header)})."
+                f"{path}: row {number} has {len(row)} values, the header has {len(header)} ({', '.join(header[:12])})."
             )
     try:
-        return header, np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows])
+        return np.array(
+            [[float(c.replace(",", ".") if comma else c) if c.strip() else np.nan for c in row] for row in rows]
+        )
     except ValueError as error:
-        raise InputError(f"{path}: not a number: {str(error).split(':')[-1].strip()}.") from None
+        raise InputError(f"{path}: not a number: {str(error).split(':')[-1].strip()[:60]}.") from None
 
 
-def _is_number(text: str) -> bool:
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, UTF-16 with its mark, or Latin-1."""
+    raw = path.read_bytes()
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        float(text)
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        if b"\0" in raw[:4096]:
+            raise InputError(f"{path}: not a text table.") from None
+        return raw.decode("latin-1")
+
+
+def without_preamble(path: Path, lines: list[str]) -> list[str]:
+    """Return an Axon text file from its column titles on: behind ``ATF 1.0``, the counts and the optional records."""
+    try:
+        n_records = int(lines[1].split()[0])
+    except (IndexError, ValueError):
+        raise InputError(f"{path}: the second line of an ATF file holds two counts; here it does not.") from None
+    return lines[2 + n_records :]
+
+
+def has_decimal_commas(path: Path, rows: list[list[str]]) -> bool:
+    """Return whether numbers are written 0,5; InputError where 0.5 is there too."""
+    cells = [cell.strip() for row in rows[1:200] for cell in row]
+    commas = any(COMMA_NUMBER.fullmatch(cell) for cell in cells)
+    if commas and any(re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", cell) for cell in cells):
+        raise InputError(
+            f"{path}: numbers are written with a decimal comma and with a point. Export it with one of them."
+        )
+    return commas
+
+
+def is_number(text: str, comma: bool = False) -> bool:
+    """Return whether a cell is a number."""
+    try:
+        float(text.replace(",", ".") if comma else text)
     except ValueError:
         return False
     return True
-
-
-def identify(
-    path: Path, header: list[str], values: np.ndarray, need=("time", "voltage", "current")
-) -> dict[str, tuple[np.ndarray, str]]:
-    """Return quantity -> (values in ms, mV, pA or uA/cm2; unit) from column names such as ``voltage_mV`` or ``I (nA)``."""
-    found: dict[str, tuple[np.ndarray, str]] = {}
-    for name, column in zip(header, values.T, strict=True):
-        words = re.split(r"[_\s(\[\])/]+", name.strip().lower().replace("µ", "u").replace("²", "2").replace("^", ""))
-        words = [word for word in words if word]
-        quantity = next((q for q, spellings in NAMES.items() if words and words[0] in spellings), None)
-        if quantity is not None and quantity in need and quantity not in found:
-            found[quantity] = convert(
-                path,
-                name,
-                quantity,
-                "".join(words[1:]) if quantity == "current" else (words[-1] if len(words) > 1 else ""),
-                column,
-            )
-    missing = [q for q in need if q not in found]
-    if missing:
-        raise InputError(
-            f"{path}: no column for {', '.join(missing)}; the file has {', '.join(header)}. Expected names such as {EXAMPLE}."
-        )
-    return found

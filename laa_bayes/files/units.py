@@ -1,4 +1,4 @@
-"""Which unit has a number? Times in ms, voltages in mV, currents in pA or uA/cm2, from the units that a file names."""
+"""Which unit has a number? Times in ms, voltages in mV, currents in pA or uA/cm2, from the units and names that a file gives."""
 
 from __future__ import annotations
 
@@ -10,16 +10,62 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-TIME = {"s": 1e3, "sec": 1e3, "seconds": 1e3, "ms": 1.0, "us": 1e-3}
-VOLTAGE = {"v": 1e3, "volts": 1e3, "volt": 1e3, "mv": 1.0, "uv": 1e-3}
-CURRENT = {"a": 1e12, "amperes": 1e12, "amps": 1e12, "ma": 1e9, "ua": 1e6, "na": 1e3, "pa": 1.0}
-DENSITY = {"uacm2": 1.0, "macm2": 1e3, "nacm2": 1e-3, "am2": 100.0}
-NAMES = {
-    "time": ("time", "t"),
-    "voltage": ("voltage", "v", "vm", "membrane", "potential"),
-    "current": ("current", "i", "stimulus", "command", "iext"),
+TIME = {"s": 1e3, "sec": 1e3, "secs": 1e3, "second": 1e3, "seconds": 1e3, "ms": 1.0, "msec": 1.0, "us": 1e-3}
+VOLTAGE = {"v": 1e3, "volts": 1e3, "volt": 1e3, "mv": 1.0, "uv": 1e-3, "millivolt": 1.0, "millivolts": 1.0}
+CURRENT = {
+    "a": 1e12,
+    "amperes": 1e12,
+    "ampere": 1e12,
+    "amps": 1e12,
+    "amp": 1e12,
+    "ma": 1e9,
+    "ua": 1e6,
+    "na": 1e3,
+    "pa": 1.0,
 }
+DENSITY = {"uacm2": 1.0, "macm2": 1e3, "nacm2": 1e-3, "am2": 100.0}
+TABLES: dict[str, Mapping[str, float]] = {"time": TIME, "voltage": VOLTAGE, "current": CURRENT | DENSITY}
+NAMES = {
+    "time": ("time", "t", "times"),
+    "voltage": ("voltage", "v", "vm", "vmem", "membrane", "potential"),
+    "current": ("current", "i", "im", "iinj", "stimulus", "command", "iext"),
+}
+CHANNEL = re.compile(
+    r"(trace|sweep|episode|in|ai|adc|ch|chan|channel|signal|cmd|dac|ao|out|imemb|vmemb|primary|secondary)\b|$", re.I
+)
 EXAMPLE = "time_ms, voltage_mV, current_pA (or current_uA_cm2)"
+
+
+def unit_key(unit: str) -> str:
+    """Return a unit in the one spelling of the tables: small letters and digits, u for micro."""
+    plain = unit.strip().lower().replace("µ", "u").replace("μ", "u").replace("²", "2")
+    return re.sub(r"[^a-z0-9]", "", plain)
+
+
+def name_and_unit(header: str) -> tuple[str, str]:
+    """Return the name of a column and its unit: ``Vm (mV)``, ``I [pA]``, ``voltage_mV``, ``current_uA_cm2``, ``Time / s``."""
+    text = header.strip().strip('"').strip()
+    enclosed = re.fullmatch(r"(.*?)\s*[(\[{]([^()\[\]{}]*)[)\]}]\s*", text)
+    if enclosed:
+        return enclosed[1].strip(), enclosed[2]
+    divided = re.fullmatch(r"(\S.*?)\s+/\s*(\S+)", text)
+    if divided:
+        return divided[1], divided[2]
+    words = re.split(r"[_\s]+", text)
+    for n in (2, 1):
+        if len(words) > n and any(unit_key("".join(words[-n:])) in table for table in TABLES.values()):
+            return "_".join(words[:-n]), "_".join(words[-n:])
+    return (words[0], "_".join(words[1:])) if words[0].lower() in sum(NAMES.values(), ()) else (text, "")
+
+
+def quantity_of(header: str) -> str | None:
+    """Return which quantity a column holds: by its name, or by its unit where the name is only that of a channel; else None."""
+    name, unit = name_and_unit(header)
+    first = re.split(r"[_\s#.:-]+", name.lower())[0] if name else ""
+    named = next((quantity for quantity, spellings in NAMES.items() if first in spellings), None)
+    if named or not unit or not CHANNEL.match(name):
+        return named
+    return next((quantity for quantity, table in TABLES.items() if unit_key(unit) in table), None)
 
 
 def convert(path: Path, name: str, quantity: str, unit: str, values: np.ndarray) -> tuple[np.ndarray, str]:
@@ -30,8 +76,7 @@ def convert(path: Path, name: str, quantity: str, unit: str, values: np.ndarray)
     InputError
         No unit, or one that is unknown.
     """
-    table: Mapping[str, float] = {"time": TIME, "voltage": VOLTAGE, "current": CURRENT | DENSITY}[quantity]
-    key = re.sub(r"[^a-z0-9]", "", unit.lower().replace("µ", "u").replace("μ", "u"))
+    table, key = TABLES[quantity], unit_key(unit)
     if key not in table:
         known = {"time": "s, ms, us", "voltage": "V, mV", "current": "pA, nA, A, uA_cm2"}[quantity]
         what = f"unknown unit '{unit}'" if unit else "no unit"

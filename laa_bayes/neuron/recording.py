@@ -29,6 +29,7 @@ class Recording(NamedTuple):
     t0_ms: float
     source: str
     current_at_sample: np.ndarray | None = None  #: the current filtered like the voltage, after resampling
+    notes: tuple[str, ...] = ()  #: what was read: which channel, which current
 
     @property
     def time_ms(self) -> np.ndarray:

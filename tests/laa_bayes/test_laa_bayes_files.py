@@ -11,6 +11,7 @@ from hdf5io import InputError
 from laa_bayes import config
 from laa_bayes import simulate as simulations
 from laa_bayes.files import recordings
+from laa_bayes.files.request import Request
 from laa_bayes.fit import infer
 from laa_bayes.network import trained
 from laa_bayes.neuron import recording
@@ -92,13 +93,13 @@ def test_a_headerless_table_needs_named_columns(tmp_path, noisy_trace):
     np.savetxt(path, np.column_stack(noisy_trace), delimiter=",")
     with pytest.raises(InputError, match="Name the columns with units: --columns"):
         recordings.read_recording(path)
-    found = recordings.read_recording(path, columns=["time_ms", "voltage_mV", "current_uA_cm2"])
+    found = recordings.read_recording(path, Request(columns=("time_ms", "voltage_mV", "current_uA_cm2")))
     assert found.v_mv == pytest.approx(noisy_trace[1])
 
 
 BAD = {
     "no unit": ("time_ms,voltage,current_pA", lambda t, v, i: (t, v, i), "'voltage' has no unit"),
-    "unknown unit": ("time_ms,voltage_kV,current_pA", lambda t, v, i: (t, v, i), "unknown unit 'kv'"),
+    "unknown unit": ("time_ms,voltage_kV,current_pA", lambda t, v, i: (t, v, i), "unknown unit 'kV'"),
     "missing column": ("time_ms,voltage_mV,speed_pA", lambda t, v, i: (t, v, i), "no column for current"),
     "missing value": (
         "time_ms,voltage_mV,current_pA",
@@ -136,9 +137,9 @@ def test_empty_damaged_and_unknown_files_are_refused(tmp_path):
     for name, content, reason in (
         ("a.csv", "", "empty"),
         ("b.csv", "time_ms,voltage_mV,current_pA\n", "header and no rows"),
-        ("c.abf", "nonsense", "not a readable ABF"),
+        ("c.abf", "nonsense", "not readable as an ABF file"),
         ("d.nwb", "nonsense", "not a readable HDF5"),
-        ("e.npz", "nonsense", "not a readable npz"),
+        ("e.npz", "nonsense", "not readable as an npz file"),
         ("f.xyz", "nonsense", "unknown format"),
         ("g.csv", "time_ms,voltage_mV,current_pA\n1,2\n", "row 1 has 2 values"),
     ):
@@ -275,8 +276,8 @@ def test_every_spiking_allen_step_is_misspecified(real_data):
 
 @pytest.mark.real
 def test_abf_sweeps_are_read_with_their_protocol(real_data):
-    found = recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=1)
+    found = recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", Request(sweep=1))
     assert (found.dt_ms, found.current_unit, found.current.min()) == (0.05, "pA", -100.0)
     assert len(recording.step_onsets(found)) == 5
     with pytest.raises(InputError, match="the file has 17 sweeps"):
-        recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", sweep=99)
+        recordings.read_recording(real_data("laa_bayes") / "abf" / "171116sh_0018.abf", Request(sweep=99))

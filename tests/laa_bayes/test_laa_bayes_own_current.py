@@ -45,7 +45,7 @@ def own_model(laa_here, cell_csv):
     ("options", "reason"),
     [
         (["--window", "20:80"], "Use --prior lumped, or give --area-um2"),
-        ([*CURRENT_OF, "--sweep", 3], "--sweep 3 is for ABF and NWB files"),
+        ([*CURRENT_OF, "--sweep", 3], "--sweep 3, but the table holds 1 trace"),
         (["--window", "20:900", "--area-um2", 10_000], "lasts from 0 to 119.75 ms"),
         (["--window", "first-spike", "--area-um2", 10_000], "0 spikes, none after a current step"),
     ],
