@@ -278,7 +278,10 @@ class InferConfig(Solver, Written):
         "none",
         description="refine the posterior mean afterwards and show whether held-out trials agree (seed: old name of descent)",
     )
-    n_samples: int = Field(64, ge=8, description="posterior samples", json_schema_extra=about("--samples"))
+    n_samples: int | None = Field(
+        None, ge=8, description="posterior samples; default 64, fewer of networks beyond 100 neurons, down to 8",
+        json_schema_extra=about("--samples"),
+    )  # fmt: skip
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
     estimate: tuple[Literal["input", "gain", "tau", "process", "none"], ...] = Field(
         ("input", "gain", "tau", "process"),

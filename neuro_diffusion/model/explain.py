@@ -18,6 +18,7 @@ from .ridge import Likelihood, Pseudo, RowFit, decay_of, exponential_filter, pro
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
 SLACK = 0.005  #: standard deviation a step
+MANY, SOME = 64, 32  #: neurons beyond which so many rows stand for all
 MIN_SLOPE = 1e-3  #: of tanh: a state beyond 4 says hardly more than that it is large
 INPUT_SD = 1.0  #: prior standard deviation of a neuron's constant input
 LONG = 100  #: longer trials are cut into segments: each costs one initial state a neuron, and spares T^3 work
@@ -62,6 +63,16 @@ def segments(y: Tensor, longest: int = LONG) -> Tensor:
     return y[:, : T // parts * parts].reshape(K * parts, T // parts, N)
 
 
+def rows_of(N: int) -> Tensor:
+    """Return the rows of W that are looked at: all, or some of a large network, whose path then is the smoothed one."""
+    return torch.arange(N) if N <= MANY else torch.linspace(0, N - 1, SOME).round().long()
+
+
+def turns_of(N: int, wanted: int) -> int:
+    """Return how often the path is fitted anew: not where only some rows are looked at."""
+    return wanted if N <= MANY else 0
+
+
 class _Design(NamedTuple):
     """One linear-Gaussian problem: z (K, T, N) = F w + start + coloured and white noise of precision omega."""
 
@@ -72,8 +83,8 @@ class _Design(NamedTuple):
     slack: Tensor  # (T, T) what a path may stray from its weights, lest errors grow along it
 
 
-def design(y: Tensor, h: Tensor, noise: float, s: Settings) -> _Design:
-    """Return the regression of recorded values y (K, T, N) about states h of the same shape."""
+def design(y: Tensor, h: Tensor, noise: float, s: Settings, rows: Tensor | None = None) -> _Design:
+    """Return the regression of recorded values y (K, T, N), or of some ``rows`` of W, about states h of the same shape."""
     T, x = y.shape[1], torch.tanh(h)
     slope = (1 - x * x).clamp_min(MIN_SLOPE)
     p = Pseudo((h + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
@@ -84,6 +95,8 @@ def design(y: Tensor, h: Tensor, noise: float, s: Settings) -> _Design:
     kernel = s.h0_std**2 * torch.outer(decay, decay)
     walk = process_noise(T, s.a, y)
     kernel = kernel + s.process**2 * walk
+    if rows is not None:
+        p, slope = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows]
     return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk)
 
 
@@ -121,7 +134,7 @@ def best_fit(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
     """Return log evidence, weights (N, M) and the prior variance of highest evidence."""
     A, b, size = precisions(d)
     found = []
-    for pv in PRIOR_GRID / b.shape[0]:
+    for pv in PRIOR_GRID / (d.F.shape[2] - s.input):
         gain, w = solve(A, b, float(pv), s.input)
         found.append((float((gain + size).sum()) + d.jacobian, w, float(pv)))
     return max(found, key=lambda item: item[0])
@@ -149,13 +162,13 @@ def explain(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, residu
     ----------
     noise : standard deviation of white noise on y. residuals : whiten the residuals, which a search does not need.
     """
-    h = first_path(y, noise, s)
-    for turn in range(n_relinearise + 1):
-        d = design(y, h, noise, s)
+    h, N = first_path(y, noise, s), y.shape[2]
+    rows, turns = rows_of(N), turns_of(N, n_relinearise)
+    for turn in range(turns + 1):
+        d = design(y, h, noise, s, rows)
         evidence, w, pv = best_fit(d, s)
-        if turn < n_relinearise:
+        if turn < turns:
             h = fitted_path(d, w)
-    N = y.shape[2]
     u = whitened(d, pv, s) if residuals else y.new_empty(0)
     return Explanation(evidence, u, w[:, :N], w[:, N] if s.input else None, pv)
 
@@ -200,7 +213,7 @@ def independent(y: Tensor, noise: float, s: Settings) -> Independent:
     What any network must beat: neurons that do not hear each other, smooth as the recorded ones are.
     """
     T = y.shape[1]
-    d = design(y, first_path(y, noise, s), noise, s._replace(input=False))
+    d = design(y, first_path(y, noise, s), noise, s._replace(input=False), rows_of(y.shape[2]))
     z, floor = d.p.z[0].transpose(1, 2), torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
     level = z.mean((0, 2), keepdim=True) if s.input else torch.zeros(())
     lag = (torch.arange(T)[:, None] - torch.arange(T)).abs().to(y)
@@ -227,19 +240,20 @@ def decoupled(y: Tensor, noise: float, s: Settings) -> float:
 
 def _alone(y: Tensor, noise: float, s: Settings) -> float:
     """Return the log evidence of a diagonal W."""
-    N, h, values = y.shape[2], first_path(y, noise, s), []
-    for turn in range(3):
-        d = design(y, h, noise, s)
+    N, h = y.shape[2], first_path(y, noise, s)
+    some, turns = rows_of(N), turns_of(N, 2)
+    for turn in range(turns + 1):
+        d = design(y, h, noise, s, some)
         A, b, size = precisions(d)
-        own = torch.stack([torch.arange(N), *([torch.full((N,), N)] if s.input else [])], 1)
-        rows = torch.arange(N)[:, None]
+        own = torch.stack([some, *([torch.full_like(some, N)] if s.input else [])], 1)
+        rows = torch.arange(len(some))[:, None]
         A = A[rows[..., None], own[:, :, None], own[:, None]]
         b, values = b[rows, own], []
         for variance in (0.1, 1.0):
             gain, w = solve(A, b, variance, s.input)
             values.append((float((gain + size).sum()) + d.jacobian, w))
         value, w = max(values, key=lambda item: item[0])
-        if turn < 2:
+        if turn < turns:
             whole = torch.zeros(N, d.F.shape[2], dtype=y.dtype).scatter(1, own, w)
             h = fitted_path(d, whole)
     return value
@@ -248,12 +262,14 @@ def _alone(y: Tensor, noise: float, s: Settings) -> float:
 def _silent(y: Tensor, noise: float, s: Settings) -> float:
     """Return the log evidence of W = 0."""
     h = first_path(y, noise, s)
-    for _ in range(2):
-        d = design(y, h, noise, s)
+    turns = turns_of(y.shape[2], 1)
+    for turn in range(turns + 1):
+        d = design(y, h, noise, s, rows_of(y.shape[2]))
         own = d._replace(F=d.F[:, :, -1:] if s.input else d.F[:, :, :0])
         A, b, size = precisions(own)
         gain, w = solve(A, b, 1.0, s.input) if s.input else (0 * size, b)
-        h = fitted_path(own, w)
+        if turn < turns:
+            h = fitted_path(own, w)
     return float((gain + size).sum()) + d.jacobian
 
 
@@ -265,7 +281,7 @@ def shifted(y: Tensor, noise: float, s: Settings, seed: int = 0) -> float:
     x = torch.tanh(h)
     lags = torch.randint(T // 4, T - T // 4 + 1, (N,), generator=g)
     turned = torch.stack([x[:, :, j].roll(int(lag), 1) for j, lag in enumerate(lags)], 2)
-    d = design(y, h, noise, s)
+    d = design(y, h, noise, s, rows_of(N))
     heard = exponential_filter(turned[None], s.a)[0]
     F = torch.cat([heard, d.F[:, :, N:]], 2)
     return best_fit(d._replace(F=F), s)[0]

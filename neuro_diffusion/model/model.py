@@ -18,6 +18,8 @@ from .denoiser import build_network, features
 from .propagation import Family
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
+LARGE = 64  #: neurons from which the samples of one network are drawn in parts, to spare memory
+
 
 class ModelSpec(NamedTuple):
     """Everything needed to rebuild a model: saved as JSON with its weights."""
@@ -186,10 +188,12 @@ class WeightModel(nn.Module):
         levels = diffusion.noise_levels(steps, schedule, self.noise)
         start = diffusion.start(data, n_samples, float(levels[0]), generator, with_data=guidance > 0)
         out, size = [], max(1, chunk // n_samples)
+        many = n_samples if start.shape[-1] <= LARGE else max(1, LARGE**2 * chunk // start.shape[-1] ** 2)
         for first in range(0, B, size):
             part = Spectrum(*(z[first : first + size] for z in data))
             denoise = self.denoiser(part, guidance)
-            out.append(diffusion.sample(denoise, start[first : first + size], levels, sampler, generator))
+            pieces = start[first : first + size].split(many, 1)
+            out.append(torch.cat([diffusion.sample(denoise, w, levels, sampler, generator) for w in pieces], 1))
         return self.settle(torch.cat(out))
 
     def settle(self, w: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from .ridge import Likelihood, factor_of
 
 N_NODES = 48  #: of the quadrature over the size of a weight
+SEQUENTIAL = 64  #: neurons up to which joint samples are drawn entry by entry
 SWEEPS = 60
 DAMPING = 0.3
 WARM = 15  #: sweeps over which the columns' messages come to count in full
@@ -29,8 +30,8 @@ class Family(NamedTuple):
 
     density: float = 0.4  #: share of the entries that exist
     log_sd: float = 0.5  #: of log-normal sizes; 0: half-normal
-    plus: float = 0.55  #: mean size of a positive weight, times sqrt(N)
-    minus: float = 1.65  #: of a negative one
+    plus: float = 1.28  #: mean size of a positive weight, times sqrt(N)
+    minus: float = 3.8  #: of a negative one
     excitatory: float = 0.75  #: share of the columns (or entries) that are positive
     dale: bool = True  #: the entries of a column have one sign
 
@@ -231,8 +232,16 @@ def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: T
 def draw(
     found: Propagated, likelihood: Likelihood, family: Family, n_samples: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Return joint samples (B, S, N, N): signs of columns first, then one entry of a row after the other given the ones before."""
+    """Return joint samples (B, S, N, N): signs of columns first, then one entry of a row after the other given the ones before.
+
+    In large networks (more than `SEQUENTIAL` neurons) the entries of a row are drawn together, with the correlations of the
+    Gaussian posterior between their tilted marginals (a Gaussian copula).
+    """
     N = likelihood.b.shape[-1]
+    if N > SEQUENTIAL:
+        return torch.stack(
+            [_draw_large(found, likelihood, family, k, n_samples, generator) for k in range(len(likelihood.b))]
+        )
     chunk = max(1, min(n_samples, int(2e7 // N**3)))
     return torch.stack([
         torch.cat([
@@ -251,11 +260,7 @@ def _draw_one(
     N = tau.shape[-1]
     C, _, mean = _gaussian(Likelihood(likelihood.A[k].double(), likelihood.b[k].double()), tau, nu)
     C, mean = C.expand(S, N, N, N).clone(), mean.expand(S, N, N).clone()
-    chance = found.positive[k].double()
-    if family.dale:
-        sign = torch.where(torch.rand(S, 1, N, generator=g, dtype=torch.double) < chance, 1.0, -1.0).expand(S, N, N)
-    else:
-        sign = torch.where(torch.rand(S, N, N, generator=g, dtype=torch.double) < chance, 1.0, -1.0)
+    sign = _signs(found, family, k, S, g)
     W = torch.zeros(S, N, N, dtype=torch.double)
     for j in torch.randperm(N, generator=g).tolist():
         spread = C[..., j, j].clamp_min(1e-14)
@@ -269,16 +274,53 @@ def _draw_one(
     return W.to(likelihood.b)
 
 
-def _draw_entry(
-    m: Tensor, v: Tensor, sign: Tensor, found: Propagated, k: int, family: Family, g: torch.Generator | None
+def _signs(found: Propagated, family: Family, k: int, S: int, g: torch.Generator | None) -> Tensor:
+    """Return signs (S, N, N) of the columns, or of entries without Dale's law."""
+    chance = found.positive[k].double()
+    N = len(chance)
+    shape = (S, 1, N) if family.dale else (S, N, N)
+    return torch.where(torch.rand(shape, generator=g, dtype=torch.double) < chance, 1.0, -1.0).expand(S, N, N)
+
+
+def _draw_large(
+    found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
 ) -> Tensor:
-    """Return draws of entries of known signs from their tilted densities."""
+    """Return samples (S, N, N) of network k by a Gaussian copula, row by row."""
+    tau, nu = (site[k] for site in found.sites)
+    N, sign, rows = tau.shape[-1], _signs(found, family, k, S, g), []
+    for i in range(N):
+        data = Likelihood(likelihood.A[k, i : i + 1].double(), likelihood.b[k, i : i + 1].double())
+        C, spread, mean = _gaussian(data, tau[i : i + 1], nu[i : i + 1])
+        root = torch.linalg.cholesky(C[0] + 1e-10 * spread.amax() * torch.eye(N, dtype=torch.double))
+        z = (torch.randn(S, N, generator=g, dtype=torch.double) @ root.T) / spread.sqrt()
+        level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
+        v = (1 / (1 / spread - tau[i]).clamp_min(1e-3 / spread.amax())).expand(S, N)
+        m = v * (mean / spread - nu[i])
+        rows.append(_draw_entry(m, v, sign[:, i], found, k, family, g, level))
+    return torch.stack(rows, 1).to(likelihood.b)
+
+
+def _draw_entry(
+    m: Tensor,
+    v: Tensor,
+    sign: Tensor,
+    found: Propagated,
+    k: int,
+    family: Family,
+    g: torch.Generator | None,
+    level: Tensor | None = None,
+) -> Tensor:
+    """Return draws of entries of known signs from their tilted densities, at given quantiles ``level`` or at random."""
     size = torch.where(sign > 0, found.scale[k, 0], found.scale[k, 1])
     w, log_p, width = _nodes(sign * m, v, size, family.log_sd)
     log_some = torch.logsumexp(log_p, -1) + found.density[k].log()
     log_none = (1 - found.density[k]).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
-    there = torch.rand(m.shape, generator=g, dtype=m.dtype) < torch.sigmoid(log_some - log_none)
+    chance = torch.sigmoid(log_some - log_none)
+    if level is None:
+        level = torch.rand(m.shape, generator=g, dtype=m.dtype)
+    above = torch.where(sign > 0, level, 1 - level) - (1 - chance)  # where the size lies, beyond the atom at 0
+    there = above > 0
     rising = torch.softmax(log_p, -1).cumsum(-1)
-    node = (rising < torch.rand(*m.shape, 1, generator=g, dtype=m.dtype)).sum(-1, keepdim=True).clamp_max(N_NODES - 1)
+    node = (rising < (above / chance.clamp_min(1e-12))[..., None]).sum(-1, keepdim=True).clamp_max(N_NODES - 1)
     inside = (torch.rand(m.shape, generator=g, dtype=m.dtype) - 0.5) * width
     return torch.where(there, sign * (w.gather(-1, node)[..., 0] + inside), 0.0)
