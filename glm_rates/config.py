@@ -61,6 +61,15 @@ class ExtractOptions(_Frozen):
         description="when units were recorded: a table start_s,stop_s[,unit_id]; bins outside are no observations",
         json_schema_extra={"exists": "file"},
     )
+    covariates: list[Path] = Field(
+        [],
+        description="what else was measured: tables of time_s and columns (or a column event), NWB files with time series",
+        json_schema_extra={"exists": "file"},
+    )
+    bases: list[str] = Field(
+        [], description="which covariates, through which basis: NAME=linear|spline|cyclic|lagged, or X*Y=plane"
+    )
+    covariate_window: int = Field(1000, ge=1, description="how far a lagged covariate looks back in ms")
     sampling_rate: float | None = Field(None, gt=0, description="samples a second of time_samples columns, in Hz")
     label_column: str | None = Field(
         None,

@@ -292,6 +292,32 @@ def lasers(recording: Recording, taste: Taste, n_trials: int, h5: H5) -> Lasers:
     return Lasers(on, out)
 
 
+def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:
+    """When the stimulus of each trial of a taste was given, in s of the recording: (trial,).
+
+    Raises
+    ------
+    InputError
+        ``trial_info_frame.csv`` does not say for some trial.
+    """
+    out = np.full(recording.shapes[taste.dig_in][0], np.nan)
+    for row in recording.trials:
+        trial, start = _cell(row, "taste_rel_trial_num"), _cell(row, "start_taste")
+        if (
+            row.get("dig_in_name_taste") == taste.dig_in
+            and trial is not None
+            and 0 <= trial < len(out)
+            and start is not None
+        ):
+            out[int(trial)] = start / recording.sampling_rate
+    lost = int(np.isnan(out).sum())
+    if lost:
+        raise InputError(
+            f"{recording.h5.parent}: covariates need the time of every trial; trial_info_frame.csv lacks {lost} of {taste.dig_in}."
+        )
+    return out
+
+
 def _cell(row: dict[str, str], name: str) -> float | None:
     """A number of the table, or None where the cell is empty or holds none."""
     try:

@@ -268,6 +268,8 @@ def _populations(fitted: dict, meta: dict, names: list[str]) -> dict[str, Datase
                 continue
             effect = name.removesuffix("_se").removesuffix("_lag_ms")
             units, dims = text.get(effect, ("", ()))
+            if name.startswith("covariate_") and not name.endswith("_x"):
+                units, dims = "log rate", ("unit", "point")
             if name.endswith("_lag_ms"):
                 units, dims = "ms", ("lag",)
             kind = "standard error of the filter" if name.endswith("_se") else name.replace("_", " ")
@@ -283,7 +285,7 @@ def result_attrs(done: Fitted, digest: str) -> dict[str, Any]:
     params = done.params
     keep = {"tastes": params["tastes"], "regions": params["regions"], "dig_ins": params["dig_ins"], "bin_ms": params["bin_size"],
             "window": params["window"], "start_ms": params["start_ms"], "stimulus": params.get("stimulus", True),
-            "onset_bin": params["onset_bin"]}  # fmt: skip
+            "onset_bin": params["onset_bin"], "covariates": params.get("covariates", [])}  # fmt: skip
     names = {safe: true for true, safe in safe_names(params["regions"]).items()}
     return {
         "digest": digest,

@@ -34,6 +34,7 @@ class Stored(NamedTuple):
     score_errors: dict[str, np.ndarray]  # model -> (unit,) their standard errors over folds
     summary: dict[str, Any]
     provenance: dict[str, str]
+    covariates: list[dict] = []  # noqa: RUF012 (never changed)
 
 
 def safe_names(regions: Iterable[str]) -> dict[str, str]:
@@ -119,4 +120,5 @@ def read_results(path: Path) -> Stored:
         errors,
         meta["summary"],
         provenance,
+        params.get("covariates", []),
     )

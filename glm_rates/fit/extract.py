@@ -14,7 +14,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..files.blech import lasers, read_recording
+from ..files.blech import lasers, read_recording, stimulus_times
 from ..files.consistency import label_problems
 from ..files.exchange import save
 from ..files.hdf5 import H5
@@ -97,6 +97,9 @@ def extract_blech(source, options):
     }
     arrays = {"counts": np.concatenate(counts), "taste": taste, "trial": trial, "laser": np.concatenate(on)}
     arrays["observed"] = np.concatenate(observed)
+    if options.get("covariates"):
+        onsets = np.concatenate([stimulus_times(recording, t) for t in recording.tastes])
+        with_covariates(params, arrays, options, onsets + (start - recording.before_ms) / 1000, window)
     return finish(
         params, arrays, options, start, window, np.full(len(taste), onset), np.concatenate(flagged), str(source)
     )
@@ -192,7 +195,21 @@ def extract_times(source, options):
     masks = {"observed": binned.observed, "counted": own}
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
     params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
+    with_covariates(params, arrays, options, first_s, window)
     return finish(params, arrays, options, start, window, np.full(len(taste), onset), None, where)
+
+
+def with_covariates(params, arrays, options, first_s, window):
+    """Add what else was measured to the parameters and arrays; bins without it do not count."""
+    if not options.get("covariates"):
+        return
+    from .covariates import covariates_of
+
+    params["covariates"], found = covariates_of(options, np.asarray(first_s), arrays["counts"].shape[1], window)
+    params["covariate_lead"] = options["covariate_window"] // options["bin_size"]
+    arrays["covariates"] = found["covariates"]
+    if not found["known"].all():
+        arrays["counted"] = found["known"] & arrays.get("counted", True)
 
 
 def unit_table(data):
@@ -232,6 +249,7 @@ def segments(data, options, where):
         "units": unit_table(data),
         "stimulus": False,
     }
+    with_covariates(params, arrays, options, first_s, (reach_bins, n_bins))
     return finish(params, arrays, options, 0, (reach_bins, n_bins), np.zeros(n_segments, int), None, where)
 
 

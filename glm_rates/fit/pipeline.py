@@ -46,6 +46,7 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
     for name in ("events", "observed"):
         if getattr(config, name) is not None:
             chosen[name] = str(getattr(config, name).resolve())
+    chosen["covariates"] = [str(path.resolve()) for path in config.covariates]
     document = {"source": str(source.resolve()), "options": chosen}
     (folder / "request.json").write_text(json.dumps(document), encoding="utf-8")
     python = environments.extraction_python(config.blech_clust_env if source.is_dir() else "none")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..model import population as model
+from ..model.bases import Covariate
 from ..model.design import Design, Trials, Window
 
 FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
@@ -40,7 +41,8 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
             )
             observed = arrays["observed"][trials][:, :, units] if "observed" in arrays else None
             counted = arrays["counted"][trials] if "counted" in arrays else None
-            data = Trials(counts, labels, onset, laser, observed, counted)
+            covariates = arrays["covariates"][trials] if "covariates" in arrays else None
+            data = Trials(counts, labels, onset, laser, observed, counted, covariates)
             out.append(Population(name, taste, units, trials, data))
     return out
 
@@ -48,6 +50,10 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
 def settings_for(params: dict, wanted: dict[str, Any], population: Population) -> model.Settings:
     """Model settings of one population: no stimulus without events, no coupling of a single unit, plain ridge with a penalty."""
     known = {k: v for k, v in {**wanted, **params}.items() if k in model.Settings._fields}
+    known["covariates"] = tuple(
+        Covariate(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()})
+        for c in params.get("covariates", [])
+    )
     settings = model.Settings(**known)
     coupling = settings.include_coupling and len(population.units) > 1
     prior = settings.prior if settings.penalty is None else "ridge"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +42,7 @@ class Trials(NamedTuple):
     laser: np.ndarray  # (trial, bin) 1 where the laser is on
     observed: np.ndarray | None = None  # (trial, bin, unit) the unit was recorded; None: everywhere
     counted: np.ndarray | None = None  # (trial, bin) the bin belongs to this trial; None: all do
+    covariates: np.ndarray | None = None  # (trial, lead + bin, signal) what else was measured
 
 
 class Window(NamedTuple):
@@ -59,9 +62,10 @@ class Design(NamedTuple):
     row_trial: np.ndarray  # (row,)
     kernels: dict[str, Kernels]
     valid: np.ndarray | None = None  # (unit, row) the bin is an observation of the unit; None: all are
-    sources: np.ndarray | None = (
-        None  # (source x k, row) float32: coupling columns kept apart from ``shared`` (`screened`)
-    )
+    sources: np.ndarray | None = None  # (source x k, row) float32: coupling columns, kept apart (`screened`)
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]] = MappingProxyType(
+        {}
+    )  # covariate -> (points, effect per weight (point, q))
 
     @property
     def n_shared(self) -> int:
@@ -111,7 +115,8 @@ class Design(NamedTuple):
 
     def only(self, terms: tuple[str, ...]) -> Design:
         """The nested design with these effects; constant, taste offset and laser stay."""
-        blocks = [b for b in self.columns if EFFECT_OF.get(b) is None or EFFECT_OF[b] in terms]
+        effects = {b: b if b in self.curves else EFFECT_OF.get(b) for b in self.columns}
+        blocks = [b for b, effect in effects.items() if effect is None or effect in terms]
         shared = [b for b in blocks if b != "history"]
         own = self.own if "history" in blocks else self.own[:, :, :0]
         return self._replace(
@@ -119,6 +124,7 @@ class Design(NamedTuple):
             own=own,
             columns=_consecutive({b: self.columns[b].stop - self.columns[b].start for b in blocks}),
             sources=self.sources if "coupling" in terms else None,
+            curves={name: curve for name, curve in self.curves.items() if name in terms},
         )
 
     @property
@@ -231,6 +237,7 @@ def build_design(
     terms: tuple[str, ...] = ("stimulus", "history", "coupling"),
     laser: bool = False,
     apart: bool = False,
+    extra: dict[str, np.ndarray] | None = None,
 ) -> Design:
     """Design of one population: constant, taste offset, stimulus, taste deviation, laser, coupling, own history.
 
@@ -248,6 +255,8 @@ def build_design(
         Add a regressor that is 1 while the laser is on.
     apart :
         Keep the coupling columns apart, in single precision (`Design.sources`).
+    extra :
+        Columns (trial, bin in window, q) of further effects, by name.
 
     Returns
     -------
@@ -269,6 +278,7 @@ def build_design(
             blocks["deviation"] = _taste_blocks(features, trials.taste[row_trial], n_tastes)
     if laser:
         blocks["laser"] = trials.laser[:, window.start : window.stop].reshape(n_rows, 1)
+    blocks |= {name: columns.reshape(n_rows, -1) for name, columns in (extra or {}).items()}
     sources = None
     if "coupling" in terms:
         past = convolve_trials(filled_counts(trials), kernels["coupling"], window, np.float32 if apart else float)

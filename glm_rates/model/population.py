@@ -17,6 +17,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .bases import BASES, Covariate
 from .design import Design, Kernels, Trials, Window, build_design, standard_kernels
 from .prior import Prior, grams, learn, map_weights, whiten
 from .screened import ENTER, exact, learn_screened
@@ -39,6 +40,8 @@ class Settings(NamedTuple):
     n_stimulus_funcs: int = 10
     include_coupling: bool = False
     coupling_method: str = "full"  # or "screened"
+    covariates: tuple[Covariate, ...] = ()
+    covariate_lead: int = 0  # bins of the covariates before the first bin of the counts
     stimulus: bool = True
     laser: bool = False
     prior: str = "learned"
@@ -69,14 +72,22 @@ class Fit(NamedTuple):
 
 def terms_of(settings: Settings) -> tuple[str, ...]:
     """Effects of the full model."""
-    return ("stimulus",) * settings.stimulus + ("history",) + ("coupling",) * settings.include_coupling
+    covariates = tuple(c.name for c in settings.covariates)
+    return ("stimulus",) * settings.stimulus + ("history", *covariates) + ("coupling",) * settings.include_coupling
 
 
 def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Nested models by name, smallest first; the last is the full model."""
+    """Nested models by name, smallest first; the last is the full model. Of several covariates, each is left out once."""
     models: dict[str, tuple[str, ...]] = {"history": ("history",)}
     if settings.stimulus:
         models = {"stimulus": ("stimulus",), **models, "history+stimulus": ("stimulus", "history")}
+    names = [c.name for c in settings.covariates]
+    before, terms = list(models.items())[-1]
+    for left_out in names if len(names) > 1 else []:
+        rest = [name for name in names if name != left_out]
+        models["+".join([before, *rest])] = (*terms, *rest)
+    if names:
+        models["+".join([before, *names])] = (*terms, *names)
     if settings.include_coupling:
         models["+".join([list(models)[-1], "coupling"])] = terms_of(settings)
     return models
@@ -85,7 +96,10 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
 def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
     """Design of the full model."""
     apart = settings.coupling_method == "screened"
-    return build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser, apart)
+    found = {c.name: BASES[c.basis](trials.covariates, c, window, settings.covariate_lead) for c in settings.covariates}
+    extra = {name: expanded.columns for name, expanded in found.items()}
+    design = build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser, apart, extra)
+    return design._replace(curves={name: (expanded.x, expanded.curve) for name, expanded in found.items()})
 
 
 def kernels_of(settings: Settings) -> dict[str, Kernels]:
@@ -100,7 +114,9 @@ def kernels_of(settings: Settings) -> dict[str, Kernels]:
         "coupling": settings.n_coupling_funcs,
         "stimulus": settings.n_stimulus_funcs,
     }
-    return standard_kernels(settings.bin_size, {term: lengths[term] for term in terms_of(settings)}, numbers)
+    return standard_kernels(
+        settings.bin_size, {term: lengths[term] for term in terms_of(settings) if term in lengths}, numbers
+    )
 
 
 def fit_design(
@@ -164,7 +180,7 @@ def _fit_screened(design: Design, settings: Settings, like: Prior | None, base: 
         raise InputError(
             "screened coupling needs --prior learned; other priors keep every edge (--coupling-method full)."
         )
-    terms = tuple(term for term in ("stimulus", "history") if term in design.columns)
+    terms = tuple(term for term in ("stimulus", "history", *design.curves) if term in design.columns)
     plain = design.only(terms)
     if base is None or base.prior is None:
         base = fit_design(plain, settings._replace(tolerance=1e-4), like, covariance=False)
@@ -357,6 +373,12 @@ def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, n
     for effect in [e for e in ("history", "stimulus", "coupling") if e in out]:
         kernels = design.kernels[effect]
         out[effect + "_lag_ms"] = (np.arange(len(kernels.values)) + kernels.first_lag) * bin_ms
+    for name, (x, curve) in design.curves.items():
+        matrix = np.zeros((1, len(curve), fit.coef.shape[1]))
+        matrix[0, :, columns[name]] = curve
+        key = "covariate_" + name.replace("/", "-")
+        out[key], out[key + "_x"] = fit.coef @ matrix[0].T, x
+        out[key + "_se"] = np.stack([_filter_error(matrix, spread)[0] for spread in fit.covariance])
     if "laser" in columns:
         at = columns["laser"]
         one = np.zeros((1, 1, fit.coef.shape[1]))

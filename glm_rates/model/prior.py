@@ -27,6 +27,7 @@ EDGES_FROM = 3  # iterations before edges may be dropped: S_e has to be roughly 
 MAP_ERROR = (
     0.1  # gradient that the iterations leave, per prior standard deviation; at 1 variances of noise never vanish
 )
+LARGEST_DRAW = 12  # weights of a covariate whose covariance the units of a population can tell
 DROPPED = 0.01  # edges less probable than this leave the fit
 
 
@@ -71,7 +72,10 @@ def grams(design: Design) -> Grams:
 
 
 def kernel_size(design: Design, block: str) -> int:
-    """Number of coefficients that ``block`` draws together from its Gaussian."""
+    """Number of coefficients that ``block`` draws together from its Gaussian; those of a large basis are drawn one by one."""
+    if block in design.curves:
+        size = design.curves[block][1].shape[1]
+        return size if size <= LARGEST_DRAW else 1
     return design.kernels[EFFECT_OF[block]].size if block in EFFECT_OF else 1
 
 
@@ -79,7 +83,7 @@ def initial_prior(design: Design, like: Prior | None = None) -> Prior:
     """A broad start; blocks that a smaller model of the same trials has learned are taken from ``like``."""
     n_units = len(design.counts)
     blocks = [block for block in design.columns if block != "constant"]
-    covariance = {block: START_VARIANCE[block] * np.eye(kernel_size(design, block)) for block in blocks}
+    covariance = {block: START_VARIANCE.get(block, 0.1) * np.eye(kernel_size(design, block)) for block in blocks}
     mean = np.zeros(design.own.shape[2])
     if like is not None:
         covariance |= {block: value for block, value in like.covariance.items() if block in covariance}

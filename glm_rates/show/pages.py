@@ -79,6 +79,9 @@ def draw(
     coupling = plots.coupling_matrix(stored)
     if coupling is not None:
         figures["Coupling"] = ("coupling_matrix", coupling)
+    curves = plots.covariate_curves(stored)
+    if curves is not None:
+        figures["Covariates"] = ("covariates", curves)
     shown: dict[str, Path | Figure] = {}
     for caption, (name, figure) in figures.items():
         path = save_figure(figure, folder / f"{name}.{kind}")

@@ -169,6 +169,60 @@ def coupling_matrix(stored: Stored) -> Figure | None:
     return figure
 
 
+def covariate_curves(stored: Stored) -> Figure | None:
+    """What each covariate does to the log rate: the units with the clearest effect, with 95 % intervals; None without any."""
+    found = [(p, c) for p in stored.populations for c in stored.covariates if _key(c) in p]
+    if not found:
+        return None
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure, axes = _figure(3.8 * columns + 0.4, 3.2 * rows, rows, columns)
+    for axis, (population, covariate) in zip(axes.ravel(), found):
+        key = _key(covariate)
+        value, error, x = population[key], population[key + "_se"], population[key + "_x"]
+        clear = np.nan_to_num(np.abs(value).max(axis=1) / np.maximum(error.mean(axis=1), 1e-9))
+        if x.ndim == 2:
+            unit = int(clear.argmax())
+            side = round(len(x) ** 0.5)
+            limit = max(np.abs(value[unit]).max(), 1e-3)
+            box = (x[:, 0].min(), x[:, 0].max(), x[:, 1].min(), x[:, 1].max())
+            image = axis.imshow(
+                value[unit].reshape(side, side).T,
+                origin="lower",
+                extent=box,
+                cmap="PuOr_r",
+                vmin=-limit,
+                vmax=limit,
+                aspect="auto",
+            )
+            figure.colorbar(image, ax=axis, label="log rate", shrink=0.8)
+            axis.set(
+                xlabel=covariate["name"].split(" x ")[0],
+                ylabel=covariate["name"].split(" x ")[1],
+                title=f"unit {population['units'][unit]}, the clearest of {len(value)}",
+            )
+            continue
+        lagged = covariate["basis"] == "lagged"
+        points = x * stored.bin_ms if lagged else x
+        for i, unit in enumerate(np.argsort(-clear)[:5]):
+            colour = TASTE[i % len(TASTE)]
+            axis.plot(points, value[unit], color=colour, lw=1.3, label=f"unit {population['units'][unit]}")
+            low, high = value[unit] - 1.96 * error[unit], value[unit] + 1.96 * error[unit]
+            axis.fill_between(points, low, high, color=colour, alpha=0.15, lw=0)
+        axis.axhline(0, color="k", lw=0.7, ls=":")
+        axis.set(xlabel=f"ms since {covariate['name']}" if lagged else covariate["name"], ylabel="effect on the log rate",
+                 title=f"{covariate['name']} ({covariate['basis']}), {min(5, len(value))} of {len(value)} units")  # fmt: skip
+        axis.legend(frameon=False, fontsize=6, ncols=2)
+        _tidy(axis)
+    for axis in axes.ravel()[len(found) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _key(covariate: dict) -> str:
+    return "covariate_" + covariate["name"].replace("/", "-")
+
+
 def unit_figure(stored: Stored, unit: int) -> Figure:
     """One unit: rasters over the estimated rate with its interval and the PSTH, by taste, and the filters below."""
     n_tastes = len(stored.tastes)
