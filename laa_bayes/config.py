@@ -285,7 +285,9 @@ class TrainConfig(Model):
     sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
     channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
     current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
-    window: str = Field("all", description="part of --protocol-from: all, sub-threshold, first-spike or t0:t1 in ms")
+    window: str = Field(
+        "all", description="part of --protocol-from: all, auto, sub-threshold, first-spike or t0:t1 in ms"
+    )
     n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
     batch_size: int | None = Field(None, ge=8, description="simulations a gradient step")
@@ -361,7 +363,7 @@ class Reading(Frozen):
         description="file with the injected current, from the recording's start on",
         json_schema_extra={"exists": "file"},
     )
-    window: str = Field("all", description="part of the trace: all, sub-threshold, first-spike or t0:t1 in ms")
+    window: str = Field("all", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
     grid_ms: float | None = Field(
         None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
     )

@@ -43,13 +43,21 @@ def run(config: InferConfig, run: Run) -> Result:
 
 def line_of(results: dict) -> str:
     """Return one line for a person: estimates, what is not identified, verdict."""
-    parts = [f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g}" for name in results["identified"]]
+    parts = [
+        f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g} {results['units'][name]}"
+        for name in results["identified"]
+    ]
     lost = [name for name, known in results["identified"].items() if not known]
     tail = f" (not identified: {', '.join(lost)})" if lost else ""
     flagged = [name for name, t in results["checks"]["tests"].items() if t["flagged"]]
     why = "; ".join(results["checks"]["facts"]) or ", ".join(flagged)
-    verdict = results["verdict"] + (f" ({why})" if results["verdict"] == "misspecified" else "")
+    bad = results["verdict"] == "misspecified"
     quality = (
         f", {results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else ", not refined"
     )
-    return ", ".join(parts) + tail + "; " + verdict + quality
+    estimates = ", ".join(parts) + tail + quality
+    return (
+        f"misspecified, no model here explains the trace ({why}); {estimates}"
+        if bad
+        else f"{estimates}; {results['verdict']}"
+    )

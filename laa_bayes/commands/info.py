@@ -65,6 +65,8 @@ def describe_recording(config: InfoConfig) -> dict:
     r = recordings.read_recording(config.path, request_of(config))
     return {
         "kind": "recording",
+        "read": list(r.notes),
+        "sweeps": recordings.n_sweeps(config.path, request_of(config)),
         "duration_ms": r.dt_ms * len(r.v_mv),
         "dt_ms": r.dt_ms,
         "voltage_mv": [float(r.v_mv.min()), float(r.v_mv.max())],

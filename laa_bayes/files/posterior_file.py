@@ -17,11 +17,10 @@ from ..config import PARAMETERS, Prior
 from ..neuron.priors import inferred, theta_from_z
 from ..neuron.recording import Recording
 from ..posterior.likelihood import Observation, Spec
-from ..posterior.summary import Posterior, nuisance
+from ..posterior.summary import NUISANCE, Posterior, nuisance
 
 TRACE, POSTERIOR, PREDICTION = "laa_bayes/trace/1", "laa_bayes/posterior/1", "laa_bayes/prediction/1"
 KINDS = {TRACE: "trace", POSTERIOR: "posterior", PREDICTION: "prediction"}
-NUISANCE_UNITS = {"v0": "mV", "R_s": "MOhm", "sigma": "mV", "phi": "1"}
 
 
 class Fitted(NamedTuple):
@@ -105,8 +104,8 @@ def draws_datasets(p: Posterior) -> dict[str, Dataset]:
         slope = 1 / theta[:, PARAMETERS.index("k")]
         datasets["posterior/k_slope"] = Dataset(slope, "1/mV", "posterior draws of 1/k (slope convention)", ("draw",))
     for name, draws in nuisance(p).items():
-        text = f"posterior draws of {name}"
-        datasets[f"nuisance/{name}"] = Dataset(np.asarray(draws), NUISANCE_UNITS[name], text, ("draw",))
+        unit, meaning = NUISANCE[name]
+        datasets[f"nuisance/{name}"] = Dataset(np.asarray(draws), unit, f"posterior draws: {meaning}", ("draw",))
     return datasets
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from hdf5io.errors import InputError, WorkFailed
 
 from ..config import Preset
+from ..console import progress
 from ..files.model_folder import Epoch, read_checkpoint, read_history, write_checkpoint
 from ..network.networks import bf, build_approximator, keras
 from ..network.trained import TrainedModel, make_reference
@@ -23,6 +24,8 @@ from ..neuron.simulator import add_noise, draw
 
 N_VALIDATION, N_REFERENCE = 2048, 4096
 N_TIMED = 5  #: gradient steps of the short timing before training; the long one has four times as many
+N_TIMINGS = 3
+FIRST = 3  #: epochs after which the estimate is corrected
 N_COMPONENT_TRACES = 2000  #: simulations that the principal components are taken from
 log = logging.getLogger("laa_bayes")
 
@@ -129,8 +132,9 @@ def seconds_per_epoch(approximator, bank: Bank, preset: Preset, seed: int, valid
 
     for work in (lambda: steps(1), validate):  # compiles
         work()
-    short, long = (timed(lambda n=n: steps(n)) for n in (N_TIMED, 4 * N_TIMED))
-    step = max((long - short) / (3 * N_TIMED), 1e-6)
+    times = [[timed(lambda n=n: steps(n)) for n in (N_TIMED, 4 * N_TIMED)] for _ in range(N_TIMINGS)]
+    short, long = np.median(times, axis=0)  # other work on the machine disturbs single timings
+    step = max(float(long - short) / (3 * N_TIMED), 1e-6)
     n_batches = len(bank.z) // preset.batch_size
     seconds = n_batches * step + max(short - N_TIMED * step, 0.0) + timed(validate)
     restore(approximator, before)
@@ -194,9 +198,9 @@ def train(bank: Bank, preset: Preset, seed: int, folder: Path, max_minutes: floa
 def announce(preset: Preset, n_epochs: int, epoch_seconds: float, batch_seconds: float, done: int) -> None:
     """Say what will be trained and how long it will take."""
     log.info(
-        "estimate from %d timed batches: %.1f minutes for %d epochs (%.3g ms a batch, %.1f s an epoch with its validation)",
-        5 * N_TIMED,
-        (n_epochs - done) * epoch_seconds / 60,
+        "estimate from %d timed batches: %s for %d epochs (%.3g ms a batch, %.1f s an epoch with its validation)",
+        5 * N_TIMED * N_TIMINGS,
+        duration((n_epochs - done) * epoch_seconds),
         n_epochs - done,
         1e3 * batch_seconds,
         epoch_seconds,
@@ -215,13 +219,16 @@ def announce(preset: Preset, n_epochs: int, epoch_seconds: float, batch_seconds:
     log.info("batch normalisation: %s", names[preset.batch_norm])
 
 
+def duration(seconds: float) -> str:
+    """Return a time as a person says it."""
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+
+
 def run_epochs(
     approximator, bank, preset: Preset, seed: int, folder: Path, n_epochs: int, history: list[Epoch], validation: Fixed
 ) -> list[Epoch]:
     """Train the epochs that are missing; return the whole history."""
-    from tqdm import tqdm
-
-    for epoch in tqdm(range(len(history), n_epochs), desc="epochs", disable=None):
+    for epoch in progress(range(len(history), n_epochs), n_epochs - len(history), "epochs"):
         began = time.perf_counter()
         loss = fit_epoch(approximator, Batches(bank, preset, seed, epoch))
         scores = approximator.evaluate(validation, verbose=0, return_dict=True)
@@ -230,6 +237,14 @@ def run_epochs(
         rate = float(keras.ops.convert_to_numpy(approximator.optimizer.learning_rate))
         history = [*history, Epoch(epoch + 1, loss, float(scores["loss"]), rate, time.perf_counter() - began)]
         log.debug("epoch %d: loss %.3f, validation %.3f", epoch + 1, loss, history[-1].validation_loss)
+        if len(history) == FIRST and n_epochs > 2 * FIRST:
+            measured = sum(line.seconds for line in history) / FIRST
+            log.info(
+                "%d epochs took %s; %s to go",
+                FIRST,
+                duration(FIRST * measured),
+                duration((n_epochs - FIRST) * measured),
+            )
         write_checkpoint(folder, snapshot(approximator), preset, bank, n_epochs, history)
     return history
 

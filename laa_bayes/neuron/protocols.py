@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from ..config import Segment
 
@@ -54,3 +55,35 @@ def constant_stretches(current: np.ndarray, tolerance: float = 1e-6) -> list[tup
     scale = max(float(np.max(np.abs(current), initial=0.0)), 1e-12)
     edges = np.flatnonzero(np.abs(np.diff(current)) > tolerance * scale) + 1
     return list(zip([0, *edges.tolist()], [*edges.tolist(), len(current)], strict=True))
+
+
+def idealised(current: np.ndarray, dt_ms: float, window_ms: float = 4.0) -> np.ndarray:
+    """Return a current in which every constant stretch is exactly constant, as its command was before it was recorded.
+
+    A command (most samples repeat the one before) is returned as it is. In a recorded current a step is where the means of the
+    ``window_ms`` before and after differ by six standard errors and by 5 % of the range; a stretch between two steps that does not
+    drift becomes its median. What drifts (a ramp) stays as it was recorded.
+    """
+    if len(current) < 3 or np.mean(np.diff(current) == 0) > 0.5:
+        return current
+    w = max(3, round(window_ms / dt_ms))
+    noise = 1.4826 * np.median(np.abs(np.diff(current))) / np.sqrt(2)
+    means = ndimage.uniform_filter1d(current, w, mode="nearest")
+    ahead = np.roll(means, -((w + 1) // 2))
+    behind = np.roll(means, (w + 1) // 2)
+    jump = np.abs(ahead - behind)
+    jump[:w] = jump[len(jump) - w :] = 0.0
+    least = max(6 * noise * np.sqrt(2 / w), 0.05 * float(np.ptp(means)), 1e-12)
+    above = np.flatnonzero(jump > least)
+    groups = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1) if len(above) else []
+    edges = [int(group[np.argmax(jump[group])]) for group in groups]
+    ideal = np.array(current, float)
+    for start, stop in zip([0, *edges], [*edges, len(current)], strict=True):
+        part = current[start:stop]
+        margin = min(w // 2, len(part) // 4)
+        inner = part[margin : len(part) - margin] if margin else part
+        quarter = max(1, len(inner) // 4)
+        drift = abs(np.mean(inner[:quarter]) - np.mean(inner[-quarter:]))
+        if drift <= max(least, 6 * noise * np.sqrt(2 / quarter)):
+            ideal[start:stop] = np.median(inner)
+    return ideal

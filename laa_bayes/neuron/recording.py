@@ -11,7 +11,7 @@ from scipy import ndimage, optimize, signal
 
 from hdf5io.errors import InputError
 
-from .protocols import constant_stretches
+from .protocols import constant_stretches, idealised
 
 BEFORE_MS, AFTER_MS = 20.0, 100.0  #: sub-threshold window about a step's onset
 SPIKE_BEFORE_MS, SPIKE_MARGIN_MS = 60.0, 4.0  #: first-spike window: from before the step to before the spike
@@ -55,7 +55,7 @@ def cut(recording: Recording, start: int, stop: int) -> Recording:
 
 
 def apply_window(recording: Recording, window: str) -> Recording:
-    """Return the part named by ``window``: all, sub-threshold, first-spike or t0:t1 in ms.
+    """Return the part named by ``window``: all, auto, sub-threshold, first-spike or t0:t1 in ms.
 
     Raises
     ------
@@ -64,6 +64,8 @@ def apply_window(recording: Recording, window: str) -> Recording:
     """
     if window == "all":
         return recording
+    if window == "auto":
+        return apply_window(recording, fitting_window(recording))
     if window == "sub-threshold":
         return cut(recording, *sub_threshold(recording))
     if window == "first-spike":
@@ -71,7 +73,9 @@ def apply_window(recording: Recording, window: str) -> Recording:
     try:
         t0, t1 = (float(part) for part in window.split(":"))
     except ValueError:
-        raise InputError(f"--window '{window}': expected all, sub-threshold, first-spike or t0:t1 in ms.") from None
+        raise InputError(
+            f"--window '{window}': expected all, auto, sub-threshold, first-spike or t0:t1 in ms."
+        ) from None
     start, stop = (round((t - recording.t0_ms) / recording.dt_ms) for t in (t0, t1))
     if not 0 <= start < stop <= len(recording.v_mv) + 1:
         last = recording.time_ms[-1]
@@ -89,13 +93,35 @@ def upward_crossings(v_mv: np.ndarray, above_mv: float = -20.0, rearm_mv: float 
     return events[1:][(signs[1:] == 1) & (signs[:-1] == -1)]
 
 
+def fitting_window(recording: Recording) -> str:
+    """Return the window that one membrane equation can fit: about a step without a spike, else all where there is no spike.
+
+    Raises
+    ------
+    InputError
+        Every step is followed by spikes at once.
+    """
+    for name, find in (("sub-threshold", sub_threshold), ("first-spike", before_first_spike)):
+        try:
+            start, stop = find(recording)
+        except InputError:
+            continue
+        if (stop - start) * recording.dt_ms >= SPIKE_BEFORE_MS + BEFORE_MS:
+            return name
+    spikes = len(upward_crossings(recording.v_mv))
+    if spikes:
+        raise InputError(f"{recording.source}: {spikes} spikes, and no step with {BEFORE_MS:g} ms of quiet after it.")
+    return "all"
+
+
 def step_onsets(recording: Recording, shortest_ms: float = 20.0) -> list[int]:
     """Return the samples at which a constant current begins that differs from the one before by 2 % of the range or more."""
-    stretches = constant_stretches(recording.current, tolerance=1e-3)
-    least = 0.02 * max(np.ptp(recording.current), 1e-12)
+    current = idealised(recording.current, recording.dt_ms)
+    stretches = constant_stretches(current, tolerance=1e-3)
+    least = 0.02 * max(np.ptp(current), 1e-12)
     onsets = []
     for start, stop in stretches[1:]:
-        jump = abs(recording.current[start] - recording.current[start - 1])
+        jump = abs(current[start] - current[start - 1])
         if (stop - start) * recording.dt_ms >= shortest_ms and jump >= least:
             onsets.append(start)
     return onsets
@@ -104,13 +130,15 @@ def step_onsets(recording: Recording, shortest_ms: float = 20.0) -> list[int]:
 def sub_threshold(recording: Recording) -> tuple[int, int]:
     """Return the samples from 20 ms before to 100 ms after the first step away from the holding current that has no spike and no other step."""
     before, after = round(BEFORE_MS / recording.dt_ms), round(AFTER_MS / recording.dt_ms)
-    spikes, onsets, baseline = upward_crossings(recording.v_mv), step_onsets(recording), recording.current[0]
+    spikes, onsets = upward_crossings(recording.v_mv), step_onsets(recording)
+    current = idealised(recording.current, recording.dt_ms)
+    baseline, same = current[0], 1e-9 + 1e-3 * np.ptp(current)
     for onset in onsets:
         start, stop = onset - before, onset + after
-        away = abs(recording.current[onset] - baseline) > abs(recording.current[onset - 1] - baseline)
+        away = abs(current[onset] - baseline) > abs(current[onset - 1] - baseline)
         quiet = not np.any((spikes >= start - before) & (spikes < stop))
-        steady = np.ptp(recording.current[max(start, 0) : onset]) < 1e-9 + 1e-3 * np.ptp(recording.current)
-        alone = np.ptp(recording.current[onset:stop]) < 1e-9 + 1e-3 * np.ptp(recording.current)
+        steady = np.ptp(current[max(start, 0) : onset]) < same
+        alone = np.ptp(current[onset:stop]) < same
         if start >= 0 and stop <= len(recording.v_mv) and away and quiet and steady and alone:
             return start, stop
     raise InputError(

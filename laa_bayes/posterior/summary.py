@@ -18,6 +18,14 @@ from .likelihood import Observation, Spec
 from .typicality import Typicality
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
+NUISANCE = {
+    "v0": ("mV", "membrane voltage at the first sample"),
+    "R_s": ("MOhm", "series resistance that was left"),
+    "sigma": ("mV", "sd of the noise's innovations"),
+    "phi": ("1", "correlation of the noise from sample to sample"),
+}  #: unit and meaning of what a recording adds
+COVERED = (0.75, 0.97)  #: share of residuals inside 90 % intervals of a noise that fits
+SLOWEST = 10.0  #: time constants longer than this many windows are no measurement
 DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
 IDENTIFIED = 0.5  #: least contraction of an identified parameter
 Z_90 = 1.6449  #: half width of a central 90 % interval in sd
@@ -145,7 +153,10 @@ def estimates(posterior: Posterior) -> dict:
         "contraction": posterior.contraction,
         "identified": {name: value >= IDENTIFIED for name, value in posterior.contraction.items()},
         "slope_conductance": {"mean": float(g_start.mean()), "sd": float(g_start.std())},
-        "nuisance": {name: {"mean": float(x.mean()), "sd": float(x.std())} for name, x in extra.items()},
+        "nuisance": {
+            name: {"mean": float(x.mean()), "sd": float(x.std()), "unit": NUISANCE[name][0]}
+            for name, x in extra.items()
+        },
     }
 
 
@@ -167,11 +178,36 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
     """Return the numbers of `summary` with the shares of samples that predictions and noise cover."""
     v, (low, high) = posterior.recording.v_mv, predicted.band
     in_window, one_step = coverage_90(posterior)
-    return summary(posterior) | {
+    found = summary(posterior) | {
         "predictive_coverage_90": float(np.mean((v >= low) & (v <= high))),
         "in_window_coverage_90": in_window,
         "one_step_coverage_90": one_step,
+        "read": list(posterior.recording.notes),
     }
+    facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
+    if facts:
+        found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
+        found["verdict"] = found["status"] = "misspecified"
+    return found
+
+
+def facts_of_fit(found: dict, dt_ms: float) -> list[str]:
+    """Return what speaks against a fit with estimated noise, for which no chi-square is known.
+
+    Its noise does not cover the residuals (or far too well), the membrane is slower than any window could show, or nothing was
+    learned: the activation is not supported and no parameter is better known than before.
+    """
+    facts, (low, high) = [], COVERED
+    if not low <= found["in_window_coverage_90"] <= high:
+        facts.append(
+            f"the 90 % interval of the noise holds {100 * found['in_window_coverage_90']:.0f} % of the residuals"
+        )
+    tau_ms, window_ms = found["passive"]["C_m"] / found["passive"]["g_L"], found["n_samples"] * dt_ms
+    if tau_ms > SLOWEST * window_ms:
+        facts.append(f"the time constant of the best passive fit is {tau_ms:.3g} ms in a window of {window_ms:g} ms")
+    if found["activation_bic"] < 0 and not any(found["identified"].values()):
+        facts.append("no parameter is better known than before the recording")
+    return facts
 
 
 def doubts(results: dict, noise_mv: float) -> list[str]:
@@ -192,10 +228,10 @@ def doubts(results: dict, noise_mv: float) -> list[str]:
         k = results["pareto_k"] or np.nan
         found.append(f"the refined posterior is approximate: effective sample size {100 * ess:.0f} %, Pareto k {k:.2f}")
     flagged = {name for name, test in results["checks"]["tests"].items() if test["flagged"]}
-    c_model, c_passive = results["mean"].get("C_m"), results["passive"]["C_m"]
+    c_model, c_passive, unit = results["mean"].get("C_m"), results["passive"]["C_m"], results["units"].get("C_m", "")
     if results["nuisance"] and c_model is not None and abs(c_model / c_passive - 1) > ABSORBED:
         found.append(
-            f"with the activation term C_m is {c_model:.3g}, a passive membrane has {c_passive:.3g}: activation may stand for sag "
+            f"with the activation term C_m is {c_model:.3g} {unit}, a passive membrane has {c_passive:.3g} {unit}: activation may stand for sag "
             "or rectification here"
         )
     if not results["nuisance"] and not results["checks"]["facts"] and {"chi-square", "Ljung-Box"} & flagged:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from ..neuron.priors import value_from_z
-from ..neuron.protocols import constant_stretches
+from ..neuron.protocols import constant_stretches, idealised
 from ..neuron.recording import upward_crossings
 from .likelihood import Observation, Spec, innovations
 
@@ -126,7 +126,7 @@ def hard_facts(spec: Spec, observed: Observation, noise_mv: float) -> list[str]:
     steepest, bound = np.max(np.abs(np.diff(v))) / spec.dt_ms, slope_bound(spec, observed, noise_mv)
     if steepest > bound:
         facts.append(f"dV/dt reaches {steepest:.0f} mV/ms, the model at most {bound:.0f}")
-    for start, stop in constant_stretches(current):
+    for start, stop in constant_stretches(idealised(current, spec.dt_ms)):
         n = len(upward_crossings(v[start:stop]))
         if n >= 2:
             place = f"{start * spec.dt_ms:.0f}-{stop * spec.dt_ms:.0f} ms"

@@ -11,7 +11,7 @@ import hdf5io
 
 from ..config import PARAMETERS, DiagnoseConfig, InferConfig
 from ..neuron.priors import inferred, theta_from_z
-from ..posterior.summary import Posterior, Predictive
+from ..posterior.summary import NUISANCE, Posterior, Predictive
 from ..score import evaluate
 from ..score.diagnosis import Diagnosis
 from . import plots
@@ -120,7 +120,12 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
         for name in results["mean"]
     ]
     extra = [
-        {"noise and electrode": name, **{k: f"{v:.4g}" for k, v in value.items()}}
+        {
+            "noise and electrode": f"{name}: {NUISANCE[name][1]}",
+            "mean": f"{value['mean']:.4g}",
+            "sd": f"{value['sd']:.2g}",
+            "unit": value["unit"],
+        }
         for name, value in results["nuisance"].items()
     ]
     checks = [
@@ -142,7 +147,15 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
         "Recording and posterior prediction",
     )
     facts = "; ".join(results["checks"]["facts"]) or "no hard fact speaks against the model"
+    read = plots.trace(
+        p.recording.time_ms,
+        p.recording.v_mv,
+        p.recording.current,
+        p.recording.current_unit,
+        "As it was read and is used",
+    )
     return [
+        Section("What was read", what_was_read(p), figures={"Voltage and current of the analysed window.": read}),
         Section("Parameters", text, rows),
         *(
             [
@@ -159,6 +172,14 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
         Section("Posterior", "", figures={"Draws of every pair of parameters.": plots.pairs(sets, free, p.units)}),
         Section("Typicality", f"Verdict: {results['verdict']}; {facts}.", checks),
     ]
+
+
+def what_was_read(p: Posterior) -> str:
+    """Return which trace is analysed: channels, span, sampling, amplitudes with their units."""
+    r = p.recording
+    span = f"{r.time_ms[0]:g} to {r.time_ms[-1]:g} ms, {len(r.v_mv)} samples of {r.dt_ms:g} ms"
+    sizes = f"{r.v_mv.min():.4g} to {r.v_mv.max():.4g} mV under {r.current.min():.4g} to {r.current.max():.4g} {r.current_unit}"
+    return "; ".join([r.source, *r.notes, span, sizes]) + "."
 
 
 def passive_text(p: Posterior, results: dict) -> str:
@@ -201,7 +222,7 @@ def write_inference(
 ) -> dict[str, Path]:
     """Write figures and report of an inference beside its posterior file; return their paths."""
     sections, output, written = inference_sections(p, predicted, results), config.target, {}
-    for name, figure in zip(("fit", "pairs"), figures_in(sections), strict=True):
+    for name, figure in zip(("recording", "fit", "pairs"), figures_in(sections), strict=True):
         written[name] = save_figure(figure, output.with_suffix(f".{name}.{config.figure_format}"))
     headline = {
         "verdict": results["verdict"],

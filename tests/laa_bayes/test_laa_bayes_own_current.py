@@ -37,7 +37,7 @@ def own_model(laa_here, cell_csv):
         assert answer.returncode == 0, answer.stderr
         results = json.loads(answer.stdout)["results"]
         assert results["estimated_seconds"] > 0
-        assert "minutes for 1 epochs" in answer.stderr
+        assert "seconds for 1 epochs" in answer.stderr
     return folder
 
 
