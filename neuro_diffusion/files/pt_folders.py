@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from hdf5io.errors import InputError
 from .dataset import SCHEMA, Built, content_hash, list_networks, load_network, shard_name
 
 ACTIVITY_NAMES = ("activity", "activities")
+SETTINGS = ("dt", "tau", "noise_std", "h0_std", "observation_noise", "observed")  #: how the activity arose
+METADATA = ("metadata.json", "config.json", "dataset_metadata.json")  #: where a folder says so
 
 
 def list_pt(folder: Path) -> list[Path]:
@@ -77,12 +80,20 @@ def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024) -> Built:
         index = np.arange(shard * shard_size, shard * shard_size + len(part))
         D = hdf5io.Dataset
         found = {"index": D(index, "", "place in the imported folder", ("network",))}
-        found["theta"] = D(np.full((len(part), 1), np.nan), "", "bulk radius g: unknown", ("network", "parameter"))
+        g = np.array([[scalars_of(path).get("g", np.nan)] for path in part])
+        found["theta"] = D(g, "", "bulk radius g, NaN: not told", ("network", "parameter"))
         for name in first:
             found[name] = D(np.stack([a[name] for a in arrays]), "", f"{name} of the imported file")
         hdf5io.write(out_dir / shard_name(shard), SCHEMA, found, attrs={"digest": digest, "first": int(index[0])})
     content = content_hash(out_dir, len(shards))
-    config = {"n_networks": len(paths), "shard_size": shard_size, "n_neurons": int(first["W"][0]), "store": "all"}
+    known = settings_of(folder, paths[0], first)
+    config = {
+        **known,
+        "n_networks": len(paths),
+        "shard_size": shard_size,
+        "n_neurons": int(first["W"][0]),
+        "store": "all",
+    }
     data = {
         "schema": SCHEMA,
         "command": "import-pt",
@@ -93,6 +104,46 @@ def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024) -> Built:
     }
     hdf5io.write_json(out_dir / "metadata.json", data)
     return Built(out_dir, len(paths), len(shards), len(shards), content)
+
+
+def scalars_of(path: Path) -> dict[str, float]:
+    """Return the numbers that stand beside the tensors of a file: g, dt, tau, ..."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    nested = [
+        content,
+        *(v for k, v in content.items() if k in ("metadata", "config", "params") and isinstance(v, dict)),
+    ]
+    found = {}
+    for part in nested:
+        for name, value in part.items():
+            number = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+            if isinstance(number, (int, float)) and not isinstance(number, bool) and np.isfinite(number):
+                found[str(name)] = float(number)
+    return found
+
+
+def settings_of(folder: Path, first: Path, shapes: dict[str, tuple]) -> dict[str, Any]:
+    """Return how the activity of a folder arose, by its metadata file or its first network; what is not told is left out.
+
+    Raises
+    ------
+    InputError : a metadata file that is no JSON object.
+    """
+    told: dict[str, Any] = {}
+    for name in METADATA:
+        if (Path(folder) / name).is_file():
+            content = hdf5io.read_json(Path(folder) / name)
+            inner = content.get("config")
+            told = {**content, **(inner if isinstance(inner, dict) else {})}
+            break
+    told = {**told, **scalars_of(first)}
+    found = {name: float(told[name]) for name in SETTINGS if isinstance(told.get(name), (int, float))}
+    for name, words in (("n_time", ("n_time", "T")), ("n_trials", ("n_trials", "num_trials"))):
+        values = [int(told[word]) for word in words if isinstance(told.get(word), (int, float))]
+        found |= {name: values[0]} if values else {}
+    if "activity" in shapes:
+        found["n_trials"], found["n_time"] = shapes["activity"][0], shapes["activity"][1]
+    return found
 
 
 def _same(path: Path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:

@@ -81,6 +81,7 @@ def generate_activity_trials(
     ------
     ValueError : num_trials < 1 and everything that the simulator refuses.
     """
+    W = torch.as_tensor(W)
     if num_trials < 1:
         raise ValueError(f"num_trials must be at least 1, not {num_trials}")
     if generator is None and seed is not None:
@@ -129,6 +130,7 @@ def summary_stats(
     ------
     ValueError : fewer than 2 time steps, a W without tau, a nonlinearity other than tanh with W.
     """
+    x, W = torch.as_tensor(x), None if W is None else torch.as_tensor(W)
     if x.ndim < 2 or x.shape[-2] < 2:
         raise ValueError(f"x {tuple(x.shape)}: expected (.., T, N) with at least 2 time steps")
     if W is not None and (tau is None or phi != "tanh"):
@@ -186,6 +188,7 @@ def compute_trial_summary(x: Tensor) -> dict[str, float]:
     ``saturated`` is the fraction of rates beyond .99 in size; ``alive`` the rate's standard deviation over time in the second
     half, averaged over neurons and trials: zero for a network whose activity died.
     """
+    x = torch.as_tensor(x)
     late = x[..., x.shape[-2] // 2 :, :]
     stats = summary_stats(x)
     return {

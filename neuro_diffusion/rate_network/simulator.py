@@ -12,10 +12,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+Array = Tensor | np.ndarray | float  #: whatever becomes a tensor
 Nonlinearity = str | Callable[[Tensor], Tensor]
 RATE = {
     "tanh": torch.tanh,
@@ -28,6 +30,7 @@ SLOPE = {  # phi'(h) as a function of x = phi(h)
     "softplus": lambda x: -torch.expm1(-x),
 }
 METHODS = ("euler", "exp_euler", "heun", "rk4")
+UNSTABLE = {"euler": 2.0, "heun": 2.0, "rk4": 2.785}  #: dt / tau from which a decaying state grows
 
 
 class Step(NamedTuple):
@@ -43,7 +46,7 @@ def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler"
 
     Raises
     ------
-    ValueError : dt or tau not positive, dt / tau >= 2 with Euler, an unknown method or noise scaling.
+    ValueError : dt or tau not positive, dt / tau too large for the method, an unknown method or noise scaling.
     """
     if not (dt > 0 and tau > 0 and noise_std >= 0):
         raise ValueError(f"dt and tau must be positive and noise_std at least 0, not dt={dt}, tau={tau}, {noise_std}")
@@ -52,8 +55,12 @@ def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler"
             f"method is one of {', '.join(METHODS)} and noise_scaling seed or ode: {method}, {noise_scaling}"
         )
     a = dt / tau
-    if method == "euler" and a >= 2:
-        raise ValueError(f"Euler is unstable for dt/tau = {a:g} >= 2; take dt < {2 * tau:g} or method='exp_euler'")
+    limit = UNSTABLE.get(method, math.inf)
+    if a >= limit:
+        name = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}[method]
+        raise ValueError(
+            f"{name} is unstable for dt/tau = {a:g} >= {limit:g}; take dt < {limit * tau:g} or method='exp_euler'"
+        )
     if method == "euler" and a > 1:
         warnings.warn(f"dt/tau = {a:g} > 1: Euler overshoots at every step; take a smaller dt", stacklevel=3)
     spread = math.sqrt(dt) * noise_std / (tau if noise_scaling == "ode" else 1.0)
@@ -61,12 +68,12 @@ def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler"
 
 
 def simulate_rate_network(
-    W: Tensor,
-    h0: Tensor,
+    W: Array,
+    h0: Array,
     T: int,
     dt: float,
     tau: float,
-    I: Tensor | None = None,
+    I: Array | None = None,
     noise_std: float = 0.0,
     return_h: bool = False,
     *,
@@ -74,16 +81,19 @@ def simulate_rate_network(
     phi: Nonlinearity = "tanh",
     noise_scaling: str = "seed",
     generator: torch.Generator | None = None,
-    noise: Tensor | None = None,
+    noise: Array | None = None,
     record_every: int = 1,
     memory_floats: int = 2**28,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Simulate one or many rate networks; differentiable in W, h0, I and noise.
 
+    Tensors, NumPy arrays and numbers are taken. A ``W`` that is itself computed from parameters (no leaf) keeps its gradient as well,
+    so that ``W.grad`` is there after ``backward()``.
+
     Parameters
     ----------
     W : (N, N) or (B, N, N) weights, row = postsynaptic neuron.
-    h0 : (N,), (K, N), with batched weights (B, N) or (B, K, N): states at the first row.
+    h0 : (N,), (K, N), with batched weights (B, N) or (B, K, N): states at the first row; a number stands for all neurons.
     T : rows of the result before thinning; T - 1 updates are made and ``x[0] = phi(h0)``.
     dt, tau : step and membrane time constant, same unit.
     I : current, broadcastable to the result's shape (.., T, N); ``(N,)`` and ``(T, N)`` are the usual ones.
@@ -102,10 +112,14 @@ def simulate_rate_network(
 
     Raises
     ------
-    ValueError : shapes that do not fit (both are named), bad step, unknown method or phi, T or record_every < 1.
+    ValueError : shapes that do not fit (both are named), values that are not finite, bad step, unknown method or phi, T or
+        record_every < 1.
     """
     step = step_of(dt, tau, noise_std, method, noise_scaling)
+    W, h0, I, noise = _tensors(W, h0, I, noise)
     _check(W, h0, T, phi, record_every)
+    if W.requires_grad and not W.is_leaf:
+        W.retain_grad()
     shape = _shape(W, h0)
     W3, h3 = W.reshape(-1, *W.shape[-2:]), h0.reshape(shape.canonical)
     drive = None if I is None else _over_time(I.to(h3), shape, T, "I")
@@ -121,6 +135,28 @@ def simulate_rate_network(
         x, h = _Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
     x, h = shape.restore(x), (shape.restore(h) if return_h else None)
     return (x, h) if return_h else x
+
+
+def _tensors(W: Array, h0: Array, I: Array | None, noise: Array | None):
+    """Return all four as tensors of one kind; numbers and arrays take the kind of the tensors among W and h0."""
+    like = next((v for v in (W, h0) if isinstance(v, Tensor)), None)
+    found: list[Tensor | None] = []
+    for name, value in (("W", W), ("h0", h0), ("I", I), ("noise", noise)):
+        if value is None or isinstance(value, Tensor):
+            found.append(value)
+            continue
+        try:
+            tensor = torch.as_tensor(np.asarray(value))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {type(value).__name__} {value!r}; a tensor or an array of numbers is expected"
+            ) from None
+        kind = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
+        found.append(tensor.to(kind) if like is None else tensor.to(like))
+    first, start, drive, path = found
+    if first is not None and start is not None and start.ndim == 0 and first.ndim in (2, 3):
+        start = start.expand(first.shape[:-2] + first.shape[-1:]).to(first.dtype)
+    return first, start, drive, path
 
 
 class _Shape(NamedTuple):
@@ -157,6 +193,9 @@ def _check(W: Tensor, h0: Tensor, T: int, phi: Nonlinearity, record_every: int) 
         raise ValueError(f"phi is one of {', '.join(RATE)} or a function, not {phi!r}")
     if W.dtype != h0.dtype or not W.is_floating_point():
         raise ValueError(f"W and h0 must have one floating dtype, not {W.dtype} and {h0.dtype}")
+    for name, value in (("W", W), ("h0", h0)):
+        if not bool(torch.isfinite(value.detach()).all()):
+            raise ValueError(f"{name} {tuple(value.shape)} has values that are not finite")
 
 
 def _over_time(values: Tensor, shape: _Shape, T: int, name: str) -> Tensor:

@@ -141,4 +141,4 @@ def _block_scale(rng, B: int, N: int, blocks: int, contrast: float) -> np.ndarra
 
 def get_spectral_radius(W: Tensor) -> Tensor:
     """Return the largest absolute eigenvalue of each matrix (..., N, N)."""
-    return torch.linalg.eigvals(W).abs().amax(-1)
+    return torch.linalg.eigvals(torch.as_tensor(W)).abs().amax(-1)

@@ -149,6 +149,30 @@ def test_pt_files_survive_the_round_trip(built, tmp_path):
     assert torch.equal(dataset.load_network(back.folder, 4).activity, dataset.load_network(full.folder, 4).activity)
 
 
+def test_what_a_folder_of_pt_files_says_of_its_activity_is_kept(tmp_path):
+    for i in range(3):
+        torch.save(
+            {"W": torch.eye(4) * (i + 1), "activities": torch.zeros(5, 20, 4), "g": 1.2, "dt": 0.05, "tau": 2.0},
+            tmp_path / f"network_{i}.pt",
+        )
+    (tmp_path / "metadata.json").write_text('{"noise_std": 0.1, "h0_std": 0.5, "num_trials": 5}')
+    back = exchange.import_pt(tmp_path, tmp_path / "back")
+    found = dataset.load_settings(back.folder)
+    assert (found.dt, found.tau, found.noise_std, found.h0_std, found.n_trials, found.n_time) == (
+        0.05,
+        2.0,
+        0.1,
+        0.5,
+        5,
+        20,
+    )
+    assert dataset.load_network(back.folder, 1).g.tolist() == [1.2]
+    for path in tmp_path.glob("network_*.pt"):
+        torch.save({"W": torch.eye(4)}, path)
+    (tmp_path / "metadata.json").unlink()
+    assert dataset.load_settings(exchange.import_pt(tmp_path, tmp_path / "silent").folder) is None
+
+
 def test_pt_files_that_are_unsafe_or_wrong_are_refused(tmp_path):
     torch.save({"W": Path("/")}, tmp_path / "network_0.pt")
     with pytest.raises(hdf5io.InputError, match="not a PyTorch file of plain tensors"):

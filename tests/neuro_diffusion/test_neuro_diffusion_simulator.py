@@ -168,14 +168,43 @@ def test_relabelling_the_neurons_relabels_the_activity(seed, n, T):
     torch.testing.assert_close(simulate_rate_network(W[p][:, p], h0[:, p], T, 0.1, 1.0), x[..., p])
 
 
-def test_the_example_of_the_readme_runs_and_gradients_flow():
-    W = torch.randn(50, 50, requires_grad=True) / (50**0.5)
-    W.retain_grad()
-    activity = simulate_rate_network(W, torch.randn(50), T=100, dt=0.1, tau=1.0)
-    activity.mean().backward()
+def test_the_example_of_the_seed_runs_as_it_is_written():
+    """Its W is no leaf; its gradient is there all the same."""
+    from neuro_diffusion import simulate_rate_network
+
+    N, T, dt, tau = 50, 100, 0.1, 1.0
+    W = torch.randn(N, N, requires_grad=True) / (N**0.5)
+    h0 = torch.randn(N)
+    activity = simulate_rate_network(W, h0, T=T, dt=dt, tau=tau)
     assert activity.shape == (100, 50)
+    loss = activity.mean()
+    loss.backward()
     assert W.grad.shape == (50, 50)
-    assert float(W.grad.norm()) > 0
+    assert W.grad.norm().item() > 0
+
+
+def test_arrays_and_numbers_are_taken_and_other_things_refused_by_name(network):
+    W, h0, I, noise = network
+    expected = simulate_rate_network(W, h0, 20, 0.1, 1.0, I, 0.1, noise=noise)
+    given = (v.numpy() for v in (W, h0))
+    torch.testing.assert_close(
+        simulate_rate_network(*given, 20, 0.1, 1.0, I.numpy(), 0.1, noise=noise.numpy()), expected
+    )
+    flat = simulate_rate_network(W, torch.full((6,), 0.5), 20, 0.1, 1.0, torch.full((6,), 0.2))
+    torch.testing.assert_close(simulate_rate_network(W, 0.5, 20, 0.1, 1.0, 0.2), flat)
+    assert simulate_rate_network(np.eye(3), np.zeros(3), 5, 0.1, 1.0).dtype == torch.float64
+    with pytest.raises(ValueError, match=r"W \(\) and h0 \(\) do not fit"):
+        simulate_rate_network(0.3, 0.5, 5, 0.1, 1.0)
+    with pytest.raises(ValueError, match="W is str 'x'; a tensor or an array of numbers is expected"):
+        simulate_rate_network("x", h0, 5, 0.1, 1.0)
+    with pytest.raises(ValueError, match=r"W \(6, 6\) has values that are not finite"):
+        simulate_rate_network(W * float("nan"), h0, 5, 0.1, 1.0)
+
+
+@pytest.mark.parametrize(("method", "a"), [("euler", 2.0), ("heun", 5.0), ("rk4", 2.8)])
+def test_no_method_runs_where_it_must_diverge(network, method, a):
+    with pytest.raises(ValueError, match=rf"is unstable for dt/tau = {a:g}"):
+        simulate_rate_network(network[0], network[1], 5, a, 1.0, method=method)
 
 
 def test_check_simulator_passes_and_would_notice_a_wrong_time_constant(monkeypatch):
