@@ -245,6 +245,15 @@ class SimulateConfig(_Frozen):
     overwrite: bool = Field(False, description="replace an existing simulated directory")
 
 
+class ExportNwbConfig(_Frozen):
+    """Copy an NWB file and add the rates, their intervals and the units' scores as a processing module."""
+
+    data: Path = _source("results file of 'glm-rates infer SESSION.nwb'", "file")
+    nwb: Path = Field(description="NWB file that was analysed", json_schema_extra={"exists": "file"})
+    output: Path = Field(description="NWB file to write")
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
 class EnvsConfig(_Frozen):
     """Which interpreters were found for the two stages, and why."""
 

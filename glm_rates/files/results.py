@@ -244,6 +244,9 @@ def _stacked(extracted: dict, params: dict, fitted: dict, counts: np.ndarray) ->
         "taste, place in the stack, trial of the recording",
         ("what", "trial"),
     )
+    if "start_s" in extracted:
+        text = "start of the analysis window of each trial of trial_index, time of the recording"
+        out["stacked/window_start_s"] = Dataset(extracted["start_s"].astype(float), "s", text, ("trial",))
     return {
         **out,
         "stacked/trial_index": index,

@@ -35,6 +35,7 @@ class Stored(NamedTuple):
     summary: dict[str, Any]
     provenance: dict[str, str]
     covariates: list[dict] = []  # noqa: RUF012 (never changed)
+    units: dict[str, list] = {}  # noqa: RUF012 (columns of the units as text or numbers)
 
 
 def safe_names(regions: Iterable[str]) -> dict[str, str]:
@@ -87,6 +88,8 @@ def read_results(path: Path) -> Stored:
         taste, place, trial = node["stacked/trial_index"][:]
         to_count = params["bin_ms"] / 1000
         arrays = {"taste": taste, "trial": trial, "ks_curve": node["ks_curve"][:]}
+        if "window_start_s" in node["stacked"]:
+            arrays["start_s"] = node["stacked/window_start_s"][:]
         stacks = {
             "counts": ("binned_spikes", 1.0),
             "rate": ("pred_firing_hz", to_count),
@@ -121,4 +124,8 @@ def read_results(path: Path) -> Stored:
         meta["summary"],
         provenance,
         params.get("covariates", []),
+        {
+            name: [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in c.tolist()]
+            for name, c in units.items()
+        },
     )

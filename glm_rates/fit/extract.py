@@ -196,6 +196,7 @@ def extract_times(source, options):
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
     params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
     with_covariates(params, arrays, options, first_s, window)
+    arrays["start_s"] = first_s + window[0] * width / 1000
     return finish(params, arrays, options, start, window, np.full(len(taste), onset), None, where)
 
 
@@ -250,6 +251,7 @@ def segments(data, options, where):
         "stimulus": False,
     }
     with_covariates(params, arrays, options, first_s, (reach_bins, n_bins))
+    arrays["start_s"] = first_s + reach_bins * width / 1000
     return finish(params, arrays, options, 0, (reach_bins, n_bins), np.zeros(n_segments, int), None, where)
 
 

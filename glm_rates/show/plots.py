@@ -211,7 +211,7 @@ def covariate_curves(stored: Stored) -> Figure | None:
             axis.fill_between(points, low, high, color=colour, alpha=0.15, lw=0)
         axis.axhline(0, color="k", lw=0.7, ls=":")
         axis.set(xlabel=f"ms since {covariate['name']}" if lagged else covariate["name"], ylabel="effect on the log rate",
-                 title=f"{covariate['name']} ({covariate['basis']}), {min(5, len(value))} of {len(value)} units")  # fmt: skip
+                 title=f"{covariate['name']} ({covariate['basis']}), the {min(5, len(value))} clearest of {len(value)} units")  # fmt: skip
         axis.legend(frameon=False, fontsize=6, ncols=2)
         _tidy(axis)
     for axis in axes.ravel()[len(found) :]:

@@ -301,3 +301,43 @@ def test_original_ids_and_true_region_names_reach_the_results(tmp_path, run_comm
         assert len(set(ids.tolist())) == len(ids) == N_TRIALS - 1
     assert (tmp_path / "r_glm_output" / "artifacts" / "VISp2-3.npz").is_file()
     assert (tmp_path / "r_glm_output" / "plots" / "individual_neurons" / "neuron_001_VISp2-3.png").is_file()
+
+
+def test_results_go_back_into_a_copy_that_the_validator_accepts(tmp_path, run_command):
+    path, _, _ = electrode_groups(tmp_path / "s.nwb")
+    before = path.read_bytes()
+    done = run_command("glm_rates", "infer", path, "--cv-folds", 2, "--no-plots", "--output", tmp_path / "r.h5")
+    assert done.returncode == 0, done.stderr
+    done = run_command("glm_rates", "export-nwb", tmp_path / "r.h5", "--nwb", path, "--output", tmp_path / "out.nwb")
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == before
+    with pynwb.NWBHDF5IO(tmp_path / "out.nwb", "r") as io:
+        assert pynwb.validate(io=io) == []
+        nwb = io.read()
+        module = nwb.processing["glm_rates"]
+        rate = module["firing_rate"]
+        assert rate.data.shape == (N_TRIALS * 120, 4)
+        assert rate.unit == "Hz"
+        assert json.loads(rate.comments)["unit_ids"] == ["100", "107", "114", "121"]
+        assert module["unit_scores"]["unit_id"][:].tolist() == [100, 107, 114, 121]
+        first = rate.timestamps[:]
+        assert (np.diff(first) > 0).all()
+        with h5py.File(tmp_path / "r.h5") as h5:
+            taste, place, trial = h5["stacked/trial_index"][:]
+            row = int(np.flatnonzero(trial == 1005)[0])
+            hz = h5["stacked/pred_firing_hz"][taste[row], place[row]]
+        at = np.searchsorted(first, 5.0 + 6 * 5 - 0.5)
+        np.testing.assert_allclose(rate.data[at : at + 120].T, hz, rtol=1e-5)
+    other, _, _ = electrode_references(tmp_path / "other.nwb")
+    done = run_command("glm_rates", "export-nwb", tmp_path / "r.h5", "--nwb", other, "--output", tmp_path / "no.nwb")
+    assert done.returncode == 2
+    assert "has no unit 100 of the results" in done.stderr
+
+
+def test_pynapple_reads_the_rates_of_the_copy(tmp_path, run_command):
+    nap = pytest.importorskip("pynapple")
+    path, _, _ = electrode_groups(tmp_path / "s.nwb")
+    run_command("glm_rates", "infer", path, "--cv-folds", 0, "--no-plots", "--output", tmp_path / "r.h5")
+    run_command("glm_rates", "export-nwb", tmp_path / "r.h5", "--nwb", path, "--output", tmp_path / "out.nwb")
+    rate = nap.load_file(str(tmp_path / "out.nwb"))["firing_rate"]
+    assert rate.shape == (N_TRIALS * 120, 4)
