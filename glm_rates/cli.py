@@ -16,6 +16,7 @@ app = console.application(
         "info": config.InfoConfig,
         "check": config.CheckConfig,
         "simulate": config.SimulateConfig,
+        "decode": config.DecodeConfig,
         "export-nwb": config.ExportNwbConfig,
         "envs": config.EnvsConfig,
     },

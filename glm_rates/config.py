@@ -245,6 +245,20 @@ class SimulateConfig(_Frozen):
     overwrite: bool = Field(False, description="replace an existing simulated directory")
 
 
+class DecodeConfig(FitOptions):
+    """When do rates tell the stimulus, and its palatability? Decoding in time from rates fitted blind to the labels."""
+
+    folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
+    output: Path = Field(description="folder for the table and the figure")
+    overwrite: bool = Field(False, description="replace an existing folder")
+    palatability: list[str] = Field([], description="palatability of every stimulus: sucrose=4,NaCl=3,...")
+    window: int = Field(250, ge=1, description="window of the mean rate in ms")
+    step: int = Field(100, ge=1, description="from one window to the next in ms")
+    n_folds: int = Field(5, ge=2, le=50, description="stratified folds over trials")
+    n_shuffles: int = Field(100, ge=19, le=10000, description="shuffles of the labels for the null")
+    figure_format: Literal["png", "svg", "pdf"] = _figure_format()
+
+
 class ExportNwbConfig(_Frozen):
     """Copy an NWB file and add the rates, their intervals and the units' scores as a processing module."""
 

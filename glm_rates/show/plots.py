@@ -219,6 +219,40 @@ def covariate_curves(stored: Stored) -> Figure | None:
     return figure
 
 
+def decoding_courses(time: np.ndarray, courses: dict, n_stimuli: int, n_trials: int) -> Figure:
+    """Decoding of the stimulus and correlation with palatability over time, with the null of shuffled labels."""
+    figure, axes = _figure(6.4, 2.9 * len(courses), len(courses), 1, sharex=True)
+    labels = {"identity": "held-out accuracy", "palatability": "mean squared Spearman correlation"}
+    for axis, (name, course) in zip(axes[:, 0], courses.items()):
+        axis.fill_between(
+            time,
+            course.null_mean,
+            course.null_high,
+            color="0.85",
+            lw=0,
+            label="shuffled labels: mean to 95th percentile",
+        )
+        axis.plot(time, course.value, color=COLOUR["held-out"], lw=1.6)
+        clear = course.p_largest < 0.05
+        axis.plot(
+            time[clear],
+            course.value[clear],
+            "o",
+            ms=4,
+            color=COLOUR["rate"],
+            mew=0,
+            label="p < .05, corrected for all windows",
+        )
+        if name == "identity":
+            axis.axhline(1 / n_stimuli, color="k", lw=0.7, ls=":")
+        axis.axvline(0, color="k", lw=0.7, ls=":")
+        axis.set(ylabel=labels[name], title=f"{name}, n = {n_trials} trials of {n_stimuli} stimuli")
+        axis.legend(frameon=False, fontsize=7)
+        _tidy(axis)
+    axes[-1, 0].set_xlabel("ms from the stimulus")
+    return figure
+
+
 def _key(covariate: dict) -> str:
     return "covariate_" + covariate["name"].replace("/", "-")
 
