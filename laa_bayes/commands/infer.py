@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import InferConfig
+from ..config import UNITS, InferConfig
 from ..console import Result, Run
 from ..files import model_folder, posterior_file, recordings
 from ..files.request import request_of
@@ -52,6 +52,11 @@ def line_of(results: dict) -> str:
     flagged = [name for name, t in results["checks"]["tests"].items() if t["flagged"]]
     why = "; ".join(results["checks"]["facts"]) or ", ".join(flagged)
     bad = results["verdict"] == "misspecified"
+    other = results["models"].get(results["favoured"], {}).get("parameters", {})
+    if results["nuisance"] and results["favoured"] != "laa":
+        units = {**UNITS["lumped"], **results["units"]}
+        told = ", ".join(f"{n} {other[n]:.3g} {units.get(n, units['C_m'])}" for n in ("C_total", "g_L", "E_L"))
+        tail += f"; a {results['favoured']} membrane explains it better: {told}"
     quality = (
         f", {results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else ", not refined"
     )

@@ -13,13 +13,13 @@ from ..network.trained import TrainedModel
 from ..neuron.priors import inferred, theta_from_z
 from ..neuron.recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample
 from ..neuron.simulator import SHARP_K_MV, substeps_for
-from ..posterior import exact, likelihood, typicality
+from ..posterior import exact, likelihood, rivals, typicality
 from ..posterior.importance import N_IMPORTANCE
 from ..posterior.likelihood import Observation, Spec
-from ..posterior.summary import Passive, Posterior
+from ..posterior.summary import Posterior
 
 DEFAULT_GRID_MS = 0.25
-N_START, N_PASSIVE = 4, 24  #: starts from the network's draws; of the fit without activation
+N_START = 4  #: starts from the network's draws
 SAME_CURRENT = 0.01  #: currents that differ by less than this share of their range are the same
 FAR = 1e-4  #: recordings: a prior surprise below this is a hard fact (the named priors are broad, cells differ)
 log = logging.getLogger("laa_bayes")
@@ -134,9 +134,9 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     optimum = refined.optimum if refined is not None else best_of(spec, amortised, observed)
     verdict = judge(spec, observed, optimum, facts, model if applies else None, config.seed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
-    passive = without_activation(spec, observed, optimum, rng, climb[1])
+    models = rivals.compare(spec, observed, optimum, rng, climb[1])
     per_unit = mv_per_mohm_per_unit(cut, config.area_um2)
-    return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, passive, per_unit)
+    return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, models, per_unit)
 
 
 def explain_absence(cut: Recording, config: InferConfig, model: TrainedModel | None) -> None:
@@ -257,27 +257,3 @@ def judge(
             f"the optimum lies far outside the prior (p = {surprise.p_value:.1e}); is the unit, the offset or the area wrong?"
         ]
     return typicality.judge([], facts)._replace(tests=tests)
-
-
-def without_activation(
-    spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator, n_steps: int
-) -> Passive:
-    """Return the fit of a passive membrane, with the BIC at its posterior mode less the BIC of the model at ``optimum``."""
-    zero = Prior(distribution="fixed", center=0.0)
-    table = spec.prior_table | {
-        "G_act": zero,
-        "k": Prior(distribution="fixed", center=6.0),
-        "V_thr": Prior(distribution="fixed", center=-50.0),
-    }
-    passive = spec._replace(priors=tuple(table[name] for name in PARAMETERS))
-    shared = [i for i, name in enumerate(spec.names) if name in passive.names]
-    starts = np.concatenate([optimum[None, shared], rng.standard_normal((N_PASSIVE, len(shared)))])
-    found = likelihood.fit(passive, starts, observed, n_steps)
-    simple = found.w[int(np.argmin(found.cost))]
-    bic = [
-        len(w) * np.log(len(observed.v_mv))
-        - 2 * (likelihood.log_posteriors(one, w[None], observed)[0] + 0.5 * np.sum(w**2))
-        for one, w in ((passive, simple), (spec, optimum))
-    ]
-    n = len(inferred(passive.prior_table))
-    return Passive(theta_from_z(passive.prior_table, simple[:n]), float(bic[0] - bic[1]))

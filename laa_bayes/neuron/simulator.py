@@ -75,6 +75,27 @@ def voltage_of(theta, current, v0, dt_ms: float, substeps: int, method: str = "r
     return v
 
 
+def two_compartment_voltage(theta, c_2, g_c, current, v0, dt_ms: float):
+    """Return one trace of a passive membrane behind a small compartment at the electrode; exact for a piecewise constant current.
+
+        C_2 dV/dt = I + g_c (U - V),    C_m dU/dt = g_c (V - U) - g_L (U - E_L)
+
+    V is recorded; at the first sample the two are at rest with one another.
+    """
+    c_m, g_l, e_l = theta[0], theta[1], theta[2]
+    zero = jnp.zeros_like(c_m)
+    rows = ((-g_c / c_2, g_c / c_2, 1 / c_2), (g_c / c_m, -(g_c + g_l) / c_m, zero), (zero, zero, zero))
+    whole = jax.scipy.linalg.expm(dt_ms * jnp.stack([jnp.stack(row) for row in rows]))
+    step, drive = whole[:2, :2], whole[:2, 2]
+
+    def advance(x, i):
+        return step @ x + drive * i, x[0]
+
+    start = jnp.stack([v0 - e_l, v0 - e_l - current[0] / g_c])
+    _, x = jax.lax.scan(advance, start, current)
+    return x + e_l
+
+
 @functools.partial(jax.jit, static_argnames=("dt_ms", "substeps", "method"))
 def _voltages(theta, current, v0, dt_ms, substeps, method):
     single = functools.partial(voltage_of, dt_ms=dt_ms, substeps=substeps, method=method)

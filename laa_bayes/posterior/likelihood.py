@@ -21,7 +21,7 @@ from scipy import special
 
 from ..config import PARAMETERS, Prior
 from ..neuron.priors import inferred, theta_from_z, value_from_z
-from ..neuron.simulator import SHARP_K_MV, simulate, substeps_for, voltage_of
+from ..neuron.simulator import SHARP_K_MV, simulate, substeps_for, two_compartment_voltage, voltage_of
 
 CHUNK = 512  #: log posteriors are evaluated in batches of this size (compiled once)
 
@@ -99,6 +99,8 @@ def predict(spec: Spec, w, observed: Observation):
     theta, extra = unpack(spec, w)
     drop = extra.get("R_s", 0.0) * observed.mv_per_mohm + jnp.zeros_like(observed.current)
     v0 = observed.v_mv[0] - drop[0] + extra["v0"] if "v0" in extra else theta[2]
+    if "C_2" in extra:
+        return two_compartment_voltage(theta, extra["C_2"], extra["g_c"], observed.current, v0, spec.dt_ms) + drop
     return voltage_of(theta, observed.current, v0, spec.dt_ms, spec.substeps) + drop
 
 

@@ -15,6 +15,7 @@ from . import likelihood
 from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
+from .rivals import Rival, favoured
 from .typicality import Typicality
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
@@ -31,13 +32,6 @@ IDENTIFIED = 0.5  #: least contraction of an identified parameter
 Z_90 = 1.6449  #: half width of a central 90 % interval in sd
 
 
-class Passive(NamedTuple):
-    """What a membrane without activation says about the trace."""
-
-    theta: np.ndarray  #: (6,) its posterior mode; G_act is 0, k and V_thr mean nothing
-    activation_bic: float  #: BIC of this membrane minus BIC of the model; positive: the activation term is supported
-
-
 class Posterior(NamedTuple):
     """Everything that ``infer`` found."""
 
@@ -49,7 +43,7 @@ class Posterior(NamedTuple):
     amortised: np.ndarray | None  #: (n_draws, n_inferred) the network's draws, None where it does not apply
     w: np.ndarray  #: (n_draws, n_w) the answer, in coordinates
     typicality: Typicality
-    passive: Passive
+    models: dict[str, Rival]  #: the activation model and its rivals, at their modes
     mv_per_mohm_per_unit: float  #: voltage in mV that one unit of current drops across 1 MOhm
 
     @property
@@ -129,11 +123,24 @@ def summary(posterior: Posterior) -> dict:
             "facts": kind.facts,
         },
         "textbook": textbook_fit(posterior.recording),
-        "activation_bic": posterior.passive.activation_bic,
-        "activation_supported": posterior.passive.activation_bic > 0,
-        "passive": dict(zip(PARAMETERS[:3], posterior.passive.theta[:3].tolist(), strict=True)),
+        **comparison(posterior.models),
         "n_samples": len(posterior.observed.v_mv),
         "grid_ms": posterior.spec.dt_ms,
+    }
+
+
+def comparison(models: dict[str, Rival]) -> dict:
+    """Return which model the trace supports, and every model's parameters, BIC less the best one's, and evidence."""
+    best, top = min(m.bic for m in models.values()), max(m.log_evidence for m in models.values())
+    return {
+        "favoured": favoured(models),
+        "models": {
+            name: {"parameters": m.values, "bic": m.bic - best, "log_evidence": m.log_evidence - top}
+            for name, m in models.items()
+        },
+        "activation_bic": models["passive"].bic - models["laa"].bic,
+        "activation_supported": favoured(models) == "laa",
+        "passive": {name: models["passive"].values[name] for name in PARAMETERS[:3]},
     }
 
 
@@ -185,6 +192,8 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         "read": list(posterior.recording.notes),
     }
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
+    if posterior.spec.nuisance and not found["activation_supported"]:
+        found["identified"] |= dict.fromkeys(set(found["identified"]) & {"k", "V_thr", "G_act"}, False)
     if facts:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
@@ -205,7 +214,7 @@ def facts_of_fit(found: dict, dt_ms: float) -> list[str]:
     tau_ms, window_ms = found["passive"]["C_m"] / found["passive"]["g_L"], found["n_samples"] * dt_ms
     if tau_ms > SLOWEST * window_ms:
         facts.append(f"the time constant of the best passive fit is {tau_ms:.3g} ms in a window of {window_ms:g} ms")
-    if found["activation_bic"] < 0 and not any(found["identified"].values()):
+    if found["activation_bic"] < 0 and not any(value >= IDENTIFIED for value in found["contraction"].values()):
         facts.append("no parameter is better known than before the recording")
     return facts
 

@@ -23,6 +23,11 @@ CALIBRATION_TEXT = (
     "network that ignores half of the trace passes it with intervals that are too wide. The next section therefore compares with the exact posterior."
 )
 
+MODELS_TEXT = (
+    "Favoured: {}. The same noise, initial voltage and series resistance for all, each at its posterior mode; evidence by Laplace's "
+    "approximation. A simpler model is kept unless another is better by 6 in BIC."
+)
+
 
 def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
     """Return verdict, calibration, comparison with the exact posterior, predictions and typicality."""
@@ -157,6 +162,7 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
     return [
         Section("What was read", what_was_read(p), figures={"Voltage and current of the analysed window.": read}),
         Section("Parameters", text, rows),
+        Section("Models compared", MODELS_TEXT.format(results["favoured"]), model_rows(p, results)),
         *(
             [
                 Section(
@@ -174,6 +180,20 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
     ]
 
 
+def model_rows(p: Posterior, results: dict) -> list[dict]:
+    """Return one row for each model: BIC and evidence beside the best, parameters with units."""
+    units = {**p.units, "C_2": p.units["C_m"], "C_total": p.units["C_m"], "g_c": p.units["g_L"], "R_s": "MOhm"}
+    return [
+        {
+            "model": name,
+            "BIC - best": f"{m['bic']:.1f}",
+            "log evidence - best": f"{m['log_evidence']:.1f}",
+            **{f"{n} ({units[n]})": f"{value:.4g}" for n, value in m["parameters"].items()},
+        }
+        for name, m in results["models"].items()
+    ]
+
+
 def what_was_read(p: Posterior) -> str:
     """Return which trace is analysed: channels, span, sampling, amplitudes with their units."""
     r = p.recording
@@ -184,7 +204,7 @@ def what_was_read(p: Posterior) -> str:
 
 def passive_text(p: Posterior, results: dict) -> str:
     """Return what the trace says with and without the activation term."""
-    supported = "supports" if results["activation_supported"] else "does not support"
+    supported = "supports" if results["activation_bic"] > 0 else "does not support"
     passive = ", ".join(f"{name} {value:.4g} {p.units[name]}" for name, value in results["passive"].items())
     slope = results["slope_conductance"]
     return (
