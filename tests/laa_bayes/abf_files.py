@@ -5,7 +5,26 @@ import struct
 import numpy as np
 
 BLOCK = 512
-SECTIONS = ["Protocol", "ADC", "DAC", "Epoch", "ADCPerDAC", "EpochPerDAC", "UserList", "StatsRegion", "Math", "Strings", "Data", "Tag", "Scope", "Delta", "VoiceTag", "SynchArray", "Annotation", "Stats"]
+SECTIONS = [
+    "Protocol",
+    "ADC",
+    "DAC",
+    "Epoch",
+    "ADCPerDAC",
+    "EpochPerDAC",
+    "UserList",
+    "StatsRegion",
+    "Math",
+    "Strings",
+    "Data",
+    "Tag",
+    "Scope",
+    "Delta",
+    "VoiceTag",
+    "SynchArray",
+    "Annotation",
+    "Stats",
+]
 
 
 def output(number=0, name="Cmd 0", unit="pA", epochs=(), **changes):
