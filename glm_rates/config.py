@@ -69,6 +69,9 @@ class ExtractOptions(_Frozen):
     bases: list[str] = Field(
         [], description="which covariates, through which basis: NAME=linear|spline|cyclic|lagged, or X*Y=plane"
     )
+    drift: bool = Field(
+        False, description="a slow gain of each unit over the recording (a smooth effect of the trial's time)"
+    )
     covariate_window: int = Field(1000, ge=1, description="how far a lagged covariate looks back in ms")
     sampling_rate: float | None = Field(None, gt=0, description="samples a second of time_samples columns, in Hz")
     label_column: str | None = Field(

@@ -21,4 +21,4 @@ def run(config: FitConfig, run: Run) -> Result:
         rows, made = tables.score_rows(done, config.separate_regions), run.provenance(config)
         results.save(place, done, tables.unit_table(done), rows, pipeline.settings(config), digest, made, folder)
     outputs, found, line = pages.finish(place, config.plots, "all", run.warnings, config.figure_format)
-    return Result(outputs, found, line, record=place.folder)
+    return Result(outputs, found, line, record=config.output)

@@ -40,7 +40,7 @@ def run(config: InferConfig, run: Run) -> Result:
             made = run.provenance(config)
             results.save(place, done, tables.unit_table(done), rows, pipeline.settings(config), digest, made, folder)
         outputs, found, line = pages.finish(place, config.plots, config.plot_units, run.warnings, config.figure_format)
-    return Result(outputs, {**found, "reused": reused}, line, record=place.folder)
+    return Result(outputs, {**found, "reused": reused}, line, record=config.output or place.folder)
 
 
 def plan(config: InferConfig, place: results.Place) -> Result:

@@ -102,16 +102,27 @@ def covariates_of(
     """
     wanted = parse_bases(options.get("bases") or [])
     names = list(dict.fromkeys(part for name in wanted for part in name.split("*")))
-    signals = signals_of([Path(path) for path in options["covariates"]], names, options.get("sampling_rate"))
+    paths = [Path(path) for path in options.get("covariates") or []]
+    if names and not paths:
+        raise InputError(f"--bases {names[0]}=...: --covariates FILE is missing.")
+    signals = signals_of(paths, names, options.get("sampling_rate"))
     width = options["bin_size"]
     lead = options["covariate_window"] // width
     edges = first_s[:, None] + (np.arange(-lead, n_bins + 1)) * width / 1000
-    table = np.stack([binned(signal, edges) for signal in signals], axis=2)
+    tables = [binned(signal, edges) for signal in signals]
     place = {signal.name: i for i, signal in enumerate(signals)}
-    chosen = wanted or {
+    chosen: dict[str, str] = dict(wanted) or {
         s.name: "lagged" if s.value is None or set(np.unique(s.value[np.isfinite(s.value)])) <= {0.0, 1.0} else "linear"
         for s in signals
     }
+    if options.get("drift"):  # the time of the trial, the same in all of its bins
+        if "drift" in place:
+            raise InputError("a covariate cannot be called 'drift' together with --drift; rename the column.")
+        place["drift"] = len(signals)
+        signals = [*signals, Signal("drift", first_s, first_s)]
+        tables.append(np.repeat(first_s[:, None], edges.shape[1] - 1, axis=1).astype(np.float32))
+        chosen["drift"] = "spline"
+    table = np.stack(tables, axis=2)
     described, known = [], np.ones((len(first_s), n_bins), bool)
     for name, basis in chosen.items():
         at = tuple(place[part] for part in name.split("*"))

@@ -97,7 +97,7 @@ def extract_blech(source, options):
     }
     arrays = {"counts": np.concatenate(counts), "taste": taste, "trial": trial, "laser": np.concatenate(on)}
     arrays["observed"] = np.concatenate(observed)
-    if options.get("covariates"):
+    if options.get("covariates") or options.get("drift"):
         onsets = np.concatenate([stimulus_times(recording, t) for t in recording.tastes])
         with_covariates(params, arrays, options, onsets + (start - recording.before_ms) / 1000, window)
     return finish(
@@ -202,7 +202,7 @@ def extract_times(source, options):
 
 def with_covariates(params, arrays, options, first_s, window):
     """Add what else was measured to the parameters and arrays; bins without it do not count."""
-    if not options.get("covariates"):
+    if not options.get("covariates") and not options.get("drift"):
         return
     from .covariates import covariates_of
 

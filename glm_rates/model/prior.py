@@ -27,7 +27,7 @@ EDGES_FROM = 3  # iterations before edges may be dropped: S_e has to be roughly 
 MAP_ERROR = (
     0.1  # gradient that the iterations leave, per prior standard deviation; at 1 variances of noise never vanish
 )
-LARGEST_DRAW = 12  # weights of a covariate whose covariance the units of a population can tell
+UNITS_PER_WEIGHT = 2  # units for each weight of a covariate from which their covariance is learned
 DROPPED = 0.01  # edges less probable than this leave the fit
 
 
@@ -72,10 +72,13 @@ def grams(design: Design) -> Grams:
 
 
 def kernel_size(design: Design, block: str) -> int:
-    """Number of coefficients that ``block`` draws together from its Gaussian; those of a large basis are drawn one by one."""
+    """Number of coefficients that ``block`` draws together from its Gaussian.
+
+    Those of a covariate are drawn one by one where the population is too small to tell their covariance.
+    """
     if block in design.curves:
         size = design.curves[block][1].shape[1]
-        return size if size <= LARGEST_DRAW else 1
+        return size if UNITS_PER_WEIGHT * size <= len(design.counts) else 1
     return design.kernels[EFFECT_OF[block]].size if block in EFFECT_OF else 1
 
 
