@@ -279,7 +279,9 @@ def interval_table(file: h5py.File, wanted: str | None, path: Path) -> h5py.Grou
         return tables[wanted]
     if "trials" in tables:
         return tables["trials"]
-    others = {name: table for name, table in tables.items() if name != "epochs"} or tables
+    others = {name: table for name, table in tables.items() if name != "epochs"}
+    if tables and not others:
+        log.info("%s: no trials; epochs are used as trials with --intervals epochs", path.name)
     if len(others) > 1:
         told = ", ".join(f"{name} ({len(table['id'])} rows)" for name, table in others.items())
         raise InputError(f"{path}: no trials, but several tables of intervals: {told}. Give --intervals NAME, or none.")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hdf5io.errors import InputError
+
 from .. import workers
 from ..files.exchange import load, save
 from ..fit import estimate
@@ -42,6 +44,11 @@ def run(folder: Path) -> None:
     window, n_folds = Window(*params["window"]), wanted["cv_folds"]
     groups = populations(params, arrays, wanted["separate_regions"], wanted["separate_tastes"])
     smallest = min(int(np.bincount(g.data.taste).min()) for g in groups)
+    largest = min(int(np.bincount(g.data.taste).max()) for g in groups)
+    if n_folds and largest < n_folds:
+        raise InputError(
+            f"no stimulus has more than {largest} trial(s), fewer than {n_folds} folds; --cv-folds 0 scores nothing."
+        )
     if n_folds and smallest < n_folds:
         log.warning(
             "a taste has %d trial(s), fewer than %d folds: it is missing from some test folds", smallest, n_folds

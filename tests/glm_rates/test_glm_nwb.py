@@ -341,3 +341,22 @@ def test_pynapple_reads_the_rates_of_the_copy(tmp_path, run_command):
     run_command("glm_rates", "export-nwb", tmp_path / "r.h5", "--nwb", path, "--output", tmp_path / "out.nwb")
     rate = nap.load_file(str(tmp_path / "out.nwb"))["firing_rate"]
     assert rate.shape == (N_TRIALS * 120, 4)
+
+
+def test_epochs_alone_are_no_trials_unless_named(tmp_path, caplog):
+    nwb = new_file()
+    nwb.add_unit(spike_times=times())
+    for i in range(3):
+        nwb.add_epoch(start_time=10.0 + 40 * i, stop_time=40.0 + 40 * i)
+    path = save(nwb, tmp_path / "s.nwb")
+    with caplog.at_level("INFO", "glm_rates"):
+        assert len(read_nwb(path, request()).event_s) == 0
+    assert "epochs are used as trials with --intervals epochs" in caplog.text
+    assert read_nwb(path, request(intervals="epochs")).event_s.tolist() == [10.0, 50.0, 90.0]
+
+
+def test_fewer_trials_than_folds_is_one_line(tmp_path, run_command):
+    path, _, _ = electrode_groups(tmp_path / "s.nwb")
+    done = run_command("glm_rates", "infer", path, "--cv-folds", 13, "--no-plots", "--output", tmp_path / "r.h5")
+    assert done.returncode == 2
+    assert "no stimulus has more than 12 trial(s), fewer than 13 folds" in done.stderr.splitlines()[-1]
