@@ -294,6 +294,7 @@ class InferConfig(Solver, Written):
         description="HDF5 file with the true weights 'W', to be scored (simulations)",
         json_schema_extra=about(exists="file"),
     )
+    steps: int | None = Field(None, ge=2, description="steps of the solver; default 18, 12 beyond 100 neurons")  # type: ignore[assignment]
     figure_format: FigureFormat = Field("png", description="format of the figure")
 
 

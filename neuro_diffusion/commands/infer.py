@@ -42,15 +42,16 @@ def run(config: InferConfig, run: Run) -> Result:
     settings, judged = examine(recording, told, config.noise_std, names)
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
     K, T, N = recording.y.shape
-    n_samples = config.n_samples or max(8, min(64, int(1.2e9 / (N**3 * config.steps))))
+    steps = config.steps or (18 if N <= 100 else 12)
+    n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100:
-        log.info("%d neurons: %d samples of %d steps.", N, n_samples, config.steps)
+        log.info("%d neurons: %d samples of %d steps.", N, n_samples, steps)
     used = choice.settings
     regime = Regime(used.a, used.process if used.process > MAX_SLACK else 0.0, used.h0_std)
     for line in differences(spec, regime, T, N, K, [choice.noise / used.gain]):
         log.warning("%s", line)
     found = inference.infer(
-        model, recording.y, recording.observed, choice, n_samples, config.solver,
+        model, recording.y, recording.observed, choice, n_samples, {**config.solver, "steps": steps},
         torch.Generator().manual_seed(config.seed), guidance=config.guidance,
         others=inference.Competitors(prior, regression, config.refine), truth=truth,
     )  # fmt: skip

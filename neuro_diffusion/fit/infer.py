@@ -84,7 +84,7 @@ def infer(
     whole = fit(y, n_samples)
     heldout: dict[str, float] = {}
     if len(y) > 1:
-        fewer = fit(y[:-1], max(8, n_samples // 2)).estimates
+        fewer = fit(y[:-1], max(8 if y.shape[-1] <= 100 else 4, n_samples // 2)).estimates
         test = _test_trial(y[-1:], observed, choice, whole.base.noise_std)
         size = y.shape[1] * int(observed.sum())
         heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}

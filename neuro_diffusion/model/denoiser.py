@@ -83,12 +83,23 @@ class Block(nn.Module):
         whole = n.mean(2, keepdim=True).expand_as(n)
         heard = torch.cat([z.mean(3), z.mean(2), diagonal, square.mean(3), square.mean(2), n, whole], -1)
         neurons = neurons + self.hear(heard)
-        mixed = self.own(z) + self.partner(z.transpose(2, 3)) + self.data(shrinkage @ z)
-        mixed = mixed + self.as_post(neurons)[:, :, :, None] + self.as_pre(neurons)[:, :, None]
+        mixed = self.own(z)  # then in place: new memory is what large networks wait for
+        mixed += self.partner(z.transpose(2, 3))
+        mixed += self.data(_shrunk(shrinkage, z))
+        mixed += self.as_post(neurons)[:, :, :, None]
+        mixed += self.as_pre(neurons)[:, :, None]
         h = h + (1 + gate) * self.out(functional.gelu(mixed))
         if self.attend is not None:
             h = h + self.attend[0](z) + self.attend[1](z.transpose(2, 3)).transpose(2, 3)
         return h, neurons
+
+
+def _shrunk(shrinkage: Tensor, z: Tensor) -> Tensor:
+    """Return ``shrinkage @ z`` for entries z (B, S, N, N, C); one matrix for all samples is not copied for each."""
+    if shrinkage.shape[1] > 1 or z.shape[1] == 1:
+        return shrinkage @ z
+    together = z.permute(0, 2, 3, 1, 4).flatten(3)
+    return (shrinkage[:, 0] @ together).unflatten(3, (z.shape[1], -1)).permute(0, 3, 1, 2, 4)
 
 
 class AxialAttention(nn.Module):

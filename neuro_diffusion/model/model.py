@@ -18,7 +18,10 @@ from .denoiser import build_network, features
 from .propagation import Family
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
-LARGE = 64  #: neurons from which the samples of one network are drawn in parts, to spare memory
+LARGE = 64  #: neurons from which the samples of one network are drawn in parts
+BLOCK_BYTES = (
+    1 << 25
+)  #: of the largest tensor of a part: the C library keeps blocks of this size instead of asking for new pages
 
 
 class ModelSpec(NamedTuple):
@@ -188,7 +191,8 @@ class WeightModel(nn.Module):
         levels = diffusion.noise_levels(steps, schedule, self.noise)
         start = diffusion.start(data, n_samples, float(levels[0]), generator, with_data=guidance > 0)
         out, size = [], max(1, chunk // n_samples)
-        many = n_samples if start.shape[-1] <= LARGE else max(1, LARGE**2 * chunk // start.shape[-1] ** 2)
+        N = start.shape[-1]
+        many = n_samples if N <= LARGE else max(1, BLOCK_BYTES // (4 * N * N * self.spec.hidden))
         for first in range(0, B, size):
             part = Spectrum(*(z[first : first + size] for z in data))
             denoise = self.denoiser(part, guidance)

@@ -184,7 +184,7 @@ def propagate(likelihood: Likelihood, family: Family, learn: bool = True) -> Pro
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
-    for sweep in range(SWEEPS):
+    for sweep in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2):
         _, spread, mean = _gaussian(data, tau, nu)
         v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
         m = v * (mean / spread - nu)
