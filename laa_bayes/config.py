@@ -6,6 +6,7 @@ Priors, current protocols and training presets are configuration too: everything
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -396,8 +397,14 @@ class InferConfig(Reading):
     noise_mv: float | None = Field(None, gt=0, description="noise sd in mV with --noise known [the model's, or 2]")
     force: bool = Field(False, description="exit 0 although the trace does not fit the model")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    output: Hdf5File | None = Field(
-        None, description="posterior file (.h5) [RECORDING.posterior.h5]", json_schema_extra={"flags": ["-o"]}
+    sweeps: str | None = Field(
+        None, description="several sweeps, one table: all, or numbers such as 0-5,8 (window auto unless one is typed)"
+    )
+    jobs: int = Field(1, ge=1, le=256, description="worker processes of --sweeps (results do not depend on it)")
+    output: Path | None = Field(
+        None,
+        description="posterior file (.h5) [RECORDING.posterior.h5], or folder with --sweeps [RECORDING.sweeps]",
+        json_schema_extra={"flags": ["-o"]},
     )
     overwrite: bool = Field(False, description="replace an existing posterior file")
     report: bool = Field(True, description="write figures and report.html beside the posterior")
@@ -405,8 +412,25 @@ class InferConfig(Reading):
 
     @property
     def target(self) -> Path:
-        """The posterior file."""
-        return self.output or self.recording.with_suffix(".posterior.h5")
+        """The posterior file, or the folder of several."""
+        return self.output or self.recording.with_suffix(".sweeps" if self.sweeps else ".posterior.h5")
+
+    @model_validator(mode="after")
+    def _output_fits(self) -> InferConfig:
+        if self.sweeps is None and self.output is not None and self.output.suffix.lower() not in (".h5", ".hdf5"):
+            raise ValueError(f"--output {self.output}: expected a name ending in .h5 or .hdf5")
+        if self.sweeps is not None and self.sweep:
+            raise ValueError("--sweep and --sweeps exclude each other")
+        if self.sweeps not in (None, "all") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.sweeps or ""):
+            raise ValueError(f"--sweeps '{self.sweeps}': expected all, or numbers such as 0-5,8")
+        return self
+
+    def chosen_sweeps(self, n: int) -> list[int]:
+        """Return the numbers of the sweeps that are meant, of ``n`` that there are; larger ones too."""
+        if self.sweeps in (None, "all"):
+            return list(range(n))
+        spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
+        return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
 
 
 class PosteriorPredictConfig(Frozen):

@@ -2,7 +2,8 @@
 
 As Axon's own code builds it (ABFHWAVE.CPP, PopulateEpoch.cpp, UserList.cpp): a first holding of 1/64 of the sweep, the epochs of the
 table one after the other, then the holding level or, with the option for it, the level of the last epoch, also before the next
-sweep. A ramp runs from the level before to its own, both included.
+sweep. Ramps, triangles and cosines run from the level before to their own, both included; the last pulse of a train is played where
+its width fits into the epoch.
 """
 
 from __future__ import annotations
@@ -142,14 +143,15 @@ def _biphasic(n, start, level, period, width, holding):
 
 def _triangle(n, start, level, period, width, holding):
     within, whole = np.arange(n) % period, np.arange(n) < n - n % period
-    rise = start + (level - start) * within / max(width, 1)
-    fall = level + (start - level) * (within - width) / max(period - width, 1)
+    rise = start + (level - start) * within / max(width - 1, 1)
+    fall = level + (start - level) * (within - width) / max(period - width - 1, 1)
     return np.where(whole, np.where(within < width, rise, fall), start)
 
 
 def _cosine(n, start, level, period, width, holding):
     within, whole = np.arange(n) % period, np.arange(n) < n - n % period
-    return np.where(whole, start + (level - start) * (0.5 - 0.5 * np.cos(2 * np.pi * within / period)), start)
+    phase = np.linspace(0, n // period, n) if n % period == 0 else within / period
+    return np.where(whole, start + (level - start) * (0.5 - 0.5 * np.cos(2 * np.pi * phase)), start)
 
 
 def _resistance(n, start, level, period, width, holding):

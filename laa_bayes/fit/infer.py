@@ -129,6 +129,7 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     climb = (
         exact.LONG_CLIMB if spec.nuisance and not facts else exact.SHORT_CLIMB
     )  # nothing explains a trace with facts
+    log.info("%s: %d samples, %d starts of %d steps each", cut.source, len(cut.v_mv), *climb)
     refined, spec = run_refinement(spec, observed, config, rng, amortised, model, climb)
     w = refined.w if refined is not None else amortised
     optimum = refined.optimum if refined is not None else best_of(spec, amortised, observed)

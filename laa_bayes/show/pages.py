@@ -238,14 +238,21 @@ def write_diagnosis(
 
 
 def write_inference(
-    config: InferConfig, p: Posterior, predicted: Predictive, results: dict, provenance: Mapping, warnings: list[str]
+    config: InferConfig,
+    output: Path,
+    p: Posterior,
+    predicted: Predictive,
+    results: dict,
+    provenance: Mapping,
+    warnings: list[str],
 ) -> dict[str, Path]:
     """Write figures and report of an inference beside its posterior file; return their paths."""
-    sections, output, written = inference_sections(p, predicted, results), config.target, {}
+    sections, written = inference_sections(p, predicted, results), {}
     for name, figure in zip(("recording", "fit", "pairs"), figures_in(sections), strict=True):
         written[name] = save_figure(figure, output.with_suffix(f".{name}.{config.figure_format}"))
     headline = {
         "verdict": results["verdict"],
+        "favoured model": results["favoured"],
         "refinement": results["refine"],
         "effective sample size": results["ess"],
         **{
@@ -256,6 +263,29 @@ def write_inference(
     question = "Which membrane parameters explain this trace, and can the model be believed?"
     texts = {"title": f"Inference for {config.recording.name}", "question": question, "headline": headline}
     path = output.with_suffix(".report.html")
+    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    return written | {"report": Path(report)}
+
+
+def write_sweeps(
+    config: InferConfig, folder: Path, rows: list[dict], provenance: Mapping, warnings: list[str]
+) -> dict[str, Path]:
+    """Write figure and report of the sweeps of a file; return their paths."""
+    fitted = [row for row in rows if row["verdict"] != "left out"]
+    figure = plots.sweeps(fitted)
+    written = {"figure": save_figure(figure, folder / f"sweeps.{config.figure_format}")}
+    shown = [
+        {k: f"{v:.4g}" if isinstance(v, float) else "" if v is None else v for k, v in row.items() if k != "file"}
+        for row in rows
+    ]
+    text = (
+        "A sweep whose steps are all followed by spikes is left out. 'favoured' is the model that the sweep supports."
+    )
+    sections = [Section("Sweeps", text, shown, {"The favoured model's membrane, sweep by sweep.": figure})]
+    headline = {"sweeps": len(rows), "fitted": len(fitted), "typical": sum(r["verdict"] == "typical" for r in rows)}
+    question = "Which membrane parameters explain each sweep, and do the sweeps agree?"
+    texts = {"title": f"Sweeps of {config.recording.name}", "question": question, "headline": headline}
+    path = folder / "report.html"
     report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
     return written | {"report": Path(report)}
 

@@ -193,6 +193,23 @@ def trace(time_ms: np.ndarray, v_mv: np.ndarray, current: np.ndarray, current_un
     return figure
 
 
+def sweeps(rows: Sequence[dict]) -> Figure:
+    """Return the favoured model's capacitance and leak of every sweep, one exponential's capacitance beside it."""
+    columns = [name for name in rows[0] if name.startswith("favoured ")]
+    figure, axes = _figure(3.4 * len(columns), 3.0, 1, len(columns), squeeze=False)
+    x, typical = [row["sweep"] for row in rows], np.array([row["verdict"] == "typical" for row in rows])
+    for name, ax in zip(columns, axes[0], strict=True):
+        y = np.array([row.get(name, np.nan) for row in rows], float)
+        for mask, face, label in ((typical, NETWORK, "typical"), (~typical, "white", "misspecified")):
+            ax.plot(np.array(x)[mask], y[mask], "o", color=NETWORK, mfc=face, label=label)
+        beside = name.replace("favoured C_total", "one exponential C_m")
+        if beside != name:
+            ax.plot(x, [row.get(beside) or np.nan for row in rows], "x", color=DATA, label="one exponential")
+        ax.set(xlabel="sweep", ylabel=name.removeprefix("favoured "), title=f"n = {len(rows)}")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def current_voltage(theta, current: float) -> Figure:
     """Return the net membrane current against voltage with its fixed points and knees."""
     figure, axes = _figure(6, 3.8)

@@ -72,6 +72,7 @@ def write_abf2(
         for k, e in enumerate(o["epochs"]):
             row = struct.pack("<hhhffiiii", k, o["number"], *e)
             blocks["EpochPerDAC"] += row.ljust(48, b"\0")
+            blocks["Epoch"] += struct.pack("<hh", k, 0).ljust(32, b"\0")
     if user_list is not None:
         number, parameter, repeats, values = user_list
         blocks["UserList"] = struct.pack("<hhhhi", number, 1, parameter, repeats, text(values)).ljust(64, b"\0")
@@ -84,6 +85,7 @@ def write_abf2(
     content = {
         "Protocol": (bytes(protocol), 512, 1), "ADC": (blocks["ADC"], 128, n_inputs), "DAC": (blocks["DAC"], 256, len(outputs)),
         "EpochPerDAC": (blocks["EpochPerDAC"], 48, len(blocks["EpochPerDAC"]) // 48),
+        "Epoch": (blocks["Epoch"], 32, len(blocks["Epoch"]) // 32),
         "UserList": (blocks["UserList"], 64, len(blocks["UserList"]) // 64),
         "Data": (sweeps.tobytes(), 4, sweeps.size), "SynchArray": (synch, 8, n_sweep),
     }  # fmt: skip

@@ -43,7 +43,7 @@ def test_a_ramp_runs_from_the_level_before_and_the_last_level_stays_between_swee
     ("kind", "expected"),
     [
         (3, lambda i: np.where((i % 200 < 50) & (i < 950), 40.0, 5.0)),
-        (4, lambda i: np.where(i >= 800, 5.0, np.where(i % 200 < 50, 5 + 35 * (i % 200) / 50, 40 - 35 * (i % 200 - 50) / 150))),
+        (4, lambda i: np.where(i >= 800, 5.0, np.where(i % 200 < 50, 5 + 35 * (i % 200) / 49, 40 - 35 * (i % 200 - 50) / 149))),
         (5, lambda i: np.where(i >= 800, 5.0, 5 + 35 * (0.5 - 0.5 * np.cos(2 * np.pi * (i % 200) / 200)))),
         (7, lambda i: np.where(i % 200 < 25, 40.0, np.where(i % 200 < 50, -30.0, 5.0))),
     ],
