@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..model import effects
 from ..model import population as model
 from ..model.bases import Covariate
-from ..model.design import Design, Trials, Window
+from ..model.design import Design, Trials
+from ..model.kernels import Window
 
 FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
 
@@ -80,10 +82,10 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     fit = model.fit_design(design, settings, None if smaller is None else smaller.prior, base=smaller)
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1
-    out = model.filters(design, fit, settings.bin_size, n_tastes)
+    out = effects.filters(design, fit, settings.bin_size, n_tastes)
     out |= {
-        "rate": where_valid(design, model.predict(design, fit)).T.reshape(*shape, -1),
-        "log_rate_sd": where_valid(design, model.log_rate_sd(design, fit)).T.reshape(*shape, -1),
+        "rate": where_valid(design, effects.predict(design, fit)).T.reshape(*shape, -1),
+        "log_rate_sd": where_valid(design, effects.log_rate_sd(design, fit)).T.reshape(*shape, -1),
         "fitted": fit.fitted,
         "converged": fit.converged,
         "grad_norm": fit.grad_norm,

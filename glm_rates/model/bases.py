@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import BSpline
 
-from .design import Kernels, Window, convolve_trials, raised_cosine_kernels
+from .kernels import Kernels, Window, convolve_trials, raised_cosine_kernels
 
 ORDER = 4
 N_SPLINES, N_CYCLIC, N_LAGGED, N_PLANE = 8, 6, 8, 6  # functions of each basis; of a plane along each axis

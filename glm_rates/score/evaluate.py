@@ -12,8 +12,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import gammaln, kolmogorov, stdtrit, xlogy
 
-from ..model.design import Trials, Window, scored_counts
-from ..model.population import Fit, Settings, fit_design, make_design, nested_terms, predict
+from ..model.design import Trials, scored_counts
+from ..model.effects import Fit, predict
+from ..model.kernels import Window
+from ..model.population import Settings, fit_design, make_design, nested_terms
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250

@@ -22,7 +22,8 @@ from ..files.exchange import load, save
 from ..fit import estimate
 from ..fit.populations import fit_population, populations, settings_for
 from ..model import population as model
-from ..model.design import Trials, Window, scored_counts
+from ..model.design import Trials, scored_counts
+from ..model.kernels import Window
 from . import evaluate
 
 log = logging.getLogger("glm_rates.score.fit_and_score")

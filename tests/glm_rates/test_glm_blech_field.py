@@ -13,7 +13,7 @@ import pytest
 from glm_rates import config as options
 from glm_rates.files import consistency
 from glm_rates.fit import extract as stage
-from glm_rates.model import design
+from glm_rates.model import design, effects
 from glm_rates.model import population as model
 from hdf5io.errors import InputError
 
@@ -110,7 +110,7 @@ def test_the_laser_coefficient_is_the_true_gain(folder, lag, duration):
     made = design.Trials(arrays["counts"], arrays["taste"], arrays["onset"], arrays["laser"])
     settings = model.Settings(laser=True)
     whole = model.make_design(made, design.Window(*params["window"]), settings)
-    found = model.filters(whole, model.fit_design(whole, settings), 25, 2)
+    found = effects.filters(whole, model.fit_design(whole, settings), 25, 2)
     error = (found["laser"][:, 0] + 1.90) / found["laser_se"][:, 0]
     assert np.abs(error).max() < 2.8  # five units: two standard errors each, now and then more
     assert np.sqrt((error**2).mean()) < 1.6

@@ -14,7 +14,7 @@ from glm_rates.fit import covariates as fitting
 from glm_rates.fit import extract as stage
 from glm_rates.fit.populations import fit_population, populations, settings_for
 from glm_rates.model import bases
-from glm_rates.model.design import Window
+from glm_rates.model.kernels import Window
 from glm_rates.score import fit_and_score
 from hdf5io.errors import InputError
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from glm_rates.model import population as model
-from glm_rates.model.design import Trials, Window
+from glm_rates.model.design import Trials
+from glm_rates.model.kernels import Window
 from glm_rates.score import evaluate
 
 WINDOW = Window(60, 180)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from glm_rates.model import nemos_bridge
+from glm_rates.model import effects, nemos_bridge
 from glm_rates.model import population as model
-from glm_rates.model.design import Window
+from glm_rates.model.kernels import Window
 
 nemos = pytest.importorskip("nemos")
 WINDOW = Window(60, 180)
@@ -62,7 +62,7 @@ def test_a_saved_model_predicts_the_same_in_stock_nemos(learned, tmp_path):
     nemos_bridge.save_model(tmp_path / "m.npz", fit.coef, made.n_shared, len(made.shared))
     loaded = nemos.load_model(tmp_path / "m.npz")
     features, _ = nemos_bridge.full_design(model.ridge_problem(made, 0.0))
-    np.testing.assert_allclose(np.asarray(loaded.predict(features)).T, model.predict(made, fit), rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(loaded.predict(features)).T, effects.predict(made, fit), rtol=1e-9)
     assert "LBFGS" in loaded.solver_name
 
 

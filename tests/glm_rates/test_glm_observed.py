@@ -13,7 +13,8 @@ from glm_rates.fit import extract as stage
 from glm_rates.fit import trials
 from glm_rates.model import design
 from glm_rates.model import population as model
-from glm_rates.model.design import Trials, Window
+from glm_rates.model.design import Trials
+from glm_rates.model.kernels import Window
 from glm_rates.score import evaluate, fit_and_score
 from hdf5io.errors import InputError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from glm_rates.model import effects, prior
 from glm_rates.model import population as model
-from glm_rates.model import prior
-from glm_rates.model.design import Window
+from glm_rates.model.kernels import Window
 from glm_rates.score import evaluate
 
 WINDOW = Window(60, 180)
@@ -31,7 +31,7 @@ def test_edge_probability_is_the_ratio_of_marginal_likelihoods():
 
 def test_the_spread_of_history_filters_is_recovered(learned, population):
     design, fit = learned
-    filters = model.filters(design, fit, 25, 2)
+    filters = effects.filters(design, fit, 25, 2)
     truth = population[1].truth.history
     rate_hz = design.counts.mean(axis=1) * 40
     busy = np.flatnonzero(rate_hz > 8)
@@ -52,7 +52,7 @@ def test_coupled_pairs_are_more_probable_than_uncoupled(learned, population):
 
 def test_standard_errors_cover_the_true_history(learned, population):
     design, fit = learned
-    filters = model.filters(design, fit, 25, 2)
+    filters = effects.filters(design, fit, 25, 2)
     inside = np.abs(filters["history"] - population[1].truth.history) < 2.5 * filters["history_se"] + 0.02
     assert inside.mean() > 0.9
 
@@ -88,7 +88,7 @@ def test_every_rule_fits_and_beats_the_mean_rate_on_the_rows_it_saw(rule, make_t
     settings = model.Settings(prior=rule, penalty=1e-2 if rule == "ridge" else None, include_coupling=True)
     made = model.make_design(trials, WINDOW, settings)
     fit = model.fit_design(made, settings)
-    counts, rate = made.counts, model.predict(made, fit)
+    counts, rate = made.counts, effects.predict(made, fit)
     gain = (counts * np.log(rate / counts.mean(axis=1, keepdims=True)) - rate).sum() + counts.sum()
     assert gain > 0
     assert fit.converged.all()
@@ -101,7 +101,7 @@ def test_a_silent_unit_gets_rate_zero_and_stops_nobody(make_trials):
     settings = model.Settings(include_coupling=True)
     made = model.make_design(trials._replace(counts=silent), WINDOW, settings)
     fit = model.fit_design(made, settings)
-    rate = model.predict(made, fit)
+    rate = effects.predict(made, fit)
     assert (rate[2] == 0).all()
     assert not fit.fitted[2]
     assert fit.fitted[[0, 1, 3]].all()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from glm_rates.fit import estimate
+from glm_rates.model import effects, screened
 from glm_rates.model import population as model
-from glm_rates.model import screened
-from glm_rates.model.design import Window
+from glm_rates.model.kernels import Window
 from glm_rates.score import evaluate
 from hdf5io.errors import InputError
 
@@ -34,7 +34,7 @@ def both(make_trials):
         )
         design = model.make_design(trials, WINDOW, settings)
         fit = model.fit_design(design.rows(~test), settings)
-        rate = model.predict(design.rows(test), fit).T.reshape(counts[test].shape)
+        rate = effects.predict(design.rows(test), fit).T.reshape(counts[test].shape)
         gain = evaluate.poisson_log_likelihood(counts[test], rate).sum() - reference
         out[method] = fit, gain / np.log(2) / counts[test].sum(), design
     return session.truth, out
@@ -51,7 +51,7 @@ def test_the_screened_fit_is_as_good_as_the_full_one(both):
 
 def test_filters_of_both_methods_agree(both):
     _, fits = both
-    found = {m: model.filters(fits[m][2], fits[m][0], 25, 2) for m in ("full", "screened")}
+    found = {m: effects.filters(fits[m][2], fits[m][0], 25, 2) for m in ("full", "screened")}
     for effect in ("history", "coupling", "stimulus"):
         a, b = (found[m][effect].ravel() for m in ("full", "screened"))
         assert np.corrcoef(a, b)[0, 1] > (0.9 if effect == "coupling" else 0.98)
@@ -135,9 +135,9 @@ def test_a_population_without_any_edge_is_fitted(make_trials):
     settings = model.Settings(include_coupling=True, coupling_method="screened")
     design = model.make_design(trials._replace(counts=silent), WINDOW, settings)
     fit = model.fit_design(design, settings)
-    assert np.isfinite(model.predict(design, fit)).all()
+    assert np.isfinite(effects.predict(design, fit)).all()
     assert not fit.fitted[1]
-    assert np.isfinite(model.log_rate_sd(design, fit)).all()
+    assert np.isfinite(effects.log_rate_sd(design, fit)).all()
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_what_would(monkeypatch):
