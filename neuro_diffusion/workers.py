@@ -145,7 +145,7 @@ def said(error: BaseException) -> str:
 
 def _on_dask(scheduler: str, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Task]:
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise EnvironmentMissing('--scheduler needs dask; pip install "neuropipes[cluster]"') from None
     with _cluster(scheduler) as address:
@@ -155,20 +155,33 @@ def _on_dask(scheduler: str, function: Callable[..., Any], arguments: Sequence[t
             reason = type(error).__name__
             raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}).") from None
         with client:
-            futures = {
-                client.submit(_wrapped, function, given, pure=False, retries=2): number
-                for number, given in enumerate(arguments)
-            }
-            waiting = as_completed(futures)
-            for future in waiting:
-                if future.status != "finished":
-                    yield Task(futures[future], None, future.exception() or WorkFailed(f"task {future.status}"))
-                    continue
-                answer = future.result()
-                if isinstance(answer, _Answer):
-                    yield Task(futures[future], answer.result, None)
-                else:  # the worker that held the answer is gone: the task is done again elsewhere
-                    waiting.add(future)
+            suspects = []
+            for number, answer, error in _gathered(client, function, list(enumerate(arguments))):
+                if type(error).__name__ == "KilledWorker":  # perhaps only a neighbour of the task that kills
+                    suspects.append((number, arguments[number]))
+                else:
+                    yield Task(number, answer, error)
+            for suspect in suspects:
+                yield from _gathered(client, function, [suspect])
+
+
+def _gathered(client: Any, function: Callable[..., Any], numbered: Sequence[tuple[int, tuple]]) -> Iterator[Task]:
+    """Hand tasks to a Dask client and yield them as they finish."""
+    from distributed import as_completed
+
+    futures = {client.submit(_wrapped, function, given, pure=False, retries=2): n for n, given in numbered}
+    waiting = as_completed(futures)
+    for future in waiting:
+        status = future.status
+        if status == "error":
+            yield Task(futures[future], None, future.exception())
+        elif status == "cancelled":
+            yield Task(futures[future], None, WorkFailed("the scheduler has cancelled the task"))
+        elif status == "finished" and isinstance(answer := future.result(), _Answer):
+            yield Task(futures[future], answer.result, None)
+        else:  # the worker that held the answer is gone: the task is done again elsewhere
+            time.sleep(0.1)
+            waiting.add(future)
 
 
 class _Answer(NamedTuple):
