@@ -12,6 +12,7 @@ app = console.application(
         "train": config.TrainConfig,
         "diagnose": config.DiagnoseConfig,
         "infer": config.InferConfig,
+        "compare": config.CompareConfig,
         "posterior-predict": config.PosteriorPredictConfig,
         "fixed-points": config.FixedPointsConfig,
         "trace": config.TraceConfig,

@@ -332,7 +332,7 @@ class DiagnoseConfig(Frozen):
     """Test a trained model on fresh simulations and against the exact posterior; exit 3 when it fails."""
 
     model: Path = Field(description="model folder", json_schema_extra={"positional": True, "exists": "folder"})
-    n_traces: int = Field(1000, ge=50, le=100_000, description="fresh test simulations")
+    n_traces: int = Field(3000, ge=50, le=100_000, description="fresh test simulations")
     n_draws: int = Field(500, ge=50, le=10_000, description="posterior draws a simulation")
     n_exact: int = Field(32, ge=0, le=1000, description="test traces compared with the exact posterior")
     n_typical: int = Field(100, ge=0, le=10_000, description="clean traces sent through the typicality tests")
@@ -431,6 +431,33 @@ class InferConfig(Reading):
             return list(range(n))
         spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
         return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
+
+
+class CompareConfig(Reading):
+    """Find which model a recording supports: passive, two compartments or activation; exit 3 when none explains it."""
+
+    recording: Path = Field(
+        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
+    )
+    window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    held_out: int = Field(5, ge=0, le=1000, description="other sweeps that every model has to predict")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Path | None = Field(
+        None, description="folder of the tables [RECORDING.models]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an earlier comparison")
+
+    @property
+    def target(self) -> Path:
+        """The folder of the tables."""
+        return self.output or self.recording.with_suffix(".models")
+
+    def inference(self) -> InferConfig:
+        """Return the same reading as options of ``infer none``."""
+        shared = {name: getattr(self, name) for name in Reading.model_fields}
+        return InferConfig(
+            **shared, model="none", recording=self.recording, seed=self.seed, draws=500, noise="estimate"
+        )
 
 
 class PosteriorPredictConfig(Frozen):

@@ -117,6 +117,8 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     InputError
         The network does not apply and no refinement was asked for, or units do not fit.
     """
+    if config.refine == "nuts":
+        exact.require_numpyro()
     cut, system, priors = prepare(recording, config, model)
     applies = network_applies(model, cut)
     if not applies:

@@ -154,6 +154,24 @@ def test_sbc_accepts_uniform_ranks_and_rejects_a_biased_posterior():
     assert good.contraction == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_verdict_is_the_same_whichever_traces_test_the_posterior():
+    """A posterior 3 % too wide passes on six of six sets of traces, one 40 % too narrow fails on all, though both are significant."""
+    for scale, expected in ((1.03, "pass"), (0.6, "fail")):
+        verdicts = set()
+        for seed in range(6):
+            rng = np.random.default_rng(seed)
+            truth = rng.standard_normal((3000, 1))
+            center = (truth + 0.05 * rng.standard_normal((3000, 1))) / (1 + 0.05**2)
+            draws = center[:, None] + scale * 0.05 * rng.standard_normal((3000, 200, 1))
+            verdicts.add(evaluate.worst(evaluate.judge(evaluate.calibration(draws, truth, ["C_m"]), {})))
+        assert verdicts == {expected}
+
+
+def test_the_standard_error_of_a_coverage_is_binomial():
+    assert evaluate.standard_error(0.5, 2500) == pytest.approx(0.01)
+    assert evaluate.standard_error(1.0, 100) == pytest.approx(0.01)
+
+
 def test_calibration_cannot_see_a_posterior_that_ignores_the_data_but_sharpness_can():
     rng = np.random.default_rng(1)
     truth = rng.standard_normal((600, 1))

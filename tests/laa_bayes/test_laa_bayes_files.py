@@ -180,7 +180,7 @@ def test_windows_that_do_not_exist_are_refused():
         recording.apply_window(step_recording(3), "sub-threshold")
     with pytest.raises(InputError, match="0 spikes"):
         recording.apply_window(step_recording(), "first-spike")
-    with pytest.raises(InputError, match="expected all, sub-threshold"):
+    with pytest.raises(InputError, match="expected all, auto, sub-threshold"):
         recording.apply_window(step_recording(), "middle")
     with pytest.raises(InputError, match="lasts from 0"):
         recording.apply_window(step_recording(), "100:9000")

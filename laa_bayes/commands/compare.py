@@ -1,0 +1,77 @@
+"""Find which model the sweeps of a recording support: passive, two compartments, or activation."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+import hdf5io
+from hdf5io.errors import InputError
+
+from ..config import UNITS, CompareConfig
+from ..console import Result, Run, table
+from ..files import recordings
+from ..files.request import request_of
+
+log = logging.getLogger("laa_bayes")
+
+
+def run(config: CompareConfig, run: Run) -> Result:
+    """Fit every model to one sweep, score it on others, write the table; exit 3 when no model explains the trace."""
+    recording = recordings.read_recording(config.recording, request_of(config))
+    from ..fit.infer import infer
+    from ..posterior import summary
+    from ..score import held_out
+
+    asked = config.inference()
+    posterior = infer(recording, asked, None)
+    results = summary.results(posterior, summary.predictive(posterior, config.seed))
+    others, n = [], recordings.n_sweeps(config.recording, request_of(config, sweep=0))
+    for sweep in (i for i in range(n) if i != config.sweep):
+        if len(others) == config.held_out:
+            break
+        try:
+            others.append(
+                held_out.observation(
+                    posterior, recordings.read_recording(config.recording, request_of(config, sweep)), asked
+                )
+            )
+        except InputError as error:
+            log.info("sweep %d is not scored: %s", sweep, error)
+    errors = held_out.errors_mv(posterior, others)
+    models = {name: m | {"held_out_rmse_mv": errors[name]} for name, m in results["models"].items()}
+    rows = [row_of(name, m, {**UNITS["lumped"], **results["units"]}) for name, m in models.items()]
+    hdf5io.write_csv(config.target / "models.csv", rows)
+    found = {
+        "favoured": results["favoured"], "models": models, "n_held_out": len(others), "verdict": results["verdict"],
+        "facts": results["checks"]["facts"], "read": results["read"],
+    }  # fmt: skip
+    hdf5io.write_json(config.target / "models.json", found | {"provenance": run.provenance(config)})
+    log.info("\n%s", table(rows))
+    told = ", ".join(
+        f"{key} {value}"
+        for key, value in rows[list(models).index(results["favoured"])].items()
+        if key.startswith(("C_total", "g_L"))
+    )
+    line = f"favoured: {results['favoured']} ({told}); held-out sweeps: {len(others)}; {config.target / 'models.csv'}"
+    bad = results["verdict"] == "misspecified"
+    if bad:
+        line = f"no model here explains the trace ({'; '.join(results['checks']['facts'])}); {line}"
+    return Result(
+        {"table": config.target / "models.csv", "models": config.target / "models.json"}, found, line, 3 if bad else 0
+    )
+
+
+def row_of(name: str, model: dict[str, Any], units: dict[str, str]) -> dict[str, Any]:
+    """Return one line of the table of models."""
+    own = {**units, "C_2": units["C_m"], "C_total": units["C_m"], "g_c": units["g_L"], "R_s": "MOhm"}
+    error = model["held_out_rmse_mv"]
+    return {
+        "model": name,
+        "BIC - best": round(model["bic"], 1),
+        "log evidence - best": round(model["log_evidence"], 1),
+        "held-out RMSE (mV)": None if error is None or not np.isfinite(error) else round(error, 3),
+        **{f"{key} ({own[key]})": float(f"{value:.4g}") for key, value in model["parameters"].items()},
+    }
