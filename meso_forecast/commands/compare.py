@@ -9,10 +9,10 @@ from ..console import Result, Run
 from ..files.recording import Recording
 from ..fit.registry import FORECASTERS, fit_named, open_checked
 from ..score import compare
+from ..score.verdict import BASELINES
 from ..show import pages
 
 log = logging.getLogger(__package__)
-BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16")
 
 
 def run(config: CompareConfig, run: Run) -> Result:
@@ -29,9 +29,7 @@ def run(config: CompareConfig, run: Run) -> Result:
     outcome = compare.run(
         models, lambda name: fit_named(name, [recording.panel], config)[0], recording, config.context, config.horizon
     )
-    results, line = compare.judged_results(
-        outcome, config.context, config.horizon, config.seed, "ar" if judged != "ar" else "persistence"
-    )
+    results, line = compare.judged_results(outcome, recording.panel, config.context, config.horizon, config.seed)
     results["seeds"] = other_seeds(config, recording, outcome, models)
     made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
     question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"

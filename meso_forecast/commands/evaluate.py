@@ -9,9 +9,8 @@ from ..fit.registry import open_checked, part_origins, warn_if_trained_on
 from ..model.closed_form import fit_closed_form
 from ..model.forecaster import with_spread
 from ..score import compare
+from ..score.verdict import BASELINES
 from ..show import pages
-
-ALWAYS = ("persistence", "mean", "ar", "ar16")
 
 
 def run(config: EvaluateConfig, run: Run) -> Result:
@@ -31,10 +30,9 @@ def run(config: EvaluateConfig, run: Run) -> Result:
             fit_closed_form(wanted, recording.panel, context, horizon, config.seed), recording.panel, context, horizon
         )
 
-    outcome = compare.run([m for m in ALWAYS if m != name] + [name], fit, recording, context, horizon)
-    results, line = compare.judged_results(
-        outcome, context, horizon, config.seed, "ar" if name != "ar" else "persistence"
-    )
+    baselines = [m for m in BASELINES if m != name and (m != "stimulus-mean" or recording.panel.stimulus is not None)]
+    outcome = compare.run([*baselines, name], fit, recording, context, horizon)
+    results, line = compare.judged_results(outcome, recording.panel, context, horizon, config.seed)
     outputs = {}
     if config.output is not None:
         made = pages.figures(outcome, recording, context, horizon, config.seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from hdf5io.errors import InputError
@@ -10,9 +12,12 @@ from ..activity.windows import gather
 from ..config import PlotConfig
 from ..console import Result, Run
 from ..files.forecast_file import open_forecast
-from ..files.recording import open_recording
+from ..files.recording import Recording, open_recording
 from ..show import plots
 from ..show.figures import save_figure
+
+MOST = 400  #: windows that are drawn
+HISTORY = 60  #: frames before a forecast beyond the end
 
 
 def run(config: PlotConfig, run: Run) -> Result:
@@ -25,25 +30,41 @@ def run(config: PlotConfig, run: Run) -> Result:
     if wrong:
         raise InputError(f"--neurons {wrong[0]}: rows are 0 to {n - 1}.")
     inside = f["origin"] + horizon < len(recording.times)
-    if not inside.any():
-        raise InputError(f"{config.forecast}: all forecasts lie after the recording's end; there is no truth to draw.")
     if config.dry_run:
-        return Result({}, {}, f"would draw {inside.sum()} windows; nothing written")
-    mean, origins, lead = f["mean"][inside][:400], f["origin"][inside][:400], min(horizon, 4) - 1
-    truth = gather(recording.panel.x, origins, 1, horizon)
-    error = ((truth - mean) ** 2).mean((0, 1)) / np.maximum(truth.var((0, 1)), 1e-12)
-    neurons = np.array(config.neurons or np.argsort(error)[:4])
+        return Result({}, {}, f"would draw {len(inside)} windows; nothing written")
     levels = np.array([np.argmin(np.abs(f["levels"] - q)) for q in (0.05, 0.25, 0.75, 0.95)])
-    bands = f["quantiles"][levels][:, inside][:, :400, lead][:, :, neurons]
-    times, seconds = recording.times[origins + lead + 1], float(f["lead"][lead])
-    named = [f"neuron {i}" for i in neurons]
-    made = {
-        "traces": plots.traces(
-            times, truth[:, lead][:, neurons], mean[:, lead][:, neurons], bands, named, seconds, f["model"]
-        ),
-        "rasters": plots.rasters(times, truth[:, lead], mean[:, lead], seconds),
-    }
+    draw = compared if inside.any() else ahead
+    neurons, made = draw(f, recording, inside, levels, config.neurons)
     outputs = {
         name: save_figure(figure, config.output / f"{name}.{config.figure_format}") for name, figure in made.items()
     }
     return Result(outputs, {"neurons": neurons}, f"{config.output}: {', '.join(made)}", record=config.output)
+
+
+def compared(f: Mapping, recording: Recording, inside: np.ndarray, levels: np.ndarray, wanted: list[int]):
+    """Return neurons and figures of forecasts beside what came: traces and rasters of the first windows."""
+    mean, origins, lead = f["mean"][inside][:MOST], f["origin"][inside][:MOST], min(f["mean"].shape[1], 4) - 1
+    truth = gather(recording.panel.x, origins, 1, mean.shape[1])
+    error = ((truth - mean) ** 2).mean((0, 1)) / np.maximum(truth.var((0, 1)), 1e-12)
+    neurons = np.array(wanted or np.argsort(error)[:4])
+    bands = f["quantiles"][levels][:, inside][:, :MOST, lead][:, :, neurons]
+    times, seconds = recording.times[origins + lead + 1], float(f["lead"][lead])
+    named = [f"neuron {i}" for i in neurons]
+    parts = truth[:, lead][:, neurons], mean[:, lead][:, neurons]
+    return neurons, {
+        "traces": plots.traces(times, *parts, bands, named, seconds, f["model"]),
+        "rasters": plots.rasters(times, truth[:, lead], mean[:, lead], seconds),
+    }
+
+
+def ahead(f: Mapping, recording: Recording, inside: np.ndarray, levels: np.ndarray, wanted: list[int]):
+    """Return neurons and the figure of a forecast beyond the recording's end: history and fan."""
+    origin, mean = int(f["origin"][-1]), f["mean"][-1]
+    moved = np.abs(mean - recording.panel.x[origin]).mean(0)
+    neurons = np.array(wanted or np.argsort(moved)[::-1][:4])
+    first = max(0, origin + 1 - HISTORY)
+    history = np.array(recording.panel.x[first : origin + 1, :][:, neurons])
+    times = recording.times[first : origin + 1] - recording.times[origin]
+    named = [f"neuron {i}" for i in neurons]
+    bands = f["quantiles"][levels][:, -1][:, :, neurons]
+    return neurons, {"fan": plots.fan(times, history, f["lead"], mean[:, neurons], bands, named, f["model"])}

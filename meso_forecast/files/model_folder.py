@@ -20,11 +20,12 @@ from hdf5io.errors import InputError
 from ..model.correction import Corrected, Gate, Spaces
 from ..model.forecaster import Linear, Network, Probabilistic, StimulusMean
 from ..model.linear import Columns, LinearMap
+from ..model.mixture import Mixture, Prior
 from ..model.probability import StudentT
 from .recording import Recording
 
-TUPLES = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean)}
-POINTS = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Network)}
+TUPLES = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean, Prior)}
+POINTS = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Mixture, Network)}
 
 
 class Saved(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..activity.windows import Panel, columns_of, gather
+from ..activity.windows import VALIDATION, Panel, columns_of, gather
 from . import probability
 from .forecaster import Linear, StimulusMean, held_out_mse
 from .linear import Columns, LinearMap, design, moments, row_chunks
@@ -46,7 +46,8 @@ def constant_map(n_neurons: int, context: int, horizon: int, reference: str) -> 
 def fit_stimulus_mean(panel: Panel, context: int, horizon: int) -> StimulusMean:
     """Return the mean future for each stimulus that enough training windows have."""
     origins, block = training_windows(panel, context, horizon)
-    fits, spreads, errors = [], [], []
+    fits, spreads, errors, late = [], [], [], []
+    validating = panel.label[origins + 1] == VALIDATION
     for part in row_chunks(panel.x.shape[1], neurons_at_once(len(origins), horizon)):
         some = panel._replace(x=columns_of(panel.x, part))
         fits.append(stimulus_means(some, origins, horizon))
@@ -57,7 +58,8 @@ def fit_stimulus_mean(panel: Panel, context: int, horizon: int) -> StimulusMean:
             residual[rows] = gather(some.x, origins[rows], 1, horizon) - fold.forecast(some, origins[rows])
         spreads.append(probability.fit_student_t(residual, origins))
         errors.append((part.stop - part.start, held_out_mse(residual)))
-    info = {"held_out_mse": mean_of(errors), "held_out_by": BY_FOLDS}
+        late.append((part.stop - part.start, held_out_mse(residual[validating])))
+    info = {"held_out_mse": mean_of(errors), "held_out_by": BY_FOLDS, "validation_mse": mean_of(late)}
     means, overall = (np.concatenate([getattr(f, name) for f in fits], axis=-1) for name in ("means", "overall"))
     return StimulusMean(means, fits[0].stimuli, overall, probability.joined(spreads), info)
 
@@ -103,16 +105,18 @@ def fit_plan(
     ``projector`` collects the projected held-out residuals for a correction.
     """
     origins, _ = training_windows(panel, plan.columns.context, plan.columns.horizon)
-    own, shared, spreads, errors = [], [], [], []
+    own, shared, spreads, errors, late = [], [], [], [], []
+    validating = panel.label[origins + 1] == VALIDATION
     for part, u, v, residual in fit_chunks(plan, panel):
         own.append(u)
         shared.append(v)
         spreads.append(probability.fit_student_t(residual, origins))
         errors.append((part.stop - part.start, held_out_mse(residual)))
+        late.append((part.stop - part.start, held_out_mse(residual[validating])))
         if projector is not None:
             projector(part, residual)
     fitted = LinearMap(plan.columns, np.concatenate(own), np.concatenate(shared, axis=1), plan.basis)
-    info = {**info, "held_out_mse": mean_of(errors), "held_out_by": BY_FOLDS}
+    info = {**info, "held_out_mse": mean_of(errors), "held_out_by": BY_FOLDS, "validation_mse": mean_of(late)}
     return Linear(fitted, probability.joined(spreads), info)
 
 

@@ -2,7 +2,7 @@
 
 The stack's held-out residuals are projected on an orthonormal output basis (principal directions of the activity). A small network
 predicts these projections from delays of the population's latents. Two gates keep it from hurting: it opens only where the gain on
-validation windows, summed over horizons, exceeds one block standard error; and it is scaled at every frame by an online
+validation windows, summed over horizons, is beyond chance (one-sided 97.5 %, from blocks of time); and it is scaled at every frame by an online
 coefficient, the moving average of <r, g> / <g, g> over frames already seen, so that it fades when the regime changes.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from ..activity.windows import Panel, window_origins
 from .forecaster import Linear, predict
@@ -19,6 +20,7 @@ from .linear import principal_basis, project
 from .probability import StudentT
 
 GATE_FRAMES = 400
+CONFIDENCE = 0.975  #: of the gain; training stopped where validation was best, so one standard error opens on noise in every other case
 BODY_LATENTS, BODY_LAGS, OUTPUTS = 12, 16, 64
 
 
@@ -76,7 +78,8 @@ def fit_gate(q: np.ndarray, g: np.ndarray, n_neurons: int, n_blocks: int = 10) -
         gain[b] = (2 * q[here] * scaled - scaled**2).sum(2).mean(0) / n_neurons
     summed = gain.sum(1)
     error = summed.std(ddof=1) / np.sqrt(n_blocks)
-    return Gate(bool(summed.mean() > error), gain.mean(0), float(error), shrink, ((g * shrink) ** 2).sum(2).mean(0))
+    opens = summed.mean() > stats.t.ppf(CONFIDENCE, n_blocks - 1) * error
+    return Gate(bool(opens), gain.mean(0), float(error), shrink, ((g * shrink) ** 2).sum(2).mean(0))
 
 
 def online_coefficient(
@@ -118,7 +121,7 @@ class Corrected:
         self.spread = base.spread._replace(
             scale=base.spread.scale * np.sqrt(np.clip(1 - ratio / variance, 0.25, 1))[:, None]
         )
-        self.info = base.info | {
+        self.info = {k: v for k, v in base.info.items() if k != "validation_mse"} | {  # that is the stack's
             "gate_open": gate.is_open,
             "gain": gate.gain.tolist(),
             "gain_standard_error": gate.standard_error,

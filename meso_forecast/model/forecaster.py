@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..activity.windows import Panel, gather, release, window_origins
+from ..activity.windows import VALIDATION, Panel, gather, release, window_origins
 from . import probability
 from .linear import LinearMap
 from .probability import StudentT
@@ -158,12 +158,25 @@ def causal_spread(model, panel: Panel, origins: np.ndarray, mean: np.ndarray) ->
 def with_spread(point, panel: Panel, context: int, horizon: int) -> Probabilistic:
     """Return a forecaster with a spread: its own, else one from its errors in the last validation windows that fit in memory."""
     if point.spread is None:
-        origins = window_origins(panel.usable, panel.label, 1, context, horizon)
-        origins = origins[-max(64, SPREAD_BYTES // (4 * horizon * panel.x.shape[1])) :]
-        residual = gather(panel.x, origins, 1, horizon) - point.forecast(panel, origins)
+        origins = window_origins(panel.usable, panel.label, VALIDATION, context, horizon)
+        last = origins[-max(64, SPREAD_BYTES // (4 * horizon * panel.x.shape[1])) :]
+        residual = gather(panel.x, last, 1, horizon) - point.forecast(panel, last)
         found = {"held_out_mse": held_out_mse(residual), "held_out_by": "validation part"}
-        point = point._replace(spread=probability.fit_student_t(residual, origins), info=point.info | found)
+        found["validation_mse"] = validation_mse(point, panel, origins, horizon, last, residual)
+        point = point._replace(spread=probability.fit_student_t(residual, last), info=point.info | found)
     return Probabilistic(point, point.spread, context)
+
+
+def validation_mse(
+    point, panel: Panel, origins: np.ndarray, horizon: int, last: np.ndarray, residual: np.ndarray
+) -> list[float]:
+    """Return the error per horizon on all validation windows; ``residual`` is that of the ``last`` of them."""
+    total, step = np.square(residual, dtype=float).sum((0, 2)), len(last)
+    for start in range(0, len(origins) - len(last), step):
+        rows = origins[start : min(start + step, len(origins) - len(last))]
+        error = gather(panel.x, rows, 1, horizon) - point.forecast(panel, rows)
+        total += np.square(error, dtype=float).sum((0, 2))
+    return (total / max(len(origins) * panel.x.shape[1], 1)).tolist()
 
 
 def held_out_mse(residual: np.ndarray) -> list[float]:

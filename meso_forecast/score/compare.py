@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..activity.windows import gather
+from ..activity.windows import Panel, gather
 from ..files.recording import Recording
 from ..fit.registry import part_origins
 from ..model import probability
 from ..model.forecaster import Forecast, Probabilistic
-from .scores import Comparison, Scores, block_draws, block_length, block_sums, compare, interval, rank, score, verdict
+from .scores import Scores, block_draws, block_length, block_sums, compare, interval, rank, score
+from .verdict import best_baseline, decide, drift_of
 
 log = logging.getLogger(__package__)
 LEVELS = np.array([0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975])
@@ -58,16 +59,6 @@ def run(models: list[str], fit, recording: Recording, context: int, horizon: int
     return Outcome(scores, calibration, info, seconds, forecast, truth, origins, models[-1])
 
 
-def judge(outcome: Outcome, context: int, horizon: int, seed: int, against: str) -> tuple[Comparison, bool, str]:
-    """Return the judged model against a baseline, whether it beats it, and the verdict line."""
-    block = block_length(context, horizon, len(outcome.origins))
-    judged, mean = outcome.scores[outcome.judged], outcome.scores.get("mean")
-    result = compare(judged, outcome.scores[against], block, seed)
-    above_mean = compare(judged, mean, block, seed) if mean is not None and judged is not mean else None
-    better, line = verdict(outcome.judged, result, above_mean)
-    return result, better, line.replace("beats AR:", f"beats {against.upper()}:")
-
-
 def horizon_interval(window_mse: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return 95 % block-bootstrap limits of the error at each horizon."""
     draws = block_draws(len(window_mse), block, seed)
@@ -85,25 +76,29 @@ def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[
             "coverage_90": s.coverage_90, "event_auc": s.event_auc, "mse_mean": s.mse.mean(),
             "ci": interval(s.window_mse, block, seed), "seconds": round(outcome.seconds[name], 2),
         }  # fmt: skip
+        row["validation_mse"] = outcome.info[name].get("validation_mse")
         for other in ("persistence", "ar", "ar16", "mean"):
             if other in outcome.scores:
-                against = compare(s, outcome.scores[other], block, seed)
+                against = compare(s, outcome.scores[other], block)
                 row[f"skill_vs_{other}"] = against.skill
                 row[f"skill_vs_{other}_ci"] = [against.low, against.high]
                 row[f"skill_vs_{other}_by_horizon"] = against.per_horizon
-        row["info"] = {k: v for k, v in outcome.info[name].items() if k != "members"}
+        row["info"] = {k: v for k, v in outcome.info[name].items() if k not in ("members", "validation_mse")}
         models[name] = row
     return {"models": models, "n_test_windows": len(outcome.origins), "n_neurons": outcome.truth.shape[2],
             "context": context, "horizon": horizon, "block_frames": block}  # fmt: skip
 
 
-def judged_results(outcome, context: int, horizon: int, seed: int, against: str) -> tuple[dict, str]:
-    """Return the results with the verdict in it, and the line for a person."""
+def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, seed: int) -> tuple[dict[str, Any], str]:
+    """Return the results with the verdict in it, and the line for a person: one sentence, the same everywhere."""
     results = results_of(outcome, context, horizon, seed)
-    comparison, better, verdict = judge(outcome, context, horizon, seed, against)
-    results["verdict"], results["beats_ar"] = verdict, better if against == "ar" else None
-    results["verdict_interval"] = [comparison.low, comparison.high]
+    block = block_length(context, horizon, len(outcome.origins))
+    v = decide(outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(panel))
     gate = outcome.info[outcome.judged].get("gate_open")
-    results["verdict"] += {True: "; gate open", False: "; gate closed, equal to the stack"}.get(gate, "")
+    sentence = v.sentence + {True: "; gate open", False: "; gate closed, equal to the stack"}.get(gate, "")
+    results |= {
+        "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
+        "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
+    }  # fmt: skip
     error = outcome.scores[outcome.judged].mse.mean()
-    return results, f"{results['verdict']} (MSE {error:.4f}, {len(outcome.origins)} test windows)"
+    return results, f"{sentence} (MSE {error:.4f}, {len(outcome.origins)} test windows)"

@@ -74,6 +74,34 @@ def traces(
     return figure
 
 
+def fan(
+    times: np.ndarray, history: np.ndarray, lead: np.ndarray, mean: np.ndarray, bands: np.ndarray, names: list[str], who: str
+) -> Figure:  # fmt: skip
+    """Return what was seen last and what is forecast after it, with intervals that widen.
+
+    Parameters
+    ----------
+    times, history : (time,) s before the last frame, (time, neuron).
+    lead, mean, bands : (horizon,) s after it, (horizon, neuron), (4, horizon, neuron): quantiles 5, 25, 75, 95 %.
+    names, who : label of each neuron; the model.
+    """
+    figure = Figure(figsize=(7, 1.7 * len(names) + 0.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
+    for i, (a, name) in enumerate(zip(axes, names)):
+        ahead = np.r_[0, lead]
+        low, inner_low, inner_high, high, middle = (np.r_[history[-1, i], v[:, i]] for v in (*bands, mean))
+        a.fill_between(ahead, low, high, color="#D55E00", alpha=0.18, lw=0, label="90 %")
+        a.fill_between(ahead, inner_low, inner_high, color="#D55E00", alpha=0.35, lw=0, label="50 %")
+        a.plot(ahead, middle, color="#D55E00", lw=1.2, label="forecast")
+        a.plot(times, history[:, i], color="black", lw=0.8, label="seen")
+        a.axvline(0, color="#999999", lw=0.8, ls="--")
+        a.set_ylabel(f"{name}\n(z)", fontsize=8)
+    axes[0].legend(fontsize=8, ncol=4, loc="upper left", frameon=False)
+    axes[0].set_title(f"The next {lead[-1]:.1f} s after the recording's end, by {who}")
+    axes[-1].set_xlabel("time after the last frame (s)")
+    return figure
+
+
 def skill_map(position: np.ndarray, skill: np.ndarray, fov: np.ndarray, against: str) -> Figure:
     """Return each neuron's skill at its place in the cortex; where places are unknown, by neuron in the order of the file."""
     figure = Figure(figsize=(6.5, 5), layout="constrained")

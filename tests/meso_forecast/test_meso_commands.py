@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16")
+BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "var")
 FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]
 
 
@@ -43,7 +43,9 @@ def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_sess
     assert row["ci"][0] < row["mse_mean"] < row["ci"][1]
     assert {"mse", "mae", "skill_vs_persistence", "skill_vs_ar", "ci"} <= set(row)
     assert row["skill_vs_ar"] == 0
-    assert "beats AR:" in results["verdict"]
+    assert f"beats the best baseline ({results['best_baseline']}, chosen on validation): " in results["verdict"]
+    assert results["verdict_answer"] in ("yes", "no", "cannot tell")
+    assert results["verdict"] == json.loads((tmp_path / "run/result.json").read_text())["results"]["verdict"]
     report = (tmp_path / "run/report.html").read_text()
     assert results["verdict"] in report
     assert {p.stem for p in (tmp_path / "run/figures").glob("*.png")} == {
@@ -98,7 +100,10 @@ def test_evaluate_and_plot_and_info_work_on_what_train_made(meso, trained, small
     answer = meso("plot", forecast_file, small_session[1], "--neurons", "0,3", "--output", tmp_path / "figures")
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "figures/traces.png").read_bytes()[:4] == b"\x89PNG"
-    for path, text in ((trained, "model informer, 24 -> 4 frames"), (small_session[1], "meso_forecast/recording/1")):
+    for path, text in (
+        (trained, "model informer, 24 -> 4 frames"),
+        (small_session[1], "recording (meso_forecast/recording/1)"),
+    ):
         assert text in meso("info", path).stdout
 
 
@@ -108,6 +113,9 @@ def test_the_future_after_the_end_can_be_forecast(meso, trained, small_session, 
     with h5py.File(tmp_path / "f.h5") as file:
         assert np.isfinite(file["mean"][:]).all()
         assert file["origin"][:].tolist() == [1199]
+    answer = meso("plot", tmp_path / "f.h5", small_session[1], "--output", tmp_path / "fan", "--figure-format", "svg")
+    assert answer.returncode == 0, answer.stderr
+    assert "time after the last frame (s)" in (tmp_path / "fan/fan.svg").read_text()
 
 
 def test_sessions_are_listed_and_written_as_a_csv_that_opens(meso, small_session, tmp_path):

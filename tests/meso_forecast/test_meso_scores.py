@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.signal import lfilter
 
+from meso_forecast.activity.windows import Panel
 from meso_forecast.model import correction, networks, probability
 from meso_forecast.model.forecaster import Forecast
-from meso_forecast.score import scores
+from meso_forecast.score import scores, verdict
 
 
 def test_the_crps_equals_its_integral():
@@ -62,29 +64,85 @@ def test_a_perfect_forecast_and_a_constant_one_score_as_they_should():
     assert constant.mse == pytest.approx((y**2).mean((0, 2)), rel=1e-5)
 
 
-def test_a_difference_within_noise_is_no_victory_and_a_large_one_is():
-    rng = np.random.default_rng(0)
-    y = rng.standard_normal((600, 2, 4)).astype(np.float32)
-    a, b, bad = (
-        scores.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.5, 0.5, 1.0)
-    )
-    assert scores.verdict("x", scores.compare(a, b, 30))[0] is False
-    won, line = scores.verdict("x", scores.compare(a, bad, 30))
-    assert won is True
-    assert line.startswith("x beats AR: yes")
+def judged(errors, n=600, seed=0, slow=0.0):
+    """Return scores of models whose errors have the given sizes, on one noise truth; ``slow`` correlates errors over time."""
+    rng = np.random.default_rng(seed)
+    y = rng.standard_normal((n, 2, 4)).astype(np.float32)
+    out = {}
+    for name, size in errors.items():
+        e = rng.standard_normal(y.shape)
+        if slow:
+            e = lfilter([1 - slow], [1, -slow], e, axis=0) * np.sqrt((1 + slow) / (1 - slow))
+        out[name] = scores.score(y, forecast_of((y - size * e).astype(np.float32)))
+    return out
 
 
-def test_beating_ar_where_nothing_can_be_forecast_is_no_victory():
+NO_DRIFT = verdict.Drift(0.02, 0.1)
+
+
+def test_a_clear_gain_is_yes_a_clear_loss_is_no_and_the_rest_cannot_be_told():
+    found = judged({"mean": 2.0, "ar": 1.0, "good": 0.8, "bad": 1.2, "same": 1.0})
+    answers = {n: verdict.decide(n, found, "ar", 30, NO_DRIFT).answer for n in ("good", "bad", "same")}
+    assert answers == {"good": "yes", "bad": "no", "same": "cannot tell"}
+    v = verdict.decide("good", found, "ar", 30, NO_DRIFT)
+    assert v.sentence.startswith("good beats the best baseline (ar, chosen on validation): yes, ")
+    assert v.comparison.low < v.comparison.skill < v.comparison.high
+
+
+def test_a_model_that_equals_the_baseline_does_not_beat_it():
+    found = judged({"mean": 2.0, "ar": 1.0})
+    assert verdict.decide("x", found | {"x": found["ar"]}, "ar", 30, NO_DRIFT).answer == "no"
+
+
+def test_beating_a_baseline_where_nothing_can_be_forecast_is_no_victory():
+    found = judged({"ar": 1.3, "mean": 1.0})
+    v = verdict.decide("x", found | {"x": found["mean"]}, "ar", 30, NO_DRIFT)
+    assert v.comparison.low > 0
+    assert v.answer == "no"
+    assert v.sentence.endswith("no better than the training mean")
+
+
+def test_with_too_few_blocks_nobody_can_tell():
+    found = judged({"mean": 2.0, "ar": 1.0, "x": 0.9}, n=80)
+    v = verdict.decide("x", found, "ar", 40, NO_DRIFT)
+    assert v.answer == "cannot tell"
+    assert np.isinf(v.comparison.high)
+
+
+def test_intervals_cover_zero_as_often_as_they_say_also_when_errors_are_slow():
+    """Two models of equal size of error: the interval excludes zero in at most 5 % of 300 draws."""
+    wrong = 0
+    for seed in range(300):
+        c = scores.compare(*judged({"a": 1.0, "b": 1.0}, 400, seed, slow=0.9).values(), 40)
+        wrong += c.low > 0 or c.high < 0
+    assert wrong <= 15
+
+
+def test_the_opponent_is_the_baseline_with_the_least_validation_error_whatever_the_test_part_says():
+    info = {
+        "ar": {"validation_mse": [0.5, 0.7]},
+        "persistence": {"validation_mse": [0.4, 0.5]},
+        "stack": {"validation_mse": [0.1]},
+    }
+    assert verdict.best_baseline(info, "stack") == "persistence"
+    assert verdict.best_baseline(info, "persistence") == "ar"
+
+
+def test_a_test_part_that_leaves_the_training_range_is_said():
     rng = np.random.default_rng(0)
-    y = rng.standard_normal((600, 2, 4)).astype(np.float32)
-    nothing, ar = (
-        scores.score(y, forecast_of((s * rng.standard_normal(y.shape)).astype(np.float32))) for s in (0.0, 0.3)
-    )
-    against_ar, against_mean = scores.compare(nothing, ar, 30), scores.compare(nothing, nothing, 30)
-    assert against_ar.low > 0
-    won, line = scores.verdict("x", against_ar, against_mean)
-    assert won is False
-    assert line.endswith("no better than the training mean")
+    x = rng.standard_normal((2000, 5)).astype(np.float32)
+    label = np.where(np.arange(2000) < 1400, 0, 2).astype(np.int8)
+    usable = np.ones(2000, bool)
+    calm = verdict.drift_of(Panel(x, usable, label))
+    assert calm.outside == pytest.approx(0.02, abs=0.01)
+    assert not calm.drifted
+    x[1400:] += 2
+    drift = verdict.drift_of(Panel(x, usable, label))
+    assert drift.drifted
+    assert drift.shift == pytest.approx(2, abs=0.2)
+    sentence = verdict.decide("x", judged({"mean": 2.0, "x": 1.0}), "mean", 30, drift).sentence
+    assert "the test part drifted: " in sentence
+    assert "(2% expected), its means by 2.0 sd" in sentence
 
 
 def test_spike_weights_have_mean_one_and_raise_only_the_neurons_that_are_active():

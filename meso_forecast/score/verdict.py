@@ -1,0 +1,91 @@
+"""Does a model forecast better than the best of the simple answers, and may the question be asked of this test part?
+
+The best baseline is the one with the least error on validation windows, so that the test part does not choose its own opponent. A
+model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean; it does not where the
+interval leaves no room for a gain of half a percent; else nobody can tell. Where test activity leaves the range of the training part,
+that is said in the same sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..activity.windows import TEST, TRAIN, Panel, release
+from .scores import Comparison, Scores, compare
+
+BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "var")
+WORTHWHILE = 0.005  #: a gain below half a percent of the error is none
+SAMPLE_FRAMES = 2000
+OUTSIDE_EXPECTED, OUTSIDE_DRIFTED = 0.02, 0.06
+SHIFT_DRIFTED = 1.0
+
+
+class Drift(NamedTuple):
+    """How far test activity lies from that of the training part."""
+
+    outside: float  #: share of test values outside the 1st to 99th percentile of the neuron's training values; 2 % are expected
+    shift: float  #: mean over neurons of the absolute change of the mean, in training sd
+
+    @property
+    def drifted(self) -> bool:
+        """Return whether the test part is another regime."""
+        return self.outside > OUTSIDE_DRIFTED or self.shift > SHIFT_DRIFTED
+
+
+class Verdict(NamedTuple):
+    """The answer."""
+
+    answer: str  #: yes, no, cannot tell
+    sentence: str
+    baseline: str
+    comparison: Comparison
+    drift: Drift
+
+
+def drift_of(panel: Panel) -> Drift:
+    """Return how far the test part lies from the training part, from at most ``SAMPLE_FRAMES`` evenly spaced frames of each."""
+    train, test = (sampled(panel, part) for part in (TRAIN, TEST))
+    low, high = np.percentile(train, (1, 99), axis=0)
+    sd = np.maximum(train.std(0), 1e-9)
+    return Drift(
+        float(((test < low) | (test > high)).mean()), float(np.abs((test.mean(0) - train.mean(0)) / sd).mean())
+    )
+
+
+def sampled(panel: Panel, part: int) -> np.ndarray:
+    """Return evenly spaced observed frames of a part."""
+    frames = np.flatnonzero(panel.usable & (panel.label == part))
+    values = np.array(panel.x[frames[:: -(-len(frames) // SAMPLE_FRAMES)]])
+    release(panel.x)
+    return values
+
+
+def best_baseline(info: Mapping[str, Mapping[str, Any]], judged: str) -> str:
+    """Return the baseline with the least mean squared error on validation windows; the judged model is no opponent of itself."""
+    errors = {name: np.mean(info[name]["validation_mse"]) for name in BASELINES if name in info and name != judged}
+    return min(errors, key=errors.__getitem__)
+
+
+def decide(name: str, scores: Mapping[str, Scores], baseline: str, block: int, drift: Drift) -> Verdict:
+    """Return the verdict on a model."""
+    c = compare(scores[name], scores[baseline], block)
+    above_mean = compare(scores[name], scores["mean"], block) if "mean" in scores and name != "mean" else c
+    if c.low > 0 and above_mean.low > 0:
+        answer = "yes"
+    elif c.high < WORTHWHILE or (c.low > 0 and above_mean.high < WORTHWHILE):
+        answer = "no"
+    else:
+        answer = "cannot tell"
+    by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
+    sentence = f"{name} beats the best baseline ({baseline}, chosen on validation): {answer}, {by}"
+    if c.low > 0 and above_mean.low <= 0:
+        sentence += "; no better than the training mean"
+    if drift.drifted:
+        sentence += (
+            f"; the test part drifted: {drift.outside:.0%} of its values lie outside the training part's 1st to 99th percentile"
+            f" ({OUTSIDE_EXPECTED:.0%} expected), its means by {drift.shift:.1f} sd"
+        )
+    return Verdict(answer, sentence, baseline, c, drift)
