@@ -90,20 +90,7 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
     }
     need("mpciROIs.mpciROITypes.npy")
     given["roi_type"] = either("mpciROIs.mpciROITypes.npy")
-    place = either("mpciROIs.mlapdv.npy", "mpciROIs.mlapdv_estimate.npy", ndim=2)
-    stack, shift = either("mpciROIs.stackPos.npy", ndim=2), either("mpciStack.timeshift.npy")
-    if stack is not None and stack.shape[1] < 2:
-        raise InputError(f"{where}: mpciROIs.stackPos has shape {stack.shape}, expected (roi, 3).")
-    if stack is not None and shift is not None:
-        line = stack[:, line_axis].astype(int)
-        if len(line) and (line.min() < 0 or line.max() >= len(shift)):
-            raise InputError(
-                f"{where}: mpciROIs.stackPos has lines {line.min()}..{line.max()}, mpciStack.timeshift {len(shift)} lines."
-            )
-        given["roi_delay"] = shift[line]
-    if place is not None or stack is not None:
-        flat = None if stack is None else np.c_[stack[:, [1, 0]], np.zeros(len(stack))]
-        given["position"] = np.asarray(place if place is not None else flat, float)
+    given |= places(either, where, line_axis)
     for field, names in (
         ("probability", ["cellClassifier"]),
         ("region", ["brainLocationIds_ccf_2017", "brainLocationIds_ccf_2017_estimate"]),
@@ -119,6 +106,26 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
         if (path := next((p for d in datasets if (p := find(d)) is not None), None)) is not None:
             given[field] = Trace(path=path)
     return make_fov(name, Trace(path=need("mpci.ROIActivityF.npy")), times, trim_times, terms=TERMS, **given)
+
+
+def places(either: Callable[..., np.ndarray | None], where: Path, line_axis: int) -> dict[str, np.ndarray]:
+    """Return the ROIs' positions and scan delays, as far as they are known."""
+    given: dict[str, np.ndarray] = {}
+    place = either("mpciROIs.mlapdv.npy", "mpciROIs.mlapdv_estimate.npy", ndim=2)
+    stack, shift = either("mpciROIs.stackPos.npy", ndim=2), either("mpciStack.timeshift.npy")
+    if stack is not None and stack.shape[1] < 2:
+        raise InputError(f"{where}: mpciROIs.stackPos has shape {stack.shape}, expected (roi, 3).")
+    if stack is not None and shift is not None:
+        line = stack[:, line_axis].astype(int)
+        if len(line) and (line.min() < 0 or line.max() >= len(shift)):
+            raise InputError(
+                f"{where}: mpciROIs.stackPos has lines {line.min()}..{line.max()}, mpciStack.timeshift {len(shift)} lines."
+            )
+        given["roi_delay"] = shift[line]
+    if place is not None or stack is not None:
+        flat = None if stack is None else np.c_[stack[:, [1, 0]], np.zeros(len(stack))]
+        given["position"] = np.asarray(place if place is not None else flat, float)
+    return given
 
 
 def flagged_frames(n: int, bad: np.ndarray | None, qc: np.ndarray | None, where: Path) -> np.ndarray:
