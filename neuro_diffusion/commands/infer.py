@@ -1,10 +1,15 @@
-"""Which weights does one recording allow?"""
+"""Which weights does one recording allow, and did such a network make it at all?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from hdf5io.errors import InputError
 
 from ..config import InferConfig
 from ..console import Result, Run, log
@@ -12,7 +17,8 @@ from ..files import model_folder, posterior_file, recordings
 from ..fit import infer as inference
 from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate
 from ..model import explain
-from ..model.model import differences
+from ..model.model import WeightModel, differences
+from ..model.propagation import Family
 from ..rate_network.activity import Regime
 from ..score.evaluate import truth_scores
 from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
@@ -21,7 +27,7 @@ from ..show.figures import save_figure
 
 
 def run(config: InferConfig, run: Run) -> Result:
-    """Load model and recording, infer, write posterior and figure."""
+    """Load model and recording, judge, infer, write posterior and figure."""
     model = model_folder.load_model(config.model, "diffusion", conditional=True)
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
@@ -41,23 +47,86 @@ def run(config: InferConfig, run: Run) -> Result:
     names = tuple(n for n in config.estimate if n != "none")
     settings, judged = examine(recording, told, config.noise_std, names)
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
-    K, T, N = recording.y.shape
+    others = inference.Competitors(prior, regression, config.refine)
+    found = fitted(config, model, recording, choice, others, truth)
+    bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
+    results = {
+        "best_method": found.trusted,
+        "reason": f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason,
+        "verdict": judged.verdict,
+        "facts": judged.facts,
+        "residuals": None if judged.residuals is None else judged.residuals._asdict(),
+        "settings": settings_of(settings, choice),
+        **estimates_of(found, recording),
+        "scores": None if truth is None else truth_scores(found.samples, truth),
+    }
+    outputs = written(config, found, recording, truth, results, run.provenance(config))
+    code = 3 if bad and not config.force else 0
+    return Result(outputs, results, line_of(judged, results, found.trusted), code, config.output)
+
+
+def examine(
+    recording: recordings.Activity, told: explain.Settings, noise: float | None, names: tuple[str, ...]
+) -> tuple[Estimated | None, Verdict]:
+    """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
+    if not bool(recording.observed.all()):
+        return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
+    found = estimate(recording.y, told, noise, names)
+    for name, values in found.changed.items():
+        log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
+    return found, judge(found, len(recording.y))
+
+
+def fitted(
+    config: InferConfig, model: WeightModel, recording: recordings.Activity, choice: Choice, others: inference.Competitors,
+    truth: Tensor | None,
+) -> inference.Inference:  # fmt: skip
+    """Return the posterior; of many neurons by fewer and shorter runs, of very many by expectation propagation alone."""
+    (K, T, N), used, g = recording.y.shape, choice.settings, torch.Generator().manual_seed(config.seed)
+    regime = Regime(used.a, used.process if used.process > MAX_SLACK else 0.0, used.h0_std)
+    for line in differences(model.spec, regime, T, N, K, [choice.noise / used.gain]):
+        log.warning("%s", line)
+    if N > inference.LARGEST:
+        log.warning("%d neurons: the diffusion model is not run beyond %d; the samples are those of expectation propagation.",
+                    N, inference.LARGEST)  # fmt: skip
+        for name in not_for_many(config, recording, choice):
+            raise InputError(f"{name}: not there for more than {inference.LARGEST} neurons. Leave it out.")
+        family = model.spec.family or Family()
+        return inference.infer_large(family, recording.y, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100:
         log.info("%d neurons: %d samples of %d steps.", N, n_samples, steps)
-    used = choice.settings
-    regime = Regime(used.a, used.process if used.process > MAX_SLACK else 0.0, used.h0_std)
-    for line in differences(spec, regime, T, N, K, [choice.noise / used.gain]):
-        log.warning("%s", line)
-    found = inference.infer(
-        model, recording.y, recording.observed, choice, n_samples, {**config.solver, "steps": steps},
-        torch.Generator().manual_seed(config.seed), guidance=config.guidance,
-        others=inference.Competitors(prior, regression, config.refine), truth=truth,
+    solver = {**config.solver, "steps": steps}
+    return inference.infer(
+        model, recording.y, recording.observed, choice, n_samples, solver, g, guidance=config.guidance, others=others,
+        truth=truth,
     )  # fmt: skip
-    bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
-    reason = f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason
-    attrs = {"trust": found.trusted, "reason": reason, "noise_std": found.noise_std, "verdict": judged.verdict}
+
+
+def not_for_many(config: InferConfig, recording: recordings.Activity, choice: Choice) -> Iterator[str]:
+    """Yield what was asked for and cannot be had of a large network."""
+    if config.prior or config.regression or config.refine != "none":
+        yield "--prior, --regression, --refine"
+    if not bool(recording.observed.all()):
+        yield "a recording of part of the neurons"
+    if config.guidance != 1:
+        yield "--guidance"
+    if choice.settings.input:
+        yield "a constant input (--estimate gain,tau,process)"
+
+
+def written(
+    config: InferConfig, found: inference.Inference, recording: recordings.Activity, truth: Tensor | None, results: dict[str, Any],
+    provenance: dict[str, str],
+) -> dict[str, Path]:  # fmt: skip
+    """Write the posterior and its figure; return their paths."""
+    attrs = {
+        "trust": found.trusted,
+        "reason": results["reason"],
+        "noise_std": found.noise_std,
+        "verdict": results["verdict"],
+    }
     grid = ("post", "pre")
     ep = {
         "ep_samples": (found.ep.samples, "samples of expectation propagation", ("sample", *grid)),
@@ -65,31 +134,19 @@ def run(config: InferConfig, run: Run) -> Result:
         "ep_connection_probability": (found.ep.present, "its probability that a connection exists", grid),
     }
     posterior_file.save(
-        config.output,
-        found.samples,
-        found.estimates,
-        found.ridge_sd,
-        attrs,
-        run.provenance(config),
-        recording.names,
-        ep,
+        config.output, found.samples, found.estimates, found.ridge_sd, attrs, provenance, recording.names, ep
     )
     panels = {} if truth is None else {"truth": truth.numpy()}
-    panels |= {
-        "ridge": found.estimates["ridge"].numpy(),
-        "ep": found.estimates["ep"].numpy(),
-        "posterior mean": found.estimates["diffusion"].numpy(),
-        "posterior sd": found.samples.std(0).numpy(),
-    }
+    panels |= {name: found.estimates[name].numpy() for name in ("ridge", "ep")}
+    panels |= {"posterior mean": found.samples.mean(0).numpy(), "posterior sd": found.samples.std(0).numpy()}
     figure = config.output.with_suffix(f".{config.figure_format}")
     save_figure(plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials"), figure)
-    results = {
-        "best_method": found.trusted,
-        "reason": reason,
-        "verdict": judged.verdict,
-        "facts": judged.facts,
-        "residuals": None if judged.residuals is None else judged.residuals._asdict(),
-        "settings": settings_of(settings, choice),
+    return {"posterior": config.output, "figure": figure}
+
+
+def estimates_of(found: inference.Inference, recording: recordings.Activity) -> dict[str, Any]:
+    """Return the numbers of the estimates, and of what was read."""
+    return {
         "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
         "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table},
         "ep_converged": found.ep.converged,
@@ -99,22 +156,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "names": list(recording.names),
         "n_observed": int(recording.observed.sum()),
         "methods": found.table,
-        "scores": None if truth is None else truth_scores(found.samples, truth),
     }
-    outputs = {"posterior": config.output, "figure": figure}
-    return Result(
-        outputs, results, line_of(judged, results, found.trusted), 3 if bad and not config.force else 0, config.output
-    )
-
-
-def examine(recording: recordings.Activity, told: explain.Settings, noise: float | None, names: tuple[str, ...]):
-    """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
-    if not bool(recording.observed.all()):
-        return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
-    found = estimate(recording.y, told, noise, names)
-    for name, values in found.changed.items():
-        log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
-    return found, judge(found, len(recording.y))
 
 
 def settings_of(found: Estimated | None, choice: Choice) -> dict[str, Any]:

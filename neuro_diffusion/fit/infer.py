@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model import explain, propagation, ridge
+from ..model import explain, large, propagation, ridge
 from ..model.guidance import guided_prior_samples
 from ..model.model import WeightModel
+from ..model.propagation import Family
 from ..model.ridge import RowFit, entry_correlation, heldout_log_likelihood
 from .refine import refine_weight_matrix
 from .settings import MAX_SLACK, Choice
 
+LARGEST = (
+    400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows do not fit into memory
+)
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
 
@@ -187,3 +191,35 @@ def choose(base: ridge.Ridge, samples: Tensor, heldout: Mapping[str, float]) -> 
     best = max(heldout, key=heldout.__getitem__)
     gain = heldout["diffusion"] - heldout["ridge"]
     return best, f"largest likelihood of the held-out trial; diffusion minus ridge {gain:+.4f} per value"
+
+
+def infer_large(
+    family: Family, y: Tensor, choice: Choice, n_samples: int, generator: torch.Generator, truth: Tensor | None = None
+) -> Inference:
+    """Return ridge and expectation propagation of a recording y (K, T, N) of many neurons; the samples are those of the latter."""
+    rows, variance = large.rows_of(y, choice.noise, choice.settings)
+    base, ep = large.ridge_of(rows, variance), large.propagate(rows, family)
+    samples = large.draw(ep, rows, family, n_samples, generator)
+    estimates = {"ridge": base.mean.float(), "ep": ep.mean[0]}
+    spread = {"ridge": base.sd.float(), "ep": ep.sd[0]}
+    heldout: dict[str, float] = {}
+    if len(y) > 1:
+        fewer, variance = large.rows_of(y[:-1], choice.noise, choice.settings)
+        held = {"ridge": large.ridge_of(fewer, variance).mean, "ep": large.propagate(fewer, family).mean[0]}
+        heldout = {
+            name: large.heldout_log_likelihood(W.double(), y[-1:], choice.noise, choice.settings)
+            for name, W in held.items()
+        }
+    trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep"
+    reason = "largest likelihood of the held-out trial" if heldout else "one trial leaves nothing to hold out"
+    table = [
+        {
+            "method": name,
+            "held-out log-likelihood per value": heldout.get(name, math.nan),
+            "expected correlation": expected_correlation(W, spread[name]),
+            **({"correlation with truth": float(entry_correlation(W, truth))} if truth is not None else {}),
+        }
+        for name, W in estimates.items()
+    ]
+    written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]))
+    return Inference(samples, estimates, base.sd.float(), written, choice.noise, table, trusted, reason)

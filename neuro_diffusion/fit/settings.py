@@ -96,7 +96,7 @@ def _moved(c: Choice, what: str, step: float) -> Choice:
 
 def plausible(c: Choice, y: Tensor) -> bool:
     """Return whether nearly all recorded values lie within the range that the settings allow."""
-    if not (0.003 < c.settings.a < 1.5 and c.settings.gain > 0.02 and c.noise > 0):
+    if not (0.003 < c.settings.a < 1.5 and 0.02 < c.settings.gain < 1.5 and c.noise > 0):
         return False
     return float((c.settings.rates(y).abs() > 1 + 4 * c.noise / c.settings.gain).double().mean()) < 0.002
 

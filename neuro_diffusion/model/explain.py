@@ -132,11 +132,33 @@ def solve(A: Tensor, b: Tensor, variance: float, with_input: bool) -> tuple[Tens
 
 def best_fit(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
     """Return log evidence, weights (N, M) and the prior variance of highest evidence."""
+    if d.F.shape[2] > d.F.shape[0] * d.F.shape[1]:
+        return _best_fit_by_time(d, s)
     A, b, size = precisions(d)
     found = []
     for pv in PRIOR_GRID / (d.F.shape[2] - s.input):
         gain, w = solve(A, b, float(pv), s.input)
         found.append((float((gain + size).sum()) + d.jacobian, w, float(pv)))
+    return max(found, key=lambda item: item[0])
+
+
+def _best_fit_by_time(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
+    """Return what `best_fit` does, in the space of time steps: for more neurons than steps."""
+    F, z = d.F.flatten(0, 1), d.p.z[0].flatten(0, 1).T
+    own = torch.block_diag(*[d.kernel] * len(d.F)) + torch.diag_embed(1 / d.p.omega[0].flatten(0, 1).T)
+    W = F[:, : F.shape[1] - s.input]
+    gram, pulse = W @ W.T, (INPUT_SD**2 * torch.outer(F[:, -1], F[:, -1]) if s.input else 0.0)
+    found = []
+    for pv in PRIOR_GRID / W.shape[1]:
+        L = torch.linalg.cholesky(own + pv * gram + pulse)
+        pull = torch.cholesky_solve(z[..., None], L)[..., 0]
+        size = (
+            -0.5 * (z * pull).sum() - L.diagonal(dim1=-2, dim2=-1).log().sum() - 0.5 * z.numel() * math.log(2 * math.pi)
+        )
+        w = float(pv) * pull @ W
+        if s.input:
+            w = torch.cat([w, INPUT_SD**2 * (pull @ F[:, -1:])], 1)
+        found.append((float(size) + d.jacobian, w, float(pv)))
     return max(found, key=lambda item: item[0])
 
 

@@ -9,6 +9,7 @@ maximisation about the family's values). Minka 2001 for the sites, the moments b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from .ridge import Likelihood, factor_of
 
+AT_ONCE = 200_000  #: entries whose quadrature is in memory together
 N_NODES = 48  #: of the quadrature over the size of a weight
 SEQUENTIAL = 64  #: neurons up to which joint samples are drawn entry by entry
 SWEEPS = 60
@@ -117,6 +119,10 @@ def _nodes(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> tuple[Tensor, T
 
 def _component(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> _Tilted:
     """Return log integral and moments of N(w; m, v) p(w) over sizes w > 0 of mean ``size``."""
+    if m.numel() > AT_ONCE and m.shape[-2] > 1:
+        pieces = [v.chunk(2, -2) for v in (m, v)]
+        halves = [_component(*part, size, log_sd) for part in zip(*pieces)]
+        return _Tilted(*(torch.cat(both, -2) for both in zip(*halves)))
     w, log_p, _ = _nodes(m, v, size, log_sd)
     log_z = torch.logsumexp(log_p, -1)
     share = (log_p - log_z[..., None]).exp()
@@ -177,30 +183,37 @@ def propagate(likelihood: Likelihood, family: Family, learn: bool = True) -> Pro
     ----------
     likelihood : of B networks; rows with A = 0 keep the prior. learn : adapt density, sizes and signs to each network.
     """
-    A, b = likelihood.A.double(), likelihood.b.double()
-    data, (B, N) = Likelihood(A, b), b.shape[:2]
+    data = Likelihood(likelihood.A.double(), likelihood.b.double())
+    return sweep(lambda tau, nu: _gaussian(data, tau, nu)[1:], likelihood.b, family, learn)
+
+
+def sweep(
+    gaussian: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], like: Tensor, family: Family, learn: bool = True
+) -> Propagated:
+    """Return the posterior where ``gaussian(tau, nu)`` gives variance and mean of W under Gaussian sites, all shaped as ``like`` (B, N, N)."""
+    b, (B, N) = torch.zeros_like(like, dtype=torch.double), like.shape[:2]
     size = torch.tensor([family.plus, family.minus], dtype=torch.double) / math.sqrt(N)
-    state = _State(size.repeat(B, 1), A.new_full((B,), family.density), A.new_full((B,), family.excitatory))
+    state = _State(size.repeat(B, 1), b.new_full((B,), family.density), b.new_full((B,), family.excitatory))
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
-    for sweep in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2):
-        _, spread, mean = _gaussian(data, tau, nu)
+    for turn in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2):
+        spread, mean = gaussian(tau, nu)
         v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
         m = v * (mean / spread - nu)
         found, second, share_plus, share_minus, column, parts = _tilt(
-            m, v, state, family, heat=min(1.0, (sweep + 1) / WARM)
+            m, v, state, family, heat=min(1.0, (turn + 1) / WARM)
         )
         new_tau = (1 / second - 1 / v).clamp(1e-6 / variance, 1e12 / variance)
         new_nu = found / second - m / v
-        step = DAMPING if sweep else 1.0
+        step = DAMPING if turn else 1.0
         tau, nu = tau + step * (new_tau - tau), nu + step * (new_nu - nu)
         moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
-        if learn and sweep >= 3:
+        if learn and turn >= 3:
             state = _learned(state, family, size, share_plus, share_minus, column, parts)
-        if sweep > WARM and bool((moved < TOLERANCE).all()):
+        if turn > WARM and bool((moved < TOLERANCE).all()):
             break
-    to = lambda z: z.to(likelihood.b)  # noqa: E731
+    to = lambda z: z.to(like)  # noqa: E731
     return Propagated(
         to(found),
         to(second.sqrt()),
@@ -260,7 +273,7 @@ def _draw_one(
     N = tau.shape[-1]
     C, _, mean = _gaussian(Likelihood(likelihood.A[k].double(), likelihood.b[k].double()), tau, nu)
     C, mean = C.expand(S, N, N, N).clone(), mean.expand(S, N, N).clone()
-    sign = _signs(found, family, k, S, g)
+    sign = signs(found, family, k, S, g)
     W = torch.zeros(S, N, N, dtype=torch.double)
     for j in torch.randperm(N, generator=g).tolist():
         spread = C[..., j, j].clamp_min(1e-14)
@@ -274,7 +287,7 @@ def _draw_one(
     return W.to(likelihood.b)
 
 
-def _signs(found: Propagated, family: Family, k: int, S: int, g: torch.Generator | None) -> Tensor:
+def signs(found: Propagated, family: Family, k: int, S: int, g: torch.Generator | None) -> Tensor:
     """Return signs (S, N, N) of the columns, or of entries without Dale's law."""
     chance = found.positive[k].double()
     N = len(chance)
@@ -287,17 +300,32 @@ def _draw_large(
 ) -> Tensor:
     """Return samples (S, N, N) of network k by a Gaussian copula, row by row."""
     tau, nu = (site[k] for site in found.sites)
-    N, sign, rows = tau.shape[-1], _signs(found, family, k, S, g), []
+    N, sign, rows = tau.shape[-1], signs(found, family, k, S, g), []
     for i in range(N):
         data = Likelihood(likelihood.A[k, i : i + 1].double(), likelihood.b[k, i : i + 1].double())
         C, spread, mean = _gaussian(data, tau[i : i + 1], nu[i : i + 1])
         root = torch.linalg.cholesky(C[0] + 1e-10 * spread.amax() * torch.eye(N, dtype=torch.double))
         z = (torch.randn(S, N, generator=g, dtype=torch.double) @ root.T) / spread.sqrt()
-        level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
-        v = (1 / (1 / spread - tau[i]).clamp_min(1e-3 / spread.amax())).expand(S, N)
-        m = v * (mean / spread - nu[i])
-        rows.append(_draw_entry(m, v, sign[:, i], found, k, family, g, level))
+        rows.append(draw_row(found, family, k, i, z, spread[0], mean[0], sign[:, i], g))
     return torch.stack(rows, 1).to(likelihood.b)
+
+
+def draw_row(
+    found: Propagated,
+    family: Family,
+    k: int,
+    i: int,
+    z: Tensor,
+    spread: Tensor,
+    mean: Tensor,
+    sign: Tensor,
+    g: torch.Generator | None,
+) -> Tensor:
+    """Return entries (S, N) of row i whose quantiles are those of Gaussian draws z (S, N), standardised, of that variance and mean (N)."""
+    tau, nu = (site[k, i] for site in found.sites)
+    level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
+    v = (1 / (1 / spread - tau).clamp_min(1e-3 / spread.amax())).expand(z.shape)
+    return _draw_entry(v * (mean / spread - nu), v, sign, found, k, family, g, level)
 
 
 def _draw_entry(

@@ -369,3 +369,24 @@ def test_the_public_names_come_from_the_root_and_load_nothing_heavy_before():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_a_network_beyond_the_diffusion_model_is_answered_by_expectation_propagation(
+    nd_here, nd_model, tmp_path, monkeypatch
+):
+    from neuro_diffusion.fit import infer
+
+    monkeypatch.setattr(infer, "LARGEST", 20)
+    assert nd_here("simulate", "--output", tmp_path / "s.h5", "--N", 24, "--num-trials", 2, "--T", 20).returncode == 0
+    answer = nd_here(
+        "infer", nd_model, tmp_path / "s.h5", "--truth", tmp_path / "s.h5", "--output", tmp_path / "p.h5", "--json", "--force"
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert [row["method"] for row in results["methods"]] == ["ridge", "ep"]
+    assert all(row["held-out log-likelihood per value"] is not None for row in results["methods"])
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["samples"].shape == (8, 24, 24)
+    refused = nd_here("infer", nd_model, tmp_path / "s.h5", "--refine", "map", "--output", tmp_path / "q.h5")
+    assert refused.returncode == 2
+    assert "not there for more than 20 neurons" in refused.stderr

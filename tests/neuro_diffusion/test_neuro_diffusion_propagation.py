@@ -5,6 +5,16 @@ import math
 import pytest
 import torch
 
+from neuro_diffusion.model import large
+from neuro_diffusion.model.explain import (
+    PRIOR_GRID,
+    Settings,
+    _best_fit_by_time,
+    design,
+    first_path,
+    precisions,
+    solve,
+)
 from neuro_diffusion.model.propagation import Family, draw, family_of, propagate
 from neuro_diffusion.model.ridge import Likelihood, entry_correlation, fit_ridge, gaussian_likelihood, oracle_ridge
 from neuro_diffusion.rate_network.activity import Regime
@@ -92,3 +102,31 @@ def test_a_wrong_density_and_inhibition_cost_little(task):
     right = propagate(found.wide, family)
     lost = entry_correlation(right.mean, W) - entry_correlation(wrong.mean, W)
     assert float(lost.mean()) < 0.06
+
+
+def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
+    """More neurons than steps: ridge and its intervals row by row in either space, and samples that cover the truth."""
+    N, noise = 40, 0.02
+    W = sample_weight_matrix_batch(1, N, 1.3, structure="dale-sparse-lognormal", seed=0)
+    y = Regime().trials(W, 1, 30, noise, torch.Generator().manual_seed(0))[0].double()
+    s = Settings(0.1)
+    rows, _ = large.rows_of(y, noise, s)
+    found = large.ridge_of(rows, 0.05)
+    d = design(y, first_path(y, noise, s), noise, s)
+    own = large.ridge_of(large._rows(d), 0.05)
+    A, b, _ = precisions(d)
+    covariance = torch.linalg.inv(A + 20 * torch.eye(N))
+    torch.testing.assert_close(own.mean, (covariance @ b[..., None])[..., 0], atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(own.sd, covariance.diagonal(dim1=-2, dim2=-1).sqrt(), atol=1e-8, rtol=1e-6)
+    few = d._replace(F=d.F[:, :, :20])
+    for input_ in (False, True):
+        given = s._replace(input=input_)
+        primal = max(
+            float((solve(*precisions(few)[:2], float(v), input_)[0] + precisions(few)[2]).sum())
+            for v in PRIOR_GRID / (20 - input_)
+        )
+        assert _best_fit_by_time(few, given)[0] - few.jacobian == pytest.approx(primal, rel=1e-9)
+    posterior = large.propagate(rows, Family())
+    samples = large.draw(posterior, rows, Family(), 24, torch.Generator().manual_seed(1))
+    assert float(entry_correlation(posterior.mean[0], W[0])) > float(entry_correlation(found.mean.float(), W[0])) - 0.1
+    assert score(samples[None], W).coverage[0].numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.2)

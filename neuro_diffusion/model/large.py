@@ -1,0 +1,127 @@
+"""What do the weights of a thousand neurons look like? The same ridge and expectation propagation, row by row in the space of time steps.
+
+A row's precision has N^2 entries and a network N of them: 4 GB at a thousand neurons. With fewer time steps than neurons everything
+that is needed of a row fits into a matrix of time by time: its covariance is D - D F' (F D F' + C)^-1 F D, D the prior's (or the sites')
+diagonal, F the filtered rates that all rows share, C the noise with the initial states.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .explain import Settings, design, first_path, fitted_path, segments
+from .explain import _best_fit_by_time as best_variance
+from .propagation import Family, Propagated, draw_row, signs, sweep
+
+MOST_STEPS = 800  #: of all trials that are used
+ROWS = 25  #: that are in memory together
+
+
+class Rows(NamedTuple):
+    """The regression of every row on one set of regressors."""
+
+    F: Tensor  #: (M, N) filtered rates of all time steps
+    z: Tensor  #: (N, M) what is regressed
+    own: Tensor  #: (M, M) covariance of initial states
+    omega: Tensor  #: (N, M) precision of the noise
+
+
+class LargeRidge(NamedTuple):
+    """Bayesian ridge regression of a large network."""
+
+    mean: Tensor  #: (N, N)
+    sd: Tensor  #: (N, N)
+    prior_variance: float
+
+
+def rows_of(y: Tensor, noise: float, s: Settings) -> tuple[Rows, float]:
+    """Return the regression of a recording y (K, T, N), about a path that is fitted once, and the prior variance of highest evidence."""
+    parts = segments(y.double())
+    parts = parts[: max(1, MOST_STEPS // parts.shape[1])]
+    N, h = y.shape[2], first_path(parts, noise, s)
+    some = torch.linspace(0, N - 1, 32).round().long()
+    variance = best_variance(design(parts, h, noise, s, some), s)[2]
+    path = []
+    for block in torch.arange(N).split(ROWS):
+        d = design(parts, h, noise, s, block)
+        path.append(fitted_path(d, ridge_of(_rows(d), variance).mean))
+    whole = torch.cat(path, 2)
+    return _rows(design(parts, whole, noise, s)), variance
+
+
+def _rows(d) -> Rows:
+    own = torch.block_diag(*[d.kernel] * len(d.F))
+    return Rows(d.F.flatten(0, 1), d.p.z[0].flatten(0, 1).T, own, d.p.omega[0].flatten(0, 1).T)
+
+
+def _posterior(r: Rows, block: Tensor, D: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variance and mean (n, N) of some rows under an independent prior of variance D and mean shift (n, N)."""
+    F = r.F
+    C = (F * D[:, None]) @ F.T + r.own + torch.diag_embed(1 / r.omega[block])
+    L = torch.linalg.cholesky(C)
+    half = torch.linalg.solve_triangular(L, F.expand(len(block), *F.shape), upper=False)  # (n, M, N)
+    spread = D - D**2 * (half**2).sum(1)
+    misfit = r.z[block] - shift @ F.T
+    mean = shift + D * (torch.cholesky_solve(misfit[..., None], L)[..., 0] @ F)
+    return spread.clamp_min(1e-12 * D), mean
+
+
+def _all_rows(r: Rows, D: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    found = [_posterior(r, block, D[block], shift[block]) for block in torch.arange(len(r.z)).split(ROWS)]
+    spread, mean = zip(*found)
+    return torch.cat(spread), torch.cat(mean)
+
+
+def ridge_of(r: Rows, variance: float) -> LargeRidge:
+    """Return ridge regression under a prior variance."""
+    D = r.F.new_full((len(r.z), r.F.shape[1]), variance)
+    spread, mean = _all_rows(r, D, torch.zeros_like(D))
+    return LargeRidge(mean, spread.sqrt(), variance)
+
+
+def propagate(r: Rows, family: Family) -> Propagated:
+    """Return expectation propagation (leading axis 1)."""
+
+    def gaussian(tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        spread, mean = _all_rows(r, 1 / tau[0], nu[0] / tau[0])
+        return spread[None], mean[None]
+
+    return sweep(gaussian, r.z.new_zeros(1, len(r.z), r.F.shape[1]).float(), family)
+
+
+def draw(found: Propagated, r: Rows, family: Family, S: int, g: torch.Generator) -> Tensor:
+    """Return joint samples (S, N, N) by a Gaussian copula; a Gaussian draw of a row is a prior draw, corrected by the data."""
+    tau, nu = (site[0] for site in found.sites)
+    D, shift, sign, rows = 1 / tau, nu / tau, signs(found, family, 0, S, g), []
+    for i in range(len(tau)):
+        C = (r.F * D[i]) @ r.F.T + r.own + torch.diag(1 / r.omega[i])
+        L = torch.linalg.cholesky(C)
+        half = torch.linalg.solve_triangular(L, r.F, upper=False)
+        spread = (D[i] - D[i] ** 2 * (half**2).sum(0)).clamp_min(1e-12 * D[i])
+        pull = lambda v, L=L, D_i=D[i]: D_i * (torch.cholesky_solve(v.T, L).T @ r.F)  # noqa: E731
+        mean = shift[i] + pull((r.z[i] - r.F @ shift[i])[None])[0]
+        first = D[i].sqrt() * torch.randn(S, len(D[i]), generator=g, dtype=torch.double)
+        noise = torch.linalg.cholesky(r.own + torch.diag(1 / r.omega[i])) @ torch.randn(
+            len(C), S, generator=g, dtype=torch.double
+        )
+        z = (first - pull(first @ r.F.T + noise.T)) / spread.sqrt()
+        rows.append(draw_row(found, family, 0, i, z, spread, mean, sign[:, i], g).float())
+    return torch.stack(rows, 1)
+
+
+def heldout_log_likelihood(W: Tensor, y: Tensor, noise: float, s: Settings) -> float:
+    """Return the log-likelihood of weights W (N, N) on a held-out trial y (1, T, N), about smoothed rates, per value, relative to W = 0."""
+    parts = segments(y.double())
+    r = _rows(design(parts, first_path(parts, noise, s), noise, s))
+    total = 0.0
+    for block in torch.arange(len(r.z)).split(ROWS):
+        L = torch.linalg.cholesky(r.own + torch.diag_embed(1 / r.omega[block]))
+        fit, zero = (
+            torch.linalg.solve_triangular(L, v[..., None], upper=False)
+            for v in (r.z[block] - W[block] @ r.F.T, r.z[block])
+        )
+        total += 0.5 * float((zero**2).sum() - (fit**2).sum())
+    return total / parts.numel()
