@@ -87,8 +87,7 @@ def simulate_rate_network(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Simulate one or many rate networks; differentiable in W, h0, I and noise.
 
-    Tensors, NumPy arrays and numbers are taken. A ``W`` that is itself computed from parameters (no leaf) keeps its gradient as well,
-    so that ``W.grad`` is there after ``backward()``.
+    Tensors, NumPy arrays and numbers are taken. A ``W`` that is itself computed (no leaf) keeps its gradient in ``W.grad`` as well.
 
     Parameters
     ----------
@@ -100,8 +99,7 @@ def simulate_rate_network(
     noise_std : noise amplitude; ``noise_scaling`` "seed" adds sqrt(dt) noise_std a step, "ode" divides that by tau.
     return_h : also return the states h.
     method : euler, exp_euler, heun or rk4 (noise is added once a step, after the deterministic part).
-    phi : tanh, relu, softplus or a function.
-    generator : source of the noise.
+    phi : tanh, relu, softplus or a function. generator : source of the noise.
     noise : a path of standard normal numbers (.., T - 1, N) to replay instead of drawing one.
     record_every : keep rows 0, m, 2 m, ...
     memory_floats : where ``2 T B K N`` exceeds it, the backward pass recomputes segments of about sqrt(T) steps.
@@ -112,8 +110,7 @@ def simulate_rate_network(
 
     Raises
     ------
-    ValueError : shapes that do not fit (both are named), values that are not finite, bad step, unknown method or phi, T or
-        record_every < 1.
+    ValueError : shapes that do not fit (both are named), values that are not finite, bad step, method, phi, T or record_every.
     """
     step = step_of(dt, tau, noise_std, method, noise_scaling)
     W, h0, I, noise = _tensors(W, h0, I, noise)
@@ -123,11 +120,7 @@ def simulate_rate_network(
     shape = _shape(W, h0)
     W3, h3 = W.reshape(-1, *W.shape[-2:]), h0.reshape(shape.canonical)
     drive = None if I is None else _over_time(I.to(h3), shape, T, "I")
-    path = None
-    if noise is not None:
-        path = _over_time(noise.to(h3), shape, T - 1, "noise")
-    elif step.spread > 0:
-        path = torch.randn((T - 1, *shape.canonical), generator=generator, dtype=h3.dtype, device=h3.device)
+    path = _noise_path(noise, shape, T, step, h3, generator)
     if callable(phi) or method in ("heun", "rk4"):
         x, h = _plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
         x, h = x[::record_every], h[::record_every]
@@ -157,6 +150,15 @@ def _tensors(W: Array, h0: Array, I: Array | None, noise: Array | None):
     if first is not None and start is not None and start.ndim == 0 and first.ndim in (2, 3):
         start = start.expand(first.shape[:-2] + first.shape[-1:]).to(first.dtype)
     return first, start, drive, path
+
+
+def _noise_path(noise: Tensor | None, shape: _Shape, T: int, step: Step, like: Tensor, g: torch.Generator | None):
+    """Return the path to replay, or a new one where the dynamics are noisy, as (T - 1, B, K, N)."""
+    if noise is not None:
+        return _over_time(noise.to(like), shape, T - 1, "noise")
+    if step.spread > 0:
+        return torch.randn((T - 1, *shape.canonical), generator=g, dtype=like.dtype, device=like.device)
+    return None
 
 
 class _Shape(NamedTuple):

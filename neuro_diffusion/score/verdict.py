@@ -15,6 +15,7 @@ from torch import Tensor
 from ..fit.settings import Estimated
 
 TYPICAL, MISSPECIFIED, NO_NETWORK, CANNOT_TELL = "typical", "misspecified", "no network needed", "cannot tell"
+NEGLIGIBLE = -20.0  #: log evidence by which a network must beat neurons that do not hear each other
 MOST_SQUARE, MOST_LAG = 1.15, 0.12
 MOST_PROCESS = 0.015  #: noise of the dynamics, a step, beyond which it is more than an approximation
 
@@ -87,9 +88,9 @@ def network_facts(found: Estimated) -> list[str]:
     facts = []
     if found.independent > 10:
         facts.append(f"independent smooth neurons explain it better (log evidence {found.independent:+.0f})")
-    if found.decoupled > -5:
+    if found.decoupled > NEGLIGIBLE:
         facts.append(f"neurons without connections explain it as well (log evidence {found.decoupled:+.0f})")
-    if found.shifted > -5:
+    if found.shifted > NEGLIGIBLE:
         facts.append(f"neurons heard at wrong times explain it as well (log evidence {found.shifted:+.0f})")
     return facts
 
