@@ -45,8 +45,22 @@ class Recording(NamedTuple):
     sampling_rate: float  # Hz, of /sorted_units and of the columns without _ms of trial_info_frame.csv
 
 
-def one_file(folder: Path, ending: str, required: bool = True, name: str | None = None) -> Path | None:
-    """The single file with this ending, or the named one; two are an error, none is an error where it is required."""
+def one_file(folder: Path, ending: str, name: str | None = None) -> Path:
+    """The single file with this ending, or the named one; two are an error, and none.
+
+    Raises
+    ------
+    InputError
+        None, or several and none named.
+    """
+    found = find_file(folder, ending, name)
+    if found is None:
+        raise InputError(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
+    return found
+
+
+def find_file(folder: Path, ending: str, name: str | None = None) -> Path | None:
+    """The single file with this ending, or the named one; None where there is none."""
     found = sorted(p for p in folder.glob("*" + ending) if not p.name.startswith("."))
     if name:
         chosen = [p for p in found if p.name == Path(name).name]
@@ -59,8 +73,6 @@ def one_file(folder: Path, ending: str, required: bool = True, name: str | None 
         raise InputError(
             f"{folder}: {len(found)} files end in {ending} ({names}); expected exactly one{', or --h5 NAME' if ending == '.h5' else ''}."
         )
-    if not found and required:
-        raise InputError(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
     return found[0] if found else None
 
 
@@ -105,7 +117,7 @@ def read_recording(folder: Path, h5: str | None = None) -> Recording:
 
 def read_params(folder: Path) -> dict[str, Any]:
     """The parameters of the sorting, empty where there are none."""
-    path = one_file(folder, ".params", required=False)
+    path = find_file(folder, ".params")
     return read_json(path) if path else {}
 
 
@@ -271,25 +283,27 @@ def lasers(recording: Recording, taste: Taste, n_trials: int, h5: H5) -> Lasers:
                 )
                 continue
             on[int(trial)] = True
-            start, length = (
+            begin, lasts = (
                 _milliseconds(row, name, recording.sampling_rate) for name in ("laser_lag", "laser_duration")
             )
-            pulse = np.array([start, start + length])
+            pulse = np.array([begin, begin + lasts])
             first = not out[int(trial)].any()  # several pulses of one trial: from the first to the last
             out[int(trial)] = pulse if first else [min(out[int(trial), 0], pulse[0]), max(out[int(trial), 1], pulse[1])]
         return Lasers(on, out)
     group = f"spike_trains/{taste.dig_in}/"
     if group + "laser_durations" in h5:
-        length = np.zeros(n_trials)
-        found = h5.read(group + "laser_durations").astype(float).ravel()[:n_trials]
-        length[: len(found)] = np.nan_to_num(found)
-        start = np.zeros(n_trials)
-        if group + "laser_onset_lag" in h5:
-            found = h5.read(group + "laser_onset_lag").astype(float).ravel()[:n_trials]
-            start[: len(found)] = np.nan_to_num(found)
-        on = length > 0
-        out = np.stack([start, start + length], axis=1) * on[:, None]
+        length, lag = (_of_trials(h5, group + name, n_trials) for name in ("laser_durations", "laser_onset_lag"))
+        return Lasers(length > 0, np.stack([lag, lag + length], axis=1) * (length > 0)[:, None])
     return Lasers(on, out)
+
+
+def _of_trials(h5: H5, name: str, n_trials: int) -> np.ndarray:
+    """A number for each trial, 0 where the file has none: (trial,)."""
+    out = np.zeros(n_trials)
+    if name in h5:
+        found = h5.read(name).astype(float).ravel()[:n_trials]
+        out[: len(found)] = np.nan_to_num(found)
+    return out
 
 
 def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:

@@ -76,7 +76,7 @@ def write_directory(
     params = {"spike_array_durations": [before_ms, after_ms], "sampling_rate": 1000 * SAMPLES_PER_MS}
     (folder / f"{name}.params").write_text(json.dumps(params, indent=1), encoding="utf-8")
     _write_trial_frame(folder / "trial_info_frame.csv", order, dig_ins, tastes)
-    np.savez(folder / "truth.npz", **truth)
+    np.savez(folder / "truth.npz", allow_pickle=False, **truth)
     return path
 
 

@@ -7,6 +7,8 @@ of ends beside it, a column of table rows names its table.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,15 +151,16 @@ def regions(file: h5py.File, table: h5py.Group, n: int, wanted: str | None, path
     names = column_names(table)
     if wanted is not None and wanted not in names:
         raise InputError(f"{path}: units have no column '{wanted}'; they have {', '.join(names)}.")
-    sources = [
-        ("units." + name, lambda name=name: [text_of(v) for v in column(table, name)])
-        for name in ([wanted] if wanted else REGION_COLUMNS)
-        if name in names
-    ]
+    sources: list[tuple[str, Callable[[], list[str]]]] = []
+    for name in [wanted] if wanted else REGION_COLUMNS:
+        if name in names:
+            sources.append((f"units.{name}", partial(_own_column, table, name)))
     if not wanted:
-        sources += [("the peak channel " + p, lambda p=p: _by_peak(file, table, p)) for p in PEAK_COLUMNS if p in names]
-        sources += [("units.electrodes", lambda: _by_electrodes(file, table))] if "electrodes" in names else []
-        sources += [("units.electrode_group", lambda: _by_group(table))] if "electrode_group" in names else []
+        sources += [
+            (f"the peak channel {name}", partial(_by_peak, file, table, name)) for name in PEAK_COLUMNS if name in names
+        ]
+        sources += [("units.electrodes", partial(_by_electrodes, file, table))] if "electrodes" in names else []
+        sources += [("units.electrode_group", partial(_by_group, table))] if "electrode_group" in names else []
     for where, read in sources:
         try:
             found = read()
@@ -172,6 +175,11 @@ def regions(file: h5py.File, table: h5py.Group, n: int, wanted: str | None, path
                 log.warning("%s: %d unit(s) without a region: 'unassigned'", path.name, lost)
             return found
     return ["all"] * n
+
+
+def _own_column(table: h5py.Group, name: str) -> list[str]:
+    """A column of the units as text."""
+    return [text_of(v) for v in column(table, name)]
 
 
 def _by_peak(file: h5py.File, table: h5py.Group, name: str) -> list[str]:

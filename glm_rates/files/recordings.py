@@ -46,7 +46,7 @@ def unit_columns(data: Session) -> dict[str, list[Any]]:
     every = np.concatenate([*data.times_s, np.zeros(0)])
     seconds = max(float(np.ptp(every)), 1e-9) if len(every) else 1.0
     n_spikes = [len(t) for t in data.times_s]
-    computed = {
+    computed: dict[str, list[Any]] = {
         "unit_id": data.unit_id,
         "region": data.region,
         "n_spikes": n_spikes,

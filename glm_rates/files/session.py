@@ -6,7 +6,7 @@ import ast
 import logging
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,12 +140,12 @@ def clean_events(data: Session, where: str) -> Session:
         keep[index], repeated = False, repeated + 1
     if repeated:
         log.warning("%s: %d event(s) stand there more than once; each is used once", where, repeated)
-    at = np.flatnonzero(keep)
+    kept = np.flatnonzero(keep)
     return data._replace(
-        event_s=data.event_s[at],
-        label=[data.label[i] for i in at],
-        trial_id=[data.trial_id[i] for i in at],
-        stop_s=None if data.stop_s is None else data.stop_s[at],
+        event_s=data.event_s[kept],
+        label=[data.label[i] for i in kept],
+        trial_id=[data.trial_id[i] for i in kept],
+        stop_s=None if data.stop_s is None else data.stop_s[kept],
     )
 
 
@@ -153,7 +153,7 @@ OPERATORS = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, a
              ast.GtE: operator.ge, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b}  # fmt: skip
 
 
-def select(expression: str, columns: dict[str, Sequence[Any]], n: int) -> np.ndarray:
+def select(expression: str, columns: Mapping[str, Sequence[Any]], n: int) -> np.ndarray:
     """Rows for which an expression such as ``quality == 'good' and firing_rate > .5`` holds: indices.
 
     Comparisons, ``and``, ``or``, ``not``, ``in``, names of columns, numbers and texts; nothing is ever executed.
@@ -178,7 +178,7 @@ def select(expression: str, columns: dict[str, Sequence[Any]], n: int) -> np.nda
         raise InputError(f"{where}: not an expression such as \"quality == 'good' and n_spikes > 100\".") from None
 
 
-def _value(node: ast.AST, columns: dict[str, Sequence[Any]], row: int, where: str) -> Any:
+def _value(node: ast.AST, columns: Mapping[str, Sequence[Any]], row: int, where: str) -> Any:
     if isinstance(node, ast.BoolOp):
         parts = (_value(part, columns, row, where) for part in node.values)
         return all(parts) if isinstance(node.op, ast.And) else any(parts)

@@ -45,7 +45,8 @@ def read_spike_table(path: Path, options: dict) -> Session:
         raise InputError(f"{path}: {(~np.isfinite(times)).sum()} time(s) are empty or no finite number.")
     if "" in unit_id:
         raise InputError(f"{path}: {(unit_id == '').sum()} spike(s) without a unit_id.")
-    names, first, inverse = np.unique(unit_id, return_index=True, return_inverse=True)
+    found, first, inverse = np.unique(unit_id, return_index=True, return_inverse=True)
+    names = [str(name) for name in found]
     order = sorted(
         range(len(names)), key=lambda i: (not names[i].isdigit(), int(names[i]) if names[i].isdigit() else 0, names[i])
     )
@@ -57,7 +58,7 @@ def read_spike_table(path: Path, options: dict) -> Session:
         if name not in ("unit_id", *TIME_COLUMNS)
     }
     region = [text_of(v) or "unassigned" for v in columns.get("region", ["all"] * len(order))]
-    ids = [str(names[i]) for i in order]
+    ids = [names[i] for i in order]
     data = Session(
         ids, [parts[i] for i in order], region, columns, np.zeros(0), [], [], observed=_observed(ids, columns, options)
     )

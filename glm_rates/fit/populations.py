@@ -52,10 +52,7 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
 def settings_for(params: dict, wanted: dict[str, Any], population: Population) -> model.Settings:
     """Model settings of one population: no stimulus without events, no coupling of a single unit, plain ridge with a penalty."""
     known = {k: v for k, v in {**wanted, **params}.items() if k in model.Settings._fields}
-    known["covariates"] = tuple(
-        Covariate(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()})
-        for c in params.get("covariates", [])
-    )
+    known["covariates"] = tuple(_covariate(c) for c in params.get("covariates", []))
     settings = model.Settings(**known)
     coupling = settings.include_coupling and len(population.units) > 1
     prior = settings.prior if settings.penalty is None else "ridge"
@@ -65,6 +62,12 @@ def settings_for(params: dict, wanted: dict[str, Any], population: Population) -
     if not coupling:
         method = "full"
     return settings._replace(include_coupling=coupling, prior=prior, coupling_method=method)
+
+
+def _covariate(stored: dict[str, Any]) -> Covariate:
+    """A covariate as the exchange folder describes it; JSON has lists where it has tuples."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Covariate(**values)
 
 
 def where_valid(design: Design, values: np.ndarray) -> np.ndarray:

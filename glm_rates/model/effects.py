@@ -56,7 +56,7 @@ def log_rate_sd(design: Design, fit: Fit, block: int = 1024) -> np.ndarray:
     return np.sqrt(np.maximum(out, 0))
 
 
-def unit_columns(design: Design, unit: int, wanted: np.ndarray) -> np.ndarray:
+def unit_columns(design: Design, unit: int | np.integer, wanted: np.ndarray) -> np.ndarray:
     """Some columns of one unit's regression in single precision: (row, wanted), numbered as its coefficients."""
     parts = {"history": lambda at: design.own[unit][:, at]}
     columns, out = design.all_columns, np.empty((len(design.shared), len(wanted)), np.float32)

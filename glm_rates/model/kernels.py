@@ -100,7 +100,7 @@ def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window, kind: 
     n_trials, _, n_units = signal.shape
     n_lags, reverse = len(kernels.values), np.ascontiguousarray(kernels.values[::-1])
     reach = n_lags - 1 + kernels.first_lag
-    out = np.empty((n_trials, window.stop - window.start, n_units, kernels.size), kind)
+    out: np.ndarray = np.empty((n_trials, window.stop - window.start, n_units, kernels.size), kind)
     for trial in range(n_trials):
         padded = np.pad(signal[trial].astype(float), ((reach, 0), (0, 0)))
         lagged = np.lib.stride_tricks.sliding_window_view(padded, n_lags, axis=0)[window.start : window.stop]

@@ -78,7 +78,8 @@ def nested_terms(settings: Settings) -> dict[str, tuple[str, ...]]:
 def make_design(trials: Trials, window: Window, settings: Settings) -> Design:
     """Design of the full model."""
     apart = settings.coupling_method == "screened"
-    found = {c.name: BASES[c.basis](trials.covariates, c, window, settings.covariate_lead) for c in settings.covariates}
+    signals = np.zeros((0, 0, 0)) if trials.covariates is None else trials.covariates
+    found = {c.name: BASES[c.basis](signals, c, window, settings.covariate_lead) for c in settings.covariates}
     extra = {name: expanded.columns for name, expanded in found.items()}
     design = build_design(trials, window, kernels_of(settings), terms_of(settings), settings.laser, apart, extra)
     return design._replace(curves={name: (expanded.x, expanded.curve) for name, expanded in found.items()})
@@ -141,7 +142,7 @@ def fit_design(
         coef, problem = white.mean + solution.coef @ white.root.T, white.problem
     else:
         prior = None
-        strength = settings.penalty if settings.prior == "ridge" else block_strengths(design, settings)
+        strength = (settings.penalty or 0.0) if settings.prior == "ridge" else block_strengths(design, settings)
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
@@ -166,6 +167,7 @@ def _fit_screened(design: Design, settings: Settings, like: Prior | None, base: 
     plain = design.only(terms)
     if base is None or base.prior is None:
         base = fit_design(plain, settings._replace(tolerance=1e-4), like, covariance=False)
+    assert base.prior is not None
     design = design.in_canonical_order()
     use, k = np.flatnonzero(base.fitted), design.kernels["coupling"].size
     rows, state, prior = learn_screened(design, base.coef, base.prior, use, k)

@@ -183,7 +183,7 @@ def compare(
     """
     use = n_spikes.sum(axis=1) >= 2
     if not use.any():
-        return Comparison(*[np.nan] * 5, 0)
+        return Comparison(np.nan, np.nan, np.nan, np.nan, np.nan, 0)
     gain, spikes = (score - reference)[use] / np.log(2), n_spikes[use]
     per_unit = gain.sum(axis=1) / spikes.sum(axis=1)
     pooled = gain.sum() / spikes.sum()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,8 +28,9 @@ def _tidy(axis) -> None:
 def bits_distribution(stored: Stored) -> Figure:
     """How many bits per spike do units reach, in-sample and held out?"""
     figure, ((axis,),) = _figure(6, 3.6)
-    series = {"in-sample": stored.arrays.get("bits_per_spike"), "held-out": stored.arrays.get("bits_per_spike_cv")}
-    series = {k: v[np.isfinite(v)] for k, v in series.items() if v is not None and np.isfinite(v).any()}
+    names = {"in-sample": "bits_per_spike", "held-out": "bits_per_spike_cv"}
+    found = {k: stored.arrays[name] for k, name in names.items() if name in stored.arrays}
+    series = {k: v[np.isfinite(v)] for k, v in found.items() if np.isfinite(v).any()}
     everything = np.concatenate([*series.values(), [0.0]])
     n = max((len(v) for v in series.values()), default=0)
     edges = np.histogram_bin_edges(everything, int(np.clip(2 * np.sqrt(n), 8, 24)))
@@ -48,7 +50,7 @@ def bits_distribution(stored: Stored) -> Figure:
     return figure
 
 
-def bits_by_taste_region(rows: list[Mapping]) -> Figure:
+def bits_by_taste_region(rows: Sequence[Mapping]) -> Figure:
     """Held-out bits per spike (in-sample where nothing was held out) of every unit, by taste and region."""
     key = "bits_per_spike_cv" if any(np.isfinite(float(r["bits_per_spike_cv"])) for r in rows) else "bits_per_spike"
     tastes = list(dict.fromkeys(r["taste_name"] for r in rows))
@@ -262,10 +264,11 @@ def unit_figure(stored: Stored, unit: int) -> Figure:
     n_tastes = len(stored.tastes)
     columns = max(n_tastes, 3)
     figure = Figure(figsize=(2.5 * columns + 0.6, 7), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(2.2, 1.3))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.3))
+    above, below = parts
     axes = above.subplots(2, n_tastes, squeeze=False, sharex=True, sharey="row")
     for k in range(n_tastes):
-        _rate_axes(*axes[:, k], stored, unit, k)
+        _rate_axes(axes[0, k], axes[1, k], stored, unit, k)
     axes[0, 0].set(ylabel="trial", ylim=(max(np.bincount(stored.arrays["taste"])), -1))
     axes[1, 0].set(ylabel="rate (Hz)", ylim=(0, None))
     above.legend(

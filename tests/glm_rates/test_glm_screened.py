@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from glm_rates.fit import estimate
-from glm_rates.model import effects, screened
+from glm_rates.model import effects, screened, sorted_rows
 from glm_rates.model import population as model
 from glm_rates.model.kernels import Window
+from glm_rates.model.screen import Screen, edge_factors
 from glm_rates.score import evaluate
 from hdf5io.errors import InputError
 
@@ -89,30 +90,30 @@ def state_of(design, base, active, k=3):
 
 def test_curvature_is_the_sum_over_rows_written_out(small):
     design, base, _ = small
-    rows, active = screened.sorted_rows(design), np.array([1, 3])
+    rows, active = sorted_rows.sorted_rows(design), np.array([1, 3])
     state = state_of(design, base, active)
-    columns = np.concatenate([rows.own[0], screened.gathered(rows, active, 3)])
+    columns = np.concatenate([rows.own[0], sorted_rows.gathered(rows, active, 3)])
     eta = screened.predictor(rows, state, 0)
     whole = np.concatenate([rows.cells[rows.cell_of], columns.T], axis=1)
     np.testing.assert_allclose(eta, whole @ np.concatenate([base.coef[0], state.weights[0].ravel()]), atol=1e-4)
     expected = (whole.T * np.exp(eta)) @ whole
-    np.testing.assert_allclose(screened.curvature(rows, 0, columns, np.exp(eta)), expected, rtol=2e-4, atol=1e-3)
-    np.testing.assert_allclose(screened.pull(rows, columns, eta), whole.T @ eta, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(sorted_rows.curvature(rows, 0, columns, np.exp(eta)), expected, rtol=2e-4, atol=1e-3)
+    np.testing.assert_allclose(sorted_rows.pull(rows, columns, eta), whole.T @ eta, rtol=1e-3, atol=1e-2)
 
 
 def test_the_screen_measures_each_pair_less_what_the_base_explains(small):
     """Slow oracle: the Schur complement of one pair, from its columns."""
     design, base, _ = small
-    rows = screened.sorted_rows(design)
+    rows = sorted_rows.sorted_rows(design)
     white = model.whiten(
         design.only(("stimulus", "history")), base.prior, model.grams(design.only(("stimulus", "history")))
     )
     covariance = white.root @ white.covariance @ white.root.T
-    screen = screened.Screen(rows, covariance, 3)
+    screen = Screen(rows, covariance, 3)
     mean = design.counts.mean(axis=1)
     screen.measure(np.repeat(mean[:, None], design.counts.shape[1], axis=1).astype(np.float32))
     whole = np.concatenate([rows.cells[rows.cell_of], rows.own[2].T], axis=1)
-    edge = screened.gathered(rows, np.array([4]), 3).T
+    edge = sorted_rows.gathered(rows, np.array([4]), 3).T
     cross = mean[2] * whole.T @ edge
     expected = mean[2] * edge.T @ edge - cross.T @ covariance[2] @ cross
     np.testing.assert_allclose(screen.information[2, 4], expected, rtol=1e-3, atol=1e-3)
@@ -120,7 +121,7 @@ def test_the_screen_measures_each_pair_less_what_the_base_explains(small):
 
 def test_a_strong_pair_has_a_larger_factor_than_a_weak_one():
     information = np.repeat(10 * np.eye(2)[None], 2, axis=0)
-    factor, mean, covariance = screened.edge_factors(information, np.array([[10.0, 0], [0.1, 0]]), np.eye(2))
+    factor, mean, covariance = edge_factors(information, np.array([[10.0, 0], [0.1, 0]]), np.eye(2))
     by_hand = -0.5 * 2 * np.log(11) + 0.5 * 100 / 11
     assert factor[0] == pytest.approx(by_hand)
     np.testing.assert_allclose(mean[0], [10 / 11, 0])
