@@ -22,13 +22,14 @@ def run(config: CompareConfig, run: Run) -> Result:
     """Fit every model to one sweep, score it on others, write the table; exit 3 when no model explains the trace."""
     recording = recordings.read_recording(config.recording, request_of(config))
     from ..fit.infer import infer
-    from ..posterior import summary
+    from ..posterior import likelihood, summary
     from ..score import held_out
 
     asked = config.inference()
     posterior = infer(recording, asked, None)
     results = summary.results(posterior, summary.predictive(posterior, config.seed))
-    others, n = [], recordings.n_sweeps(config.recording, request_of(config, sweep=0))
+    others: list[likelihood.Observation] = []
+    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
     for sweep in (i for i in range(n) if i != config.sweep):
         if len(others) == config.held_out:
             break

@@ -66,7 +66,7 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     chosen, target = config.chosen_sweeps(n), config.target.resolve()
     if chosen and chosen[-1] >= n:
         raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
-    changes = {"sweeps": None, "output": None, "report": False}
+    changes: dict[str, Any] = {"sweeps": None, "output": None, "report": False}
     if "window" not in config.model_fields_set:
         changes["window"] = "auto"
     target.mkdir(parents=True, exist_ok=True)

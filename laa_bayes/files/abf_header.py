@@ -150,7 +150,8 @@ def _abf2(content: bytes, info: Mapping[str, Any]) -> Header:
 
 def _epoch2(e: Mapping[str, Any]) -> Epoch:
     names = ("nEpochNum", "nEpochType", "fEpochInitLevel", "fEpochLevelInc", "lEpochInitDuration", "lEpochDurationInc")
-    return Epoch(*(e[name] for name in names), e["lEpochPulsePeriod"], e["lEpochPulseWidth"])
+    values: Any = [e[name] for name in (*names, "lEpochPulsePeriod", "lEpochPulseWidth")]
+    return Epoch(*values)
 
 
 def _strings(content: bytes, section: Mapping[str, int]) -> list[str]:
@@ -246,7 +247,8 @@ def _plan1_5(at: Callable[..., tuple], number: int) -> tuple:
     if number != active or not source:
         return (False, 0, False, None, "", 1.0, 0.0, 0, (), None)
     columns = [at("10h", 1444), at("10f", 1464), at("10f", 1504), at("10h", 1544), at("10h", 1564)]
-    epochs = tuple(Epoch(i, *values, 0, 0) for i, values in enumerate(zip(*columns, strict=True)) if values[0])
+    rows: Any = [(i, *values, 0, 0) for i, values in enumerate(zip(*columns, strict=True)) if values[0]]
+    epochs = tuple(Epoch(*row) for row in rows)
     return (True, source, bool(last), None, "", 1.0, 0.0, 0, epochs, None)
 
 

@@ -68,10 +68,10 @@ def level_before(header: Header, output: Output, sweep: int) -> float:
 
 def value_of(header: Header, output: Output, epoch: Epoch, what: str, sweep: int) -> float:
     """Return level, duration, period or width of an epoch in a sweep: from the user list, or by its step a sweep."""
-    varied = varied_by_list(header, output)
-    if varied == (what, epoch.number):
-        values = output.user_list.values if output.user_list else ()
-        return values[sweep % len(values)] if output.user_list.repeats else values[min(sweep, len(values) - 1)]
+    listed = output.user_list
+    if listed is not None and varied_by_list(header, output) == (what, epoch.number):
+        n = len(listed.values)
+        return listed.values[sweep % n if listed.repeats else min(sweep, n - 1)]
     if what == LEVEL:
         return epoch.level + epoch.level_step * sweep
     if what == DURATION:

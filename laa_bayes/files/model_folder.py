@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -173,13 +173,13 @@ def write_checkpoint(
     """Write variables of networks and optimiser, and the history; the checkpoint names how many epochs it holds."""
     folder.mkdir(parents=True, exist_ok=True)
     hdf5io.write_csv(folder / "history.csv", [epoch._asdict() for epoch in history])
-    extra = {
+    arrays: Any = dict(variables) | {
         "n_epochs": np.array(n_epochs),
         "done": np.array(len(history)),
         "fingerprint": np.array(fingerprint(preset, bank)),
     }
     with hdf5io.atomic(folder / "checkpoint.npz") as part, part.open("wb") as file:
-        np.savez(file, **variables, **extra)
+        np.savez(file, **arrays)
 
 
 def read_checkpoint(folder: Path, preset: Preset, bank: Bank) -> dict[str, np.ndarray] | None:

@@ -1,17 +1,14 @@
 """How is an NWB file read? A current-clamp response with the stimulus that was injected while it was recorded.
 
-Which belongs together is told by the table of intracellular recordings, else by electrode and sweep number, else by electrode and
-time; never by the order of names. Response and stimulus are put on one clock by their own rates and starting times.
+Which belongs together stands in ``nwb_pairs``. Response and stimulus are put on one clock by their own rates and starting times.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,34 +17,11 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import uniform_step
+from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, starting_s
 from .request import Request
 from .units import convert
 
-RESPONSE, STIMULUS = "CurrentClampSeries", "CurrentClampStimulusSeries"
-TABLE = "general/intracellular_ephys/intracellular_recordings"
 log = logging.getLogger("laa_bayes")
-
-
-class Part(NamedTuple):
-    """A stretch of a series: ``count`` samples from ``start`` on, all of it where ``count`` is None."""
-
-    series: Any
-    start: int = 0
-    count: int | None = None
-    template: bool = False  #: a waveform without a time of its own
-
-    @property
-    def name(self) -> str:
-        """Name of the series in the file."""
-        return str(self.series.name).rpartition("/")[2]
-
-
-class Pair(NamedTuple):
-    """One sweep: a response and, where the file tells it, its stimulus."""
-
-    response: Part
-    stimulus: Part | None
-    why: str = "the file names no stimulus for it"  #: where there is none
 
 
 class Trace(NamedTuple):
@@ -98,183 +72,6 @@ def n_sweeps(path: Path, request: Request) -> int:
         return len(pairs_of(path, file, request))
 
 
-def pairs_of(path: Path, file: Any, request: Request) -> list[Pair]:
-    """Return the sweeps of one electrode, in the order of sweep number, starting time and name.
-
-    Raises
-    ------
-    InputError
-        No current-clamp response, or several electrodes of which none was named.
-    """
-    pairs = pairs_by_table(file) or pairs_by_series(file)
-    if not pairs:
-        kinds = sorted({kind for _, kind in series_in(file, "acquisition") if "Series" in kind})
-        clamp = " It is a voltage-clamp recording." if "VoltageClampSeries" in kinds else ""
-        raise InputError(f"{path}: no {RESPONSE} in /acquisition (there are {', '.join(kinds) or 'no series'}).{clamp}")
-    electrodes = sorted({electrode_name(pair.response) for pair in pairs})
-    if request.channel is not None:
-        chosen = [p for p in pairs if request.channel in (electrode_name(p.response), p.response.name)]
-        if not chosen:
-            names = ", ".join(f"'{name}'" for name in electrodes)
-            raise InputError(f"{path}: --channel '{request.channel}' is no electrode ({names}) and no response series.")
-        return sorted(chosen, key=place_of)
-    if len(electrodes) > 1:
-        names = ", ".join(f"'{name}'" for name in electrodes)
-        raise InputError(f"{path}: {len(electrodes)} electrodes: {names}. Name one: --channel NAME.")
-    return sorted(pairs, key=place_of)
-
-
-def place_of(pair: Pair) -> tuple:
-    """Return what the order of sweeps goes by: sweep number, starting time, place in the series, name with its numbers as numbers."""
-    part = pair.response
-    number = part.series.attrs.get("sweep_number")
-    start = starting_s(part)
-    words = [(int(w), "") if w.isdigit() else (-1, w) for w in re.split(r"(\d+)", part.name) if w]
-    return (
-        math.inf if number is None else float(number),
-        math.inf if start is None or math.isnan(start) else start,
-        part.start,
-        words,
-    )
-
-
-def series_in(file: Any, group: str) -> Iterator[tuple[Any, str]]:
-    """Yield the objects of a group that can be opened, with their NWB type."""
-    if group not in file:
-        return
-    for name in file[group]:
-        try:
-            item = file[group][name]
-        except (KeyError, OSError, RuntimeError):
-            log.warning("/%s/%s: leads nowhere; it is left out", group, name)
-            continue
-        label = item.attrs.get("neurodata_type", "")
-        yield item, label.decode() if isinstance(label, bytes) else str(label)
-
-
-def pairs_by_table(file: Any) -> list[Pair]:
-    """Return the pairs of the table of intracellular recordings; none where the file has no such table."""
-    if TABLE not in file:
-        return []
-    table, pairs = hdf5io.require(file, TABLE), []
-    responses = references(file, table, "responses", "response")
-    stimuli = references(file, table, "stimuli", "stimulus") or [None] * len(responses)
-    for response, stimulus in zip(responses, stimuli, strict=False):
-        if response is None or kind_of(response.series) != RESPONSE:
-            continue
-        known = stimulus is not None and kind_of(stimulus.series) == STIMULUS
-        template = known and "/templates/" in stimulus.series.name
-        why = "its row in the table of intracellular recordings has no current-clamp stimulus"
-        pairs.append(Pair(response, stimulus._replace(template=template) if known else None, why))
-    return pairs
-
-
-def references(file: Any, table: Any, category: str, column: str) -> list[Part | None]:
-    """Return a column of references to stretches of series, by row."""
-    if category not in table or column not in table[category]:
-        return []
-    cells = hdf5io.array(table[category], column, ndim=1, kinds="V")
-    if cells.dtype.names is None or not {"idx_start", "count", "timeseries"} <= set(cells.dtype.names):
-        raise InputError(f"{file.filename}: '{cells.name}' holds no references to time series.")
-    found: list[Part | None] = []
-    for start, count, reference in zip(*(cells[name] for name in ("idx_start", "count", "timeseries")), strict=True):
-        found.append(Part(file[reference], int(start), int(count)) if start >= 0 and count > 0 and reference else None)
-    return found
-
-
-def kind_of(item: Any) -> str:
-    """Return the NWB type of an object."""
-    label = item.attrs.get("neurodata_type", "")
-    return label.decode() if isinstance(label, bytes) else str(label)
-
-
-def pairs_by_series(file: Any) -> list[Pair]:
-    """Return every response with the stimulus of its electrode and sweep number, else of its electrode and time."""
-    responses = [Part(item) for item, kind in series_in(file, "acquisition") if kind == RESPONSE]
-    stimuli = all_stimuli(file)
-    return [pair_of(response, responses, stimuli) for response in responses]
-
-
-def all_stimuli(file: Any) -> list[Part]:
-    """Return the current-clamp stimuli of a file: presented ones, else templates."""
-    presented = [Part(item) for item, kind in series_in(file, "stimulus/presentation") if kind == STIMULUS]
-    return presented or [
-        Part(item, template=True) for item, kind in series_in(file, "stimulus/templates") if kind == STIMULUS
-    ]
-
-
-def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
-    """Return a response with the one stimulus that its electrode, sweep number and time allow."""
-    own = [s for s in stimuli if same_electrode(response, s)]
-    number = response.series.attrs.get("sweep_number")
-    numbered = [s for s in own if number is not None and s.series.attrs.get("sweep_number") == number]
-    if len(numbered) == 1:
-        return Pair(response, numbered[0])
-    if numbered:
-        own = numbered
-    elif number is not None and own and all(s.series.attrs.get("sweep_number") is not None for s in own):
-        return Pair(response, None, f"no stimulus of its electrode has its sweep number {number}")
-    alone = sum(same_electrode(response, other) for other in responses) == 1
-    if len(own) == 1 and alone:
-        return Pair(response, own[0])
-    same_time = [s for s in own if overlap_s(response, s) > 0]
-    rivals = [r for r in responses if same_electrode(response, r) and overlap_s(response, r) > 0]
-    if len(same_time) == 1 and len(rivals) == 1:
-        return Pair(response, same_time[0])
-    names = ", ".join(f"'{s.name}'" for s in own[:6]) + (", ..." if len(own) > 6 else "")
-    why = f"{len(own)} stimuli ({names}) may belong to it, and no table, sweep number or time tells which"
-    return Pair(response, None, why if own else "its electrode has no stimulus")
-
-
-def same_electrode(a: Part, b: Part) -> bool:
-    """Return whether two series link to one electrode; series without a link are taken as the only electrode's."""
-    first, second = (part.series.get("electrode") for part in (a, b))
-    return first is None or second is None or first == second
-
-
-def electrode_name(part: Part) -> str:
-    """Return the name of a series' electrode."""
-    link = part.series.get("electrode")
-    if link is None:
-        return "unnamed"
-    target = part.series.get("electrode", getlink=True)
-    path = getattr(target, "path", None) or link.name
-    return str(path).rpartition("/")[2]
-
-
-def overlap_s(a: Part, b: Part) -> float:
-    """Return how long two series lasted together, in seconds; NaN starts overlap with nothing."""
-    spans = []
-    for part in (a, b):
-        start, rate = starting_s(part), rate_of(part)
-        if start is None or rate is None or math.isnan(start):
-            return 0.0
-        spans.append((start, start + len(hdf5io.array(part.series, "data", ndim=1)) / rate))
-    return min(spans[0][1], spans[1][1]) - max(spans[0][0], spans[1][0])
-
-
-def starting_s(part: Part) -> float | None:
-    """Return when a series begins, in seconds; None where the file does not tell."""
-    if "timestamps" in part.series:
-        times = hdf5io.array(part.series, "timestamps", ndim=1)
-        return float(times[part.start]) if part.start < len(times) else None
-    if "starting_time" not in part.series:
-        return None
-    start, rate = float(part.series["starting_time"][()]), rate_of(part)
-    return start if rate is None else start + part.start / rate
-
-
-def rate_of(part: Part) -> float | None:
-    """Return the sampling rate in Hz; None where it is not stated."""
-    if "timestamps" in part.series:
-        times = part.series["timestamps"][: min(1000, len(part.series["timestamps"]))]
-        return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else None
-    if "starting_time" not in part.series:
-        return None
-    rate = part.series["starting_time"].attrs.get("rate")
-    return None if rate is None or not float(rate) > 0 else float(rate)
-
-
 def trace_of(path: Path, part: Part, quantity: str) -> Trace:
     """Return the samples of a part in mV or pA, on their own clock.
 
@@ -284,7 +81,7 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
         No numbers, no rate, times that are not uniform, or a stretch that the series does not have.
     """
     data = hdf5io.array(part.series, "data", ndim=1)
-    stop = len(data) if part.count is None else part.start + part.count
+    stop = len(data) if part.length is None else part.start + part.length
     if stop > len(data):
         raise InputError(
             f"{path}: the table takes samples {part.start} to {stop} of '{part.name}', which has {len(data)}."
@@ -374,15 +171,3 @@ def compensation_notes(part: Part) -> list[str]:
     balance, capacitance = scalar(part, "bridge_balance"), scalar(part, "capacitance_compensation")
     notes = [f"bridge balance {1e-6 * balance:.3g} MOhm: R_s is what it left"] if balance else []
     return notes + ([f"capacitance compensation {1e12 * capacitance:.3g} pF"] if capacitance else [])
-
-
-def named_stimulus(path: Path, file: Any, request: Request) -> Part | None:
-    """Return the stimulus that was named with --current-from."""
-    if request.current_from is None:
-        return None
-    stimuli = all_stimuli(file)
-    named = [s for s in stimuli if s.name == request.current_from]
-    if not named:
-        names = ", ".join(f"'{s.name}'" for s in stimuli[:12]) or "none"
-        raise InputError(f"{path}: --current-from '{request.current_from}' is none of the stimuli ({names}).")
-    return named[0]

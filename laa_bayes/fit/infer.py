@@ -126,15 +126,20 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     known = known_noise(cut, config, model, applies)
     spec, observed = make_problem(cut, priors, config, known)
     rng = np.random.default_rng(config.seed)
-    amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0] if applies else None
+    amortised = None
+    if applies and model is not None:
+        amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0]
     facts = facts_of(spec, observed, recording_for_facts(recording, config, cut), config.area_um2)
     climb = (
         exact.LONG_CLIMB if spec.nuisance and not facts else exact.SHORT_CLIMB
     )  # nothing explains a trace with facts
     log.info("%s: %d samples, %d starts of %d steps each", cut.source, len(cut.v_mv), *climb)
     refined, spec = run_refinement(spec, observed, config, rng, amortised, model, climb)
-    w = refined.w if refined is not None else amortised
-    optimum = refined.optimum if refined is not None else best_of(spec, amortised, observed)
+    if refined is not None:
+        w, optimum = refined.w, refined.optimum
+    else:
+        assert amortised is not None  # --refine none was refused without the network
+        w, optimum = amortised, best_of(spec, amortised, observed)
     verdict = judge(spec, observed, optimum, facts, model if applies else None, config.seed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
     models = rivals.compare(spec, observed, optimum, rng, climb[1])
@@ -227,7 +232,7 @@ def best_of(spec: Spec, amortised: np.ndarray, observed: Observation) -> np.ndar
 def recording_for_facts(recording: Recording, config: InferConfig, cut: Recording) -> Recording:
     """Return the samples that the hard facts are read from: the window at the recording's own rate (spikes survive no filter)."""
     raw = apply_window(recording, config.window)
-    return as_density(raw, config.area_um2) if raw.current_unit != cut.current_unit else raw
+    return as_density(raw, config.area_um2) if raw.current_unit != cut.current_unit and config.area_um2 else raw
 
 
 def facts_of(spec: Spec, observed: Observation, raw: Recording, area_um2: float | None) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +97,7 @@ class MLPSummary(TraceSummary):
         _, size, direction = np.linalg.svd(v_mv - mean, full_matrices=False)
         sd = np.sqrt(size[: self.n_components] ** 2 / len(v_mv) + noise_mv**2)
         to_unit = direction[: self.n_components].T / sd
+        assert self.project is not None  # there are components to fix
         self.project.set_weights([SCALE_MV * to_unit, (CENTER_MV - mean) @ to_unit])
 
     def get_config(self) -> dict:
@@ -214,10 +216,11 @@ def segment_edges(current: np.ndarray, shortest: int = 5, longest: int = 25) -> 
 
 def build_approximator(preset: Preset, current: np.ndarray) -> bf.ContinuousApproximator:
     """Return the untrained approximator of a preset: summary network, coupling flow, parameters in coordinates z."""
-    extra = {
+    choices: dict[str, dict[str, Any]] = {
         "stats": {"edges": segment_edges(current)},
         "mlp": {"n_components": min(preset.n_components, len(current))},
-    }.get(preset.summary, {})
+    }
+    extra = choices.get(preset.summary, {})
     summary = SUMMARIES[preset.summary](widths=preset.summary_widths, summary_dim=preset.summary_dim, **extra)
     subnet = {"widths": preset.flow_widths, "dropout": None, "activation": "silu"}
     if preset.batch_norm == "subnet":

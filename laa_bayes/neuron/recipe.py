@@ -33,7 +33,7 @@ class Recipe(NamedTuple):
     def as_json(self) -> dict:
         """Return the recipe as plain JSON values."""
         priors = {name: prior.model_dump() for name, prior in self.priors.items()}
-        return self._replace(priors=priors, current=[float(x) for x in self.current])._asdict()
+        return self._asdict() | {"priors": priors, "current": [float(x) for x in self.current]}
 
     @classmethod
     def from_json(cls, table: Mapping) -> Recipe:

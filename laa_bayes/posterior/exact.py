@@ -13,7 +13,7 @@ from scipy import special
 from hdf5io.errors import EnvironmentMissing, WorkFailed
 
 from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mixture, systematic, weigh
-from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_posteriors
+from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
@@ -193,7 +193,7 @@ def nuts(
     from numpyro.infer import MCMC, NUTS
 
     with jax.enable_x64(True):
-        data = Observation(*(jnp.asarray(x, float) for x in observed))
+        data = on_device(observed)
         root = jnp.linalg.cholesky(jnp.linalg.inv(optimum.precision[0]))
         center = jnp.asarray(optimum.w[0])
         potential = functools.partial(_potential, spec, center, root, data)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,12 @@ class Observation(NamedTuple):
     )
 
 
+def on_device(observed: Observation) -> Observation:
+    """Return an observation as arrays of JAX, in double precision where that is enabled."""
+    arrays: Any = (jnp.asarray(x, float) for x in observed)
+    return Observation(*arrays)
+
+
 class Optimum(NamedTuple):
     """Where Levenberg-Marquardt ended, for each start."""
 
@@ -77,7 +84,7 @@ def nuisance_priors(noise_scale_mv: float = 0.1, series_resistance: bool = True)
     )
 
 
-def white_spec(priors: dict[str, Prior], dt_ms: float, k_mv: float = SHARP_K_MV) -> Spec:
+def white_spec(priors: Mapping[str, Prior], dt_ms: float, k_mv: float = SHARP_K_MV) -> Spec:
     """Return the spec of simulations: white noise of known sd, v0 = E_L, steps fine enough for slopes down to ``k_mv``."""
     return Spec(tuple(priors[name] for name in PARAMETERS), (), float(dt_ms), substeps_for(dt_ms, k_mv))
 
@@ -165,7 +172,7 @@ def _in_chunks(function, spec: Spec, w: np.ndarray, observed: Observation) -> np
     """Evaluate in batches of one size, padding the last one."""
     parts = []
     with jax.enable_x64(True):
-        observed = Observation(*(jnp.asarray(x, float) for x in observed))
+        observed = on_device(observed)
         for first in range(0, len(w), CHUNK):
             part = np.asarray(w[first : first + CHUNK], float)
             padded = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
@@ -244,5 +251,5 @@ def fit_many(spec: Spec, starts: np.ndarray, observed: Observation, n_iterations
 
 def _run_fit(function, spec, starts, observed, n_iterations) -> Optimum:
     with jax.enable_x64(True):
-        observed = Observation(*(jnp.asarray(x, float) for x in observed))
+        observed = on_device(observed)
         return Optimum(*(np.asarray(x) for x in function(spec, jnp.asarray(starts, float), observed, n_iterations)))

@@ -17,7 +17,7 @@ from scipy import stats
 from ..neuron.priors import value_from_z
 from ..neuron.protocols import constant_stretches, idealised
 from ..neuron.recording import upward_crossings
-from .likelihood import Observation, Spec, innovations
+from .likelihood import Observation, Spec, innovations, on_device
 
 LEVEL = 0.007  #: of each test
 N_NULL = 4000
@@ -54,7 +54,7 @@ def judge(tests: list[Check], facts: list[str]) -> Typicality:
 def residuals_and_jacobian(spec: Spec, w: np.ndarray, observed: Observation) -> tuple[np.ndarray, np.ndarray]:
     """Return standardised innovations (n_time,) at ``w`` and their Jacobian (n_time, n_w)."""
     with jax.enable_x64(True):
-        data = Observation(*(jnp.asarray(x, float) for x in observed))
+        data = on_device(observed)
         e, jacobian = _linearise(spec, jnp.asarray(w, float), data)
     return np.asarray(e), np.asarray(jacobian)
 

@@ -104,7 +104,8 @@ def exact_posteriors(
 
 def predictive_check(model: TrainedModel, v: np.ndarray, draws: np.ndarray, seed: int) -> tuple[float, tuple]:
     """Return the share of samples inside pointwise 90 % predictive bands, and the first trace as arguments of ``plots.fit``."""
-    recipe, rng, covered, example = model.recipe, np.random.default_rng(np.random.SeedSequence([seed, 41])), [], ()
+    recipe, rng, covered = model.recipe, np.random.default_rng(np.random.SeedSequence([seed, 41])), []
+    example: tuple = ()
     for i, trace in enumerate(v):
         theta = theta_from_z(recipe.priors, draws[i, :N_PREDICTIVE_DRAWS])
         clean = simulate(theta, recipe.current, recipe.dt_ms, method=recipe.method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,21 +110,6 @@ def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Sect
 def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> list[Section]:
     """Return parameters, fit, pair plot and checks of one inference."""
     free = list(inferred(p.spec.prior_table))
-    rows = [
-        {
-            "parameter": plots.label_of(name, results["units"]),
-            "mean": f"{results['mean'][name]:.4g}",
-            "sd": f"{results['sd'][name]:.3g}",
-            "90 % interval": "{:.4g} to {:.4g}".format(*results["interval_90"][name]),
-            "contraction": f"{results['contraction'][name]:.3f}" if name in results["contraction"] else "",
-            "identified": ""
-            if name not in results["identified"]
-            else "yes"
-            if results["identified"][name]
-            else "NOT IDENTIFIED",
-        }
-        for name in results["mean"]
-    ]
     extra = [
         {
             "noise and electrode": f"{name}: {NUISANCE[name][1]}",
@@ -161,7 +147,7 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
     )
     return [
         Section("What was read", what_was_read(p), figures={"Voltage and current of the analysed window.": read}),
-        Section("Parameters", text, rows),
+        Section("Parameters", text, parameter_rows(results)),
         Section("Models compared", MODELS_TEXT.format(results["favoured"]), model_rows(p, results)),
         *(
             [
@@ -177,6 +163,25 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
         Section("Fit", "", figures={"Trace, posterior predictive band, residual, current.": fit}),
         Section("Posterior", "", figures={"Draws of every pair of parameters.": plots.pairs(sets, free, p.units)}),
         Section("Typicality", f"Verdict: {results['verdict']}; {facts}.", checks),
+    ]
+
+
+def parameter_rows(results: dict) -> list[dict]:
+    """Return one row for each parameter: mean, sd, interval, contraction, whether it is identified."""
+    return [
+        {
+            "parameter": plots.label_of(name, results["units"]),
+            "mean": f"{results['mean'][name]:.4g}",
+            "sd": f"{results['sd'][name]:.3g}",
+            "90 % interval": "{:.4g} to {:.4g}".format(*results["interval_90"][name]),
+            "contraction": f"{results['contraction'][name]:.3f}" if name in results["contraction"] else "",
+            "identified": ""
+            if name not in results["identified"]
+            else "yes"
+            if results["identified"][name]
+            else "NOT IDENTIFIED",
+        }
+        for name in results["mean"]
     ]
 
 
@@ -231,7 +236,7 @@ def write_diagnosis(
     }
     headline = {label: value for label, value in headline.items() if value is not None}  # not asked for
     question = "Are the network's posteriors calibrated, sharp and right?"
-    texts = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
+    texts: dict[str, Any] = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
     path = folder / "report.html"
     report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
     return {"report": Path(report), "table": folder / "diagnosis.json", **written}
@@ -261,7 +266,11 @@ def write_inference(
         },
     }
     question = "Which membrane parameters explain this trace, and can the model be believed?"
-    texts = {"title": f"Inference for {config.recording.name}", "question": question, "headline": headline}
+    texts: dict[str, Any] = {
+        "title": f"Inference for {config.recording.name}",
+        "question": question,
+        "headline": headline,
+    }
     path = output.with_suffix(".report.html")
     report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
     return written | {"report": Path(report)}
@@ -284,7 +293,7 @@ def write_sweeps(
     sections = [Section("Sweeps", text, shown, {"The favoured model's membrane, sweep by sweep.": figure})]
     headline = {"sweeps": len(rows), "fitted": len(fitted), "typical": sum(r["verdict"] == "typical" for r in rows)}
     question = "Which membrane parameters explain each sweep, and do the sweeps agree?"
-    texts = {"title": f"Sweeps of {config.recording.name}", "question": question, "headline": headline}
+    texts: dict[str, Any] = {"title": f"Sweeps of {config.recording.name}", "question": question, "headline": headline}
     path = folder / "report.html"
     report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
     return written | {"report": Path(report)}

@@ -39,7 +39,7 @@ def test_sweeps_are_named_by_ranges(text, expected):
 def test_sweeps_that_are_no_numbers_and_outputs_of_another_kind_are_refused():
     with pytest.raises(ValidationError, match="expected all, or numbers such as 0-5,8"):
         config.InferConfig(model="none", recording="a.abf", sweeps="first")
-    with pytest.raises(ValidationError, match="name ending in .h5"):
+    with pytest.raises(ValidationError, match=r"name ending in .h5"):
         config.InferConfig(model="none", recording="a.abf", output="a.txt")
     with pytest.raises(ValidationError, match="exclude each other"):
         config.InferConfig(model="none", recording="a.abf", sweeps="all", sweep=3)

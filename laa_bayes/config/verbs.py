@@ -1,0 +1,340 @@
+"""Which options does each verb have, with which defaults, bounds and units?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .assumptions import Frozen, Model
+from .presets import PRESETS, Preset
+
+
+def _named(*suffixes: str) -> AfterValidator:
+    """Return the check that the name of a file to be written ends as its format does."""
+
+    def check(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise ValueError(f"expected a name ending in {' or '.join(suffixes)}")
+        return path
+
+    return AfterValidator(check)
+
+
+Hdf5File = Annotated[Path, _named(".h5", ".hdf5")]
+
+
+TraceFile = Annotated[Path, _named(".h5", ".hdf5", ".csv")]
+
+
+FigureFile = Annotated[Path, _named(".png", ".svg", ".pdf")]
+
+
+FIGURE_FORMAT = Literal["png", "svg", "pdf"]
+
+
+class SimulateConfig(Model):
+    """Make a bank of simulated traces: sharded, resumable, the same for any number of workers."""
+
+    resumes: ClassVar[bool] = True
+    n: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="number of simulated traces",
+        json_schema_extra={"flags": ["--n-traces"]},
+    )
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    shard_size: int = Field(10_000, ge=100, le=100_000, description="traces in one file of the bank")
+    jobs: int = Field(1, ge=1, le=256, description="worker processes (results do not depend on it)")
+    scheduler: str | None = Field(
+        None, description="where the workers run: address of a Dask scheduler, or slurm [this machine]"
+    )
+    output: Path = Field(description="folder of the bank", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace what is there")
+    dry_run: bool = Field(False, description="check the options and say what would be done")
+
+
+class TrainConfig(Model):
+    """Train the posterior network; a time estimate comes first. An option left out takes the preset's value."""
+
+    resumes: ClassVar[bool] = True
+    preset: Literal["quick", "standard", "full", "seed", "demo"] = Field(
+        "quick", description="named set of training options"
+    )
+    bank: Path | None = Field(
+        None,
+        description="train on this bank instead of simulating (its protocol, prior and noise win)",
+        json_schema_extra={"exists": "folder"},
+    )
+    protocol_from: Path | None = Field(
+        None, description="take the current from this recording", json_schema_extra={"exists": "file"}
+    )
+    area_um2: float | None = Field(
+        None, gt=0, description="membrane area in um2: turns pA of --protocol-from into uA/cm2"
+    )
+    sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
+    channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
+    current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
+    window: str = Field(
+        "all", description="part of --protocol-from: all, auto, sub-threshold, first-spike or t0:t1 in ms"
+    )
+    n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
+    epochs: int | None = Field(None, ge=1, description="passes over the simulations")
+    batch_size: int | None = Field(None, ge=8, description="simulations a gradient step")
+    learning_rate: float | None = Field(None, gt=0, lt=1, description="Adam's initial learning rate")
+    schedule: Literal["cosine", "exponential", "constant"] | None = Field(
+        None, description="decay of the learning rate"
+    )
+    summary: Literal["mlp", "conv", "lstm", "gru", "stats"] | None = Field(
+        None, description="summary network; 'stats' = MLP on summary statistics"
+    )
+    summary_widths: list[int] | None = Field(None, description="hidden units of the summary network")
+    flow: Literal["affine", "spline"] | None = Field(None, description="transform of the coupling layers")
+    flow_depth: int | None = Field(None, ge=1, le=32, description="number of coupling layers")
+    batch_norm: Literal["actnorm", "subnet", "none"] | None = Field(
+        None,
+        description="actnorm: learned scale and bias between layers; subnet: batch normalisation inside the subnets",
+    )
+    max_minutes: float | None = Field(None, gt=0, description="fewer epochs when the estimate exceeds this")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    resume: bool = Field(False, description="go on with an interrupted training (happens by itself; kept for scripts)")
+    output: Path = Field(description="model folder", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing model folder")
+    dry_run: bool = Field(False, description="check the options, print the resolved preset, train nothing")
+
+    @model_validator(mode="after")
+    def _recording_options(self) -> TrainConfig:
+        if self.protocol_from is None and (self.window != "all" or self.sweep or self.area_um2):
+            raise ValueError("--window, --sweep and --area-um2 belong to --protocol-from, which is missing")
+        if self.bank is not None and self.protocol_from is not None:
+            raise ValueError("--bank and --protocol-from exclude each other: a bank has its own current")
+        return self
+
+    def resolved_preset(self) -> Preset:
+        """Return the preset with the given options in place of its own."""
+        names = set(Preset.model_fields) & set(type(self).model_fields)
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return Preset(**(PRESETS[self.preset].model_dump() | given))
+
+
+class DiagnoseConfig(Frozen):
+    """Test a trained model on fresh simulations and against the exact posterior; exit 3 when it fails."""
+
+    model: Path = Field(description="model folder", json_schema_extra={"positional": True, "exists": "folder"})
+    n_traces: int = Field(3000, ge=50, le=100_000, description="fresh test simulations")
+    n_draws: int = Field(500, ge=50, le=10_000, description="posterior draws a simulation")
+    n_exact: int = Field(32, ge=0, le=1000, description="test traces compared with the exact posterior")
+    n_typical: int = Field(100, ge=0, le=10_000, description="clean traces sent through the typicality tests")
+    seed: int = Field(1, ge=0, description="seed of the test simulations")
+    output: Path | None = Field(
+        None, description="folder of report and figures [MODEL/diagnosis]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(True, description="replace an earlier diagnosis")
+    figure_format: FIGURE_FORMAT = Field("png", description="format of the figures", json_schema_extra={"same": True})
+
+    @property
+    def target(self) -> Path:
+        """The folder of report and figures."""
+        return self.output or self.model / "diagnosis"
+
+
+class Reading(Frozen):
+    """How a recording is read: units, columns, sweep, window, grid."""
+
+    columns: list[str] = Field(
+        [], description="names of the columns of a headerless table, e.g. time_ms,voltage_mV,current_pA"
+    )
+    area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
+    sweep: int = Field(0, ge=0, description="sweep of a file that holds several")
+    channel: str | None = Field(None, description="voltage channel, series or electrode, where a file has several")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
+    current_file: Path | None = Field(
+        None,
+        description="file with the injected current, from the recording's start on",
+        json_schema_extra={"exists": "file"},
+    )
+    window: str = Field("all", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    grid_ms: float | None = Field(
+        None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
+    )
+
+
+class InferConfig(Reading):
+    """Infer the parameters of one recorded trace; exit 3 when the model cannot explain it."""
+
+    model: str = Field(
+        description="model folder, or 'none': exact likelihood alone",
+        json_schema_extra={"positional": True, "input": True},
+    )
+    recording: Path = Field(
+        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
+    )
+    refine: Literal["none", "is", "laplace", "smc", "nuts"] = Field(
+        "laplace", description="exact-likelihood refinement of the network's posterior; falls back to smc by itself"
+    )
+    noise: Literal["auto", "known", "estimate"] = Field(
+        "auto",
+        description="known: the model's white noise; estimate: sd and AR(1) from the trace; auto: estimate on recordings (a current in pA that the network was not trained with, or a network of --protocol-from)",
+    )
+    series_resistance: Literal["auto", "on", "off"] = Field(
+        "auto", description="fit the series resistance (auto: with estimated noise)"
+    )
+    draws: int = Field(2000, ge=100, le=100_000, description="posterior draws to keep")
+    prior: Literal["default", "measured", "lumped"] | None = Field(
+        None, description="prior without a model [lumped for pA, measured with --area-um2]"
+    )
+    noise_mv: float | None = Field(None, gt=0, description="noise sd in mV with --noise known [the model's, or 2]")
+    force: bool = Field(False, description="exit 0 although the trace does not fit the model")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    sweeps: str | None = Field(
+        None, description="several sweeps, one table: all, or numbers such as 0-5,8 (window auto unless one is typed)"
+    )
+    jobs: int = Field(1, ge=1, le=256, description="worker processes of --sweeps (results do not depend on it)")
+    output: Path | None = Field(
+        None,
+        description="posterior file (.h5) [RECORDING.posterior.h5], or folder with --sweeps [RECORDING.sweeps]",
+        json_schema_extra={"flags": ["-o"]},
+    )
+    overwrite: bool = Field(False, description="replace an existing posterior file")
+    report: bool = Field(True, description="write figures and report.html beside the posterior")
+    figure_format: FIGURE_FORMAT = Field("png", description="format of the figures")
+
+    @property
+    def target(self) -> Path:
+        """The posterior file, or the folder of several."""
+        return self.output or self.recording.with_suffix(".sweeps" if self.sweeps else ".posterior.h5")
+
+    @model_validator(mode="after")
+    def _output_fits(self) -> InferConfig:
+        if self.sweeps is None and self.output is not None and self.output.suffix.lower() not in (".h5", ".hdf5"):
+            raise ValueError(f"--output {self.output}: expected a name ending in .h5 or .hdf5")
+        if self.sweeps is not None and self.sweep:
+            raise ValueError("--sweep and --sweeps exclude each other")
+        if self.sweeps not in (None, "all") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.sweeps or ""):
+            raise ValueError(f"--sweeps '{self.sweeps}': expected all, or numbers such as 0-5,8")
+        return self
+
+    def chosen_sweeps(self, n: int) -> list[int]:
+        """Return the numbers of the sweeps that are meant, of ``n`` that there are; larger ones too."""
+        if self.sweeps in (None, "all"):
+            return list(range(n))
+        spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
+        return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
+
+
+class CompareConfig(Reading):
+    """Find which model a recording supports: passive, two compartments or activation; exit 3 when none explains it."""
+
+    recording: Path = Field(
+        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
+    )
+    window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    held_out: int = Field(5, ge=0, le=1000, description="other sweeps that every model has to predict")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Path | None = Field(
+        None, description="folder of the tables [RECORDING.models]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an earlier comparison")
+
+    @property
+    def target(self) -> Path:
+        """The folder of the tables."""
+        return self.output or self.recording.with_suffix(".models")
+
+    def inference(self) -> InferConfig:
+        """Return the same reading as options of ``infer none``."""
+        shared = {name: getattr(self, name) for name in Reading.model_fields}
+        return InferConfig(
+            **shared, model="none", recording=self.recording, seed=self.seed, draws=500, noise="estimate"
+        )
+
+
+class PosteriorPredictConfig(Frozen):
+    """Predict voltages from a posterior, for the recorded current or another one."""
+
+    posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True, "exists": "file"})
+    current: Path | None = Field(
+        None,
+        description="CSV of another current (time_ms, current) [the recorded one]",
+        json_schema_extra={"exists": "file"},
+    )
+    draws: int = Field(200, ge=10, le=10_000, description="posterior draws to simulate")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Hdf5File = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class Neuron(Frozen):
+    """The parameters of one neuron (the seed document's values)."""
+
+    C_m: float = Field(1.0, gt=0, description="membrane capacitance in uF/cm2 (or pF)")
+    g_L: float = Field(0.1, gt=0, description="leak conductance in mS/cm2 (or nS)")
+    E_L: float = Field(-65.0, ge=-200, le=100, description="leak reversal potential in mV")
+    k: float = Field(10.0, gt=0, description="activation slope: mV (width) or 1/mV (slope)")
+    V_thr: float = Field(-50.0, ge=-200, le=200, description="activation threshold in mV")
+    g_act: float = Field(3.0, ge=0, description="activation current in uA/cm2 (or pA)")
+    k_convention: Literal["width", "slope"] = Field(
+        "width", description="sigma(x/k), k in mV, or sigma(k x), k in 1/mV"
+    )
+
+    def theta(self) -> tuple[float, ...]:
+        """Return the six numbers in the order of ``PARAMETERS``, k as a width in mV."""
+        width = self.k if self.k_convention == "width" else 1.0 / self.k
+        return (self.C_m, self.g_L, self.E_L, width, self.V_thr, self.g_act)
+
+
+class FixedPointsConfig(Neuron):
+    """Find resting voltages, their stability, and the currents between which the neuron is bistable."""
+
+    current: float = Field(0.0, description="constant current in uA/cm2 (or pA)")
+    output: FigureFile | None = Field(
+        None, description="figure of the current-voltage curve (.png or .svg)", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an existing figure")
+
+
+class TraceConfig(Neuron):
+    """Simulate the voltage of one neuron under a current."""
+
+    current: str = Field(
+        "default", description="built-in protocol, or CSV with time_ms and current_uA_cm2 (or current_pA)"
+    )
+    dt_ms: float = Field(1.0, gt=0, le=5, description="grid of a built-in protocol in ms")
+    duration_ms: float = Field(500.0, gt=0, le=100_000, description="length of a built-in protocol in ms")
+    v0_mv: float | None = Field(None, description="initial voltage in mV [E_L]")
+    noise_mv: float = Field(0.0, ge=0, description="sd of Gaussian noise added to the voltage in mV")
+    method: Literal["rk4", "euler", "exponential-euler"] = Field("rk4", description="integrator")
+    seed: int = Field(0, ge=0, description="seed of the noise")
+    output: TraceFile = Field(description="HDF5 or CSV file", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class InfoConfig(Frozen):
+    """Say what a model folder, bank, posterior, prediction or recording holds."""
+
+    path: Path = Field(
+        description="model folder, bank, posterior or recording",
+        json_schema_extra={"positional": True, "exists": "any"},
+    )
+    sweep: int = Field(0, ge=0, description="sweep of a recording")
+    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
+    columns: list[str] = Field([], description="names of the columns of a headerless table")
+
+
+class PlotConfig(Frozen):
+    """Draw a posterior, its fit, a trace, or the traces of a bank."""
+
+    path: Path = Field(
+        description="posterior file, trace file or bank", json_schema_extra={"positional": True, "exists": "any"}
+    )
+    kind: Literal["auto", "pairs", "fit", "trace", "priors"] = Field("auto", description="which figure")
+    sweep: int = Field(0, ge=0, description="sweep of a recording")
+    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
+    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
+    columns: list[str] = Field([], description="names of the columns of a headerless table")
+    output: FigureFile = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing figure")
