@@ -19,6 +19,10 @@ def about(*flags: str, **keys: Any) -> dict[str, Any]:
     return ({"flags": list(flags)} if flags else {}) | keys
 
 
+FOLDER, FILE = about(exists="folder"), about(exists="file")
+GIVEN_FOLDER, GIVEN_FILE = about(positional=True, exists="folder"), about(positional=True, exists="file")
+
+
 class Config(BaseModel):
     """What every config of this package promises: values do not change, unknown keys are refused."""
 
@@ -116,7 +120,7 @@ class ImportConnectomeConfig(Settings, Storage):
     connectome: Path = Field(
         description="edge list (source, target, weight; columns found by their names), square table, GraphML, or NumPy, MATLAB or"
         " HDF5 matrix",
-        json_schema_extra=about(positional=True, exists="file"),
+        json_schema_extra=GIVEN_FILE,
     )
     n_networks: int = Field(1000, ge=1, description="sub-networks to draw", json_schema_extra=about("--num-networks"))
     n_neurons: int = Field(16, ge=2, description="neurons (or regions) a sub-network", json_schema_extra=about("--N"))
@@ -142,9 +146,7 @@ class ImportConnectomeConfig(Settings, Storage):
 class ImportPtConfig(Config):
     """Make a data set of a folder of network_*.pt files."""
 
-    folder: Path = Field(
-        description="folder with network_*.pt files", json_schema_extra=about(positional=True, exists="folder")
-    )
+    folder: Path = Field(description="folder with network_*.pt files", json_schema_extra=GIVEN_FOLDER)
     output: Path = Field(description="folder of the data set to make", json_schema_extra=about("--out-dir"))
     shard_size: int = Field(1024, ge=1, description="networks a file")
     overwrite: bool = Field(False, description="replace an earlier output")
@@ -153,7 +155,7 @@ class ImportPtConfig(Config):
 class ExportPtConfig(Config):
     """Write one network_<i>.pt a network."""
 
-    dataset: Path = Field(description="data set folder", json_schema_extra=about(positional=True, exists="folder"))
+    dataset: Path = Field(description="data set folder", json_schema_extra=GIVEN_FOLDER)
     output: Path = Field(description="folder for network_*.pt", json_schema_extra=about("--out-dir"))
     limit: int | None = Field(None, ge=1, description="export the first networks only")
     overwrite: bool = Field(False, description="replace an earlier output")
@@ -175,8 +177,7 @@ class TrainPriorConfig(Written):
 
     resumes: ClassVar[bool] = True
     data: Path = Field(
-        description="data set folder of build-dataset or import-connectome",
-        json_schema_extra=about(positional=True, exists="folder"),
+        description="data set folder of build-dataset or import-connectome", json_schema_extra=GIVEN_FOLDER
     )
     output: Path = Field(description="folder of the trained model; an interrupted training is continued")
     iterations: int = Field(1500, ge=1, description="gradient steps")
@@ -196,7 +197,7 @@ class TrainPriorConfig(Written):
     fine_tune: Path | None = Field(
         None,
         description="start from this model's network (same architecture): another size N, family or recorded fraction",
-        json_schema_extra=about(exists="folder"),
+        json_schema_extra=FOLDER,
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of training")
     save_every: int = Field(
@@ -230,10 +231,7 @@ class TrainConditionalConfig(TrainPriorConfig):
 class SampleConfig(Solver, Written):
     """Draw weight matrices from the prior; with --data compare them with real test networks."""
 
-    model: Path = Field(
-        description="model folder of train-prior or train-conditional",
-        json_schema_extra=about(positional=True, exists="folder"),
-    )
+    model: Path = Field(description="model folder of train-prior or train-conditional", json_schema_extra=GIVEN_FOLDER)
     output: Path = Field(description="HDF5 file of the samples")
     n_samples: int = Field(256, ge=1, description="matrices to draw", json_schema_extra=about("--n"))
     n_neurons: int | None = Field(
@@ -241,9 +239,7 @@ class SampleConfig(Solver, Written):
         json_schema_extra=about("--neurons"),
     )  # fmt: skip
     data: Path | None = Field(
-        None,
-        description="data set whose test networks the samples are compared with",
-        json_schema_extra=about(exists="folder"),
+        None, description="data set whose test networks the samples are compared with", json_schema_extra=FOLDER
     )
     steps: int = Field(20, ge=2, description="steps of the solver")
 
@@ -251,13 +247,11 @@ class SampleConfig(Solver, Written):
 class InferConfig(Solver, Written):
     """Infer the weights behind a recording: samples, intervals, baselines, which to trust; exit 3 when no such network made it."""
 
-    model: Path = Field(
-        description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
-    )
+    model: Path = Field(description="model folder of train-conditional", json_schema_extra=GIVEN_FOLDER)
     activity: Path = Field(
         description="rates x = tanh(h) in [-1, 1]: HDF5, NWB, MATLAB, NumPy (T, N) or (K, T, N), suite2p, or a table with a row a time"
         " step; a neuron that was not recorded is a column of NaN",
-        json_schema_extra=about(positional=True, exists="file"),
+        json_schema_extra=GIVEN_FILE,
     )
     output: Path = Field(description="HDF5 file of the posterior")
     dataset: str | None = Field(None, description="name of the array within a file that holds several")
@@ -269,10 +263,10 @@ class InferConfig(Solver, Written):
     prior: Path | None = Field(
         None,
         description="model for a second posterior: unconditional score guided by the likelihood (pigdm)",
-        json_schema_extra=about(exists="folder"),
+        json_schema_extra=FOLDER,
     )
     regression: Path | None = Field(
-        None, description="regression network, a further baseline", json_schema_extra=about(exists="folder")
+        None, description="regression network, a further baseline", json_schema_extra=FOLDER
     )
     refine: Literal["none", "pigdm", "dps", "map", "descent", "seed"] = Field(
         "none",
@@ -288,11 +282,9 @@ class InferConfig(Solver, Written):
         description="settings that the recording may correct where that explains it far better: constant input, scale and offset of"
         " the rates, time constant, noise of the dynamics; none: all as told",
     )
-    force: bool = Field(False, description="exit 0 whatever the verdict", json_schema_extra=about(same=True))
+    force: bool = Field(False, description="exit 0 whatever the verdict")
     truth: Path | None = Field(
-        None,
-        description="HDF5 file with the true weights 'W', to be scored (simulations)",
-        json_schema_extra=about(exists="file"),
+        None, description="HDF5 file with the true weights 'W', to be scored (simulations)", json_schema_extra=FILE
     )
     steps: int | None = Field(None, ge=2, description="steps of the solver; default 18, 12 beyond 100 neurons")  # type: ignore[assignment]
     figure_format: FigureFormat = Field("png", description="format of the figure")
@@ -301,24 +293,20 @@ class InferConfig(Solver, Written):
 class HeldOutConfig(Solver, Written):
     """What `benchmark` and `evaluate` share."""
 
-    model: Path = Field(
-        description="model folder of train-conditional", json_schema_extra=about(positional=True, exists="folder")
-    )
-    data: Path = Field(
-        description="data set; its test networks are used", json_schema_extra=about(positional=True, exists="folder")
-    )
+    model: Path = Field(description="model folder of train-conditional", json_schema_extra=GIVEN_FOLDER)
+    data: Path = Field(description="data set; its test networks are used", json_schema_extra=GIVEN_FOLDER)
     output: Path | None = Field(None, description="folder for the tables, figures and report.html")
     prior: Path | None = Field(
         None,
         description="model whose unconditional score is guided by the likelihood (pigdm), a further column",
-        json_schema_extra=about(exists="folder"),
+        json_schema_extra=FOLDER,
     )
     regression: Path | None = Field(
-        None, description="regression network, a further baseline", json_schema_extra=about(exists="folder")
+        None, description="regression network, a further baseline", json_schema_extra=FOLDER
     )
     n_networks: int = Field(64, ge=2, description="held-out networks", json_schema_extra=about("--networks"))
     n_samples: int = Field(32, ge=8, description="posterior samples a network", json_schema_extra=about("--samples"))
-    n_time: int | None = Field(None, ge=6, description="time steps a trial; default: that of the model's training")
+    n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's")
     figure_format: FigureFormat = Field("png", description="format of the figures")
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .ridge import Likelihood, Pseudo, RowFit, decay_of, exponential_filter, process_noise, smooth, widen
+from .filters import decay_of, exponential_filter, process_noise, smooth
+from .ridge import Likelihood, Pseudo, RowFit, widen
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
 SLACK = 0.005  #: standard deviation a step

@@ -20,8 +20,7 @@ from .ridge import Likelihood, factor_of
 AT_ONCE = 200_000  #: entries whose quadrature is in memory together
 N_NODES = 48  #: of the quadrature over the size of a weight
 SEQUENTIAL = 64  #: neurons up to which joint samples are drawn entry by entry
-SWEEPS = 60
-DAMPING = 0.3
+SWEEPS, DAMPING = 60, 0.3
 WARM = 15  #: sweeps over which the columns' messages come to count in full
 TOLERANCE = 2e-3  #: largest change of a mean, in units of the family's size, at which a network has converged
 PRIOR_WEIGHT = 20.0  #: how many entries the family's values count for beside the network's own
@@ -235,11 +234,10 @@ def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: T
         gain, weight = gain + (share * part.mean / size[k]).sum((1, 2)), weight + share.sum((1, 2))
     scales, N = (gain / weight)[:, None] * size, column.shape[-1]
     excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
-    half = lambda old, new: old + 0.5 * (new - old)  # noqa: E731
-    return _State(
-        half(state.scale, scales), half(state.density, density).clamp(0.005, 0.995),
-        half(state.excitatory, excitatory).clamp(0.02, 0.98),
-    )  # fmt: skip
+    found = (
+        (old + new) / 2 for old, new in zip(state, (scales, density.clamp(0.005, 0.995), excitatory.clamp(0.02, 0.98)))
+    )
+    return _State(*found)
 
 
 def draw(

@@ -15,7 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MIN_NOISE = 1e-3  #: standard deviation assumed at least, in rate units: the linearisation is no better
+from .filters import (
+    MIN_NOISE,
+    decay_matrix,
+    decay_of,
+    estimate_noise,
+    exponential_filter,
+    process_noise,
+    smooth,
+    unseen_drive,
+)  # fmt: skip
+
 PRIOR_GRID = torch.logspace(-3.5, 1.0, 28)  #: candidate prior variances times N
 
 
@@ -44,48 +54,6 @@ class Spectrum(NamedTuple):
     b: Tensor  #: (B, N, N) in the eigenbasis
 
 
-def estimate_noise(y: Tensor, observed: Tensor | None = None, process: float = 0.0) -> Tensor:
-    """Return the standard deviation (B) of white noise on y (B, K, T, N) from fourth differences (variance 70 s^2).
-
-    Known noise of the dynamics, ``process`` a step of h, adds 20 times its variance (as seen through tanh), which is taken off.
-
-    Raises
-    ------
-    ValueError : fewer than 6 time steps.
-    """
-    if y.shape[2] < 6:
-        raise ValueError(f"{y.shape[2]} time steps: at least 6 are needed to estimate the observation noise.")
-    d4 = torch.diff(y, n=4, dim=2)
-    power = (d4**2).mean((1, 2)) / 70
-    if process > 0:
-        seen_noise = process**2 * ((1 - y.clamp(-1, 1) ** 2) ** 2).mean((1, 2))
-        power = (power - 20 / 70 * seen_noise).clamp_min(MIN_NOISE**2)
-    if observed is None:
-        return power.mean(-1).sqrt().clamp_min(MIN_NOISE)
-    seen = observed.to(y.dtype)
-    return ((power * seen).sum(-1) / seen.sum(-1).clamp_min(1)).sqrt().clamp_min(MIN_NOISE)
-
-
-def smooth(y: Tensor, noise: Tensor, a: float, process: float = 0.0) -> Tensor:
-    """Return y (B, K, T, N) smoothed along time by a Whittaker filter whose strength follows the noise (B) and that of the dynamics."""
-    T = y.shape[2]
-    D = torch.diff(torch.eye(T, dtype=y.dtype, device=y.device), n=3, dim=0)
-    strength = noise**2 / ((0.6 * a**3) ** 2 + 6 * process**2)  # the third difference of a rate is about .6 a^3
-    filters = torch.linalg.inv(torch.eye(T, dtype=y.dtype, device=y.device) + strength[:, None, None] * (D.T @ D))
-    return filters[:, None] @ y
-
-
-def exponential_filter(x: Tensor, a: float) -> Tensor:
-    """Return f (B, K, T, N) with f(0) = 0, f(t+1) = (1-a) f(t) + a x(t)."""
-    return decay_matrix(x.shape[2], a, x) @ x
-
-
-def decay_matrix(T: int, a: float, like: Tensor) -> Tensor:
-    """Return the lower-triangular (T, T) matrix of the exponential filter."""
-    lag = torch.arange(T, device=like.device)[:, None] - torch.arange(T, device=like.device) - 1
-    return torch.where(lag >= 0, a * (1 - a) ** lag.clamp_min(0).to(like.dtype), 0.0).to(like.dtype)
-
-
 class Pseudo(NamedTuple):
     """Rates linearised about a path: independent observations z = h + noise of variance 1 / omega."""
 
@@ -98,11 +66,6 @@ def linearise(y: Tensor, x: Tensor, noise: Tensor) -> Pseudo:
     x = x.clamp(-0.995, 0.995)
     slope = 1 - x * x
     return Pseudo(torch.atanh(x) + (y - x) / slope, (slope / noise[:, None, None, None]) ** 2)
-
-
-def decay_of(T: int, a: float, like: Tensor, h0_std: float = 1.0) -> Tensor:
-    """Return how an initial state of unit prior variance fades: h0_std (1 - a)^t, (T)."""
-    return h0_std * (1 - a) ** torch.arange(T, device=like.device, dtype=like.dtype)
 
 
 def initial_state(omega: Tensor, f: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,19 +115,6 @@ def widen(
     square = W**2 + covariance.diagonal(dim1=-2, dim2=-1)
     extra = (F @ (slope * back)) @ square[:, None].transpose(-1, -2)
     return Pseudo(p.z, 1 / (1 / p.omega + extra.clamp_min(0)))
-
-
-def unseen_drive(T: int, a: float, like: Tensor) -> Tensor:
-    """Return the (T, T) covariance that an Ornstein-Uhlenbeck drive of unit variance adds to a state."""
-    F = decay_matrix(T, a, like)
-    lag = (torch.arange(T, device=like.device)[:, None] - torch.arange(T, device=like.device)).abs()
-    return F @ torch.exp(-a * lag.to(like.dtype) / 2) @ F.T  # rates stay correlated for about 2 tau
-
-
-def process_noise(T: int, a: float, like: Tensor) -> Tensor:
-    """Return the (T, T) covariance that unit white noise at every step adds to a state."""
-    walk = decay_matrix(T, a, like) / a
-    return walk @ walk.T
 
 
 def coloured_likelihood(p: Pseudo, f: Tensor, kernel: Tensor) -> Likelihood:

@@ -112,8 +112,7 @@ def simulate_rate_network(
     ------
     ValueError : shapes that do not fit (both are named), values that are not finite, bad step, method, phi, T or record_every.
     """
-    step = step_of(dt, tau, noise_std, method, noise_scaling)
-    W, h0, I, noise = _tensors(W, h0, I, noise)
+    step, (W, h0, I, noise) = step_of(dt, tau, noise_std, method, noise_scaling), _tensors(W, h0, I, noise)
     _check(W, h0, T, phi, record_every)
     if W.requires_grad and not W.is_leaf:
         W.retain_grad()
