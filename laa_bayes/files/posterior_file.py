@@ -130,20 +130,22 @@ def read_posterior(path: Path) -> Fitted:
             table = json.loads(file.attrs["spec"])
             nuisances = tuple((name, Prior(**prior)) for name, prior in table["nuisance"])
             priors = tuple(Prior(**table["priors"][name]) for name in PARAMETERS)
-            spec = Spec(priors, nuisances, table["dt_ms"], table["substeps"])
-            results = json.loads(file.attrs["results"])
-        except (KeyError, TypeError, ValueError) as error:
+            spec = Spec(priors, nuisances, float(table["dt_ms"]), int(table["substeps"]))
+            results, noise_mv = dict(json.loads(file.attrs["results"])), float(table["noise_mv"])
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}: the attributes of the posterior are damaged ({error}). Run infer again."
             ) from None
-        time, v, current, drop, w, band = (
-            file[name][()] for name in ("time", "voltage", "current", "mv_per_mohm", "w", "predictive_band")
-        )
+        vectors = ("time", "voltage", "current", "mv_per_mohm")
+        time, v, current, drop = (hdf5io.array(file, name, ndim=1)[()] for name in vectors)
+        w, band = (hdf5io.array(file, name, ndim=2)[()] for name in ("w", "predictive_band"))
+        if len({len(time), len(v), len(current), len(drop), band.shape[1]}) != 1 or w.shape[1] != len(spec.names):
+            raise InputError(f"{path}: its arrays do not belong together. Run infer again.")
         unit = str(file["current"].attrs["units"])
         squared = float(current @ current)
         per_unit = float(file.attrs.get("mv_per_mohm_per_unit", drop @ current / squared if squared else 0.0))
     recording = Recording(v, current, unit, spec.dt_ms, float(time[0]), str(path))
-    return Fitted(spec, Observation(v, current, table["noise_mv"], drop), w, recording, results, band, per_unit)
+    return Fitted(spec, Observation(v, current, noise_mv, drop), w, recording, results, band, per_unit)
 
 
 def write_prediction(path: Path, v_mv: np.ndarray, current: np.ndarray, like: Recording, provenance: Mapping) -> Path:

@@ -1,11 +1,16 @@
 """Does the comparison of models name the one that made the trace?"""
 
+import json
+
+import h5py
 import jax
 import numpy as np
 import pytest
 from scipy.linalg import expm
 
+from hdf5io.errors import InputError
 from laa_bayes import config
+from laa_bayes.files import posterior_file
 from laa_bayes.neuron import dynamics, recording, simulator
 from laa_bayes.posterior import likelihood, rivals, summary
 
@@ -90,6 +95,40 @@ def test_the_fit_of_an_unknown_noise_is_judged_by_facts():
     assert "holds 47 %" in summary.facts_of_fit(plain | {"in_window_coverage_90": 0.47}, 0.25)[0]
     assert "time constant" in summary.facts_of_fit(plain | {"passive": {"C_m": 2000.0, "g_L": 0.002}}, 0.25)[0]
     assert "better known" in summary.facts_of_fit(plain | {"contraction": {"C_m": 0.3}}, 0.25)[0]
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda f: f.attrs.__setitem__("spec", "[" * 100_000), "attributes of the posterior are damaged"),
+        (lambda f: f.attrs.__setitem__("spec", "[]"), "attributes of the posterior are damaged"),
+        (lambda f: f.__delitem__("w"), "no 'w'"),
+        (lambda f: (f.__delitem__("w"), f.__setitem__("w", 1.0)), "has shape"),
+        (lambda f: (f.__delitem__("time"), f.__setitem__("time", np.arange(3.0))), "do not belong together"),
+        (lambda f: (f.__delitem__("voltage"), f.__setitem__("voltage", h5py.SoftLink("/no"))), "voltage"),
+    ],
+)
+def test_a_damaged_posterior_file_is_one_line(harm, reason, tmp_path):
+    spec = likelihood.recording_spec(config.PRIORS["lumped"], 0.25, 2.0**-5, True)
+    table = {
+        "priors": {name: prior.model_dump() for name, prior in spec.prior_table.items()},
+        "nuisance": [[name, prior.model_dump()] for name, prior in spec.nuisance],
+        "dt_ms": 0.25, "substeps": 1, "noise_mv": 1.0,
+    }  # fmt: skip
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"schema": posterior_file.POSTERIOR, "results": "{}", "mv_per_mohm_per_unit": 1e-3})
+        file.attrs["spec"] = json.dumps(table)
+        for name in ("time", "voltage", "current", "mv_per_mohm"):
+            file[name] = np.zeros(20)
+            file[name].attrs["units"] = "pA"
+        file["w"], file["predictive_band"] = np.zeros((5, 10)), np.zeros((2, 20))
+    assert posterior_file.read_posterior(path).w.shape == (5, 10)
+    with h5py.File(path, "r+") as file:
+        harm(file)
+    with pytest.raises(InputError, match=reason) as told:
+        posterior_file.read_posterior(path)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("sd", [0.0, 8.0, 30.0])
