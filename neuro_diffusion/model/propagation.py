@@ -19,7 +19,7 @@ from .ridge import Likelihood, factor_of
 
 AT_ONCE = 200_000  #: entries whose quadrature is in memory together
 N_NODES = 48  #: of the quadrature over the size of a weight
-SEQUENTIAL = 64  #: neurons up to which joint samples are drawn entry by entry
+SEQUENTIAL, MANY = 64, 400  #: neurons up to which samples are drawn entry by entry; beyond each, sweeps are fewer
 SWEEPS, DAMPING = 60, 0.3
 WARM = 15  #: sweeps over which the columns' messages come to count in full
 TOLERANCE = 2e-3  #: largest change of a mean, in units of the family's size, at which a network has converged
@@ -196,7 +196,7 @@ def sweep(
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
-    for turn in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2):
+    for turn in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2 if N <= MANY else SWEEPS // 3):
         spread, mean = gaussian(tau, nu)
         v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
         m = v * (mean / spread - nu)
