@@ -26,6 +26,10 @@ def _figure_format():
     return Field("png", description="format of the figures (png at 300 dpi)", json_schema_extra=SAME)
 
 
+def _dry_run():
+    return Field(False, description="say what would be done, and do nothing")
+
+
 def _plots():
     return Field(True, description="draw figures and the report", json_schema_extra=SAME)
 
@@ -176,7 +180,7 @@ class InferConfig(ExtractOptions, FitOptions):
         json_schema_extra=SAME,
     )
     keep_temp: bool = Field(False, description="keep the exchange folder of the two stages", json_schema_extra=SAME)
-    dry_run: bool = Field(False, description="say what would be done, and do nothing")
+    dry_run: bool = _dry_run()
 
     @property
     def target(self) -> Path | None:
@@ -190,6 +194,7 @@ class ExtractConfig(ExtractOptions):
     data: Path = _source()
     output: Path = Field(description="exchange folder to write")
     overwrite: bool = Field(False, description="replace an existing folder")
+    dry_run: bool = _dry_run()
 
 
 class FitConfig(FitOptions):
@@ -198,6 +203,7 @@ class FitConfig(FitOptions):
     folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
     output: Path = Field(description="HDF5 file with the results")
     overwrite: bool = Field(False, description="replace an existing file")
+    dry_run: bool = _dry_run()
     plots: bool = _plots()
     figure_format: Literal["png", "svg", "pdf"] = _figure_format()
 
@@ -208,6 +214,7 @@ class EvaluateConfig(FitOptions):
     folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
     output: Path = Field(description="CSV file with the score of every unit and model")
     overwrite: bool = Field(False, description="replace an existing file")
+    dry_run: bool = _dry_run()
 
 
 class PlotConfig(_Frozen):
@@ -246,6 +253,7 @@ class SimulateConfig(_Frozen):
     permute_labels: bool = Field(False, description="swap two spike arrays, as an old fault did (for 'check')")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     overwrite: bool = Field(False, description="replace an existing simulated directory")
+    dry_run: bool = _dry_run()
 
 
 class DecodeConfig(FitOptions):
@@ -254,6 +262,7 @@ class DecodeConfig(FitOptions):
     folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
     output: Path = Field(description="folder for the table and the figure")
     overwrite: bool = Field(False, description="replace an existing folder")
+    dry_run: bool = _dry_run()
     palatability: list[str] = Field([], description="palatability of every stimulus: sucrose=4,NaCl=3,...")
     window: int = Field(250, ge=1, description="window of the mean rate in ms")
     step: int = Field(100, ge=1, description="from one window to the next in ms")

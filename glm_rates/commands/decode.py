@@ -10,7 +10,7 @@ from hdf5io.errors import InputError
 from ..config import DecodeConfig
 from ..console import Result, Run
 from ..files import exchange, results
-from ..fit import pipeline
+from ..fit import environments, pipeline
 from ..score import decoding
 from ..show import plots
 from ..show.figures import save_figure
@@ -19,6 +19,13 @@ from ..show.figures import save_figure
 def run(config: DecodeConfig, run: Run) -> Result:
     """Fit blind to the labels, decode in each window, draw the time courses."""
     results.may_write(config.output)
+    if config.dry_run:
+        nemos = environments.nemos_python(config.nemos_env)
+        return Result(
+            {},
+            {"fit_with": nemos.python, "nemos": nemos.version},
+            f"would decode {config.folder} with {nemos.python} into {config.output}",
+        )
     with pipeline.exchange_folder(like=config.folder) as folder:
         params, arrays = exchange.load(folder, "extract")
         label, tastes = arrays["taste"], params["tastes"]

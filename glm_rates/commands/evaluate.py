@@ -8,7 +8,7 @@ from hdf5io.errors import InputError
 from ..config import EvaluateConfig
 from ..console import Result, Run
 from ..files import exchange, results
-from ..fit import pipeline
+from ..fit import environments, pipeline
 from ..score import tables
 
 
@@ -17,6 +17,13 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     if config.cv_folds < 2:
         raise InputError("--cv-folds 0: evaluate needs at least 2 folds.")
     results.may_write(config.output)
+    if config.dry_run:
+        nemos = environments.nemos_python(config.nemos_env)
+        return Result(
+            {},
+            {"fit_with": nemos.python, "nemos": nemos.version},
+            f"would score {config.folder} with {nemos.python} into {config.output}",
+        )
     with pipeline.exchange_folder(like=config.folder) as folder:
         params, extracted = exchange.load(folder, "extract")
         done = exchange.Fitted(params, extracted, *pipeline.fit(folder, config, full_fit=False))

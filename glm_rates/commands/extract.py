@@ -7,12 +7,15 @@ import shutil
 from ..config import ExtractConfig
 from ..console import Result, Run
 from ..files import results
-from ..fit import pipeline
+from ..fit import environments, pipeline
 
 
 def run(config: ExtractConfig, run: Run) -> Result:
     """Extract into a private folder, then copy it to its place."""
     results.may_write(config.output)
+    if config.dry_run:
+        python = environments.extraction_python(config.blech_clust_env if config.data.is_dir() else "none").python
+        return Result({}, {"extract_with": python}, f"would extract {config.data} with {python} into {config.output}")
     with pipeline.exchange_folder() as folder:
         params, arrays = pipeline.extract(config.data, config, folder)
         config.output.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config import FitConfig
 from ..console import Result, Run
 from ..files import exchange, results
-from ..fit import pipeline
+from ..fit import environments, pipeline
 from ..score import tables
 from ..show import pages
 
@@ -14,6 +14,13 @@ def run(config: FitConfig, run: Run) -> Result:
     """Fit a private copy of the folder, so that the user's stays as it was extracted."""
     place = results.place_of(config.folder, config.output)
     results.may_write(config.output)
+    if config.dry_run:
+        nemos = environments.nemos_python(config.nemos_env)
+        return Result(
+            {},
+            {"fit_with": nemos.python, "nemos": nemos.version},
+            f"would fit {config.folder} with {nemos.python} into {config.output}",
+        )
     with pipeline.exchange_folder(like=config.folder) as folder:
         params, extracted = exchange.load(folder, "extract")
         digest = pipeline.digest(params, extracted, config)

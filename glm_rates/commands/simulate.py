@@ -13,6 +13,13 @@ from ..files.results import may_write
 def run(config: SimulateConfig, run: Run) -> Result:
     """A directory that ``infer`` reads."""
     may_write(config.output)
+    if config.dry_run:
+        n_trials = config.n_tastes * config.n_trials
+        return Result(
+            {},
+            {"n_units": config.n_units, "n_trials": n_trials},
+            f"would simulate {config.n_units} units in {n_trials} trials into {config.output}",
+        )
     rng = np.random.default_rng(config.seed)
     session = simulation.simulate(config, rng)
     path = simulation.write_blech_directory(config.output, config, session, rng)
