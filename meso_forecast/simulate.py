@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -162,7 +162,8 @@ def simulate_session(
         write_fov(session / "alf" / name, fov, times, bad, qc, name, final=i % 2 == 1)
         truth |= {f"{name}/calcium": fov["calcium"], f"{name}/is_cell": fov["is_cell"]}
     write_task(session / "alf" / "task_00", clock[-1], rng)
-    np.savez(session / "truth.npz", **{k.replace("/", "__"): v for k, v in truth.items()})
+    arrays: dict[str, Any] = {k.replace("/", "__"): v for k, v in truth.items()}
+    np.savez(session / "truth.npz", **arrays)
     return session
 
 

@@ -22,11 +22,12 @@ class Baseline:
 
     def restart(self) -> None:
         """Forget what came before: a pause ends what the baseline may look back on."""
-        self.frame, self.memory = 0, {}
+        self.frame = 0
+        self.memory: dict[str, np.ndarray] = {}
 
     def __call__(self, block: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Return the baseline of each frame of the block, (time, neuron); bad frames do not enter it."""
-        if self.kind == "training":
+        if self.kind == "training" and self.fixed is not None:
             return np.broadcast_to(self.fixed, block.shape)
         good = np.flatnonzero(~bad)
         before = self.memory.get("value", block[good[0] if len(good) else 0])

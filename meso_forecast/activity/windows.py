@@ -86,7 +86,7 @@ def columns_of(x: np.ndarray, neurons, frames: int = 4096) -> np.ndarray:
 def release(x: np.ndarray) -> None:
     """Let go of the pages of a memory map that were read, so that a large recording never counts as ours; they stay cached."""
     pages = getattr(x, "_mmap", None)
-    if hasattr(pages, "madvise"):
+    if pages is not None and hasattr(pages, "madvise"):
         pages.madvise(mmap.MADV_DONTNEED)
 
 

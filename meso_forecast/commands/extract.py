@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hdf5io
 
 from ..config import ExtractConfig
@@ -21,7 +23,7 @@ def extracted(config: ExtractConfig) -> Result:
     session = open_source(config)
     if config.dry_run:
         return Result({}, {"n_rois": session.n_rois}, f"would extract {session.n_rois} ROIs; nothing written")
-    given = {"time_window": config.time_window, "overwrite": True}
+    given: dict[str, Any] = {"time_window": config.time_window, "overwrite": True}
     if config.signal == "raw":
         session.save_activity_matrix(config.output, **given)
     else:

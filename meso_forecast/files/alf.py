@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,8 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
 
     need("mpci.times.npy")
     times = either("mpci.times.npy")
-    given = {
+    assert times is not None
+    given: dict[str, Any] = {
         "bad_frames": flagged_frames(len(times), either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy"), where)
     }
     need("mpciROIs.mpciROITypes.npy")

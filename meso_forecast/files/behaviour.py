@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ def alf_behaviour(session_folder: Path | None, revision: str | None = None) -> B
     """Return trials and wheel of an ALF session; empty where it has no task."""
     if session_folder is None:
         return Behaviour()
-    trials, wheels = [], []
+    trials: list[Any] = []
+    wheels: list[Any] = []
     for folder in [session_folder / "alf", *sorted((session_folder / "alf").glob("task_*"))]:
         if not folder.is_dir():
             continue

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -36,7 +36,7 @@ class Element(NamedTuple):
 class Layout(NamedTuple):
     """Byte order of a file: ``<`` or ``>``."""
 
-    order: str
+    order: Literal["<", ">"]
 
     def elements(self, data: memoryview) -> Iterator[Element]:
         """Yield the elements of a piece in order."""
@@ -81,7 +81,7 @@ def is_mat5(path: Path) -> bool:
 
 def read_mat5(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Return variables of a version 5 file; those of another kind are None."""
-    data = memoryview(np.memmap(path, np.uint8, "r"))
+    data = memoryview(path.read_bytes())
     layout = Layout("<" if bytes(data[126:128]) == b"IM" else ">")
     found = {}
     for element in layout.elements(data[128:]):

@@ -24,8 +24,8 @@ from ..model.mixture import Mixture, Prior
 from ..model.probability import StudentT
 from .recording import Recording
 
-TUPLES = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean, Prior)}
-POINTS = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Mixture, Network)}
+TUPLES: dict[str, Any] = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean, Prior)}
+POINTS: dict[str, Any] = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Mixture, Network)}
 
 
 class Saved(NamedTuple):

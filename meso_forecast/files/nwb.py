@@ -73,7 +73,7 @@ def nwb_fovs(
             raise InputError(
                 f"{path}: no RoiResponseSeries in this NWB file; two-photon traces are expected under processing/ophys."
             )
-        fovs = []
+        fovs: list[FOVData] = []
         groups = grouped(found)
         for group in groups:
             main = chosen_series(path, group, series)
@@ -220,7 +220,7 @@ def same_ids(file: h5py.File, a: Series, b: Series) -> bool:
     for s in (a, b):
         ids = hdf5io.array(file[s.table], "id", ndim=1)[:] if s.table and "id" in file[s.table] else None
         known.append(s.rows if ids is None or (s.rows >= len(ids)).any() else ids[s.rows])
-    return np.array_equal(*known)
+    return np.array_equal(known[0], known[1])
 
 
 def unused(name: str, taken: list[str]) -> str:

@@ -130,7 +130,7 @@ def places(column: Any, table: h5py.Group, rows: np.ndarray) -> np.ndarray | Non
 
 def centres(mask: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
     """Return the weighted centres of masks, (roi, 3): x, y, 0."""
-    if len(index) <= rows.max(initial=-1) or not {"x", "y", "weight"} <= set(mask.dtype.names):
+    if len(index) <= rows.max(initial=-1) or not {"x", "y", "weight"} <= set(mask.dtype.names or ()):
         return None
     starts = np.r_[0, index[:-1]]
     out = np.full((len(rows), 3), np.nan)

@@ -88,7 +88,9 @@ def stable_ids(tables: Path) -> None:
 
 def newest_revisions(listed: Sequence[tuple[str, str]]) -> list[bool]:
     """Return for each (session, path) whether it is the newest revision of its dataset (ONE warns or fails without one)."""
-    keys, marks, newest = [], [], {}
+    keys: list[tuple[str, ...]] = []
+    marks: list[str] = []
+    newest: dict[tuple[str, ...], str] = {}
     for eid, path in listed:
         parts = path.split("/")
         mark = next((p.strip("#") for p in parts if p.startswith("#") and p.endswith("#")), "")

@@ -201,15 +201,15 @@ class MesoscopeSession(BaseModel):
 
     def save_activity_matrix(self, path: str | Path, time_window: float | None = None, overwrite: bool = False) -> Path:
         """Write `get_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
-        return self._save(path, *self.get_activity_matrix(time_window), "raw fluorescence", overwrite)
+        activity, times = self.get_activity_matrix(time_window)
+        return self._save(path, activity, times, "raw fluorescence", overwrite)
 
     def save_dff_activity_matrix(
         self, path: str | Path, neucoeff: float = 0.7, time_window: float | None = None, overwrite: bool = False
     ):
         """Write `get_dff_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
-        return self._save(
-            path, *self.get_dff_activity_matrix(neucoeff, time_window), f"F - {neucoeff:g} Fneu", overwrite
-        )
+        activity, times = self.get_dff_activity_matrix(neucoeff, time_window)
+        return self._save(path, activity, times, f"F - {neucoeff:g} Fneu", overwrite)
 
     def _save(self, path: str | Path, activity: np.ndarray, times: np.ndarray, what: str, overwrite: bool) -> Path:
         datasets = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -115,7 +115,7 @@ def open_source(config: Source) -> MesoscopeSession:
     if kind == "eid":
         if config.one_cache is None:
             raise InputError(f"{config.source}: --one-cache DIR is needed to look up an eid.")
-        rest = {"skip_bad_fov": given.skip_bad_fov, "line_axis": given.line_axis}
+        rest: dict[str, Any] = {"skip_bad_fov": given.skip_bad_fov, "line_axis": given.line_axis}
         rest |= {"revision": given.revision, "trim_times": given.trim_times}
         session = MesoscopeSession.from_eid(open_one(config.one_cache), config.source.removeprefix("eid:"), **rest)
     else:

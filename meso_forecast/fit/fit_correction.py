@@ -68,13 +68,20 @@ def fit_network(
     torch.manual_seed(options.seed)
     net = Correction(body, lags, latents, horizon, outputs, len(panels))
     with torch.no_grad():  # targets of unit size for the optimiser; predictions are scaled back by the last layer
-        unit = float(np.sqrt(np.mean([s.target[torch.from_numpy(s.rows[s.train])].square().mean() for s in sources])))
-    fitted = fit(net, [s._replace(target=s.target / unit) for s in sources], options)
+        unit = float(np.sqrt(np.mean([size_of(s) for s in sources])))
+    fitted = fit(net, [s._replace(target=s.target / unit) for s in sources if s.target is not None], options)
     with torch.no_grad():
-        net.head.weight *= unit
-        net.head.bias *= unit
+        net.head.weight.mul_(unit)
+        net.head.bias.mul_(unit)
     log.info("correction: %d epochs, validation loss %.4f (1: no correction)", fitted.epochs, fitted.best_loss)
     return net
+
+
+def size_of(s: Source) -> float:
+    """Return the mean square of the training targets."""
+    assert s.target is not None
+    assert s.rows is not None
+    return float(s.target[torch.from_numpy(s.rows[s.train])].square().mean())
 
 
 class HeldOut(NamedTuple):

@@ -54,7 +54,7 @@ def fit_shared(
 ) -> SharedMLP:
     """Return one trained network for all recordings."""
     torch.manual_seed(seed)
-    latents = sources[0].latents.shape[1] if kind == "tide-population" else 0
+    latents = sources[0].latents.shape[1] if kind == "tide-population" and sources[0].latents is not None else 0
     net = SharedMLP(kind, context, horizon, sum(len(s.neurons) for s in sources), latents)
     epochs = min(options.epochs, EPOCHS)
     optimizer = torch.optim.AdamW(net.parameters(), 2 * options.learning_rate, weight_decay=options.weight_decay)
@@ -69,7 +69,7 @@ def fit_shared(
         rng = np.random.default_rng([seed, epoch])
         net.train()
         for _ in range(limit):
-            s = sources[rng.integers(len(sources))]
+            s = sources[int(rng.integers(len(sources)))]
             *inputs, target = drawn(net, s, s.train, ROWS, horizon, rng)
             loss = (net(*inputs) - target).square().mean()
             optimizer.zero_grad()

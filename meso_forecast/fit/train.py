@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -102,6 +102,7 @@ class Module(pl.LightningModule):
         x = self.selected(s.x, index).unflatten(0, (len(origins), len(steps))).to(self.device)
         if s.target is None:
             return x[:, : s.lags], x[:, s.lags :]
+        assert s.rows is not None
         return x, s.target[torch.from_numpy(s.rows[origins.cpu().numpy()])].to(self.device)
 
     def selected(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -160,7 +161,7 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
         log.info("resumed from %s", resumed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch|lightning_fabric")
-        trainer.fit(module, *loaders, ckpt_path=resumed, weights_only=True if resumed else None)
+        trainer.fit(module, loaders[0], loaders[1], ckpt_path=resumed, weights_only=True if resumed else None)
     best.restore(net)
     net.eval()
     return Fitted(trainer.current_epoch, best.loss)
@@ -170,7 +171,8 @@ class Best(pl.Callback):
     """Keeps the best weights in memory and in the checkpoint."""
 
     def __init__(self) -> None:
-        self.loss, self.weights = float("inf"), None
+        self.loss = float("inf")
+        self.weights: dict[str, torch.Tensor] | None = None
 
     def on_validation_end(self, trainer, module) -> None:
         loss = float(trainer.callback_metrics["val_loss"])
@@ -195,7 +197,7 @@ def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning.accelerators.cuda").setLevel(logging.ERROR)
     gpu = torch.cuda.is_available() and options.accelerator in ("auto", "gpu")
-    precision = ("bf16-mixed" if gpu else "32-true") if options.precision == "auto" else options.precision
+    precision: Any = ("bf16-mixed" if gpu else "32-true") if options.precision == "auto" else options.precision
     devices = options.devices if options.devices in ("auto", "-1") else int(options.devices)
     alone = devices == 1 and options.num_nodes == 1 and options.strategy == "auto"
     return pl.Trainer(

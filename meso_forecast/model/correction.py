@@ -117,6 +117,7 @@ class Corrected:
     def __init__(self, base: Linear, s: Spaces, gate: Gate, net, recording: int = 0) -> None:
         self.base, self.spaces, self.gate, self.net, self.recording = base, s, gate, net, recording
         ratio = np.zeros(len(gate.gain)) if not gate.is_open else gate.gain
+        assert base.spread is not None
         variance = (base.spread.scale**2 * base.spread.df / (base.spread.df - 2)).mean(1)
         self.spread = base.spread._replace(
             scale=base.spread.scale * np.sqrt(np.clip(1 - ratio / variance, 0.25, 1))[:, None]

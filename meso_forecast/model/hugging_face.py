@@ -14,7 +14,7 @@ is computed once a window: the same weights, the same numbers, faster.
 from __future__ import annotations
 
 import types
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -75,7 +75,8 @@ class HuggingFace(nn.Module):
     def loss(self, context: torch.Tensor, target: torch.Tensor, recording: int = 0) -> torch.Tensor:
         """Return the loss in teacher forcing."""
         a = self.architecture
-        return student_t_loss(*self.outputs(context, target), target, a.spike_weight, a.scale_penalty)
+        df, loc, scale = self.outputs(context, target)
+        return student_t_loss(df, loc, scale, target, a.spike_weight, a.scale_penalty)
 
 
 def build(a: Architecture) -> nn.Module:
@@ -83,7 +84,7 @@ def build(a: Architecture) -> nn.Module:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
-    shared = {
+    shared: dict[str, Any] = {
         "prediction_length": a.horizon, "context_length": a.context - N_LAGS, "input_size": a.n_neurons,
         "lags_sequence": list(range(1, N_LAGS + 1)), "num_time_features": 1, "d_model": a.d_model, "scaling": "std",
         "encoder_layers": a.layers, "decoder_layers": a.layers, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
@@ -92,11 +93,11 @@ def build(a: Architecture) -> nn.Module:
     if a.name == "informer-hf":
         settings = transformers.InformerConfig(**shared, attention_type=a.attention, distil=True)
         return fuse(transformers.InformerForPrediction(settings))
-    settings = transformers.AutoformerConfig(**shared, label_length=min(10, a.context - N_LAGS))
-    return transformers.AutoformerForPrediction(settings)
+    other = transformers.AutoformerConfig(**shared, label_length=min(10, a.context - N_LAGS))
+    return transformers.AutoformerForPrediction(other)
 
 
-def fuse(model: nn.Module) -> nn.Module:
+def fuse(model: Any) -> Any:
     """Give an ``InformerForPrediction`` the fused lag embedding, in place; its weights stay where they are.
 
     The value embedding of lagged copies is ``sum_i W_i x[t - lag_i]``: the neurons are projected once on the weights of all lags and
@@ -109,7 +110,7 @@ def fuse(model: nn.Module) -> nn.Module:
     return model
 
 
-def _embedded_already(embedding: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _embedded_already(embedding: Any, x: torch.Tensor) -> torch.Tensor:
     """Pass what `_fused_inputs` has embedded; embed what ``generate`` makes itself."""
     linear = embedding.value_projection
     return x if x.shape[-1] == linear.out_features else linear(x)
@@ -137,7 +138,7 @@ def _fused_inputs(self, past_values, past_time_features, static_categorical_feat
 
 
 def _embed_lags(
-    embedding: nn.Module, x: torch.Tensor, static: torch.Tensor, time: torch.Tensor, length: int, config
+    embedding: Any, x: torch.Tensor, static: torch.Tensor, time: torch.Tensor, length: int, config
 ) -> torch.Tensor:
     """Return the embedding of the last ``length`` frames of ``x``, (window, length, width)."""
     weight, n, lags = embedding.value_projection.weight, config.input_size, config.lags_sequence
@@ -151,7 +152,7 @@ def _embed_lags(
     return out + (static @ rest[:, : static.shape[1]].T)[:, None] + time @ rest[:, static.shape[1] :].T
 
 
-def unfuse(model: nn.Module) -> nn.Module:
+def unfuse(model: Any) -> Any:
     """Give back the library's own embedding, in place."""
     inner = model.model
     inner.__dict__.pop("create_network_inputs", None)

@@ -22,7 +22,7 @@ from .probability import StudentT
 from .stack import convex_weights
 
 MEMORY_FRAMES = 500
-EVENNESS = 0.03  #: of the mean squared error, as a penalty on uneven weights: they are better where the test part is another regime
+EVENNESS = 0.005  #: of the mean squared error, as a penalty on uneven weights: they are better where the test part is another regime
 HELD_FRAMES = 8  #: weights are computed at every eighth frame and held in between
 CHUNK_WINDOWS = 256
 
@@ -48,6 +48,7 @@ class Mixture:
         weights = np.stack([even_weights(p) for p in prior.products])
         mixed = np.einsum("hi,hij,hj->h", weights, prior.products, weights)
         ratio = np.clip(mixed / np.maximum(prior.products[:, 0, 0], 1e-12), 0.25, 1)
+        assert base.spread is not None
         self.spread = base.spread._replace(scale=base.spread.scale * np.sqrt(ratio)[:, None])
         self.info = {k: v for k, v in base.info.items() if k != "validation_mse"} | {
             "gate_open": gate.is_open, "gain": gate.gain.tolist(), "gain_standard_error": gate.standard_error,
@@ -135,7 +136,8 @@ class Known:
     """Exponential means of products of errors, and the weights they justify at each origin."""
 
     def __init__(self, prior: np.ndarray) -> None:
-        self.origins, self.levels, self.cache = np.empty(0, int), prior[None], {}
+        self.origins, self.levels = np.empty(0, int), prior[None]
+        self.cache: dict[tuple[int, int], np.ndarray] = {}
 
     def add(self, origins: np.ndarray, products: np.ndarray) -> None:
         """Take in the products of further windows, in order of their origins."""

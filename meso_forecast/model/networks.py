@@ -6,6 +6,8 @@ A body maps delays of the population's latents, (window, lag, latent), to the co
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -32,7 +34,13 @@ class InformerEncoder(nn.Module):
         super().__init__()
         self.embed = nn.Linear(latents, width)
         self.position = nn.Parameter(torch.randn(lags, width) * 0.02)
-        block = {"nhead": 4, "dim_feedforward": 2 * width, "dropout": dropout, "batch_first": True, "norm_first": True}
+        block: dict[str, Any] = {
+            "nhead": 4,
+            "dim_feedforward": 2 * width,
+            "dropout": dropout,
+            "batch_first": True,
+            "norm_first": True,
+        }
         self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, **block) for _ in range(layers))
         self.distil = nn.ModuleList(nn.Conv1d(width, width, 3, 2, 1) for _ in range(layers - 1))
         lengths = [lags]

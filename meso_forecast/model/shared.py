@@ -82,8 +82,8 @@ def forecast_shared(
             here = origins[start : start + step]
             traces = np.take(x, here[:, None] + np.arange(1 - context, 1), axis=0).transpose(0, 2, 1)
             flat = torch.from_numpy(np.ascontiguousarray(traces, np.float32)).reshape(len(here) * n, context)
-            seen = population_of(nets[0], latents, here)
-            seen = None if seen is None else torch.from_numpy(seen).repeat_interleave(n, 0)
+            population = population_of(nets[0], latents, here)
+            seen = None if population is None else torch.from_numpy(population).repeat_interleave(n, 0)
             total = sum(net(flat, ids.repeat(len(here)), seen) for net in nets) / len(nets)
             out[start : start + step] = total.reshape(len(here), n, -1).transpose(1, 2).numpy()
     return out

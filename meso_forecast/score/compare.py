@@ -95,7 +95,7 @@ def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, s
     block = block_length(context, horizon, len(outcome.origins))
     v = decide(outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(panel))
     gate = outcome.info[outcome.judged].get("gate_open")
-    sentence = v.sentence + {True: "; gate open", False: "; gate closed, equal to the stack"}.get(gate, "")
+    sentence = v.sentence + ("" if gate is None else f"; gate {'open' if gate else 'closed'}")
     results |= {
         "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
         "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},

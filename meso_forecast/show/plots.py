@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -59,12 +60,12 @@ def traces(
     names : (neuron,), label of each neuron.
     lead_s, who : how long before the forecasts were made, and by which model.
     """
-    times, truth, mean, *bands = on_grid(times, truth, mean, *bands)
+    times, truth, mean, *grids = on_grid(times, truth, mean, *bands)
     figure = Figure(figsize=(9, 1.7 * len(names) + 0.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(names), 1, sharex=True))
     for i, (a, name) in enumerate(zip(axes, names)):
-        a.fill_between(times, bands[0][:, i], bands[3][:, i], color="#D55E00", alpha=0.18, lw=0, label="90 %")
-        a.fill_between(times, bands[1][:, i], bands[2][:, i], color="#D55E00", alpha=0.35, lw=0, label="50 %")
+        a.fill_between(times, grids[0][:, i], grids[3][:, i], color="#D55E00", alpha=0.18, lw=0, label="90 %")
+        a.fill_between(times, grids[1][:, i], grids[2][:, i], color="#D55E00", alpha=0.35, lw=0, label="50 %")
         a.plot(times, mean[:, i], color="#D55E00", lw=1.2, label="forecast")
         a.plot(times, truth[:, i], color="black", lw=0.8, label="truth")
         a.set_ylabel(f"{name}\n(z)", fontsize=8)
@@ -110,7 +111,14 @@ def skill_map(position: np.ndarray, skill: np.ndarray, fov: np.ndarray, against:
     if np.isfinite(position[:, :2]).all() and np.ptp(position[:, :2]) > 0:
         limit = max(0.05, float(np.nanpercentile(np.abs(skill), 98)))
         x, y = position[:, 0], position[:, 1]
-        look = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit, "s": 14, "edgecolor": "#555555", "linewidth": 0.2}
+        look: dict[str, Any] = {
+            "cmap": "PuOr_r",
+            "vmin": -limit,
+            "vmax": limit,
+            "s": 14,
+            "edgecolor": "#555555",
+            "linewidth": 0.2,
+        }
         figure.colorbar(axes.scatter(x, y, c=skill, **look), label=label)
         axes.set(xlabel="medio-lateral (µm or pixels)", ylabel="antero-posterior (µm or pixels)")
     else:
