@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ SAME = {"jobs", "nemos_env", "create_nemos_env", "blech_clust_env"}  # options t
 @contextlib.contextmanager
 def exchange_folder(keep: bool = False, like: Path | None = None) -> Iterator[Path]:
     """A private temporary folder for the two stages (a copy of ``like``), removed at the end unless it is to be kept."""
-    folder = Path(tempfile.mkdtemp(prefix="glm_rates_"))
+    sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix="glm_rates_kept_" if keep else f"glm_rates_{os.getpid()}_"))
     try:
         if like is not None:
             exchange.load(like, "extract")
@@ -34,6 +36,31 @@ def exchange_folder(keep: bool = False, like: Path | None = None) -> Iterator[Pa
             log.info("exchange folder kept: %s", folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(place: Path) -> None:
+    """Remove the exchange folders that killed runs of this user left behind."""
+    for left in place.glob("glm_rates_*_*"):
+        number = left.name.split("_")[2]
+        with contextlib.suppress(OSError):
+            if (
+                number.isdigit()
+                and hasattr(os, "getuid")
+                and left.stat().st_uid == os.getuid()
+                and not alive(int(number))
+            ):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple[dict, dict]:

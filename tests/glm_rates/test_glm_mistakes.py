@@ -195,3 +195,15 @@ def test_a_run_leaves_the_installed_package_as_it_was(recording, tmp_path):
     assert (tmp_path / "rates_glm_output" / "report.html").is_file()
     assert files_of(place) == before
     assert files_of(recording) == data
+
+
+def test_what_a_killed_run_left_is_removed_and_what_was_kept_is_not(tmp_path, monkeypatch):
+    from glm_rates.fit import pipeline
+
+    monkeypatch.setattr(pipeline.tempfile, "tempdir", str(tmp_path))
+    for name in ("glm_rates_999999999_x", f"glm_rates_{os.getpid()}_y", "glm_rates_kept_z", "glm_rates_other"):
+        (tmp_path / name).mkdir()
+    with pipeline.exchange_folder():
+        left = {p.name for p in tmp_path.iterdir()}
+    assert "glm_rates_999999999_x" not in left
+    assert {f"glm_rates_{os.getpid()}_y", "glm_rates_kept_z", "glm_rates_other"} <= left
