@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,12 @@ class Recording(NamedTuple):
 def simulate(config: SimulateConfig) -> Recording:
     """Return the recording that the options describe: a pure function of them."""
     rng = random_stream(config.seed, 0)
-    options = {"dale": config.dale, "structure": config.structure, "density": config.density, "rng": rng}
+    options: dict[str, Any] = {
+        "dale": config.dale,
+        "structure": config.structure,
+        "density": config.density,
+        "rng": rng,
+    }
     g = config.g if len(config.g) == 2 else (config.g[0], config.g[0])
     W = sample_weight_matrix_batch(1, config.n_neurons, g, config.ei_ratio, **options)[0]
     generator = torch.Generator().manual_seed(config.seed)

@@ -89,7 +89,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     kind = format_of(path)
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
-        matrix, names = found.values, ()
+        matrix, names = found.values, tuple[str, ...]()
         if rows is None and found.axes and found.axes[0].startswith(("pre", "source")):
             rows = "pre"
     elif _is_xml(path):

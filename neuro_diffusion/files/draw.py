@@ -6,7 +6,7 @@ blocks of `BLOCK` consecutive networks that do not depend on shards or workers, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,7 +63,12 @@ def draw_weights(config: Source, first: int, count: int) -> Weights:
 
 
 def _random_weights(config: BuildDatasetConfig, g: float, rng: np.random.Generator) -> Tensor:
-    options = {"dale": config.dale, "structure": config.structure, "density": config.density, "rng": rng}
+    options: dict[str, Any] = {
+        "dale": config.dale,
+        "structure": config.structure,
+        "density": config.density,
+        "rng": rng,
+    }
     return sample_weight_matrix_batch(1, config.n_neurons, g, config.ei_ratio, **options)[0]
 
 

@@ -58,10 +58,10 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
-    spec = model.spec
-    if objective is not None and spec.objective != objective:
-        raise InputError(f"{folder}: a {spec.objective} model, expected one trained with --objective {objective}.")
-    if conditional and not spec.conditional:
+    about = model.spec
+    if objective is not None and about.objective != objective:
+        raise InputError(f"{folder}: a {about.objective} model, expected one trained with --objective {objective}.")
+    if conditional and not about.conditional:
         raise InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
     return model.eval()
 

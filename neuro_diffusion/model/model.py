@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -109,9 +109,7 @@ class WeightModel(nn.Module):
         """Return the likelihood in standard units, decomposed once for all noise levels."""
         return diffusion.standardise(likelihood, self.unit(likelihood.b.shape[-1]))
 
-    def likelihood(
-        self, y: Tensor, a: float | None = None, noise_std=None, observed=None, **regime: float
-    ) -> Likelihood:
+    def likelihood(self, y: Tensor, a: float | None = None, noise_std=None, observed=None, **regime: Any) -> Likelihood:
         """Return the Gaussian likelihood of W (B, N, N) given noisy rates y (B, K, T, N), linearised under this model's prior scale.
 
         ``regime`` may hold ``process`` and ``h0_std``; both, like a, are by default those of the training trials.

@@ -10,7 +10,7 @@ Neurons that are not observed add an unseen drive: an Ornstein-Uhlenbeck input t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -281,7 +281,7 @@ def posterior(s: Spectrum, prior_variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fit_ridge(
-    y: Tensor, a: float, noise_std: Tensor | None = None, observed: Tensor | None = None, **regime: float
+    y: Tensor, a: float, noise_std: Tensor | None = None, observed: Tensor | None = None, **regime: Any
 ) -> Ridge:
     """Return Bayesian ridge regression with the prior variance of highest marginal likelihood.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class Regime(NamedTuple):
         self, W: Tensor, num_trials: int, T: int, noise: float | Tensor, generator: torch.Generator | None
     ) -> Tensor:
         """Return noisy rates of fresh trials, (K, T, N) or (B, K, T, N)."""
-        options = {"observation_noise": noise, "generator": generator}
+        options: dict[str, Any] = {"observation_noise": noise, "generator": generator}
         return generate_activity_trials(
             W, num_trials, T, self.a, 1.0, self.process / math.sqrt(self.a), self.h0_std, **options
         ).x

@@ -112,14 +112,14 @@ def simulate_rate_network(
     ------
     ValueError : shapes that do not fit (both are named), values that are not finite, bad step, method, phi, T or record_every.
     """
-    step, (W, h0, I, noise) = step_of(dt, tau, noise_std, method, noise_scaling), _tensors(W, h0, I, noise)
-    _check(W, h0, T, phi, record_every)
-    if W.requires_grad and not W.is_leaf:
-        W.retain_grad()
-    shape = _shape(W, h0)
-    W3, h3 = W.reshape(-1, *W.shape[-2:]), h0.reshape(shape.canonical)
-    drive = None if I is None else _over_time(I.to(h3), shape, T, "I")
-    path = _noise_path(noise, shape, T, step, h3, generator)
+    step, (w, start, current, replay) = step_of(dt, tau, noise_std, method, noise_scaling), _tensors(W, h0, I, noise)
+    _check(w, start, T, phi, record_every)
+    if w.requires_grad and not w.is_leaf:
+        w.retain_grad()
+    shape = _shape(w, start)
+    W3, h3 = w.reshape(-1, *w.shape[-2:]), start.reshape(shape.canonical)
+    drive = None if current is None else _over_time(current.to(h3), shape, T, "I")
+    path = _noise_path(replay, shape, T, step, h3, generator)
     if callable(phi) or method in ("heun", "rk4"):
         x, h = _plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
         x, h = x[::record_every], h[::record_every]
@@ -129,7 +129,9 @@ def simulate_rate_network(
     return (x, h) if return_h else x
 
 
-def _tensors(W: Array, h0: Array, I: Array | None, noise: Array | None):
+def _tensors(
+    W: Array, h0: Array, I: Array | None, noise: Array | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return all four as tensors of one kind; numbers and arrays take the kind of the tensors among W and h0."""
     like = next((v for v in (W, h0) if isinstance(v, Tensor)), None)
     found: list[Tensor | None] = []
@@ -146,7 +148,9 @@ def _tensors(W: Array, h0: Array, I: Array | None, noise: Array | None):
         kind = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
         found.append(tensor.to(kind) if like is None else tensor.to(like))
     first, start, drive, path = found
-    if first is not None and start is not None and start.ndim == 0 and first.ndim in (2, 3):
+    if first is None or start is None:
+        raise ValueError("W and h0 are needed, not None")
+    if start.ndim == 0 and first.ndim in (2, 3):
         start = start.expand(first.shape[:-2] + first.shape[-1:]).to(first.dtype)
     return first, start, drive, path
 

@@ -58,7 +58,8 @@ def benchmark_cell(
     ``regime`` is how the networks run (default: as those the model was trained on), which every likelihood is told. ``others`` may hold "regression" (a regression network) and "pigdm" (a prior to be guided by the likelihood).
     """
     regime, (B, N, _) = regime or model.spec.regime, W.shape
-    a, known = regime.a, {"process": regime.process, "h0_std": regime.h0_std}
+    a = regime.a
+    known: dict[str, Any] = {"process": regime.process, "h0_std": regime.h0_std}
     y = regime.trials(W, condition.trials, n_time, condition.noise, generator)
     seen = None if condition.observed == 1 else observation_mask(B, N, condition.observed, generator)
     rows = torch.ones(B, N, dtype=torch.bool) if seen is None else seen
