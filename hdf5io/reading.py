@@ -133,7 +133,7 @@ def array(group: h5py.Group, name: str, ndim: int | Sequence[int] | None = None,
         kind = found.dtype.kind
     if kind not in kinds:
         raise InputError(f"{where} holds {found.dtype}, {'numbers' if 'f' in kinds else 'text'} are expected.")
-    if found.nbytes > (1 << 30) and found.nbytes > 2000 * os.path.getsize(group.file.filename):
+    if found.nbytes > (64 << 20) and found.nbytes > 1000 * os.path.getsize(group.file.filename):
         raise InputError(
             f"{where} claims {found.nbytes / 1e9:.0f} GB in a file of {os.path.getsize(group.file.filename) / 1e6:.0f} MB."
         )
