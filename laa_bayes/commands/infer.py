@@ -142,6 +142,9 @@ def line_of(results: dict) -> str:
         best, units = results["models"][results["favoured"]]["parameters"], {**UNITS["lumped"], **results["units"]}
         told = ", ".join(f"{n} {best[n]:.3g} {units.get(n, units['C_m'])}" for n in ("C_total", "g_L", "E_L"))
         tail += f"; a {results['favoured']} membrane explains it better: {told}"
+    rest = [name for name in results["not_excluded"] if name != "passive"]
+    if results["nuisance"] and rest and results["favoured"] != "passive":
+        tail += f"; not told apart from {' and '.join(rest)}"
     quality = f"{results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else "not refined"
     estimates = f"{', '.join(parts)}{tail}; {quality}"
     if results["verdict"] == "misspecified":

@@ -90,10 +90,12 @@ def rival(name: str, spec: Spec, starts: np.ndarray, observed: Observation, n_st
 
 
 def favoured(models: dict[str, Rival]) -> str:
-    """Return the model that the trace supports: the simplest one that no other beats clearly."""
-    order = sorted(models, key=lambda name: len(models[name].w))
-    best = order[0]
-    for name in order[1:]:
-        if models[name].bic < models[best].bic - CLEAR:
-            best = name
-    return best
+    """Return the model that the trace supports: the passive membrane unless another beats it clearly, then the best of these."""
+    best = min(models, key=lambda name: models[name].bic)
+    return best if models[best].bic < models["passive"].bic - CLEAR else "passive"
+
+
+def not_excluded(models: dict[str, Rival]) -> list[str]:
+    """Return the models that the favoured one does not beat clearly."""
+    best = favoured(models)
+    return [name for name in models if name != best and models[name].bic < models[best].bic + CLEAR]

@@ -15,7 +15,7 @@ from . import likelihood
 from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
-from .rivals import Rival, favoured
+from .rivals import Rival, favoured, not_excluded
 from .typicality import Typicality
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
@@ -134,6 +134,7 @@ def comparison(models: dict[str, Rival]) -> dict:
     best, top = min(m.bic for m in models.values()), max(m.log_evidence for m in models.values())
     return {
         "favoured": favoured(models),
+        "not_excluded": not_excluded(models),
         "models": {
             name: {"parameters": m.values, "bic": m.bic - best, "log_evidence": m.log_evidence - top}
             for name, m in models.items()

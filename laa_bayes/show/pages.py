@@ -26,7 +26,7 @@ CALIBRATION_TEXT = (
 
 MODELS_TEXT = (
     "Favoured: {}. The same noise, initial voltage and series resistance for all, each at its posterior mode; evidence by Laplace's "
-    "approximation. A simpler model is kept unless another is better by 6 in BIC."
+    "approximation. The passive membrane is kept unless another is better by 6 in BIC; models within 6 of the favoured one are not excluded."
 )
 
 
