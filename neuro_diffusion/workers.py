@@ -156,11 +156,11 @@ def _on_dask(scheduler: str, function: Callable[..., Any], arguments: Sequence[t
             raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}).") from None
         with client:
             suspects = []
-            for number, answer, error in _gathered(client, function, list(enumerate(arguments))):
-                if type(error).__name__ == "KilledWorker":  # perhaps only a neighbour of the task that kills
+            for number, answer, fault in _gathered(client, function, list(enumerate(arguments))):
+                if type(fault).__name__ == "KilledWorker":  # perhaps only a neighbour of the task that kills
                     suspects.append((number, arguments[number]))
                 else:
-                    yield Task(number, answer, error)
+                    yield Task(number, answer, fault)
             for suspect in suspects:
                 yield from _gathered(client, function, [suspect])
 

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402 (after the thread settings)
 
-from glm_rates import config, design, model, simulate, solver  # noqa: E402
+from glm_rates import config, simulate  # noqa: E402
+from glm_rates.model import design, kernels, population, solver  # noqa: E402
 
 STRENGTH = 1e-3
 N_TASTES = 4
@@ -41,14 +42,14 @@ def problems(n_units: int, n_trials: int, coupling: bool, n_tastes: int = 1, n_b
     """One ridge problem for each taste; the window begins 500 ms before the stimulus."""
     chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=n_trials, n_tastes=n_tastes)
     session = simulate.simulate(chosen, np.random.default_rng(0))
-    settings = model.Settings(prior="ridge", penalty=STRENGTH, include_coupling=coupling, n_stimulus_funcs=5)
-    window = design.Window(60, 60 + n_bins)
+    settings = population.Settings(prior="ridge", penalty=STRENGTH, include_coupling=coupling, n_stimulus_funcs=5)
+    window = kernels.Window(60, 60 + n_bins)
     out = []
     for counts in session.counts:
         trials = design.Trials(
             counts, np.zeros(n_trials, int), np.full(n_trials, 80), np.zeros((n_trials, counts.shape[1]))
         )
-        out.append(model.ridge_problem(model.make_design(trials, window, settings), STRENGTH))
+        out.append(population.ridge_problem(population.make_design(trials, window, settings), STRENGTH))
     return out
 
 
@@ -249,7 +250,7 @@ def product_rate(n_rows: int, n_columns: int, n_units: int) -> float:
 
 def square_rate(kind: type, n: int = 1500) -> float:
     """GFLOP/s of a square GEMM: what this core can do."""
-    a = np.ones((n, n), kind)
+    a: np.ndarray = np.ones((n, n), kind)
     a @ a
     seconds, _ = cpu(lambda: [a @ a for _ in range(3)])
     return 3 * 2 * n**3 / seconds / 1e9

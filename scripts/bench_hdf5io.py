@@ -155,6 +155,7 @@ def count_damage(writer: str, template: Path, folder: Path, kills: int, aimed: b
         before = user_digest(path)
         command = [sys.executable, __file__, "--child", writer, str(path), "--at", str(1 + 7 * trial if aimed else 0)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
             process.stdout.readline()
             if not aimed:
                 time.sleep(rng.uniform(0, 0.15))

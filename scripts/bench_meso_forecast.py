@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +105,7 @@ def training_step(which: str, n_neurons: int, context: int = CONTEXT):
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    net: torch.nn.Module
     if which.startswith("hf"):
         net = hugging_face.HuggingFace(hugging_face.Architecture("informer-hf", n_neurons, context, HORIZON))
         if which == "hf":  # as the library has it
@@ -235,7 +238,7 @@ def forecast_bench(n_neurons: int = 500, n_time: int = 1600) -> list[dict]:
     alone = cpu_seconds(lambda: probabilistic.forecast(panel, origins), 1) / len(origins)
     equally_likely = (cpu_seconds(lambda: in_parts(quantiles), 1) + tabulated) / len(origins)
     random_draws = cpu_seconds(lambda: in_parts(draws), 1) / len(origins)
-    net = hugging_face.build(hugging_face.Architecture("informer-hf", n_neurons, CONTEXT, HORIZON)).eval()
+    net: Any = hugging_face.build(hugging_face.Architecture("informer-hf", n_neurons, CONTEXT, HORIZON)).eval()
     hugging_face.unfuse(net)
     few = torch.randn(2, CONTEXT, n_neurons)
     clock = torch.zeros(2, CONTEXT + HORIZON, 1)
@@ -297,8 +300,8 @@ def splitter_bench() -> list[dict]:
 
 def main(argv: list[str] | None = None) -> None:
     """Run all benchmarks, or the parts named."""
-    parts = {
-        "splitter": splitter_bench, "gather": gather_bench, "step": None, "forecast": forecast_bench, "context": context_bench,
+    parts: dict[str, Callable[[], Any]] = {
+        "splitter": splitter_bench, "gather": gather_bench, "step": step_bench, "forecast": forecast_bench, "context": context_bench,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=", ".join(parts))

@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,8 +104,8 @@ def row(N: int, T: int, K: int, competitors: dict[str, Callable]) -> dict[str, f
             continue
         few = slice(0, min(K, 2)), slice(0, min(T, 20))  # chaos spreads rounding errors later on
         torch.testing.assert_close(simulate(W, h0, T)[few], ours(W, h0, T)[few], atol=1e-4, rtol=0)
-        found[name] = seconds(lambda simulate=simulate: simulate(W, h0, T)) / own
-        found[name + "+grad"] = seconds(lambda simulate=simulate: forward_backward(simulate, W, h0, T)) / own_both
+        found[name] = seconds(partial(simulate, W, h0, T)) / own
+        found[name + "+grad"] = seconds(partial(forward_backward, simulate, W, h0, T)) / own_both
     found["ours / products"] = own / seconds(lambda: bare_products(W, h0, T))
     return found
 

@@ -73,6 +73,7 @@ def peer_probabilities(pipeline, metrics: pd.DataFrame, n_classes: int) -> np.nd
 
 def row(task: str, method: str, p: np.ndarray, guess: np.ndarray, units: Units) -> dict:
     """Return one line of the table: pooled scores of held-out animals."""
+    assert units.animals is not None
     calibrated = calibration.cross_fit(p, units.y, units.animals)
     found = evaluate.score(units.y, p, calibrated, units.animals, units.classes)
     precision, recall = evaluate.from_confusion(evaluate.confusion_matrix(units.y, guess, len(units.classes)))
@@ -88,6 +89,7 @@ def accuracy(units_of: dict[str, Units], seeds: int) -> list[dict]:
     """Return the leave-one-animal-out table: ours, a plain balanced random forest, SpikeInterface's trainer."""
     rows = []
     for task, units in units_of.items():
+        assert units.animals is not None
         k = len(units.classes)
         ours = [DEFAULT, Setting("RandomForestClassifier", "median", "standard_scaler", {"min_samples_leaf": 3})]
         for setting, name in zip(ours, ("unit_refine (default vote)", "unit_refine (random forest)")):
@@ -161,7 +163,7 @@ def speed(units: Units, files: list[Path], options: list[str], peer_too: bool) -
                 peer_probabilities(pipeline, tiled, len(units.classes))
                 rows.append({"method": "SpikeInterface train_model, default grid", "train CPU s": used, "predict 5000 units CPU s": time.process_time() - start, "model file MB": (folder / "peer" / "best_model.skops").stat().st_size / 1e6})  # fmt: skip
                 for r in rows:
-                    r["train, ratio to SpikeInterface"] = r["train CPU s"] / used
+                    r["train, ratio to SpikeInterface"] = float(str(r["train CPU s"])) / used
     return rows
 
 
