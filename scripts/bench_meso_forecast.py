@@ -300,7 +300,7 @@ def splitter_bench() -> list[dict]:
 
 def main(argv: list[str] | None = None) -> None:
     """Run all benchmarks, or the parts named."""
-    parts: dict[str, Callable[[], Any]] = {
+    parts: dict[str, Callable[..., Any]] = {
         "splitter": splitter_bench, "gather": gather_bench, "step": step_bench, "forecast": forecast_bench, "context": context_bench,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
