@@ -34,6 +34,7 @@ class Written(Config):
 
     seed: int = Field(0, ge=0, description="seed of every random choice")
     overwrite: bool = Field(False, description="replace an earlier output")
+    dry_run: bool = Field(False, description="read and check everything, say what would be done, do nothing")
 
 
 class Solver(Config):

@@ -33,6 +33,9 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
     W = dataset.load_weights(config.data, "test", config.n_networks)
     if len(W) < config.n_networks:
         log.warning("the test split has %d networks, %d were asked for.", len(W), config.n_networks)
+    if config.dry_run:
+        line = f"would score {len(W)} networks under {len(grid)} conditions"
+        return Result({}, {"n_networks": len(W), "n_conditions": len(grid)}, line)
     found = dataset.load_settings(config.data)
     regime, n_time, cells = model.spec.regime, config.n_time or model.spec.n_time, []
     if found is None:

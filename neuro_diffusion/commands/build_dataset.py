@@ -10,6 +10,11 @@ from ..rate_network.weights import get_spectral_radius
 
 def run(config: BuildDatasetConfig | ImportConnectomeConfig, run: Run) -> Result:
     """Build the data set, or finish one that was begun."""
+    if config.dry_run:
+        shards = -(-config.n_networks // config.shard_size)
+        dataset.check_options(config)
+        line = f"would write {config.n_networks} networks of {config.n_neurons} neurons in {shards} shards to {config.output}"
+        return Result({}, {"n_networks": config.n_networks, "n_shards": shards}, line)
     return report(dataset.build_dataset(config, run.provenance(config)))
 
 

@@ -42,6 +42,10 @@ def run(config: InferConfig, run: Run) -> Result:
             "%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
+    if config.dry_run:
+        K, T, N = recording.y.shape
+        line = f"would infer the weights of {N} neurons from {K} trials of {T} steps"
+        return Result({}, {"n_trials": K, "n_time": T, "n_neurons": N}, line)
     spec = model.spec
     told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
     names = tuple(n for n in config.estimate if n != "none")

@@ -26,6 +26,8 @@ def run(config: SampleConfig, run: Run) -> Result:
         raise InputError(
             f"--n-samples {config.n_samples}, {len(real)} test networks: at least 20 of each are needed to compare."
         )
+    if config.dry_run:
+        return Result({}, {"n": config.n_samples, "N": N}, f"would draw {config.n_samples} matrices of {N} neurons")
     g = torch.Generator().manual_seed(config.seed)
     W = model.sample_prior(config.n_samples, N, generator=g, **config.solver)
     results = {

@@ -11,6 +11,11 @@ from ..simulate import simulate
 
 def run(config: SimulateConfig, run: Run) -> Result:
     """Simulate and write."""
+    if config.dry_run:
+        size = {"n_trials": config.n_trials, "n_time": config.n_time, "n_neurons": config.n_neurons}
+        return Result(
+            {}, size, f"would simulate {config.n_trials} trials of {config.n_neurons} neurons to {config.output}"
+        )
     found = simulate(config)
     recordings.save(config.output, found.activity, found.W, found.h0, found.input, run.provenance(config))
     K, T, N = found.activity.shape

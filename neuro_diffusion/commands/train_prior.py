@@ -30,6 +30,9 @@ def run(config: TrainPriorConfig, run: Run) -> Result:
         raise InputError(
             f"{config.fine_tune}: its network is {first.spec.body}, the options ask for {spec.body}. Give the same options."
         )
+    if config.dry_run:
+        line = f"would train {spec.body} for {config.iterations} steps on {len(W)} networks of {spec.n_neurons} neurons"
+        return Result({}, {"n_train": len(W), "n_validation": len(held)}, line)
     state, start = model_folder.load_state(config.output, settings)
 
     def save(training: train.Training, step: int) -> None:

@@ -31,7 +31,7 @@ C = TypeVar("C", bound=Config)
 KINDS = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
 SPLITS = ("train", "validation", "test")
 OLD_NAMES = {"num_networks": "n_networks", "num_trials": "n_trials", "N": "n_neurons", "T": "n_time"}  #: of options
-NO_RESULT = {"output", "overwrite", "jobs", "scheduler"}  # options that do not change the networks
+NO_RESULT = {"output", "overwrite", "dry_run", "jobs", "scheduler"}  # options that do not change the networks
 
 
 class Built(NamedTuple):
@@ -59,12 +59,7 @@ def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> B
     ------
     InputError : options that cannot be simulated, a folder with a data set of other options or a finished one.
     """
-    try:
-        check(config)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    check_options(config)
     folder, digest = workers.shared_folder(config.output, config.scheduler), digest_of(config)
     config = config.model_copy(update={"output": folder})
     _refuse_other(folder, digest)
@@ -79,6 +74,16 @@ def build_dataset(config: Source, provenance: dict[str, str] | None = None) -> B
     content = content_hash(folder, len(shards))
     _write_metadata(folder, config, digest, complete=True, provenance=provenance, content=content)
     return Built(folder, config.n_networks, len(shards), len(todo), content)
+
+
+def check_options(config: Source) -> None:
+    """Raise InputError where the options cannot be simulated."""
+    try:
+        check(config)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def shard_name(shard: int) -> str:

@@ -87,7 +87,7 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tenso
     if not path.is_file():
         return None, 0
     state, step, before = _read_state(path)
-    free = {"resume", "overwrite", "output", "save_every", "data", "fine_tune"}
+    free = {"resume", "overwrite", "dry_run", "output", "save_every", "data", "fine_tune"}
     other = sorted(k for k in config if k not in free and config[k] != before.get(k))
     if other:
         raise InputError(

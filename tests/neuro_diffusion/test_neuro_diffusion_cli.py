@@ -390,3 +390,18 @@ def test_a_network_beyond_the_diffusion_model_is_answered_by_expectation_propaga
     refused = nd_here("infer", nd_model, tmp_path / "s.h5", "--refine", "map", "--output", tmp_path / "q.h5")
     assert refused.returncode == 2
     assert "not there for more than 20 neurons" in refused.stderr
+
+
+def test_a_dry_run_reads_and_writes_nothing(nd_here, nd_model, nd_data, recording, tmp_path):
+    for command in (
+        ("simulate",), ("build-dataset", "--N", 5), ("train-conditional", nd_data), ("train-prior", nd_data), ("sample", nd_model),
+        ("infer", nd_model, recording), ("benchmark", nd_model, nd_data), ("evaluate", nd_model, nd_data, "--noise", 0.1),
+    ):  # fmt: skip
+        answer = nd_here(*command, "--output", tmp_path / "out.h5", "--dry-run")
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stdout.startswith("would ")
+        assert list(tmp_path.iterdir()) == []
+    assert (
+        nd_here("infer", nd_model, nd_data / "metadata.json", "--output", tmp_path / "o.h5", "--dry-run").returncode
+        == 2
+    )
