@@ -141,7 +141,7 @@ def line_of(results: dict) -> str:
     if results["nuisance"] and results["favoured"] != "laa":
         best, units = results["models"][results["favoured"]]["parameters"], {**UNITS["lumped"], **results["units"]}
         told = ", ".join(f"{n} {best[n]:.3g} {units.get(n, units['C_m'])}" for n in ("C_total", "g_L", "E_L"))
-        tail += f"; a {results['favoured']} membrane explains it better: {told}"
+        parts[0] = f"favoured: {results['favoured']} membrane, {told}; activation model: {parts[0]}"
     rest = [name for name in results["not_excluded"] if name != "passive"]
     if results["nuisance"] and rest and results["favoured"] != "passive":
         tail += f"; not told apart from {' and '.join(rest)}"
