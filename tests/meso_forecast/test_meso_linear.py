@@ -150,3 +150,18 @@ def test_the_slow_mean_restarts_after_a_gap():
     mean = linear.slow_mean(np.where(usable[:, None], x, 0), usable)
     assert mean[:30] == pytest.approx(5)
     assert mean[31:] == pytest.approx(1)
+
+
+def test_the_stacks_error_is_that_of_blocks_that_were_not_fitted():
+    """On noise, weights fitted to other blocks do worse than no weights at all; in-sample ones would do better."""
+    panel = panel_of(np.random.default_rng(3).standard_normal((700, 4)))
+    c = linear.Columns(CONTEXT, HORIZON, 16)
+    origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
+    member = stack.Member("mean", order=16, own_penalty=1e-6)
+    reduced = linear.reduce(linear.moments(panel, origins, block, c), member.design(c))
+    total = linear.take_blocks(reduced, np.arange(len(reduced.n)))
+    in_sample = linear.squared_error(total, *member.solve(total, c.n_own, c.horizon)).sum(0)
+    held_out = stack.held_out_error(member, reduced, c)
+    nothing = total.yy.sum(0)
+    assert (held_out > nothing).all()
+    assert (in_sample < nothing).all()

@@ -322,3 +322,14 @@ def test_simulated_classes_are_told_apart_but_not_perfectly():
     fitted = pipelines.fit(pipelines.Setting("vote", "median", "standard_scaler", {}), x[:600], y[:600], 0)
     score = decisions.balanced_accuracy(y[600:], fitted.predict(x[600:]))
     assert 0.75 < score < 0.97
+
+
+def test_class_shares_are_corrected_from_an_unequal_training_prior():
+    """Probabilities that belong to shares of .2 and .8, units that are half and half: the shares must be found."""
+    rng, prior = np.random.default_rng(0), np.array([0.2, 0.8])
+    x = np.concatenate([rng.normal(-1, 1, 4000), rng.normal(1, 1, 4000)])
+    odds = prior[1] / prior[0] * np.exp(2 * x)
+    p = np.stack([1 / (1 + odds), odds / (1 + odds)], axis=1)
+    adapted, shares = calibration.correct_prior(p, prior)
+    assert np.allclose(shares, 0.5, atol=0.02)
+    assert np.allclose(adapted[:, 1], 1 / (1 + np.exp(-2 * x)), atol=0.03)

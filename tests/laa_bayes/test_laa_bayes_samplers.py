@@ -1,0 +1,30 @@
+"""Do the samplers reach a posterior that is known, whatever they start from?"""
+
+import numpy as np
+
+from laa_bayes.posterior import exact, importance
+from laa_bayes.posterior.likelihood import Optimum
+
+
+def test_modes_are_weighted_by_their_laplace_evidence():
+    """Two modes of equal height count as their volumes; of equal volume, as their heights."""
+    w, wide, narrow = np.zeros((2, 2)), np.eye(2), np.eye(2) * 4.0
+    mixture = importance.laplace_mixture(Optimum(w, np.zeros(2), np.stack([wide, narrow])))
+    assert np.allclose(mixture.weight, [0.8, 0.2])
+    mixture = importance.laplace_mixture(Optimum(w, np.array([0.0, np.log(3)]), np.stack([wide, wide])))
+    assert np.allclose(mixture.weight, [0.75, 0.25])
+
+
+def test_tempering_ends_at_the_target_and_not_at_the_start_of_its_bridge(monkeypatch):
+    """The target is a mixture of two correlated normals away from the wide t that the particles come from."""
+    mean, cov = np.array([1.5, -1.0]), np.array([[0.5, 0.3], [0.3, 0.4]])
+    precision = np.linalg.inv(cov)
+
+    def target(spec, w, observed):
+        return -0.5 * np.einsum("ni,ij,nj->n", w - mean, precision, w - mean)
+
+    monkeypatch.setattr(exact, "log_posteriors", target)
+    start = Optimum(np.zeros((1, 2)), np.zeros(1), np.eye(2)[None])
+    particles = exact.temper(None, None, start, np.random.default_rng(0), 4000, n_moves=6)
+    assert np.abs(particles.mean(axis=0) - mean).max() < 0.05
+    assert np.abs(np.cov(particles.T) - cov).max() < 0.05
