@@ -21,6 +21,9 @@ log = logging.getLogger("laa_bayes")
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit every model to one sweep, score it on others, write the table; exit 3 when no model explains the trace."""
     recording = recordings.read_recording(config.recording, request_of(config))
+    if config.dry_run:
+        told = f"would compare the models on {len(recording.v_mv)} samples of sweep {config.sweep}"
+        return Result({}, {"n_time": len(recording.v_mv), "sweep": config.sweep}, told)
     from ..fit.infer import infer
     from ..posterior import likelihood, summary
     from ..score import held_out

@@ -26,11 +26,23 @@ def run(config: InferConfig, run: Run) -> Result:
     """Read the recording, find its posterior, write draws, figures and report; exit 3 when the model cannot explain it."""
     if config.model != "none":
         model_folder.read_json(Path(config.model))
+    if config.dry_run:
+        return planned(config)
     if config.sweeps is not None:
         return run_sweeps(config, run)
     results, outputs = infer_one(config, config.target, run.provenance(config), run.warnings)
     bad = results["status"] == "misspecified" and not config.force
     return Result(outputs, results, line_of(results), 3 if bad else 0, record=config.target)
+
+
+def planned(config: InferConfig) -> Result:
+    """Return what would be fitted, after a look at the recording."""
+    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
+    sweeps = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
+    recording = recordings.read_recording(config.recording, request_of(config, sweep=sweeps[0]))
+    results = {"sweeps": sweeps, "n_sweeps_in_file": n, "n_time": len(recording.v_mv)}
+    told = f"would fit {len(sweeps)} of {n} sweeps, {len(recording.v_mv)} samples in the first, into {config.target}"
+    return Result({}, results, told)
 
 
 def infer_one(

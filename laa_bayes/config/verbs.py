@@ -199,6 +199,7 @@ class InferConfig(Reading):
         json_schema_extra={"flags": ["-o"]},
     )
     overwrite: bool = Field(False, description="replace an existing posterior file")
+    dry_run: bool = Field(False, description="read the recording, say what would be fitted, write nothing")
     report: bool = Field(True, description="write figures and report.html beside the posterior")
     figure_format: FIGURE_FORMAT = Field("png", description="format of the figures")
 
@@ -238,6 +239,7 @@ class CompareConfig(Reading):
         None, description="folder of the tables [RECORDING.models]", json_schema_extra={"flags": ["-o"]}
     )
     overwrite: bool = Field(False, description="replace an earlier comparison")
+    dry_run: bool = Field(False, description="read the recording, say what would be fitted, write nothing")
 
     @property
     def target(self) -> Path:
