@@ -58,7 +58,8 @@ def versions() -> dict[str, str]:
 def sha256(path: str | Path, leave_out: str | Path | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder: of the names and hashes of its files.
 
-    In a folder, hidden files, reports, folders of other runs (with ``result.json`` in them) and ``leave_out`` do not count. A file
+    In a folder, hidden files, reports, folders of other runs (with ``result.json`` in them), raw data (``raw_*``, as IBL's sessions
+    hold them by the terabyte) and ``leave_out`` do not count. A file
     whose size and time of change are known from before is not read again (`_Known`).
     """
     path = Path(path)
@@ -69,7 +70,7 @@ def sha256(path: str | Path, leave_out: str | Path | None = None) -> str:
         here = Path(folder)
         folders[:] = sorted(
             name for name in folders
-            if not name.startswith(".") and not (here / name / "result.json").is_file() and (here / name).resolve() != skipped
+            if not name.startswith((".", "raw_")) and not (here / name / "result.json").is_file() and (here / name).resolve() != skipped
         )  # fmt: skip
         for name in sorted(files):
             file = here / name

@@ -259,6 +259,21 @@ def test_a_block_that_was_half_written_is_recovered(recording, monkeypatch):
     assert generation_in(recording) == 2
 
 
+def test_the_digest_of_a_folder_is_that_of_its_data(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.npy").write_bytes(b"a")
+    before = hdf5io.sha256(tmp_path / "in")
+    (tmp_path / "in" / ".lock").write_text("")
+    (tmp_path / "in" / "report.html").write_text("")
+    for name in ("raw_imaging_data_00", "earlier_run", "own_output"):
+        (tmp_path / "in" / name).mkdir()
+        (tmp_path / "in" / name / "x").write_text("")
+    (tmp_path / "in" / "earlier_run" / "result.json").write_text("{}")
+    assert hdf5io.sha256(tmp_path / "in", leave_out=tmp_path / "in" / "own_output") == before
+    (tmp_path / "in" / "b.npy").write_bytes(b"b")
+    assert hdf5io.sha256(tmp_path / "in", leave_out=tmp_path / "in" / "own_output") != before
+
+
 # --- full disks ----------------------------------------------------------------------------------------------------------------
 
 
