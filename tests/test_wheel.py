@@ -18,9 +18,9 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 def wheel(tmp_path_factory):
     """Return the wheel, built from a copy of what the project ships."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ["pyproject.toml", "README.md", "LICENSE", "hdf5io"]:
+    for name in ["pyproject.toml", "README.md", "LICENSE"]:
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for package in PACKAGES:
+    for package in (*PACKAGES, "hdf5io"):
         for path in (ROOT / package).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 (source / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
@@ -72,9 +72,9 @@ def test_it_holds_every_module_page_and_demo(wheel):
         held = set(archive.namelist())
     shipped = [
         p
-        for package in PACKAGES
-        for pattern in ("*.py", "README.md", "demo.toml")
-        for p in (ROOT / package).glob(pattern)
+        for package in (*PACKAGES, "hdf5io")
+        for pattern in ("*.py", "*.html", "README.md", "demo.toml")
+        for p in (ROOT / package).rglob(pattern)
     ]
     assert {path.relative_to(ROOT).as_posix() for path in shipped} <= held
 
