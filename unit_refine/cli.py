@@ -21,6 +21,7 @@ app = console.application(
         "convert-metrics": config.ConvertMetricsConfig,
     },
     extra="curation",
+    main="predict",
     aliases={"inspect": "info"},
 )
 main = console.entry_point(app)

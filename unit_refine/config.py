@@ -11,7 +11,7 @@ Task = Literal["three_class", "noise_vs_neural", "sua_vs_mua", "sua_vs_all"]
 Classifier = Literal[
     "vote", "RandomForestClassifier", "GradientBoostingClassifier", "LogisticRegression", "MLPClassifier"
 ]
-Imputation = Literal["median", "mean", "most_frequent", "knn"]
+Imputation = Literal["median", "mean", "most_frequent", "mode", "knn"]
 Scaling = Literal["standard_scaler", "robust_scaler", "min_max_scaler"]
 
 POSITIONAL: dict[str, Any] = {"positional": True}
@@ -36,6 +36,10 @@ class Tables(Command):
         min_length=1,
         description="metrics tables (CSV), Phy folders or SortingAnalyzer folders, one for each recording",
         json_schema_extra=POSITIONAL | THERE,
+    )
+    group_by: str = Field(
+        "file",
+        description="what is one recording, held out together: 'file', or the column of a table that tells them apart",
     )
     compute_missing: bool = Field(
         False, description="compute the metrics that an analyzer lacks, in memory; its folder is not changed"
@@ -62,10 +66,13 @@ class Labelled(Tables):
     label_column: str | None = Field(
         None, description="column of the metrics table, or property of the analyzer, that holds the labels"
     )
+    label_category: str | None = Field(
+        None,
+        description="which label category of a curation JSON tells the quality; default: 'quality', or the only one that does",
+    )
     label_map: list[str] = Field(
         [], description="what a label means, e.g. 0=noise,1=neural; good, mua, noise, neural or unlabeled on the right"
     )
-    group_by: str = Field("file", description="what is held out together: 'file' (the recording) or a column's name")
     animal_by: str | None = Field(
         None, description="column, or regular expression on the file name (e.g. 'mouse[0-9]+'), that tells the animal"
     )
@@ -194,6 +201,7 @@ class ExportPhyConfig(Command):
     phy_folder: Path = Field(
         description="Phy folder that gets the labels", json_schema_extra=POSITIONAL | {"exists": "folder"}
     )
+    recording: str | None = Field(None, description="which recording of the table, where it holds several")
     write_group: bool = Field(
         False, description="also fill cluster_group.tsv, keeping a backup and every label a person gave"
     )
@@ -204,6 +212,7 @@ class ExportCurationConfig(Command):
     """Write predictions as SpikeInterface curation JSON (format 2)."""
 
     predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
+    recording: str | None = Field(None, description="which recording of the table, where it holds several")
     output: Path = Field(
         Path("curation.json"), description="SpikeInterface curation file (format 2) to write", json_schema_extra=OUT
     )

@@ -24,7 +24,7 @@ def test_from_model_to_curation_file(model, tables, run_command, tmp_path):
     )
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
-    assert set(results) == {"n_units", "counts", "n_abstained"}
+    assert set(results) == {"n_units", "counts", "n_abstained", "n_without_metrics", "applies"}
     assert results["n_units"] == sum(results["counts"].values()) == 60
     assert results["n_abstained"] == pd.read_csv(table)["abstained"].sum() > 0
     assert list(pd.read_csv(table).columns[:3]) == ["unit_id", "predicted_quality", "prediction_confidence"]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hdf5io import InputError
+import hdf5io
+from hdf5io.errors import InputError
 from unit_refine import train_model
 from unit_refine.config import EvaluateConfig, PredictConfig, SuggestConfig, TrainConfig
 from unit_refine.files import curation, label_files, load_model, phy, recordings, save_model
-from unit_refine.score import predict, suggest
+from unit_refine.score import compare, predict, suggest
 from unit_refine.units.assemble import assemble
 
 
@@ -182,7 +183,7 @@ def test_a_changed_probe_set_is_noticed(model, tmp_path):
 
 
 def predictions(model, path, **options):
-    return predict.predict_inputs(PredictConfig(model=model, inputs=[path], **options))
+    return predict.predict_inputs(PredictConfig(model=model, inputs=[path], **options)).table
 
 
 def test_predictions_do_not_depend_on_the_order_of_rows_and_columns(model, tables, tmp_path):
@@ -236,13 +237,13 @@ def test_the_cascade_gives_the_first_model_the_noise_and_the_second_the_rest(tab
 
 def test_scoring_units_of_the_training_set_is_warned_of(model, tables, caplog):
     config = EvaluateConfig(model=model, inputs=[tables / "rec0.csv"], label_column="label")
-    predict.evaluate_model(load_model.load(model), config, 100, 0)
+    compare.evaluate_model(load_model.load(model), config, 100, 0)
     assert any("60 of 60 units are units the model was trained on" in m for m in caplog.messages)
 
 
 def test_a_held_out_recording_scores_within_the_interval_the_model_promised(model, tables):
     config = EvaluateConfig(model=model, inputs=[tables / "rec3.csv"], label_column="label")
-    found = predict.evaluate_model(load_model.load(model), config, 100, 0)
+    found = compare.evaluate_model(load_model.load(model), config, 100, 0)
     promised = load_model.load(model).info["scores"]
     assert promised["new_recording_low"] <= found.scores.values["balanced_accuracy"] <= promised["new_recording_high"]
 
@@ -353,9 +354,11 @@ def test_predictions_come_back_from_phy(phy_folder, model, tables):
 def test_a_curation_file_goes_out_and_comes_back_and_spikeinterface_accepts_it(model, tables, tmp_path):
     table = predictions(model, tables / "bare3.csv", abstain=0.1)
     content = curation.make(table)
-    curation.write(tmp_path / "c.json", content)
+    hdf5io.write_json(tmp_path / "c.json", content)
     kept = table[~table["abstained"]]
-    assert label_files.read_label_file(tmp_path / "c.json") == dict(zip(kept["unit_id"], kept["predicted_quality"]))
+    assert label_files.read_label_file(tmp_path / "c.json").labels == dict(
+        zip(kept["unit_id"], kept["predicted_quality"])
+    )
     formats = pytest.importorskip("spikeinterface.curation.curation_format")
     formats.validate_curation_dict(content)
     vectors = formats.curation_label_to_vectors(content)
@@ -404,9 +407,14 @@ def test_train_model_takes_labels_by_position_or_by_unit_id(tables, tmp_path):
         )
 
 
-def test_train_model_takes_zeros_and_ones(tables, tmp_path):
+def test_train_model_takes_zeros_and_ones_only_with_a_task(tables, tmp_path):
     given = [(pd.read_csv(tables / f"rec{i}.csv")["label"] != "noise").astype(int).tolist() for i in (0, 1)]
+    with pytest.raises(InputError, match=r"the numbers 0, 1 mean something only within a task"):
+        train_model(
+            mode="csv", labels=given, metrics_paths=[tables / "bare0.csv", tables / "bare1.csv"], folder=tmp_path / "n"
+        )
     outcome = train_model(
+        task="noise_vs_neural",
         mode="csv",
         labels=given,
         metrics_paths=[tables / "bare0.csv", tables / "bare1.csv"],

@@ -88,7 +88,7 @@ def test_spikeinterface_labels_every_unit_of_seven_unseen_recordings_alike(task,
             json.dumps({"label_conversion": names, "requirements": {}, "metric_params": {}})
         )
         for path in [p for p in inputs if animal in p.name]:
-            ours = predict.predict_inputs(PredictConfig(model=folder, inputs=[path]))
+            ours = predict.predict_inputs(PredictConfig(model=folder, inputs=[path])).table
             table = to_new_names(pd.read_csv(path, index_col="cluster_id"))
             sorting = core.generate_sorting(num_units=len(table), durations=[0.1]).rename_units(table.index.to_numpy())
             recording = core.generate_recording(num_channels=2, durations=[0.1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.tables import write_table
-from ..score.predict import compare
+from ..score.compare import compare
 
 
 def run(config: CompareConfig, run: Run) -> Result:

@@ -6,7 +6,7 @@ from ..config import EvaluateConfig
 from ..console import Result, Run
 from ..files import load_model
 from ..files.save_model import staging
-from ..score.predict import evaluate_model, evaluation_results
+from ..score.compare import evaluate_model, evaluation_results
 
 
 def run(config: EvaluateConfig, run: Run) -> Result:

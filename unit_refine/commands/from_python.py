@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 import hdf5io
 from hdf5io.errors import InputError
 
 from ..config import TrainConfig
 from ..files import compute_metrics
-from ..files.label_files import join
+from ..files.label_files import LabelFile, join
 from ..files.recordings import read_recording
 from ..files.save_model import staging, write_model
 from ..fit.workflow import check_size
+from ..options import describe_error
 from ..score.outcome import Outcome, run_training, training_results
 from ..show import pages
 from ..units.assemble import Recording, assemble, id_text, name_apart
@@ -36,7 +40,7 @@ def train_model(
     scaling_techniques: Sequence[str] | None = None,
     classifiers: Sequence[str] | None = None,
     overwrite: bool = False,
-    seed: int = 0,
+    seed: int | None = 0,
     task: str | None = None,
     **options: Any,
 ) -> Outcome:
@@ -81,15 +85,21 @@ def train_model(
         "metric_names": metric_names, "imputation_strategies": imputation_strategies, "scaling_techniques": scaling_techniques,
         "classifiers": classifiers,
     }  # fmt: skip
-    chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | options
+    spaces = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
+    if spaces:
+        raise InputError(
+            f"classifiers: a search space for {', '.join(spaces)} is not taken; give names only, search_iterations says how many of the"
+            " built-in settings are tried."
+        )
+    chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | translated(options)
     chosen |= {
         "inputs": places,
         "task": task or guess_task(labels),
         "output": Path(folder),
         "overwrite": overwrite,
-        "seed": seed,
+        "seed": 0 if seed is None else seed,
     }
-    config = TrainConfig(**chosen)
+    config = checked(chosen)
     recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels)]
     with staging(hdf5io.claim(config.output, config.overwrite)) as part:
         units = assemble(name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
@@ -105,6 +115,14 @@ def train_model(
     return outcome
 
 
+def checked(chosen: dict[str, Any]) -> TrainConfig:
+    """Return the options of a training run; one line for every mistake at once."""
+    try:
+        return TrainConfig(**chosen)
+    except ValidationError as error:
+        raise InputError("; ".join(describe_error(e, TrainConfig) for e in error.errors())) from None
+
+
 def read_source(source: Any, place: Path, config: TrainConfig) -> Recording:
     """Return the recording of a CSV path or of a SortingAnalyzer in memory."""
     if isinstance(source, (str, Path)):
@@ -114,25 +132,65 @@ def read_source(source: Any, place: Path, config: TrainConfig) -> Recording:
 
 
 def with_labels(recording: Recording, labels: Any) -> Recording:
-    """Return the recording with labels given from Python: by unit id, or in the order of the units."""
-    if hasattr(labels, "items"):
-        joined, _ = join(recording, {id_text(k): v for k, v in labels.items()}, Path("labels"))
+    """Return the recording with labels given from Python: a dict by unit id, or a list, array or Series in the order of the units."""
+    if isinstance(labels, Mapping):
+        found = LabelFile({id_text(k): v for k, v in labels.items()}, {}, None, "")
+        joined, notices = join(recording, found, Path("labels"))
+        for notice in notices:
+            log.warning("%s", notice)
         return joined
     labels = list(labels)
     if len(labels) != len(recording.unit_ids):
         raise InputError(
-            f"labels: {len(labels)} labels for the {len(recording.unit_ids)} units of {recording.source}. Give a mapping by unit id."
+            f"labels: {len(labels)} labels for the {len(recording.unit_ids)} units of {recording.source}. Give a dict by unit id."
         )
     return recording._replace(labels=labels)
 
 
 def guess_task(labels: Sequence[Any]) -> str:
-    """Return the task that the labels allow: three classes, or the two-class task of the labels there are."""
+    """Return the task that the labels allow: three classes, or the two-class task of the labels there are.
+
+    Raises
+    ------
+    InputError : numbers, which mean something only within a task.
+    """
     found = {
-        MEANING.get(tidy(v), tidy(v))
-        for own in labels
-        for v in (own.values() if hasattr(own, "values") and callable(own.values) else own)
+        MEANING.get(tidy(v), tidy(v)) for own in labels for v in (own.values() if isinstance(own, Mapping) else own)
     } - {""}
+    numbers = sorted(v for v in found if v.isdigit())
+    if numbers:
+        raise InputError(
+            f"labels: the numbers {', '.join(numbers)} mean something only within a task: give task='noise_vs_neural' (1 is neural) or"
+            " task='sua_vs_mua' or 'sua_vs_all' (1 is the single unit), or words (good, mua, noise)."
+        )
     if found <= {"good", "mua"}:
         return "sua_vs_mua"
     return "three_class" if {"good", "mua", "noise"} <= found else "noise_vs_neural"
+
+
+def translated(options: dict[str, Any]) -> dict[str, Any]:
+    """Return SpikeInterface's keywords as this program's; those with no counterpart are refused or told.
+
+    Raises
+    ------
+    InputError : a setting of SpikeInterface's search that this program does not have.
+    """
+    found = dict(options)
+    if (jobs := found.pop("n_jobs", None)) is not None:
+        found["jobs"] = int(jobs) if int(jobs) > 0 else os.cpu_count() or 1
+    if (verbose := found.pop("verbose", None)) is not None:
+        log.setLevel(logging.INFO if verbose else logging.WARNING)
+    if (share := found.pop("test_size", None)) is not None:
+        log.warning("test_size=%s: whole recordings are held out, each once, instead of a share of the units", share)
+    if found.pop("enforce_metric_params", False):
+        raise InputError(
+            "enforce_metric_params: not checked here; compare the analyzers' metric parameters beforehand."
+        )
+    search = found.pop("search_kwargs", None) or {}
+    known = {"cv": "cv_folds", "n_iter": "search_iterations"}
+    foreign = sorted(set(search) - set(known) - {"scoring"})
+    if foreign or search.get("scoring", "balanced_accuracy") != "balanced_accuracy":
+        raise InputError(
+            f"search_kwargs: {', '.join(foreign) or 'scoring'}: only cv, n_iter and scoring='balanced_accuracy' are known here."
+        )
+    return found | {known[k]: v for k, v in search.items() if k in known}

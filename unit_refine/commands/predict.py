@@ -9,9 +9,11 @@ from ..score.predict import predict_inputs, prediction_results
 
 
 def run(config: PredictConfig, run: Run) -> Result:
-    table = predict_inputs(config)
-    write_table(table, config.output)
-    results = prediction_results(table)
+    found = predict_inputs(config)
+    write_table(found.table, config.output)
+    results = prediction_results(found)
     counts = ", ".join(f"{n} {name}" for name, n in results["counts"].items())
     line = f"{config.output}: {results['n_units']} units: {counts}; {results['n_abstained']} left to a person"
+    odd = sum(len(row["odd_metrics"]) for row in results["applies"])
+    line += f"; {odd} metrics unlike the training recordings'" if odd else ""
     return Result({"predictions": config.output}, results, line, record=config.output)

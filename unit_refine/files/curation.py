@@ -1,19 +1,31 @@
 """How do predictions reach SpikeInterface's curation tools, and labels come back from them?
 
-The file is SpikeInterface's curation JSON, format 2: unit ids, label definitions, manual labels.
+Written: SpikeInterface's curation JSON, format 2. Read: formats 1 and 2, and sortingview's own.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 import hdf5io
 from hdf5io.errors import InputError
 
+from ..units.assemble import id_text
+from ..units.labels import MEANING, tidy
+
 CATEGORY = "quality"
+
+
+class Curation(NamedTuple):
+    """What a curation file says about units."""
+
+    labels: dict[str, object]
+    left_out: dict[str, str]  #: unit id -> why its metrics do not stand for what the label means
+    category: str
 
 
 def make(predictions: pd.DataFrame) -> dict:
@@ -39,32 +51,86 @@ def make(predictions: pd.DataFrame) -> dict:
     }
 
 
-def write(path: Path, content: dict) -> None:
-    """Write a curation file."""
-    with hdf5io.atomic(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def read(path: Path, category: str | None = None) -> Curation:
+    """Return the labels of one category of a curation file, and the units it removes, merges or splits.
 
-
-def read(path: Path) -> dict[str, object]:
-    """Return ``{unit id: label}`` of a curation file: the exclusive category called quality, or the only one there is.
+    Parameters
+    ----------
+    category : label category; None: ``quality``, or the only one whose labels tell the quality of a unit.
 
     Raises
     ------
-    InputError : not a curation file of format 2, no exclusive category.
+    InputError : not a curation file; no such category, or several to choose from; two qualities for one unit.
     """
+    content = hdf5io.read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        definitions = content["label_definitions"]
-        names = [n for n, d in definitions.items() if d.get("exclusive")]
-        name = CATEGORY if CATEGORY in names else names[0] if len(names) == 1 else None
-        labels = {
-            str(entry["unit_id"]): entry.get("labels", entry).get(name, [])
-            for entry in content.get("manual_labels", [])
-        }
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        if "labelsByUnit" in content:
+            given = {id_text(i): {"labels": list(v)} for i, v in content["labelsByUnit"].items()}
+            left_out = changed(content.get("mergeGroups") or [], "merged with others")
+        else:
+            given = {id_text(entry["unit_id"]): labels_of(entry) for entry in content.get("manual_labels") or []}
+            merges = content.get("merges", content.get("merge_unit_groups")) or []
+            left_out = changed(merges, "merged with others") | changed(content.get("splits") or [], "split")
+            removed = content.get("removed", content.get("removed_units")) or []
+            left_out |= dict.fromkeys(map(id_text, removed), "removed")
+            if "label_definitions" not in content and not given and not left_out:
+                raise KeyError("label_definitions")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{path}: not a SpikeInterface curation file of format 2 ({type(error).__name__}: {error})."
+            f"{path}: no curation file of SpikeInterface or sortingview ({type(error).__name__}: {error})."
         ) from None
-    if name is None:
-        raise InputError(f"{path}: expected one exclusive label category, found {', '.join(names) or 'none'}.")
-    return {unit: values[0] if values else "" for unit, values in labels.items()}
+    name = choose_category(given, content.get("label_definitions") or {}, category, path)
+    why = {i: f"{reason} in this curation" for i, reason in left_out.items()}
+    return Curation({i: one_label(i, own.get(name, []), path) for i, own in given.items()}, why, name)
+
+
+def labels_of(entry: Mapping[str, Any]) -> dict[str, list[object]]:
+    """Return a unit's labels by category, of format 2 (under ``labels``) or 1 (beside ``unit_id``)."""
+    found = (
+        entry["labels"] if isinstance(entry.get("labels"), dict) else {k: v for k, v in entry.items() if k != "unit_id"}
+    )
+    return {str(k): list(v) if isinstance(v, (list, tuple)) else [v] for k, v in found.items()}
+
+
+def changed(groups: list, why: str) -> dict[str, str]:
+    """Return the units of merge groups or splits: lists of ids, or objects with ``unit_ids`` or ``unit_id``."""
+    found = {}
+    for group in groups:
+        ids = (
+            group.get("unit_ids", [group["unit_id"]] if "unit_id" in group else [])
+            if isinstance(group, dict)
+            else group
+        )
+        found |= dict.fromkeys(map(id_text, ids), why)
+    return found
+
+
+def choose_category(given: Mapping, definitions: Mapping, wanted: str | None, path: Path) -> str:
+    """Return the category whose labels are wanted."""
+    names = list(dict.fromkeys([*map(str, definitions), *(name for own in given.values() for name in own)]))
+    if wanted is not None:
+        if wanted not in names:
+            raise InputError(f"{path}: no label category '{wanted}'; it has {', '.join(names) or 'none'}.")
+        return wanted
+    if CATEGORY in names:
+        return CATEGORY
+    used = {name: {tidy(v) for own in given.values() for v in own.get(name, [])} for name in names}
+    telling = [name for name in names if used[name] & {k for k, v in MEANING.items() if v}]
+    if len(names) == 1 or len(telling) == 1:
+        return (telling or names)[0]
+    raise InputError(
+        f"{path}: {len(names)} label categories ({', '.join(names) or 'none'}): name one with --label-category."
+    )
+
+
+def one_label(unit: str, values: list[object], path: Path) -> object:
+    """Return the quality among a unit's labels; other labels (``accept``, ``reviewed``) may stand beside it.
+
+    Raises
+    ------
+    InputError : two qualities.
+    """
+    telling = list(dict.fromkeys(MEANING[tidy(v)] for v in values if MEANING.get(tidy(v))))
+    if len(telling) > 1:
+        raise InputError(f"{path}: unit {unit} has the labels {', '.join(map(str, values))}; one of them is expected.")
+    return telling[0] if telling else (values[0] if len(values) == 1 else "")

@@ -2,46 +2,203 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hdf5io.errors import InputError
 
-from ..units.assemble import Recording
-from ..units.labels import LABEL_COLUMNS
+from ..units.assemble import Recording, id_text
+from ..units.labels import LABEL_COLUMNS, MEANING, tidy
+from ..units.metrics import ID_COLUMNS
 from . import curation
-from .tables import read_table, take_ids
+from .text import TextTable, read_cells
+
+KSLABEL, SI_IDS = "cluster_KSLabel.tsv", "cluster_si_unit_ids.tsv"
+#: From this share of equal labels on they are taken for Kilosort's own: no curator agrees with it so often.
+KILOSORT_SHARE = 0.95
 
 
-def read_label_file(path: Path) -> dict[str, object]:
-    """Return ``{unit id: label}`` of a Phy group file, a table with an id and a label column, or a curation JSON."""
+class LabelFile(NamedTuple):
+    """Labels by unit id (or by recording and unit id), and units that must not be learned from."""
+
+    labels: dict[str, object]
+    left_out: dict[str, str]  #: unit id -> why
+    recordings: list[str] | None  #: recording of each label, where the file says so
+    column: str  #: name of the labels' column
+
+
+def read_label_file(path: Path, category: str | None = None, group_by: str = "file") -> LabelFile:
+    """Return the labels of a Phy group file, a table with an id and a label column, or a curation JSON.
+
+    Raises
+    ------
+    InputError : no such form; an id that occurs twice; Kilosort's own labels.
+    """
     if path.suffix.lower() == ".json":
-        return curation.read(path)
-    table = read_table(path)
-    ids, rest = take_ids(table, path)
-    named = [c for c in rest.columns if c in ("group", *LABEL_COLUMNS)]
-    if not named and len(rest.columns) != 1:
+        found = curation.read(path, category)
+        return LabelFile(dict(found.labels), dict(found.left_out), None, found.category)
+    table = read_cells(path)
+    header, body = split_header(table, path)
+    id_at = next((header.index(n) for n in ID_COLUMNS if n in header), None)
+    if id_at is None and header[0] in ("", "unnamed: 0"):
+        id_at = 0
+    if id_at is None:
         raise InputError(
-            f"{path}: which column holds the labels? Expected cluster_id and group, found {', '.join(map(str, table.columns))}."
+            f"{path}: no column {', '.join(ID_COLUMNS)}; its first line is '{' | '.join(table.rows[0][:4])}'."
         )
-    return dict(zip(ids, rest[named[0] if named else rest.columns[0]].tolist()))
+    skipped = {
+        id_at,
+        *(header.index(n) for n in ID_COLUMNS if n in header),
+        *([header.index(group_by.lower())] if group_by.lower() in header else []),
+    }
+    column = label_column(header, skipped, path)
+    rows = [row for row in body if row[id_at] or row[column]]
+    blank = [row for row in rows if not row[id_at]]
+    if blank:
+        raise InputError(f"{path}: {len(blank)} labels without an id, the first is '{blank[0][column]}'.")
+    groups = [row[header.index(group_by.lower())] for row in rows] if group_by.lower() in header else None
+    ids = [id_text(row[id_at]) for row in rows]
+    keys = ids if groups is None else [f"{g}\t{i}" for g, i in zip(groups, ids)]
+    repeated = [i for i, n in Counter(keys).items() if n > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: unit id {repeated[0].replace(chr(9), ' ')} occurs more than once in it ({len(repeated)} such ids)."
+        )
+    name = header[column]
+    if name == "kslabel":
+        raise InputError(
+            f"{path}: its column '{name}' holds Kilosort's own labels, not a curator's. Give the file that Phy wrote, cluster_group.tsv."
+        )
+    return LabelFile({k: row[column] for k, row in zip(keys, rows)}, {}, groups, name)
 
 
-def join(recording: Recording, labels: dict[str, object], where: Path) -> tuple[Recording, list[str]]:
+def split_header(table: TextTable, path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return column names in lower case, and the rows below; a file whose first line is already a label gets Phy's names."""
+    first = [cell.lower() for cell in table.rows[0]]
+    if len(first) < 2:
+        raise InputError(
+            f"{path}: one column only ('{first[0][:40]}'); expected cluster_id and group, parted by a tab, comma or semicolon."
+        )
+    is_label = id_text(first[0]).lstrip("-").isdigit() and any(tidy(cell) in MEANING and cell for cell in first[1:])
+    if is_label:
+        return ["cluster_id", "group", *(f"column {i + 3}" for i in range(len(first) - 2))], table.rows
+    if len(table.rows) < 2:
+        raise InputError(f"{path}: no labels, only a header line.")
+    return first, table.rows[1:]
+
+
+def label_column(header: list[str], skipped: set[int], path: Path) -> int:
+    """Return which column holds the labels.
+
+    Raises
+    ------
+    InputError : several could, and none has a usual name.
+    """
+    rest = [i for i in range(len(header)) if i not in skipped and header[i]]
+    usual = [name.lower() for name in ("group", "manual_group", *LABEL_COLUMNS)]
+    named = sorted((i for i in rest if header[i] in usual), key=lambda i: usual.index(header[i]))
+    if not named and len(rest) != 1:
+        raise InputError(
+            f"{path}: which column holds the labels? Expected cluster_id and group, found {', '.join(header)}."
+        )
+    return named[0] if named else rest[0]
+
+
+def kilosort_labels(folder: Path) -> dict[str, object]:
+    """Return Kilosort's own labels of a folder; empty where it has none."""
+    path = folder / KSLABEL
+    if not path.is_file():
+        return {}
+    table = read_cells(path)
+    header, body = split_header(table, path)
+    return {id_text(row[0]): row[1] for row in body if row[0]} if len(header) > 1 else {}
+
+
+def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -> tuple[dict[str, object], list[str]]:
+    """Return a person's labels among those of a group file, and a notice where Kilosort's own were found.
+
+    Kilosort 2.5 and Phy write Kilosort's labels as groups. Where nearly all groups equal them, the equal ones are not a person's.
+    """
+    own = kilosort_labels(folder)
+    shared = {i: g for i, g in labels.items() if i in own and tidy(g)}
+    equal = {i for i, g in shared.items() if tidy(g) == tidy(own[i])}
+    if not shared or len(equal) < KILOSORT_SHARE * len(shared):
+        return dict(labels), []
+    n = len(equal)
+    note = f"{where}: {n} of {len(shared)} labels equal Kilosort's own ({KSLABEL}): not curated by a person, left out"
+    return {i: g for i, g in labels.items() if i not in equal}, [note]
+
+
+def si_unit_ids(folder: Path) -> dict[str, str]:
+    """Return ``{cluster id: SpikeInterface unit id}`` of a Phy folder that SpikeInterface exported; empty for any other."""
+    path = folder / SI_IDS
+    if not path.is_file():
+        return {}
+    table = read_cells(path)
+    header = [cell.lower() for cell in table.rows[0]]
+    if "si_unit_id" not in header or "cluster_id" not in header:
+        raise InputError(f"{path}: expected the columns cluster_id and si_unit_id, found {', '.join(table.rows[0])}.")
+    cluster, unit = header.index("cluster_id"), header.index("si_unit_id")
+    found = {id_text(row[cluster]): id_text(row[unit]) for row in table.rows[1:]}
+    if len(set(found.values())) < len(found) or len(found) < len(table.rows) - 1:
+        raise InputError(f"{path}: a cluster or unit stands in it more than once.")
+    return found
+
+
+def labels_for(recording: Recording, path: Path, category: str | None, group_by: str) -> tuple[LabelFile, list[str]]:
+    """Return a label file's labels under the ids of a recording, and notices.
+
+    A group file beside ``cluster_si_unit_ids.tsv`` speaks of Phy's clusters; an analyzer or a table of its metrics speaks of
+    SpikeInterface's units. Which is which cannot be told from the ids: Phy's are 0 to n - 1, in another order.
+    """
+    found, notices = read_label_file(path, category, group_by), list[str]()
+    if path.suffix.lower() == ".json" or found.recordings is not None:
+        return found, notices
+    labels, notices = without_kilosorts(found.labels, path.parent, path)
+    units = si_unit_ids(path.parent)
+    inside = recording.source.is_dir() and recording.source.resolve() == path.resolve().parent
+    if units and not inside:
+        mapped = {units[i]: g for i, g in labels.items() if i in units}
+        ours = set(recording.unit_ids)
+        if len(ours & set(mapped)) >= 0.5 * max(len(mapped), 1) or len(ours & set(labels)) < 0.5 * max(len(labels), 1):
+            notices.append(f"{path}: clusters joined to SpikeInterface's units through {SI_IDS}")
+            labels = mapped
+    return found._replace(labels=labels), notices
+
+
+def join(recording: Recording, found: LabelFile, where: Path) -> tuple[Recording, list[str]]:
     """Return the recording with labels joined by unit id, and notices about units on one side only.
 
     Raises
     ------
-    InputError : fewer than half of the labelled ids are units of the recording: the files do not belong together.
+    InputError : fewer than half of the labelled ids are units of the recording: the files do not belong together; ids without
+        a recording for units that need one.
     """
-    found = sum(i in labels for i in recording.unit_ids)
-    if found < 0.5 * len(labels):
+    own = found.labels
+    if found.recordings is not None:
+        own = {k.partition("\t")[2]: g for k, g in own.items() if k.partition("\t")[0] == recording.name}
+    known = sum(i in own for i in recording.unit_ids)
+    if known < 0.5 * len(own) or (found.recordings is not None and not own):
         raise InputError(
-            f"{where}: {found} of its {len(labels)} unit ids are units of {recording.source} (which has {len(recording.unit_ids)}):"
+            f"{where}: {known} of its {len(own)} unit ids are units of {recording.source} (which has {len(recording.unit_ids)}):"
             " the files do not belong together. Check the order of --labels."
         )
-    notices = []
-    if found < len(labels):
-        notices.append(
-            f"{where}: {len(labels) - found} labels are for units that {recording.source.name} does not have"
+    notices = list(notices_of(recording, own, found.left_out, known, where))
+    labels = ["" if i in found.left_out else own.get(i, "") for i in recording.unit_ids]
+    return recording._replace(labels=labels), notices
+
+
+def notices_of(
+    recording: Recording, own: Mapping, left_out: Mapping[str, str], known: int, where: Path
+) -> Iterator[str]:
+    """Yield what a person should know about a join."""
+    if known < len(own):
+        absent = [i for i in own if i not in set(recording.unit_ids)]
+        yield (
+            f"{where}: {len(own) - known} labels are for units that {recording.source.name} does not have"
+            f" ({', '.join(absent[:8])}{', ...' if len(absent) > 8 else ''}): merged or split after its metrics were computed?"
         )
-    return recording._replace(labels=[labels.get(i, "") for i in recording.unit_ids]), notices
+    for why, n in Counter(left_out[i] for i in recording.unit_ids if i in left_out).items():
+        yield f"{where}: {n} units left out: {why}"

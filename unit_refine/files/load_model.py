@@ -299,6 +299,50 @@ def read_probe(folder: Path) -> dict[str, Any]:
     return hdf5io.read_json(path) if path.is_file() else {}
 
 
+def read_reference(folder: Path) -> dict[str, Any]:
+    """Return what the training recordings looked like (see ``score.applies``); empty where the folder does not say.
+
+    Raises
+    ------
+    InputError : not such a file.
+    """
+    path = folder / "training_reference.json"
+    if not path.is_file():
+        return {}
+    found = hdf5io.read_json(path)
+    wanted = {
+        "scale": float,
+        "quartiles": list,
+        "nonzero": list,
+        "tails": list,
+        "spread": float,
+        "missing": float,
+        "dominant": float,
+    }
+    metrics, correlation = found.get("metrics"), found.get("correlation")
+    good = (
+        isinstance(metrics, dict)
+        and isinstance(correlation, dict)
+        and all(isinstance(v, dict) for v in correlation.values())
+    )
+    if not good or any(
+        not isinstance(own, dict) or any(not isinstance(own.get(k), (t, int)) for k, t in wanted.items())
+        for own in metrics.values()
+    ):
+        raise InputError(f"{path}: not what training wrote there. Copy it from where the model was made, or remove it.")
+    return found
+
+
+def read_training_data(model: Model) -> pd.DataFrame | None:
+    """Return the metrics of the training units, where the folder holds them."""
+    path = model.folder / "training_data.csv"
+    if not path.is_file():
+        return None
+    with hdf5io.parsing(path, "a table of training units"):
+        table = pd.read_csv(path)
+        return table[[n for n in model.metric_names if n in table.columns]].astype("float32")
+
+
 def replay(model: Model) -> float | None:
     """Return the largest change of a probability on the model's probe set; None where the folder has none."""
     probe = read_probe(model.folder)

@@ -1,54 +1,71 @@
-"""What does a Phy folder say about its units, and how do predictions get into it without touching a person's work?
+"""What does a Phy or Kilosort folder say about its clusters, and how do predictions get into it without touching a person's work?
 
-Files of Phy: ``cluster_group.tsv`` (a person's labels), ``cluster_KSLabel.tsv`` (Kilosort's), ``cluster_info.tsv`` (Phy's own
-table), ``cluster_<metric>.tsv`` (SpikeInterface's export). Ours: ``cluster_unit_refine.tsv``, ``cluster_unit_refine_prob.tsv``.
+Files of Phy: ``cluster_group.tsv`` (a person's labels; Phy 1: ``cluster_groups.csv``, with tabs), ``cluster_KSLabel.tsv`` (Kilosort's),
+``cluster_info.tsv`` (Phy's own table), ``cluster_<metric>.tsv`` and ``cluster_si_unit_ids.tsv`` (SpikeInterface's export),
+``spike_clusters.npy`` (which clusters there are now). Ours: ``cluster_unit_refine.tsv``, ``cluster_unit_refine_prob.tsv``.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 import hdf5io
 from hdf5io.errors import InputError
 
+from ..units.assemble import id_key, id_text
 from ..units.labels import MEANING, tidy
-from ..units.metrics import KNOWN, RENAMED
+from ..units.metrics import KNOWN, RENAMED, id_column
+from .label_files import KSLABEL, kilosort_labels, read_label_file, si_unit_ids, split_header, without_kilosorts
 from .tables import read_table, take_ids
+from .text import Form, TextTable, read_cells, write_cells
 
 log = logging.getLogger(__package__)
 
-GROUP, KSLABEL, INFO = "cluster_group.tsv", "cluster_KSLabel.tsv", "cluster_info.tsv"
+GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_groups.tsv")
+INFO = "cluster_info.tsv"
+CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")
 OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
-TABLES = ("quality_metrics.csv", "metrics.csv", "template_metrics.csv")
+TABLES = (
+    "quality_metrics.csv",
+    "metrics.csv",
+    "template_metrics.csv",
+    "waveform_metrics.csv",
+    "templates._bc_qMetrics.parquet",
+)
 #: Phy knows three groups.
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
 
 
-def read(folder: Path) -> tuple[list[str], pd.DataFrame, list[object] | None]:
-    """Return unit ids, metrics and a person's labels (None where nobody curated) of a Phy or Kilosort folder.
+class Clusters(NamedTuple):
+    """The clusters of a folder that have metrics."""
+
+    unit_ids: list[str]
+    table: pd.DataFrame
+    labels: list[object] | None  #: a person's; None where nobody curated
+
+
+def is_phy(folder: Path) -> bool:
+    """Return whether a folder is one of Phy or Kilosort."""
+    return any((folder / name).exists() for name in ("params.py", *GROUPS, INFO, KSLABEL, *CLUSTERS))
+
+
+def read(folder: Path) -> Clusters:
+    """Return the clusters, their metrics and a person's labels.
+
+    Clusters that are gone (merged or split since the metrics were computed) are left out, clusters without metrics are named.
 
     Raises
     ------
-    InputError : no metrics in the folder.
+    InputError : no metrics in the folder; metrics or labels of other clusters than those there are.
     """
-    parts: list[pd.DataFrame] = []
-    for path in [folder / name for name in TABLES if (folder / name).is_file()] or sorted(
-        folder.glob("*quality_metrics*.csv")
-    ):
-        ids, table = take_ids(read_table(path), path)
-        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
-    metric_files = [
-        p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in {*KNOWN, *RENAMED}
-    ]
-    for path in [*metric_files, *([folder / INFO] if (folder / INFO).is_file() else [])]:
-        ids, table = take_ids(read_table(path), path)
-        table = table[[c for c in table.columns if c in KNOWN or c in RENAMED]]
-        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
-    parts = [p for p in parts if len(p.columns)]
+    parts = [part for part in metric_tables(folder) if len(part.columns)]
     if not parts:
         raise InputError(
             f"{folder}: no metrics. Expected quality_metrics.csv, cluster_<metric>.tsv, or metrics in cluster_info.tsv."
@@ -56,90 +73,213 @@ def read(folder: Path) -> tuple[list[str], pd.DataFrame, list[object] | None]:
         )
     table = pd.concat(parts, axis=1, join="outer")
     table = table.loc[:, ~table.columns.duplicated()]
+    there = clusters_of(folder)
+    if there is not None:
+        table = table.loc[compare(list(table.index), there, f"{folder}: its metrics", "metrics")]
     labels = read_groups(folder)
-    return (
-        list(table.index),
-        table.reset_index(drop=True),
-        None if labels is None else [labels.get(i, "") for i in table.index],
-    )
+    if labels is not None:
+        absent = sorted((i for i, g in labels.items() if tidy(g) and i not in table.index), key=id_key)
+        labelled = [i for i, g in labels.items() if tidy(g)]
+        if len(absent) > 0.5 * len(labelled):
+            raise InputError(
+                f"{folder}: {len(absent)} of {len(labelled)} labelled clusters have no metrics: these were computed before clusters were"
+                " merged or split. Compute them again."
+            )
+        if absent:
+            log.warning("%s: %d labels are for clusters without metrics: %s", folder, len(absent), shown(absent))
+    ids = list(table.index)
+    return Clusters(ids, table.reset_index(drop=True), None if labels is None else [labels.get(i, "") for i in ids])
+
+
+def metric_tables(folder: Path) -> list[pd.DataFrame]:
+    """Return every table of metrics in a folder, by cluster id."""
+    parts = []
+    names = [n for n in TABLES if (folder / n).is_file()]
+    for path in [folder / n for n in names] or sorted(folder.glob("*quality_metrics*.csv")):
+        ids, table = take_ids(read_table(path), path)
+        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
+    wanted = {*KNOWN, *RENAMED}
+    for path in [p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in wanted]:
+        ids, table = take_ids(read_table(path), path)
+        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
+    if (folder / INFO).is_file():
+        table = info_table(folder / INFO)
+        ids, table = take_ids(table, folder / INFO)
+        parts.append(table[[c for c in table.columns if c in wanted]].set_index(pd.Index(ids, name="unit_id")))
+    return parts
+
+
+def info_table(path: Path) -> pd.DataFrame:
+    """Return cluster_info.tsv without the rows that Phy leaves without an id after a merge."""
+    table = read_table(path)
+    name = id_column(table)
+    blank = table[name].isna() if name is not None else pd.Series(False, index=table.index)
+    if blank.any():
+        log.warning("%s: %d rows without a cluster id left out", path, int(blank.sum()))
+    return table[~blank]
+
+
+def clusters_of(folder: Path) -> set[str] | None:
+    """Return the clusters that have spikes now; None where the folder does not say."""
+    for name in CLUSTERS:
+        path = folder / name
+        if path.is_file():
+            with hdf5io.parsing(path, "a NumPy array of cluster ids"):
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
+                    raise InputError(
+                        f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
+                    )
+                return {str(i) for i in np.unique(array)}
+    return None
+
+
+def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[str]:
+    """Return the ids that are clusters of the folder; name those that are not, and the clusters without any.
+
+    Raises
+    ------
+    InputError : less than half of either side is on the other.
+    """
+    known = [i for i in ids if i in there]
+    without = sorted(there - set(ids), key=id_key)
+    if len(known) < 0.5 * len(ids) or len(known) < 0.5 * len(there):
+        raise InputError(
+            f"{what}: {len(known)} of {len(ids)} ids are among the {len(there)} clusters of the folder: another recording, or clusters"
+            " were merged and split since. Compute the metrics again."
+        )
+    if len(known) < len(ids):
+        gone = sorted(set(ids) - there, key=id_key)
+        log.warning(
+            "%s: %d clusters are no longer there (merged or split since), left out: %s", what, len(gone), shown(gone)
+        )
+    if without:
+        log.warning("%s: %d clusters have no %s: %s", what, len(without), noun, ", ".join(without))
+    return known
+
+
+def shown(ids: Sequence[str]) -> str:
+    """Return ids as text, the first twenty."""
+    return ", ".join(ids[:20]) + (", ..." if len(ids) > 20 else "")
+
+
+def group_file(folder: Path) -> Path | None:
+    """Return the file that holds a person's labels."""
+    return next((folder / name for name in GROUPS if (folder / name).is_file()), None)
 
 
 def read_groups(folder: Path) -> dict[str, object] | None:
     """Return ``{cluster id: group}``; None where no file has groups, or where they only repeat Kilosort's labels."""
-    groups = None
-    for name in (GROUP, INFO):
-        if groups is None and (folder / name).is_file():
-            ids, table = take_ids(read_table(folder / name), folder / name)
-            groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else None
-    if groups is None or not any(tidy(g) for g in groups.values()):
+    path, groups = group_file(folder), dict[str, object]()
+    if path is not None:
+        found = read_label_file(path)
+        groups = found.labels
+    elif (folder / INFO).is_file():
+        ids, table = take_ids(info_table(folder / INFO), folder / INFO)
+        groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else {}
+    if not any(tidy(g) for g in groups.values()):
         return None
-    if (folder / KSLABEL).is_file():
-        ids, table = take_ids(read_table(folder / KSLABEL), folder / KSLABEL)
-        if {i: tidy(g) for i, g in groups.items()} == {i: tidy(g) for i, g in zip(ids, table.iloc[:, 0])}:
-            log.warning("%s: %s only repeats Kilosort's labels: not curated by a person", folder, GROUP)
-            return None
-    return groups
+    labels, notices = without_kilosorts(groups, folder, path or folder / INFO)
+    for notice in notices:
+        log.warning("%s", notice)
+    return labels if any(tidy(g) for g in labels.values()) else None
 
 
 def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool) -> dict[str, object]:
-    """Write predictions into a Phy folder; return the files and how many labels went into ``cluster_group.tsv``.
+    """Write predictions into a Phy folder; return the files and how many labels went into the group file.
 
     Parameters
     ----------
     folder : Phy folder.
-    predictions : columns ``unit_id``, ``predicted_quality``, ``prediction_confidence``, ``abstained``.
-    write_group : also fill ``cluster_group.tsv``: only clusters without a label of a person, only labels that Phy knows, no unit
-        that was left to a person; the old file is kept as ``cluster_group.tsv.backup``.
+    predictions : columns ``unit_id``, ``predicted_quality``, ``prediction_confidence``, ``abstained``; ``id_of`` says whether the ids
+        are Phy's clusters or SpikeInterface's units.
+    write_group : also fill the group file: only clusters without a label of a person, only labels that Phy knows, no unit
+        that was left to a person; the old file is kept with ``.backup`` at the end of its name.
+
+    Raises
+    ------
+    InputError : not a Phy folder; an earlier export; predictions of other clusters.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such Phy folder.")
-    if not any((folder / name).exists() for name in ("params.py", GROUP, INFO, KSLABEL, "spike_clusters.npy")):
+    if not is_phy(folder):
         raise InputError(f"{folder}: not a Phy folder (no params.py, spike_clusters.npy or cluster_*.tsv).")
     for name in OURS:
         if (folder / name).exists() and not overwrite:
             raise InputError(f"{folder / name} exists already. Give --overwrite to replace the earlier export.")
+    table = as_clusters(predictions, folder)
+    there = clusters_of(folder)
+    if there is None:
+        log.warning("%s: no spike_clusters.npy: not checked whether the predictions are of these clusters", folder)
+    else:
+        table = table.loc[compare(list(table.index), there, "predictions", "prediction")]
     columns = {OURS[0]: ("unit_refine", "predicted_quality"), OURS[1]: ("unit_refine_prob", "prediction_confidence")}
     for name, (title, source) in columns.items():
-        table = pd.DataFrame({"cluster_id": predictions["unit_id"], title: predictions[source]})
-        with hdf5io.atomic(folder / name) as part:
-            table.to_csv(part, sep="\t", index=False, float_format="%.6f")
-    written = fill_groups(folder, predictions) if write_group else 0
-    return {
-        "files": [folder / name for name in OURS] + ([folder / GROUP] if write_group else []),
-        "n_groups_written": written,
-    }
+        part = pd.DataFrame({"cluster_id": table.index, title: table[source].to_numpy()})
+        with hdf5io.atomic(folder / name) as temporary:
+            part.to_csv(temporary, sep="\t", index=False, float_format="%.6f")
+    written = fill_groups(folder, table) if write_group else 0
+    files = [folder / name for name in OURS] + ([group_file(folder)] if write_group else [])
+    return {"files": files, "n_groups_written": written}
+
+
+def as_clusters(predictions: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return predictions by cluster id: through cluster_si_unit_ids.tsv where they are of SpikeInterface's units."""
+    ids = [id_text(i) for i in predictions["unit_id"]]
+    units = si_unit_ids(folder)
+    of_clusters = "id_of" in predictions.columns and (predictions["id_of"] == "cluster").all()
+    table = predictions.set_axis(ids, axis=0)
+    if not table.index.is_unique:
+        raise InputError(f"predictions: unit {table.index[table.index.duplicated()][0]} stands in them more than once.")
+    if not units or of_clusters:
+        return table
+    clusters = {unit: cluster for cluster, unit in units.items()}
+    known = [i for i in ids if i in clusters]
+    if len(known) < 0.5 * len(ids):
+        raise InputError(
+            f"{folder}: {len(known)} of {len(ids)} predicted units are among its {len(clusters)} SpikeInterface units"
+            " (cluster_si_unit_ids.tsv): predictions of another recording."
+        )
+    log.info("%s: SpikeInterface's unit ids became cluster ids (cluster_si_unit_ids.tsv)", folder)
+    return table.loc[known].rename(index=clusters)
 
 
 def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
-    """Give clusters without a label of a person their predicted group; return how many."""
-    path, manual = folder / GROUP, {}
-    if path.is_file():
-        old = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        if list(old.columns[:2]) != ["cluster_id", "group"]:
-            raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(old.columns)}.")
-        repeats_kilosort = False
-        if (folder / KSLABEL).is_file():
-            other = pd.read_csv(folder / KSLABEL, sep="\t", dtype=str, keep_default_na=False)
-            repeats_kilosort = dict(zip(old.iloc[:, 0], old.iloc[:, 1])) == dict(
-                zip(other.iloc[:, 0], other.iloc[:, 1])
-            )
-        manual = (
-            {}
-            if repeats_kilosort
-            else {i: g for i, g in zip(old["cluster_id"], old["group"]) if MEANING.get(tidy(g), g)}
-        )
-        shutil.copy2(path, _free(path.with_name(GROUP + ".backup")))
-    groups = dict(manual)
-    for unit, quality, left in zip(
-        predictions["unit_id"].astype(str), predictions["predicted_quality"], predictions["abstained"]
-    ):
-        if unit not in manual and quality in PHY_GROUP and not left:
-            groups[unit] = PHY_GROUP[quality]
-    table = pd.DataFrame({"cluster_id": list(groups), "group": list(groups.values())})
-    table = table.sort_values("cluster_id", key=lambda ids: pd.to_numeric(ids, errors="coerce"), kind="stable")
-    with hdf5io.atomic(path) as part:
-        table.to_csv(part, sep="\t", index=False)
-    return len(groups) - len(manual)
+    """Give clusters without a label of a person their predicted group; return how many. The file keeps its form and columns."""
+    path = group_file(folder)
+    wanted = {
+        i: PHY_GROUP[quality]
+        for i, quality, left in zip(predictions.index, predictions["predicted_quality"], predictions["abstained"])
+        if quality in PHY_GROUP and not left
+    }
+    if path is None:
+        rows = [["cluster_id", "group"], *([i, g] for i, g in sorted(wanted.items(), key=lambda item: id_key(item[0])))]
+        write_cells(folder / GROUPS[0], TextTable(Form("utf-8", b"", "\n", "\t"), rows))
+        return len(wanted)
+    table = read_cells(path)
+    header, body = split_header(table, path)
+    id_at = header.index("cluster_id") if "cluster_id" in header else 0
+    group_at = header.index("group") if "group" in header else None
+    if group_at is None:
+        raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(table.rows[0])}.")
+    read_label_file(path)  # refuses an id that stands there twice
+    own = kilosort_labels(folder)
+    now = {id_text(row[id_at]): row[group_at] for row in body}
+    repeats = bool(own) and all(tidy(own.get(i)) == tidy(g) for i, g in now.items())
+    written = 0
+    for row in body:
+        unit = id_text(row[id_at])
+        manual = bool(MEANING.get(tidy(row[group_at]), row[group_at])) and not repeats
+        if not manual and unit in wanted:
+            row[group_at], written = wanted[unit], written + 1
+    for unit in sorted(set(wanted) - set(now), key=id_key):
+        row = [""] * len(header)
+        row[id_at], row[group_at] = unit, wanted[unit]
+        table.rows.append(row)
+        written += 1
+    shutil.copy2(path, _free(path.with_name(path.name + ".backup")))
+    write_cells(path, table)
+    return written
 
 
 def _free(path: Path) -> Path:

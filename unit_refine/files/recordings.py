@@ -1,52 +1,81 @@
 """Which units are in these files, and what did the curator call them?
 
-A recording is a metrics table (CSV), a Phy folder or a SortingAnalyzer folder. Labels are joined to units by unit id, never by
-position.
+A recording is a metrics table (CSV, parquet), a Phy folder or a SortingAnalyzer folder; one table may hold many. Labels are joined
+to units by unit id, never by position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
-from ..units.assemble import Recording, column, name_apart
+from ..units.assemble import Recording, column, name_apart, split_by
 from ..units.labels import LABEL_COLUMNS
+from ..units.metric_names import from_producer
 from ..units.metrics import to_new_names
 from . import analyzers, phy
-from .label_files import join, read_label_file
+from .label_files import join, labels_for
 from .tables import read_table, take_ids
+
+log = logging.getLogger(__package__)
 
 #: Measured: a run needs about this much, and this multiple of the size of its tables, in MB.
 BASE_MB, TABLE_FACTOR = 350.0, 25.0
 
 
+def read_analyzer_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
+    """Return the units of a SortingAnalyzer folder; labels are a property of its units."""
+    found = read_analyzer(path, config.compute_missing, config.trust_pickles)
+    labels = None
+    if label_column is not None:
+        if label_column not in found.property_names:
+            known = ", ".join(found.property_names) or "none"
+            raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
+        labels = found.property_values(label_column)
+        if len(labels) != len(found.unit_ids):
+            raise InputError(
+                f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units."
+            )
+    return Recording(path.name, path, found.unit_ids, found.table, labels, found.params)
+
+
+def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
+    """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
+    ids, table, labels = phy.read(path)
+    if label_column is not None:
+        labels, table = column(table, label_column, path), table.drop(columns=[label_column])
+    return Recording(path.name, path, ids, table, labels, {}, "cluster")
+
+
+def read_table_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
+    """Return the units of a metrics table."""
+    ids, table = take_ids(read_table(path), path, config.group_by)
+    labels = None
+    if label_column is not None:
+        labels, table = column(table, label_column, path), table.drop(columns=[label_column])
+    return Recording(path.stem, path, ids, table, labels, {})
+
+
+#: What a path may be, and who reads it; the first that says yes does.
+READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Tables, str | None], Recording]], ...] = (
+    (analyzers.is_analyzer, read_analyzer_recording),
+    (Path.is_dir, read_phy_recording),
+    (lambda path: True, read_table_recording),
+)
+
+
 def read_recording(path: Path, config: Tables, label_column: str | None = None) -> Recording:
-    """Return the units of one input, whatever its kind."""
-    path, params = Path(path), dict[str, Any]()
-    if analyzers.is_analyzer(path):
-        found = read_analyzer(path, config.compute_missing, config.trust_pickles)
-        ids, table, params = found.unit_ids, found.table, found.params
-        labels = None
-        if label_column is not None:
-            if label_column not in found.property_names:
-                known = ", ".join(found.property_names) or "none"
-                raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
-            labels = found.property_values(label_column)
-    elif path.is_dir():
-        ids, table, labels = phy.read(path)
-        if label_column is not None:
-            labels = column(table, label_column, path)
-    else:
-        ids, table = take_ids(read_table(path), path)
-        labels = None if label_column is None else column(table, label_column, path)
-    table = to_new_names(table.drop(columns=[label_column], errors="ignore") if label_column else table)
-    return Recording(
-        path.stem if path.is_file() else path.name, path, ids, table.reset_index(drop=True), labels, params
-    )
+    """Return the units of one input, whatever its kind, with today's metric names."""
+    path = Path(path)
+    recording = next(reader for is_this, reader in READERS if is_this(path))(path, config, label_column)
+    table, notices = from_producer(recording.table)
+    for notice in notices:
+        log.warning("%s: %s", path, notice)
+    return recording._replace(table=to_new_names(table).reset_index(drop=True))
 
 
 def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> analyzers.Analyzer:
@@ -77,21 +106,37 @@ def check_memory(config: Tables) -> None:
 def read_unlabelled(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
     """Return recordings whose labels do not matter, under different names."""
     check_memory(config)
-    return name_apart([read_recording(path, config) for path in inputs])
+    return name_apart([r for path in inputs for r in split_by(read_recording(path, config), config.group_by)])
 
 
 def read_all(config: Labelled) -> tuple[list[Recording], list[str]]:
     """Return all recordings with raw labels, under different names, and notices."""
     check_memory(config)
-    recordings, notices = [], []
+    recordings, notices = list[Recording](), list[str]()
     for i, path in enumerate(config.inputs):
-        recording = read_recording(path, config, config.label_column)
+        parts = split_by(read_recording(path, config, config.label_column), config.group_by)
         if config.labels:
-            recording, more = join(recording, read_label_file(config.labels[i]), config.labels[i])
+            parts, more = join_labels(parts, config, config.labels[i])
             notices += more
-        if recording.labels is None:
-            looks = [c for c in LABEL_COLUMNS if c in recording.table.columns]
+        if parts[0].labels is None:
+            looks = [c for c in LABEL_COLUMNS if c in parts[0].table.columns]
             hint = f" (column '{looks[0]}' looks like labels)" if looks else ""
             raise InputError(f"{path}: no labels. Give --labels cluster_group.tsv or --label-column NAME{hint}.")
-        recordings.append(recording)
+        recordings += parts
     return name_apart(recordings), notices
+
+
+def join_labels(parts: Sequence[Recording], config: Labelled, path: Path) -> tuple[list[Recording], list[str]]:
+    """Return the recordings of one input with the labels of one file, and notices."""
+    found, notices = labels_for(parts[0], path, config.label_category, config.group_by)
+    ids = [i for part in parts for i in part.unit_ids]
+    if len(parts) == 1 or found.recordings is not None:
+        joined = [join(part, found, path) for part in parts]
+        return [r for r, _ in joined], [*notices, *(n for _, more in joined for n in more)]
+    if len(set(ids)) < len(ids):
+        raise InputError(
+            f"{path}: unit ids occur in several recordings of {parts[0].source}; the labels need the column '{config.group_by}' too."
+        )
+    whole, more = join(parts[0]._replace(unit_ids=ids), found, path)
+    own = dict(zip(ids, whole.labels or []))
+    return [part._replace(labels=[own[i] for i in part.unit_ids]) for part in parts], [*notices, *more]

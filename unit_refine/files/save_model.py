@@ -66,6 +66,7 @@ def write_model(folder: Path, config: TrainConfig, outcome: Any, results: Mappin
     pd.DataFrame({"unit_index": np.arange(len(units.y)), "0": units.y}).to_csv(folder / "labels.csv", index=False)
     held_out_table(outcome).to_csv(folder / "held_out_predictions.csv", index=False, float_format="%.6g")
     hdf5io.write_json(folder / "permutation_importance.json", outcome.importance)
+    hdf5io.write_json(folder / "training_reference.json", outcome.reference)
     (folder / "README.md").write_text(model_card(config, outcome, results), encoding="utf-8")
 
 

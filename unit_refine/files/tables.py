@@ -1,7 +1,8 @@
-"""What is in a table of units (CSV, TSV), and how is one written?"""
+"""What is in a table of units (CSV, TSV, parquet), and how is one written?"""
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..units.assemble import id_text
-from ..units.metrics import ID_COLUMNS
+from ..units.metrics import ID_COLUMNS, id_column
+from .text import decimal_mark, read_text
+
+PARQUET = (".parquet", ".pq", ".parq")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV or TSV file.
+    """Return a table of text (see `text`) or of parquet.
 
     Raises
     ------
@@ -23,32 +27,58 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file. Expected a metrics table (CSV), a Phy folder or a SortingAnalyzer folder."
+            f"{path}: no such file. Expected a metrics table (CSV, parquet), a Phy folder or a SortingAnalyzer folder."
         )
-    separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    try:
-        table = pd.read_csv(path, sep=separator, low_memory=False)
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the file is empty; expected a header line and one line for each unit.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: not readable as CSV: {str(error).strip().splitlines()[0]}") from None
+    table = read_parquet(path) if path.suffix.lower() in PARQUET else read_csv(path)
     if table.empty:
         raise InputError(f"{path}: no units, only a header line.")
     if len(table.columns) < 2:
         raise InputError(
-            f"{path}: one column only ('{table.columns[0]}'); expected comma-separated metrics with a header line."
+            f"{path}: one column only ('{table.columns[0]}'); expected metrics parted by commas, with a header line."
         )
     return table
 
 
-def take_ids(table: pd.DataFrame, path: Path) -> tuple[list[str], pd.DataFrame]:
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return a text table whose first line names its columns."""
+    text, form = read_text(path)
+    try:
+        table = pd.read_csv(
+            io.StringIO(text), sep=form.separator, decimal=decimal_mark(text, form.separator), low_memory=False,
+            skipinitialspace=True,
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: the file is empty; expected a header line and one line for each unit.") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path}: not readable as CSV: {str(error).strip().splitlines()[0]}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # more cells than names: the extra ones would become an index
+        raise InputError(f"{path}: not readable as CSV: lines have more cells than the header names columns.")
+    return table.rename(columns=lambda name: str(name).strip())
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Return a parquet table; an index that holds the unit ids becomes a column."""
+    with hdf5io.parsing(path, "a parquet table"):
+        table = pd.read_parquet(path)
+    if not isinstance(table.index, pd.RangeIndex) or table.index.name is not None:
+        known = id_column(table) is not None
+        table = table.reset_index(drop=known and table.index.name is None and table.index.nlevels == 1)
+        table = table.rename(columns={"index": "unit_id"})
+    return table.rename(columns=str)
+
+
+def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[list[str], pd.DataFrame]:
     """Return unit ids as text and the table without its id columns.
+
+    Parameters
+    ----------
+    group_by : column that tells apart the recordings of the table; ids are unique within each. "file": there is only one.
 
     Raises
     ------
     InputError : no id column, a missing id, an id that occurs twice.
     """
-    name = next((c for c in ID_COLUMNS if c in table.columns), None)
+    name = id_column(table)
     if name is None:
         first = str(table.columns[0])
         if not first.startswith("Unnamed"):
@@ -59,14 +89,15 @@ def take_ids(table: pd.DataFrame, path: Path) -> tuple[list[str], pd.DataFrame]:
     if table[name].isna().any():
         raise InputError(f"{path}: {int(table[name].isna().sum())} units without an id in column '{name}'.")
     ids = [id_text(value) for value in table[name]]
-    repeated = [i for i, n in Counter(ids).items() if n > 1]
+    groups = table[group_by] if group_by in table.columns else [""] * len(ids)
+    repeated = [key for key, n in Counter(zip(groups, ids)).items() if n > 1]
     if repeated:
         raise InputError(
-            f"{path}: unit id {repeated[0]} occurs more than once in column '{name}' ({len(repeated)} such ids);"
-            " give each recording its own file."
+            f"{path}: unit id {repeated[0][1]} occurs more than once in column '{name}' ({len(repeated)} such ids)."
+            " Several recordings in one table? Name the column that tells them apart with --group-by."
         )
-    drop = [c for c in table.columns if c in ID_COLUMNS or str(c).startswith("Unnamed")]
-    return ids, table.drop(columns=drop)
+    drop = [c for c in table.columns if str(c).lower() in ID_COLUMNS or str(c).startswith("Unnamed") or c == name]
+    return ids, table.drop(columns=[c for c in drop if c != group_by])
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -75,12 +106,12 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(part, index=False, float_format="%.9g")
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Return a table that `predict` wrote, unit ids as text.
+def read_predictions(path: Path, recording: str | None = None) -> pd.DataFrame:
+    """Return the predictions of one recording from a table that ``predict`` wrote, unit ids as text.
 
     Raises
     ------
-    InputError : absent, another kind of table, or units of several recordings in one table.
+    InputError : absent, another kind of table, or units of several recordings and none of them chosen.
     """
     read_table(path)  # says in one line what is wrong with the file
     table = pd.read_csv(path, dtype={"unit_id": str, "why": str, "recording": str})
@@ -88,8 +119,14 @@ def read_predictions(path: Path) -> pd.DataFrame:
     absent = [name for name in needed if name not in table.columns]
     if absent:
         raise InputError(f"{path}: no column '{absent[0]}'; expected a table made by unit-refine predict.")
-    if "recording" in table.columns and table["recording"].nunique() > 1:
+    names = table["recording"].dropna().unique().tolist() if "recording" in table.columns else []
+    if recording is not None and recording not in names:
+        raise InputError(f"{path}: no recording '{recording}'; it has {', '.join(names) or 'no names of recordings'}.")
+    if recording is None and len(names) > 1:
         raise InputError(
-            f"{path}: units of {table['recording'].nunique()} recordings; predict one recording to export it."
+            f"{path}: units of {len(names)} recordings; choose one with --recording: {', '.join(names[:8])}."
         )
-    return table
+    if not pd.api.types.is_bool_dtype(table["abstained"]):
+        raise InputError(f"{path}: column 'abstained' holds '{table['abstained'].iloc[0]}'; expected True or False.")
+    table["unit_id"] = [id_text(i) for i in table["unit_id"]]
+    return (table if recording is None else table[table["recording"] == recording]).reset_index(drop=True)

@@ -108,7 +108,8 @@ def make_pipeline(setting: Setting, seed: int, threshold: float | None = None) -
     if setting.imputation == "knn":
         imputer = KNNImputer(n_neighbors=5, add_indicator=True)
     else:
-        imputer = SimpleImputer(strategy=setting.imputation, add_indicator=True)
+        strategy = "most_frequent" if setting.imputation == "mode" else setting.imputation
+        imputer = SimpleImputer(strategy=strategy, add_indicator=True)
     scaler = Pipeline([("signed_log", FunctionTransformer(np.arcsinh)), ("scaling", SCALERS[setting.scaling]())])
     classifier = make_classifier(setting.classifier, setting.params, seed)
     if threshold is not None:

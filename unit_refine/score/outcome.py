@@ -16,7 +16,7 @@ from ..config import TrainConfig
 from ..fit import train as training
 from ..model import calibration, pipelines
 from ..units.assemble import Units
-from . import evaluate
+from . import applies, evaluate
 
 log = logging.getLogger(__package__)
 
@@ -32,6 +32,12 @@ class Outcome(NamedTuple):
     calibrated: np.ndarray  #: (n, K) cross-fitted calibrated held-out probabilities
     curve: list[dict[str, float]]  #: abstention curve
     importance: list[dict[str, Any]]
+    reference: dict[str, Any]  #: what the training recordings look like, see `applies`
+
+    @property
+    def best_pipeline(self) -> Any:
+        """Return the fitted pipeline, under the name that SpikeInterface gives it."""
+        return self.trained.pipeline
 
 
 def run_training(config: TrainConfig, units: Units) -> Outcome:
@@ -71,6 +77,7 @@ def run_training(config: TrainConfig, units: Units) -> Outcome:
         units, found, scores, score_animals(config, candidates, units, options), calibration.fit_sigmoid(p, y), calibrated,
         evaluate.abstention_curve(y, p, found.threshold, groups),
         evaluate.permutation_importance(found.held_out, units.metrics, units.y, config.seed),
+        applies.reference(units.metrics, units.groups),
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""What does a model say about units it has not seen, and how often is it right?"""
+"""What does a model say about units it has not seen, and does it apply to them?"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +11,18 @@ import pandas as pd
 
 from hdf5io.errors import InputError
 
-from ..config import CompareConfig, Labelled, PredictConfig
+from ..config import PredictConfig
 from ..files import load_model, recordings
 from ..files.load_model import Model
 from ..model import calibration, decisions
-from ..units.assemble import Recording, Units, assemble
-from ..units.labels import TASKS, classes_of
-from ..units.metrics import RENAMED, match_model
-from . import evaluate
+from ..units.assemble import Recording
+from ..units.metrics import match_model
+from . import applies
 
 log = logging.getLogger(__package__)
+
+#: Metrics that a unit has however little is known of it.
+COUNTS = ("num_spikes", "firing_rate")
 
 
 def predict(
@@ -52,180 +54,123 @@ def predict(
     is_noise = answer["guess"] == noise
     answer["guess"] = np.where(is_noise, 0, 1 + inner["guess"])
     answer["distance"] = np.where(is_noise, answer["distance"], np.minimum(answer["distance"], inner["distance"]))
-    answer["classes"], answer["notices"] = classes, answer["notices"] + inner["notices"]
+    answer["classes"], answer["notices"] = classes, list(dict.fromkeys(answer["notices"] + inner["notices"]))
+    answer["odd"] = list(dict.fromkeys(answer["odd"] + inner["odd"]))
     return answer
 
 
 def predict_one(model: Model, table: pd.DataFrame, where: str, prior_correction: bool) -> dict[str, Any]:
+    """Return what one model says of every unit, what is odd about the recording, and which units have nothing to judge by."""
     checked = match_model(table, model.metric_names, where)
     p = load_model.predict_proba(model, checked.metrics)
     calibrated = p if model.sigmoid is None else calibration.apply_sigmoid(model.sigmoid, p)
-    notices = []
+    notices, known = [], reference_of(model)
     if checked.absent:
         notices.append(f"{where}: missing metrics filled in by the model's imputer: {', '.join(checked.absent)}")
+    odd = applies.findings(checked.metrics, known)
+    notices += [
+        f"{where}: {f.metric} does not look like the training recordings': {f.why}"
+        for f in odd
+        if f.metric not in checked.absent
+    ]
+    shares = np.full(len(model.classes), np.nan)
+    if model.sigmoid is not None:
+        corrected, shares = calibration.correct_prior(calibrated, model.sigmoid.prior)
+        calibrated = corrected if prior_correction else calibrated
     if prior_correction:
         if model.sigmoid is None:
             raise InputError(
                 f"{model.folder}: --prior-correction needs a calibrated model; this one has no calibration."
             )
-        calibrated, share = calibration.correct_prior(calibrated, model.sigmoid.prior)
-        notices.append(
-            f"{where}: class shares estimated by EM: {', '.join(f'{c} {s:.2f}' for c, s in zip(model.classes, share))}"
-        )
+        told = ", ".join(f"{c} {s:.2f}" for c, s in zip(model.classes, shares))
+        notices.append(f"{where}: class shares estimated by EM: {told}")
     return {
         "classes": model.classes, "p": p, "calibrated": calibrated, "guess": decisions.decide(p, model.threshold),
-        "distance": decisions.distance(p, model.threshold), "notices": notices,
+        "distance": decisions.distance(p, model.threshold), "notices": notices, "odd": odd,
+        "shares": dict(zip(model.classes, shares.tolist())), "novelty": applies.novelty(checked.metrics, known),
+        "empty": without_metrics(checked.metrics),
     }  # fmt: skip
 
 
+def reference_of(model: Model) -> Mapping[str, Any]:
+    """Return what the training recordings of a model looked like; nothing where its folder does not say."""
+    known = load_model.read_reference(model.folder)
+    if known:
+        return known
+    units = load_model.read_training_data(model)
+    if units is None:
+        return {"metrics": {}, "correlation": {}}
+    return applies.reference(units, np.zeros(len(units), dtype=int))
+
+
+def without_metrics(metrics: pd.DataFrame) -> np.ndarray:
+    """Return which units have no metric but counts of spikes: an empty unit, or one that nothing was computed for."""
+    telling = [c for c in metrics.columns if c not in COUNTS]
+    return (metrics[telling or list(metrics.columns)].isna().all(axis=1)).to_numpy()
+
+
 def prediction_table(
-    answer: Mapping[str, Any], unit_ids: Sequence[str], name: str, abstain: float, min_confidence: float
+    answer: Mapping[str, Any], recording: Recording, abstain: float = 0.0, min_confidence: float = 0.0
 ) -> pd.DataFrame:
     """Return the table that predict writes for one recording."""
-    p, guess = answer["p"], answer["guess"]
+    p, guess, empty = answer["p"], answer["guess"], answer["empty"]
     confidence = p[np.arange(len(p)), guess]
     ranked = np.zeros(len(p), dtype=bool)
     for k in np.unique(guess):
-        members = np.flatnonzero(guess == k)
+        members = np.flatnonzero((guess == k) & ~empty)
         order = members[np.argsort(answer["distance"][members], kind="stable")]
         ranked[order[: int(np.floor(abstain * len(members)))]] = True
     unsure = confidence < min_confidence
-    why = np.where(
-        unsure,
-        f"confidence below {min_confidence:g}",
-        np.where(ranked, f"among the least confident {abstain:.0%} of its class", ""),
-    )
-    table = pd.DataFrame(
-        {
-            "unit_id": unit_ids,
-            "predicted_quality": np.array(answer["classes"])[guess],
-            "prediction_confidence": confidence,
-        }
-    )
-    for i, c in enumerate(answer["classes"]):
-        table[f"p_{c}"] = p[:, i]
-    for i, c in enumerate(answer["classes"]):
-        table[f"calibrated_{c}"] = answer["calibrated"][:, i]
-    return table.assign(abstained=ranked | unsure, why=why, recording=name)
+    reasons = [
+        (empty, "no metrics"),
+        (unsure, f"confidence below {min_confidence:g}"),
+        (ranked, f"among the least confident {abstain:.0%} of its class"),
+    ]
+    columns: dict[str, Any] = {
+        "unit_id": recording.unit_ids,
+        "predicted_quality": np.array(answer["classes"])[guess],
+        "prediction_confidence": confidence,
+    }
+    columns |= {f"p_{c}": p[:, i] for i, c in enumerate(answer["classes"])}
+    columns |= {f"calibrated_{c}": answer["calibrated"][:, i] for i, c in enumerate(answer["classes"])}
+    why = np.select([mask for mask, _ in reasons], [text for _, text in reasons], default="")
+    columns |= {"abstained": ranked | unsure | empty, "why": why, "novelty": answer["novelty"]}
+    return pd.DataFrame(columns | {"recording": recording.name, "id_of": recording.id_of})
 
 
-def predict_inputs(config: PredictConfig) -> pd.DataFrame:
+class Predictions(NamedTuple):
+    """What predict says of all inputs."""
+
+    table: pd.DataFrame
+    applies: list[dict[str, Any]]  #: for each recording: odd metrics, estimated class shares
+
+
+def predict_inputs(config: PredictConfig) -> Predictions:
     """Return predictions of all inputs, one recording after the other."""
     model = load_model.load(config.model, config.class_names, config.max_memory)
     second = None if config.cascade is None else load_model.load(config.cascade, max_memory=config.max_memory)
-    tables = []
+    tables, report = [], []
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)
     for recording in recordings.read_unlabelled(config, config.inputs):
         answer = predict(model, recording.table, str(recording.source), second, config.prior_correction)
         for notice in answer["notices"]:
             log.warning("%s", notice)
-        tables.append(
-            prediction_table(answer, recording.unit_ids, recording.name, config.abstain, config.min_confidence)
-        )
-    return pd.concat(tables, ignore_index=True)
+        if answer["empty"].any():
+            log.warning("%s: %d units have no metrics, left to a person", recording.source, int(answer["empty"].sum()))
+        tables.append(prediction_table(answer, recording, config.abstain, config.min_confidence))
+        odd = [finding._asdict() for finding in answer["odd"]]
+        report.append({"recording": recording.name, "odd_metrics": odd, "class_shares": answer["shares"]})
+    return Predictions(pd.concat(tables, ignore_index=True), report)
 
 
-class Evaluation(NamedTuple):
-    """A model's scores on labelled units that it has not seen."""
-
-    units: Units
-    p: np.ndarray
-    calibrated: np.ndarray
-    threshold: float
-    scores: evaluate.Scores
-
-
-def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -> Evaluation:
-    """Return scores of a model on labelled recordings.
-
-    Raises
-    ------
-    InputError : the model tells apart classes of no known task; see `data.assemble`.
-    """
-    tasks = [task for task in TASKS if classes_of(task) == model.classes]
-    if not tasks:
-        raise InputError(
-            f"{model.folder}: its classes {', '.join(model.classes)} are those of no task; expected for instance good, mua, noise."
-        )
-    found, notices = recordings.read_all(config)
-    units = assemble(found, config, tasks[0], keep_names(model, found), "remove")
-    answer = predict_one(model, units.metrics, "inputs", False)
-    for notice in [*model.notices, *notices, *units.notices, *answer["notices"]]:
-        log.warning("%s", notice)
-    warn_of_training_units(model, units)
-    scores = evaluate.score(
-        units.y,
-        answer["p"],
-        answer["calibrated"],
-        units.groups,
-        units.classes,
-        threshold=model.threshold,
-        bootstraps=bootstraps,
-        seed=seed,
-    )
-    return Evaluation(units, answer["p"], answer["calibrated"], model.threshold, scores)
-
-
-def keep_names(model: Model, found: Sequence[Recording]) -> list[str]:
-    """Return the model's metrics that all recordings have, in today's spelling."""
-    names = [RENAMED[n][0] if n in RENAMED else n for n in model.metric_names]
-    return [n for n in names if all(n in r.table.columns for r in found)]
-
-
-def warn_of_training_units(model: Model, units: Units) -> None:
-    """Warn when units to be scored are units the model was trained on: their score says nothing."""
-    path = model.folder / "training_data.csv"
-    if not path.is_file():
-        return
-    known = pd.read_csv(path, index_col=0)
-    shared = [c for c in units.metrics.columns if c in known.columns]
-    both = pd.concat([known[shared].astype("float32"), units.metrics[shared]], ignore_index=True)
-    n = int(both.duplicated(keep="first")[len(known) :].sum())
-    if n:
-        log.warning(
-            "%d of %d units are units the model was trained on: their score is not a score on unseen units",
-            n,
-            len(units.y),
-        )
-
-
-def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the documented numbers of evaluate."""
-    scores = evaluation.scores
-    results: dict[str, Any] = {name: scores.values[name] for name in evaluate.SCORES}
-    for name in evaluate.SCORES:
-        results |= {f"{name}_low": scores.low[name], f"{name}_high": scores.high[name]}
-    return results | {
-        "n_units": len(evaluation.units.y),
-        "counts": dict(zip(evaluation.units.classes, np.bincount(evaluation.units.y).tolist())),
-        "per_class": {
-            c: {s: scores.values[f"{s}_{c}"] for s in ("precision", "recall")} for c in evaluation.units.classes
-        },
-        "interval_over": scores.resampled,
-        "by_group": scores.by_group,
-    }
-
-
-def prediction_results(table: pd.DataFrame) -> dict[str, Any]:
+def prediction_results(found: Predictions) -> dict[str, Any]:
     """Return the documented numbers of predict."""
-    counts = table["predicted_quality"].value_counts().sort_index()
+    counts = found.table["predicted_quality"].value_counts().sort_index()
     return {
-        "n_units": len(table),
+        "n_units": len(found.table),
         "counts": {str(k): int(n) for k, n in counts.items()},
-        "n_abstained": int(table["abstained"].sum()),
+        "n_abstained": int(found.table["abstained"].sum()),
+        "n_without_metrics": int((found.table["why"] == "no metrics").sum()),
+        "applies": found.applies,
     }
-
-
-def compare(config: CompareConfig) -> pd.DataFrame:
-    """Return scores of several models on the same units, the best first; all must tell apart the same classes."""
-    loaded = [load_model.load(path, max_memory=config.max_memory) for path in config.models]
-    if len({model.classes for model in loaded}) > 1:
-        shown = "; ".join(f"{m.folder}: {', '.join(m.classes)}" for m in loaded)
-        raise InputError(f"--models: they tell apart different classes ({shown}); compare models of one task.")
-    rows = []
-    for model in loaded:
-        scores = evaluate_model(model, config, config.bootstraps, config.seed).scores
-        row = {"model": str(model.folder), **{name: scores.values[name] for name in evaluate.SCORES}}
-        rows.append(row | {"low": scores.low["balanced_accuracy"], "high": scores.high["balanced_accuracy"]})
-    return pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable")

@@ -22,11 +22,7 @@ def suggest(config: SuggestConfig) -> pd.DataFrame:
     parts, features = [], []
     for recording in recordings.read_unlabelled(config, config.inputs):
         answer = predict_one(model, recording.table, str(recording.source), False)
-        parts.append(
-            prediction_table(answer, recording.unit_ids, recording.name, 0.0, 0.0).assign(
-                lead=decisions.lead(answer["p"])
-            )
-        )
+        parts.append(prediction_table(answer, recording).assign(lead=decisions.lead(answer["p"])))
         features.append(match_model(recording.table, model.metric_names, str(recording.source)).metrics)
     table = pd.concat(parts, ignore_index=True)
     ranks = pd.concat(features, ignore_index=True).rank(pct=True).fillna(0.5).to_numpy()

@@ -16,7 +16,7 @@ from hdf5io.errors import InputError
 from ..config import PlotConfig
 from ..files import load_model, recordings, save_model
 from ..model.decisions import decide
-from ..score import evaluate, predict
+from ..score import compare, evaluate, predict
 from ..score import outcome as outcomes
 from ..units.metrics import numeric
 from . import plots
@@ -134,7 +134,7 @@ def held_out_figures(
 
 
 def evaluation(
-    folder: Path, found: predict.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any], form: str = "png"
+    folder: Path, found: compare.Evaluation, warnings: Sequence[str], provenance: Mapping[str, Any], form: str = "png"
 ) -> None:  # fmt: skip
     """Write figures, table and report of a model's score on new labelled units."""
     y, classes, guess = found.units.y, found.units.classes, decide(found.p, found.threshold)
@@ -148,7 +148,7 @@ def evaluation(
     save_all(figures, folder / "figures", form)
     rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
     pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
-    r = predict.evaluation_results(found)
+    r = compare.evaluation_results(found)
     headline = {
         "balanced accuracy": r["balanced_accuracy"],
         f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",

@@ -27,6 +27,7 @@ class Recording(NamedTuple):
     table: pd.DataFrame  #: every column of the file, today's metric names
     labels: list[object] | None  #: as spelled in the file; None where the input has none
     params: dict  #: metric_params of an analyzer, for model_info.json
+    id_of: str = "unit"  #: what the ids number: a sorter's "unit", or Phy's "cluster"
 
 
 class Units(NamedTuple):
@@ -84,6 +85,26 @@ def name_apart(recordings: Sequence[Recording]) -> list[Recording]:
     return result
 
 
+def split_by(recording: Recording, by: str) -> list[Recording]:
+    """Return the recordings that one table holds, told apart by a column; the recording itself for "file".
+
+    Raises
+    ------
+    InputError : no such column; units without a value in it.
+    """
+    if by == "file":
+        return [recording]
+    values = np.array(group_values(recording, by, "--group-by"))
+    parts = []
+    for value in dict.fromkeys(values.tolist()):
+        rows = np.flatnonzero(values == value)
+        labels = None if recording.labels is None else [recording.labels[i] for i in rows]
+        table = recording.table.iloc[rows].reset_index(drop=True)
+        ids = [recording.unit_ids[i] for i in rows]
+        parts.append(recording._replace(name=value, unit_ids=ids, table=table, labels=labels))
+    return parts
+
+
 def group_values(recording: Recording, by: str, option: str) -> list[str]:
     """Return what each unit of a recording is held out with."""
     if by == "file":
@@ -117,9 +138,14 @@ def animal_values(recordings: Sequence[Recording], by: str | None) -> list[str] 
 
 
 def assemble(
-    recordings: Sequence[Recording], config: Labelled, task: str, metric_names: Sequence[str], on_duplicates: str
-) -> Units:
+    recordings: Sequence[Recording], config: Labelled, task: str, metric_names: Sequence[str], on_duplicates: str,
+    classes: Sequence[str] | None = None,
+) -> Units:  # fmt: skip
     """Return labelled units of all recordings, checked, deduplicated and in canonical order.
+
+    Parameters
+    ----------
+    classes : a model's class names in its own order, one for each class of the task; some may have no unit then.
 
     Raises
     ------
@@ -131,7 +157,7 @@ def assemble(
     for recording in recordings:
         canonical, more = read_labels(recording.labels or [], task, str(recording.source), label_map)
         labels, notices = labels + canonical, notices + more
-    encoded = encode(labels, task)
+    encoded = encode(labels, task, classes)
     excluded = [
         *LABEL_COLUMNS,
         config.group_by,
@@ -160,7 +186,7 @@ def assemble(
     if metrics.empty or not len(metrics.columns):
         raise InputError("inputs: no metric has a value for any labelled unit.")
     disguised = give_away(metrics, y[keep])
-    if disguised:
+    if disguised and classes is None:
         raise InputError(
             f"column '{disguised[0]}' tells the label of every unit: a label in disguise. Leave it out with --metric-names."
         )

@@ -122,13 +122,29 @@ def read_labels(
     return [meaning[tidy(label)] for label in raw], notices
 
 
-def encode(labels: Sequence[str], task: str) -> Encoded:
+def task_of(classes: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Return the task whose classes a model tells apart, whatever their order and spelling, and its classes in the model's order.
+
+    >>> task_of(["noise", "neural"]), task_of(["Good", "MUA"])
+    (('noise_vs_neural', ['noise', 'neural']), ('sua_vs_mua', ['sua', 'mua']))
+    """
+    for task in TASKS:
+        own = {name: name for name in classes_of(task)}
+        own |= {label: name for label, name in TASKS[task].items() if list(TASKS[task].values()).count(name) == 1}
+        found = [own.get(tidy(c), own.get(MEANING.get(tidy(c), ""), "")) for c in classes]
+        if sorted(found) == sorted(classes_of(task)):
+            return task, found
+    return None
+
+
+def encode(labels: Sequence[str], task: str, order: Sequence[str] | None = None) -> Encoded:
     """Return class indices for a task.
 
     Parameters
     ----------
     labels : (n,) canonical labels (see `read_labels`).
     task : a key of `TASKS`.
+    order : the task's classes in a model's order; some may be without units then. None: alphabetical, all needed.
 
     Raises
     ------
@@ -139,7 +155,7 @@ def encode(labels: Sequence[str], task: str) -> Encoded:
     >>> encode(["good", "noise", "", "mua"], "noise_vs_neural").y.tolist()
     [0, 1, -1, 0]
     """
-    mapping, classes = TASKS[task], classes_of(task)
+    mapping, classes = TASKS[task], tuple(order or classes_of(task))
     codes = {label: classes.index(name) for label, name in mapping.items()}
     y = np.array([codes.get(label, -1) for label in labels], dtype=int)
     left_out = Counter(label for label in labels if label not in codes)
@@ -148,11 +164,13 @@ def encode(labels: Sequence[str], task: str) -> Encoded:
         notices.append(f"{sum(label == '' for label in labels)} units without a label left out")
     notices += [f"{n} units labelled '{label}' left out: no class of {task}" for label, n in sorted(left_out.items())]
     present = {classes[i] for i in set(y[y >= 0].tolist())}
-    if len(present) < len(classes):
+    absent = ", ".join(sorted(set(classes) - present))
+    if absent and (order is None or not present):
         found = ", ".join(f"{label or 'unlabeled'} ({n})" for label, n in sorted(Counter(labels).items())) or "none"
-        absent = ", ".join(sorted(set(classes) - present))
         raise InputError(
             f"labels: task {task} needs units of every class ({', '.join(classes)}), none is {absent}; found {found}."
             " Choose another --task or add labelled recordings."
         )
+    if absent:
+        notices.append(f"no unit is labelled {absent}: scores are of the other classes only")
     return Encoded(y, classes, notices)

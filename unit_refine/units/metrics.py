@@ -36,7 +36,8 @@ RENAMED = {
     "half_width": ("trough_half_width", 1.0),
     "peak_trough_ratio": ("peak_after_to_trough_ratio", -1.0),
 }
-ID_COLUMNS = ("cluster_id", "unit_id", "unit_ids", "id")
+#: Names of the column of unit ids, in lower case, the surest first.
+ID_COLUMNS = ("cluster_id", "unit_id", "phy_clusterid", "unit_ids", "ecephys_unit_id", "cluster", "unit", "id")
 #: Share of a model's metrics that may be missing from new data.
 MISSING_SHARE = 0.2
 
@@ -46,6 +47,12 @@ class Checked(NamedTuple):
 
     metrics: pd.DataFrame  #: (n, m) float32, columns as the model knows them
     absent: list[str]  #: metrics the new data do not have, filled by the model's imputer
+
+
+def id_column(table: pd.DataFrame) -> str | None:
+    """Return the name of the column that holds the unit ids, in whatever case, or None."""
+    names = {str(c).strip().lower(): str(c) for c in reversed(table.columns)}
+    return next((names[name] for name in ID_COLUMNS if name in names), None)
 
 
 def to_new_names(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,109 @@
+"""Whose metrics are these? Names and units of other programs become SpikeInterface's where the definition is the same.
+
+A metric of the same name with another definition or unit would be a wrong number that nobody sees: in a table of that program it is
+left out, and said to be. Sources: ecephys_spike_sorting and AllenSDK (Siegle et al. 2021), Bombcell (Fabre et al. 2023), IBL's
+brainbox (IBL et al. 2022), Kilosort 4 (Pachitariu et al. 2024), each compared with SpikeInterface's definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+MS, US = 1e-3, 1e-6
+
+
+class Producer(NamedTuple):
+    """A program that writes metrics under names of its own."""
+
+    name: str
+    marks: frozenset[str]  #: columns that no other program writes; two of them tell it
+    same: Mapping[str, tuple[str, float]]  #: its name -> (SpikeInterface's name, factor); equal definitions
+    other: frozenset[str]  #: its metrics with a definition or unit of their own
+
+
+#: Metrics that ecephys and AllenSDK name as SpikeInterface does and define otherwise (window, unit, or noise estimate).
+ALLEN_OTHER = frozenset({"repolarization_slope", "recovery_slope", "spread", "velocity_above", "velocity_below", "snr", "amplitude",
+                         "silhouette_score", "max_drift", "cumulative_drift", "presence_ratio"})  # fmt: skip
+PRODUCERS = (
+    Producer(
+        "ecephys_spike_sorting",
+        frozenset({"isi_viol", "PT_ratio", "silhouette_score", "max_drift", "cumulative_drift", "halfwidth", "epoch_name_quality_metrics", "epoch_name_waveform_metrics"}),
+        {
+            "isi_viol": ("isi_violations_ratio", 1.0), "duration": ("peak_to_trough_duration", MS), "halfwidth": ("trough_half_width", MS),
+            "PT_ratio": ("peak_after_to_trough_ratio", 1.0),
+        },
+        ALLEN_OTHER,
+    ),
+    Producer(
+        "AllenSDK",
+        frozenset({"waveform_PT_ratio", "waveform_duration", "waveform_halfwidth", "waveform_amplitude", "waveform_spread", "L_ratio", "isi_violations"}),
+        {
+            "isi_violations": ("isi_violations_ratio", 1.0), "waveform_duration": ("peak_to_trough_duration", MS),
+            "waveform_halfwidth": ("trough_half_width", MS), "waveform_PT_ratio": ("peak_after_to_trough_ratio", 1.0),
+            "L_ratio": ("l_ratio", 1.0),
+        },
+        ALLEN_OTHER | {f"waveform_{n}" for n in ("amplitude", "spread", "repolarization_slope", "recovery_slope", "velocity_above", "velocity_below")},
+    ),
+    Producer(
+        "Bombcell",
+        frozenset({"phy_clusterID", "nPeaks", "nTroughs", "waveformDuration_peakTrough", "spatialDecaySlope", "fractionRPVs_estimatedTauR", "percentageSpikesMissing_gaussian", "rawAmplitude", "maxDriftEstimate"}),
+        {
+            "nSpikes": ("num_spikes", 1.0), "isolationDistance": ("isolation_distance", 1.0), "Lratio": ("l_ratio", 1.0),
+            "waveformDuration_peakTrough": ("peak_to_trough_duration", US),
+        },
+        frozenset({"presenceRatio", "signalToNoiseRatio", "silhouetteScore", "fractionRPVs_estimatedTauR", "percentageSpikesMissing_gaussian", "rawAmplitude", "maxDriftEstimate", "nPeaks", "nTroughs", "spatialDecaySlope"}),
+    ),
+    Producer(
+        "IBL brainbox",
+        frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max"}),
+        {"spike_count": ("num_spikes", 1.0)},
+        frozenset({"presence_ratio", "presence_ratio_std", "slidingRP_viol", "missed_spikes_est", "contamination", "contamination_alt", "amp_median", "amp_max", "amp_min", "amp_std_dB", "drift"}),
+    ),
+    Producer("Kilosort", frozenset({"ContamPct", "KSLabel", "Amplitude", "fr", "n_spikes", "amp", "sh"}), {"n_spikes": ("num_spikes", 1.0), "fr": ("firing_rate", 1.0)}, frozenset({"ContamPct", "Amplitude", "amp"})),
+)  # fmt: skip
+
+
+def producer_of(table: pd.DataFrame) -> Producer | None:
+    """Return the program that wrote a table, None for SpikeInterface's own or an unknown one."""
+    best = max(PRODUCERS, key=lambda p: len(p.marks & set(table.columns)))
+    return best if len(best.marks & set(table.columns)) >= 2 else None
+
+
+def from_producer(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table with SpikeInterface's names and units where the definitions are the same, and what was done.
+
+    >>> table = pd.DataFrame({"isi_viol": [0.1], "PT_ratio": [0.5], "duration": [0.4], "spread": [60.0]})
+    >>> from_producer(table)[0].round(5).to_dict("list")
+    {'isi_violations_ratio': [0.1], 'peak_after_to_trough_ratio': [0.5], 'peak_to_trough_duration': [0.0004]}
+    """
+    producer = producer_of(table)
+    if producer is None:
+        return table, []
+    converted = {
+        old: new
+        for old, (new, _) in producer.same.items()
+        if old in table.columns and new not in table.columns and _is_number(table[old])
+    }
+    left_out = sorted(producer.other & set(table.columns))
+    table = table.drop(columns=left_out)
+    for old in converted:
+        factor = producer.same[old][1]
+        if factor != 1.0:
+            table[old] = pd.to_numeric(table[old], errors="coerce") * factor
+    notices = []
+    if converted:
+        shown = ", ".join(f"{old} as {new}" for old, new in converted.items())
+        notices.append(f"metrics of {producer.name} read: {shown}")
+    if left_out:
+        notices.append(
+            f"metrics that {producer.name} defines otherwise than SpikeInterface are left out: {', '.join(left_out)}"
+        )
+    return table.rename(columns=converted), notices
+
+
+def _is_number(values: pd.Series) -> bool:
+    """Return whether a column holds numbers; Phy writes some with their unit, as text."""
+    return bool(pd.to_numeric(values, errors="coerce").notna().sum() == values.notna().sum())
