@@ -115,7 +115,17 @@ def labels(folder):
 def unit_model(folder):
     table = metrics(folder)
     truth = folder / "u" / "recording1_cluster_group.tsv"
-    words = ["train", table, "--labels", truth, "--output", folder / "m", "--classifiers", "forest", "--allow-small"]
+    words = [
+        "train",
+        table,
+        "--labels",
+        truth,
+        "--output",
+        folder / "m",
+        "--classifiers",
+        "RandomForestClassifier",
+        "--allow-small",
+    ]
     code, errors = run("unit_refine", *words)
     assert code == 0, errors
     return folder / "m"

@@ -181,10 +181,19 @@ class CompareConfig(Labelled):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
     output: Path | None = Field(None, description="table (CSV) to write; default: print only", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
+    dry_run: bool = Field(False, description="read models and units, say what would be compared, write nothing")
 
 
-class InfoConfig(WithModel):
-    """Say what a model is, what it needs, whether it is safe, and whether it still answers as it did."""
+class InfoConfig(Command):
+    """Say what a model is and whether it is safe and answers as it did; or what a table, folder or label file holds."""
+
+    model: Path = Field(
+        description="model folder, metrics table, Phy folder, analyzer, predictions, group file or curation JSON",
+        json_schema_extra=POSITIONAL | THERE,
+    )
+    class_names: list[str] = Field(
+        [], description="what the classes of a foreign model are, e.g. 0=noise,1=neural; over what its folder says"
+    )
 
     max_memory: int = Field(
         1000,
@@ -243,6 +252,7 @@ class SimulateConfig(Command):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
     output: Path = Field(Path("simulated_units"), description="folder to make", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
+    dry_run: bool = Field(False, description="say what would be made, write nothing")
 
 
 class PlotConfig(Tables, WithModel):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from ..config import CompareConfig
 from ..console import Result, Run
+from ..files import load_model, recordings
 from ..files.tables import write_table
 from ..score.compare import compare
 
 
 def run(config: CompareConfig, run: Run) -> Result:
+    if config.dry_run:
+        classes = [load_model.load(model).classes for model in config.models]
+        units = [recordings.read_recording(path, config, config.label_column) for path in config.inputs]
+        n_units = sum(len(found.unit_ids) for found in units)
+        told = f"would compare {len(classes)} models on {n_units} units of {len(units)} inputs; nothing written"
+        return Result({}, {"n_models": len(classes), "n_units": n_units, "classes": classes}, told)
     table = compare(config)
     if config.output is not None:
         write_table(table, config.output)

@@ -85,7 +85,7 @@ def train_model(
         "metric_names": metric_names, "imputation_strategies": imputation_strategies, "scaling_techniques": scaling_techniques,
         "classifiers": classifiers,
     }  # fmt: skip
-    spaces = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
+    spaces: list[str] = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
     if spaces:
         raise InputError(
             f"classifiers: a search space for {', '.join(spaces)} is not taken; give names only, search_iterations says how many of the"

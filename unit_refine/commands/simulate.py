@@ -23,6 +23,11 @@ log = logging.getLogger(__package__)
 
 
 def run(config: SimulateConfig, run: Run) -> Result:
+    if config.dry_run:
+        told = (
+            f"would make {config.n_recordings} recordings of {config.n_units} units in {config.output}; nothing written"
+        )
+        return Result({}, {"n_recordings": config.n_recordings, "n_units": config.n_units}, told)
     with staging(config.output) as part:
         results = write_all(part, config, run.provenance(config))
     line = f"{config.output}: {results['n_recordings']} recordings of {results['n_units']} units"

@@ -94,7 +94,7 @@ def labels_of(entry: Mapping[str, Any]) -> dict[str, list[object]]:
 
 def changed(groups: list, why: str) -> dict[str, str]:
     """Return the units of merge groups or splits: lists of ids, or objects with ``unit_ids`` or ``unit_id``."""
-    found = {}
+    found: dict[str, str] = {}
     for group in groups:
         ids = (
             group.get("unit_ids", [group["unit_id"]] if "unit_id" in group else [])

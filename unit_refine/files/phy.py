@@ -11,7 +11,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,7 @@ def read_groups(folder: Path) -> dict[str, object] | None:
     return labels if any(tidy(g) for g in labels.values()) else None
 
 
-def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool) -> dict[str, object]:
+def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool) -> dict[str, Any]:
     """Write predictions into a Phy folder; return the files and how many labels went into the group file.
 
     Parameters

@@ -171,13 +171,13 @@ def assemble(
     animals = animal_values(recordings, config.animal_by)
     ids = [i for r in recordings for i in r.unit_ids]
     recording_of = np.repeat(np.arange(len(recordings)), [len(r.unit_ids) for r in recordings])
-    order = sorted(
+    order: list[int] = sorted(
         np.flatnonzero(encoded.y >= 0).tolist(),
-        key=lambda i: (groups[i], id_key(ids[i]), recordings[recording_of[i]].name),
+        key=lambda i: (groups[i], id_key(ids[i]), recordings[int(recording_of[i])].name),
     )
     metrics, y = metrics.iloc[order].reset_index(drop=True), encoded.y[order]
     keep, more = unique_rows(
-        metrics, y, recording_of[order], [recordings[i].name for i in recording_of[order]], on_duplicates
+        metrics, y, recording_of[order], [recordings[int(i)].name for i in recording_of[order]], on_duplicates
     )
     notices += more
     order = [i for i, k in zip(order, keep) if k]
