@@ -168,7 +168,11 @@ class InferConfig(ExtractOptions, FitOptions):
     """Estimate rates of a recording: extract, fit, score, write, draw."""
 
     data: Path = _source()
-    output: Path | None = Field(None, description="write a separate HDF5 file and leave the recording alone")
+    output: Path | None = Field(
+        None,
+        description="write a separate HDF5 file and leave the recording alone",
+        json_schema_extra={"product": "rates.h5"},
+    )
     overwrite: bool = Field(False, description="replace an existing --output file")
     retrain: bool = Field(False, description="fit again even if data and options are unchanged", json_schema_extra=SAME)
     plots: bool = _plots()
@@ -201,7 +205,7 @@ class FitConfig(FitOptions):
     """Stage 2 by hand: fit an exchange folder and write a results file."""
 
     folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
-    output: Path = Field(description="HDF5 file with the results")
+    output: Path = Field(description="HDF5 file with the results", json_schema_extra={"product": "rates.h5"})
     overwrite: bool = Field(False, description="replace an existing file")
     dry_run: bool = _dry_run()
     plots: bool = _plots()
@@ -212,7 +216,9 @@ class EvaluateConfig(FitOptions):
     """Held-out scores of nested models and simple rivals, without a full fit."""
 
     folder: Path = _source("exchange folder written by 'glm-rates extract'", "folder")
-    output: Path = Field(description="CSV file with the score of every unit and model")
+    output: Path = Field(
+        description="CSV file with the score of every unit and model", json_schema_extra={"product": "scores.csv"}
+    )
     overwrite: bool = Field(False, description="replace an existing file")
     dry_run: bool = _dry_run()
 
@@ -276,7 +282,7 @@ class ExportNwbConfig(_Frozen):
 
     data: Path = _source("results file of 'glm-rates infer SESSION.nwb'", "file")
     nwb: Path = Field(description="NWB file that was analysed", json_schema_extra={"exists": "file"})
-    output: Path = Field(description="NWB file to write")
+    output: Path = Field(description="NWB file to write", json_schema_extra={"product": "rates.nwb"})
     overwrite: bool = Field(False, description="replace an existing file")
 
 

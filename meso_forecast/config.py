@@ -112,7 +112,10 @@ class SessionsConfig(Output):
 class ExtractConfig(Source, Output):
     """Write the activity of a session's cells as one (time, neuron) HDF5 file."""
 
-    output: Path = Field(description="HDF5 file to write: /activity_matrix and /timestamps")
+    output: Path = Field(
+        description="HDF5 file to write: /activity_matrix and /timestamps",
+        json_schema_extra={"product": "activity.h5"},
+    )
     signal: Literal["dff", "raw"] = Field("dff", description="dff: F - neucoeff x Fneu; raw: F")
     neucoeff: float = Field(0.7, ge=0, le=2, description="neuropil coefficient")
     time_window: float | None = Field(None, gt=0, description="only the first so many seconds")
@@ -121,7 +124,7 @@ class ExtractConfig(Source, Output):
 class PreprocessConfig(Source, Output):
     """Make the file that models read: dF/F, normalised on the training part, with split and covariates."""
 
-    output: Path = Field(description="HDF5 file to write")
+    output: Path = Field(description="HDF5 file to write", json_schema_extra={"product": "session.h5"})
     signal: Literal["dff", "fluorescence", "deconvolved"] = Field(
         "dff", description="dff, F - neucoeff x Fneu as it is, or deconvolved"
     )
@@ -254,7 +257,7 @@ class ForecastConfig(Trained):
     )
     every: int = Field(1, ge=1, description="forecast each so-many-th window")
     quantiles: list[float] = Field([0.05, 0.25, 0.5, 0.75, 0.95], description="quantile levels between 0 and 1")
-    output: Path = Field(description="HDF5 file to write")
+    output: Path = Field(description="HDF5 file to write", json_schema_extra={"product": "forecast.h5"})
 
     @model_validator(mode="after")
     def _levels_are_probabilities(self) -> ForecastConfig:

@@ -233,7 +233,7 @@ class SampleConfig(Solver, Written):
     """Draw weight matrices from the prior; with --data compare them with real test networks."""
 
     model: Path = Field(description="model folder of train-prior or train-conditional", json_schema_extra=GIVEN_FOLDER)
-    output: Path = Field(description="HDF5 file of the samples")
+    output: Path = Field(description="HDF5 file of the samples", json_schema_extra=about(product="samples.h5"))
     n_samples: int = Field(256, ge=1, description="matrices to draw", json_schema_extra=about("--n"))
     n_neurons: int | None = Field(
         None, ge=2, description="size N of a matrix; default: that of the training data",
@@ -254,7 +254,7 @@ class InferConfig(Solver, Written):
         " step; a neuron that was not recorded is a column of NaN",
         json_schema_extra=GIVEN_FILE,
     )
-    output: Path = Field(description="HDF5 file of the posterior")
+    output: Path = Field(description="HDF5 file of the posterior", json_schema_extra=about(product="posterior.h5"))
     dataset: str | None = Field(None, description="name of the array within a file that holds several")
     rows: Rows | None = Field(None, description="what a row (of a trial) is; default: what the file says, else time")
     dt_over_tau: float | None = Field(

@@ -281,6 +281,16 @@ def test_without_its_extra_a_pipeline_names_it(package, tmp_path):
         assert 'pip install "neuropipes[' in errors.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("package", "product"), [
+    ("glm_rates", "rates.h5"), ("meso_forecast", None), ("unit_refine", "labels.csv"), ("laa_bayes", "posterior.h5"),
+    ("neuro_diffusion", "posterior.h5"),
+])  # fmt: skip
+def test_a_study_makes_what_the_main_verb_makes(package, product):
+    program = importlib.import_module(f"{package}.cli").app
+    options = importlib.import_module(f"{package}.options")
+    assert options.extra_of(program.verbs[program.main], "output").get("product") == product
+
+
 @pytest.mark.parametrize("package", BUILT)
 def test_one_vocabulary(package):
     verbs = commands_of(package)

@@ -155,7 +155,9 @@ class PredictConfig(Tables, WithModel):
         False,
         description="adapt the calibrated probabilities (never the labels) to the class shares of the new data (EM)",
     )
-    output: Path = Field(Path("model_predictions.csv"), description="table to write", json_schema_extra=OUT)
+    output: Path = Field(
+        Path("model_predictions.csv"), description="table to write", json_schema_extra=OUT | {"product": "labels.csv"}
+    )
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
@@ -232,7 +234,9 @@ class SuggestConfig(Tables, WithModel):
     """Name the units whose labels would teach the model most."""
 
     n_units: int = Field(20, ge=1, description="how many units to suggest", json_schema_extra={"flags": ["--n"]})
-    output: Path = Field(Path("suggestions.csv"), description="table to write", json_schema_extra=OUT)
+    output: Path = Field(
+        Path("suggestions.csv"), description="table to write", json_schema_extra=OUT | {"product": "suggestions.csv"}
+    )
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
@@ -274,5 +278,7 @@ class ConvertMetricsConfig(Tables):
     spelling: Literal["new", "old"] = Field(
         "new", description="metric names of SpikeInterface 0.103.2 and later, or those before"
     )
-    output: Path = Field(Path("metrics.csv"), description="table to write", json_schema_extra=OUT)
+    output: Path = Field(
+        Path("metrics.csv"), description="table to write", json_schema_extra=OUT | {"product": "metrics.csv"}
+    )
     overwrite: bool = Field(False, description=OVERWRITE)

@@ -196,7 +196,7 @@ class InferConfig(Reading):
     output: Path | None = Field(
         None,
         description="posterior file (.h5) [RECORDING.posterior.h5], or folder with --sweeps [RECORDING.sweeps]",
-        json_schema_extra={"flags": ["-o"]},
+        json_schema_extra={"flags": ["-o"], "product": "posterior.h5"},
     )
     overwrite: bool = Field(False, description="replace an existing posterior file")
     dry_run: bool = Field(False, description="read the recording, say what would be fitted, write nothing")
