@@ -194,6 +194,25 @@ def test_a_persons_label_stays_however_its_id_is_spelled_and_the_file_keeps_its_
     assert not (folder / "cluster_group.tsv").exists()
 
 
+@pytest.mark.parametrize("spelled", ["014", " 14", "14.0", "14.00", "+14"])
+def test_a_cluster_number_is_a_number_and_its_label_a_persons(folder, model, tables, spelled):
+    (folder / "cluster_group.tsv").write_text(f"cluster_id\tgroup\n{spelled}\tnoise\n")
+    table = answers(model, tables / "bare3.csv").assign(predicted_quality="good")
+    phy.export(folder, table, write_group=True, overwrite=False)
+    groups = pd.read_csv(folder / "cluster_group.tsv", sep="\t", dtype=str)
+    assert groups.loc[groups["cluster_id"].astype(float) == 14, "group"].tolist() == ["noise"]
+    assert phy.read_groups(folder)["14"] == "noise"
+
+
+def test_a_cluster_under_two_spellings_is_refused_and_the_file_is_left_alone(folder, model, tables):
+    text = "cluster_id\tgroup\n014\tnoise\n14\tunsorted\n"
+    (folder / "cluster_group.tsv").write_text(text)
+    table = answers(model, tables / "bare3.csv").assign(predicted_quality="good")
+    with pytest.raises(InputError, match="two spellings"):
+        phy.export(folder, table, write_group=True, overwrite=False)
+    assert (folder / "cluster_group.tsv").read_text() == text
+
+
 def test_kilosorts_labels_are_told_from_a_persons_in_both_ways_of_giving_them(folder, tables, caplog):
     groups = pd.read_csv(folder / "cluster_group.tsv", sep="\t")
     groups.rename(columns={"group": "KSLabel"}).to_csv(folder / "cluster_KSLabel.tsv", sep="\t", index=False)

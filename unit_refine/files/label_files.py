@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hdf5io.errors import InputError
 
-from ..units.assemble import Recording, id_text
+from ..units.assemble import Recording, cluster_text, id_text
 from ..units.labels import LABEL_COLUMNS, MEANING, tidy
 from ..units.metrics import ID_COLUMNS
 from . import curation
@@ -113,7 +113,7 @@ def kilosort_labels(folder: Path) -> dict[str, object]:
         return {}
     table = read_cells(path)
     header, body = split_header(table, path)
-    return {id_text(row[0]): row[1] for row in body if row[0]} if len(header) > 1 else {}
+    return {cluster_text(row[0]): row[1] for row in body if row[0]} if len(header) > 1 else {}
 
 
 def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -> tuple[dict[str, object], list[str]]:
@@ -141,7 +141,7 @@ def si_unit_ids(folder: Path) -> dict[str, str]:
     if "si_unit_id" not in header or "cluster_id" not in header:
         raise InputError(f"{path}: expected the columns cluster_id and si_unit_id, found {', '.join(table.rows[0])}.")
     cluster, unit = header.index("cluster_id"), header.index("si_unit_id")
-    found = {id_text(row[cluster]): id_text(row[unit]) for row in table.rows[1:]}
+    found = {cluster_text(row[cluster]): id_text(row[unit]) for row in table.rows[1:]}
     if len(set(found.values())) < len(found) or len(found) < len(table.rows) - 1:
         raise InputError(f"{path}: a cluster or unit stands in it more than once.")
     return found

@@ -19,7 +19,7 @@ import pandas as pd
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..units.assemble import id_key, id_text
+from ..units.assemble import cluster_text, id_key, id_text
 from ..units.labels import MEANING, tidy
 from ..units.metrics import KNOWN, RENAMED, id_column
 from .label_files import KSLABEL, kilosort_labels, read_label_file, si_unit_ids, split_header, without_kilosorts
@@ -173,7 +173,9 @@ def read_groups(folder: Path) -> dict[str, object] | None:
     path, groups = group_file(folder), dict[str, object]()
     if path is not None:
         found = read_label_file(path)
-        groups = found.labels
+        groups = {cluster_text(i): group for i, group in found.labels.items()}
+        if len(groups) < len(found.labels):
+            raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
     elif (folder / INFO).is_file():
         ids, table = take_ids(info_table(folder / INFO), folder / INFO)
         groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else {}
@@ -232,7 +234,10 @@ def as_clusters(predictions: pd.DataFrame, folder: Path) -> pd.DataFrame:
     if not table.index.is_unique:
         raise InputError(f"predictions: unit {table.index[table.index.duplicated()][0]} stands in them more than once.")
     if not units or of_clusters:
-        return table
+        clusters_only = table.rename(index=cluster_text)
+        if not clusters_only.index.is_unique:
+            raise InputError("predictions: a cluster stands in them under two spellings, such as 14 and 014.")
+        return clusters_only
     clusters = {unit: cluster for cluster, unit in units.items()}
     known = [i for i in ids if i in clusters]
     if len(known) < 0.5 * len(ids):
@@ -264,11 +269,13 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
         raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(table.rows[0])}.")
     read_label_file(path)  # refuses an id that stands there twice
     own = kilosort_labels(folder)
-    now = {id_text(row[id_at]): row[group_at] for row in body}
+    now = {cluster_text(row[id_at]): row[group_at] for row in body}
+    if len(now) < len(body):
+        raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
     repeats = bool(own) and all(tidy(own.get(i)) == tidy(g) for i, g in now.items())
     written = 0
     for row in body:
-        unit = id_text(row[id_at])
+        unit = cluster_text(row[id_at])
         manual = bool(MEANING.get(tidy(row[group_at]), row[group_at])) and not repeats
         if not manual and unit in wanted:
             row[group_at], written = wanted[unit], written + 1

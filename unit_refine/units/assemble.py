@@ -54,6 +54,16 @@ def id_text(value: object) -> str:
     return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
 
 
+def cluster_text(value: object) -> str:
+    """Return the id of a Phy cluster as text. Clusters are integers, however they are spelled; SpikeInterface's ids need not be.
+
+    >>> cluster_text(" 014"), cluster_text("12.00"), cluster_text("+3"), cluster_text("a3")
+    ('14', '12', '3', 'a3')
+    """
+    text = str(value).strip()
+    return str(int(text.partition(".")[0])) if re.fullmatch(r"[+-]?\d+(\.0*)?", text) else text
+
+
 def id_key(text: str) -> tuple[int, int, str]:
     """Sort key of unit ids: numbers by value, then text."""
     return (0, int(text), "") if re.fullmatch(r"-?\d{1,18}", text) else (1, 0, text)
