@@ -108,19 +108,19 @@ def prepare(
     InputError : something else is there, or it was made otherwise.
     """
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        record = read_json(record_path(target)) if record_path(target).is_file() else None
-        begun = read_json(target / UNFINISHED) if (target / UNFINISHED).is_file() else None
+        finished, begun_here = record_path(target).is_file(), (target / UNFINISHED).is_file()
         if overwrite:
-            _remove(target, record is not None or begun is not None, claim.left is not None)
-        elif record is not None:
-            differs = _differences(record, wanted) or _changed_inputs(record, inputs, target)
+            _remove(target, finished or begun_here, claim.left is not None)
+        elif finished:
+            record = read_json(record_path(target))
+            differs = _differences(record, wanted) or _changed_inputs(record, inputs, target) or _lost(record)
             if differs:
                 raise InputError(
                     f"{target} exists already, {differs}. Give another output, or --overwrite to replace it."
                 )
             return record
-        elif begun is not None or claim.left is not None:
-            differs = _differences(begun or claim.left or {}, wanted)
+        elif begun_here or claim.left is not None:
+            differs = _differences(read_json(target / UNFINISHED) if begun_here else claim.left or {}, wanted)
             if differs:
                 raise InputError(
                     f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
@@ -158,16 +158,43 @@ def _differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _changed_inputs(record: Mapping[str, Any], inputs: Sequence[Path], target: Path) -> str:
-    provenance = record.get("provenance")
-    if not isinstance(provenance, dict):
+    recorded = made_from(record)
+    if recorded is None:
         return "its inputs are not recorded"
-    known = Counter(json.loads(provenance.get("inputs", "{}")).values())
+    known = Counter(recorded.values())
     for path in inputs:
         digest = sha256(path, leave_out=target)
         if not known[digest]:
             return f"made from another '{path}'"
         known[digest] -= 1
     return ""
+
+
+def _lost(record: Mapping[str, Any]) -> str:
+    """Return in words what a finished run made that is not there any more, or that its record is not whole."""
+    outputs = record.get("outputs")
+    if not isinstance(outputs, dict) or not {"line", "exit_code", "results", "warnings"} <= set(record):
+        return "but its record is not whole"
+    gone = [name for name, path in outputs.items() if Path(str(path)).is_absolute() and not Path(str(path)).exists()]
+    return f"but its {gone[0]} is gone" if gone else ""
+
+
+def made_from(record: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the inputs of a recorded run, path -> SHA-256, or None where the record does not say."""
+    return _parsed(record, "inputs")
+
+
+def made_with(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the config of a recorded run, or None where the record does not say."""
+    return _parsed(record, "config")
+
+
+def _parsed(record: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    provenance = record.get("provenance")
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        found = json.loads(provenance[key]) if isinstance(provenance, dict) and key in provenance else None
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def record_path(target: Path) -> Path:

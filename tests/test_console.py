@@ -337,6 +337,47 @@ def test_reproduce_prints_the_command_and_repeats_it(toy, tmp_path):
     assert json.loads(other.stdout)["results"]["largest_relative_difference"] == 0.5
 
 
+DAMAGED = [
+    "{",
+    "[]",
+    "null",
+    '{"pipeline": "toy"}',
+    '{"pipeline": "toy", "command": "go", "options": {}, "provenance": {"inputs": "["}}',
+    '{"pipeline": "toy", "command": 3, "provenance": {"config": "x", "inputs": "{}"}}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_record_is_one_line_and_no_obstacle_to_overwriting(toy, tmp_path, content):
+    typed = ["go", "f", "--what", "file", "-o", tmp_path / "out", "--quiet"]
+    assert toy(*typed).returncode == 0
+    (tmp_path / "out.result.json").write_text(content)
+    for words in (typed, ["reproduce", tmp_path / "out"], ["reproduce", tmp_path / "out", "--run"]):
+        answer = toy(*words)
+        assert answer.returncode == 2, answer.stderr
+        assert one_line(answer.stderr), answer.stderr
+    assert toy(*typed, "--overwrite").returncode == 0
+    assert toy("reproduce", tmp_path / "out", "--run").returncode == 0
+
+
+def test_a_finished_run_whose_output_was_removed_is_not_called_finished(toy, tmp_path):
+    typed = ["go", "f", "--what", "folder", "-o", tmp_path / "out", "--quiet"]
+    assert toy(*typed).returncode == 0
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    record["outputs"]["report"] = str(tmp_path / "out" / "report.html")
+    (tmp_path / "out" / "result.json").write_text(json.dumps(record))
+    answer = toy(*typed)
+    assert answer.returncode == 2
+    assert "its report is gone" in answer.stderr
+
+
+def test_a_repetition_never_touches_the_place_of_the_first_output(toy, tmp_path):
+    assert toy("go", "f", "--what", "file", "-o", tmp_path / "out").returncode == 0
+    before = (tmp_path / "out.result.json").read_bytes(), (tmp_path / "out").stat().st_mtime_ns
+    assert toy("reproduce", tmp_path / "out", "--run").returncode == 0
+    assert ((tmp_path / "out.result.json").read_bytes(), (tmp_path / "out").stat().st_mtime_ns) == before
+
+
 def test_a_study_goes_on_after_a_bad_recording_and_is_resumed(toy, tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.dat").write_text(name)

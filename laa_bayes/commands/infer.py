@@ -159,6 +159,8 @@ def line_of(results: dict) -> str:
         tail += f"; not told apart from {' and '.join(rest)}"
     quality = f"{results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else "not refined"
     estimates = f"{', '.join(parts)}{tail}; {quality}"
+    if results["verdict"] == "misspecified" and not results["nuisance"] and not results["checks"]["facts"]:
+        return f"misspecified, the residuals are not the white noise that was told ({why}): --noise estimate infers it; {estimates}"
     if results["verdict"] == "misspecified":
         return f"misspecified, no model here explains the trace ({why}); {estimates}"
     return f"{estimates}; {results['verdict']}"

@@ -5,9 +5,9 @@ The five pipelines hold this file in equal copies (see ``console.py``).
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -18,9 +18,9 @@ from typing import Any
 from hdf5io.errors import InputError, WorkFailed
 
 from ..console import PACKAGE, Result, Run
-from ..options import ReproduceConfig
+from ..options import ReproduceConfig, extra_of
 
-NOT_COMPARED = ("seconds", "time", "path", "folder")  #: what differs between two equal runs
+NOT_COMPARED = ("seconds", "CPU", "reused")  #: parts of the names of what differs between two equal runs
 
 
 def run(config: ReproduceConfig, run: Run) -> Result:
@@ -31,21 +31,17 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     if not path.is_file():
         raise InputError(f"{config.file}: no '{path.name}' of a run. Give an output of {PACKAGE.replace('_', '-')}.")
     record = read_json(path)
-    provenance = record.get("provenance")
-    if record.get("pipeline") != PACKAGE or not isinstance(provenance, dict):
-        raise InputError(f"{path}: no record of this pipeline with its provenance.")
-    typed = str(provenance.get("command", ""))
-    results: dict[str, Any] = {
-        "command": typed,
-        "versions": provenance.get("versions"),
-        "commit": provenance.get("commit"),
-    }
-    changed = list(_changed_inputs(provenance))
-    results["changed_inputs"] = changed
+    options, inputs = runs.made_with(record), runs.made_from(record)
+    if record.get("pipeline") != PACKAGE or options is None or inputs is None:
+        raise InputError(f"{path}: no whole record of a run of this pipeline, with its options and inputs.")
+    made = record["provenance"]
+    changed = list(_changed(inputs, options.get("output")))
+    results: dict[str, Any] = {k: made.get(k) for k in ("command", "versions", "commit")} | {"changed_inputs": changed}
+    typed = str(made.get("command", ""))
     if not config.run:
         note = f"  # changed since: {', '.join(changed)}" if changed else ""
         return Result({}, results, typed + note)
-    again = _repeat(record, provenance)
+    again = _repeat(str(record.get("command")), options)
     worst, where = largest_difference(record.get("results"), again.get("results"))
     same = worst <= config.tolerance
     results |= {"largest_relative_difference": worst, "at": where, "reproduced": same}
@@ -53,33 +49,38 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     return Result({}, results, f"{path}: {line}", 0 if same else 3)
 
 
-def _changed_inputs(provenance: Mapping[str, Any]) -> Iterator[str]:
+def _changed(inputs: Mapping[str, str], output: str | None) -> Iterator[str]:
     """Yield the inputs that are gone or have another content now."""
     from hdf5io import sha256
 
-    output = json.loads(provenance["config"]).get("output")
-    for path, digest in json.loads(provenance.get("inputs", "{}")).items():
+    for path, digest in inputs.items():
         if not Path(path).exists() or sha256(path, leave_out=output) != digest:
             yield path
 
 
-def _repeat(record: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the command of a record again with its output in a temporary folder; return the new record."""
-    options = {k: v for k, v in json.loads(provenance["config"]).items() if v is not None and k != "overwrite"}
+def _repeat(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a verb again with the same options and its output in a temporary folder; return what it answered.
+
+    An output that had a place of its own, inside a recording or beside it, gets one in the folder: nothing is written elsewhere, and
+    what is stored there cannot pass for a repetition.
+    """
+    config_class = importlib.import_module(f"{PACKAGE}.cli").app.verbs.get(verb)
+    if config_class is None or "output" not in config_class.model_fields:
+        raise InputError(f"'{verb}' has no --output, so it is not run again; the command is printed without --run.")
     with tempfile.TemporaryDirectory(prefix=f"{PACKAGE}_again_") as folder:
-        if options.get("output"):
-            options["output"] = str(Path(folder) / Path(options["output"]).name)
+        name = Path(options.get("output") or extra_of(config_class, "output").get("product", "again")).name
+        given = {k: v for k, v in options.items() if v is not None} | {"output": str(Path(folder) / name)}
         code = (
             "import json, sys; from importlib import import_module as load\n"
             "package, verb, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])\n"
             "program, console = load(package + '.cli').app, load(package + '.console')\n"
             "sys.exit(console.execute(program, verb, options, config_file=None, as_json=True, quiet=True, verbose=False))"
         )
-        command = [sys.executable, "-c", code, PACKAGE, str(record["command"]), json.dumps(_as_typed(options))]
+        command = [sys.executable, "-c", code, PACKAGE, verb, json.dumps(_as_typed(given))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 3):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise WorkFailed(f"{shlex.quote(str(record['command']))} ended with exit code {done.returncode}: {last}")
+            raise WorkFailed(f"{verb} ended with exit code {done.returncode}: {last}")
         return json.loads(done.stdout)
 
 
@@ -94,7 +95,7 @@ def _nested(values: list[Any]) -> bool:
 
 def largest_difference(old: Any, new: Any, where: str = "results") -> tuple[float, str]:
     """Return the largest relative difference between two nested results, and where it is; infinite where they are no match."""
-    if where.rpartition(".")[2].startswith(NOT_COMPARED):
+    if any(part in where.rpartition(".")[2] for part in NOT_COMPARED):
         return 0.0, where
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         pairs = [(old.get(k), new.get(k), f"{where}.{k}") for k in {**old, **new}]

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 
 from hdf5io.errors import InputError
 from laa_bayes import config
+from laa_bayes.commands.infer import line_of
 from laa_bayes.files import posterior_file
 from laa_bayes.neuron import dynamics, recording, simulator
 from laa_bayes.posterior import likelihood, rivals, summary
@@ -147,3 +148,21 @@ def test_a_recorded_ramp_is_no_step():
     ramp = np.interp(t, [0, 100, 500, 600], [0, 0, 100, 100]) + 2 * np.random.default_rng(0).standard_normal(len(t))
     trace = recording.Recording(np.full(len(t), -65.0), ramp, "pA", 0.05, 0.0, "test")
     assert recording.step_onsets(trace) == []
+
+
+@pytest.mark.parametrize(
+    ("nuisance", "facts", "said"),
+    [
+        ({}, [], "the residuals are not the white noise that was told (chi-square): --noise estimate infers it"),
+        ({}, ["no current"], "no model here explains the trace (no current)"),
+        ({"sigma": 0.3}, ["no current"], "no model here explains the trace (no current)"),
+    ],
+)
+def test_a_wrong_noise_that_was_told_is_no_verdict_on_the_models(nuisance, facts, said):
+    tests = {"chi-square": {"flagged": True}, "Ljung-Box": {"flagged": False}}
+    results = {
+        "mean": {"C_m": 1.0}, "sd": {"C_m": 0.01}, "units": {"C_m": "uF/cm2"}, "identified": {"C_m": True}, "nuisance": nuisance,
+        "favoured": "laa", "not_excluded": [], "models": {}, "refine": "laplace", "ess": 0.9, "verdict": "misspecified",
+        "checks": {"tests": tests, "facts": facts},
+    }  # fmt: skip
+    assert line_of(results).startswith(f"misspecified, {said}; C_m 1 ± 0.01 uF/cm2")
