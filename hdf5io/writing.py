@@ -29,7 +29,10 @@ MARKER = "result.json"  #: a folder that holds this was made by one of the pipel
 
 
 class Dataset(NamedTuple):
-    """An array with what a reader of the file must know about it."""
+    """An array with what a reader of the file must know about it.
+
+    ``data`` may be a callable ``(group, name) -> h5py.Dataset`` that makes the dataset itself: compressed, in chunks, or a view of another.
+    """
 
     data: Any
     units: str = ""
@@ -251,13 +254,17 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequ
 def write_datasets(group: h5py.Group, datasets: Mapping[str, Dataset]) -> None:
     """Write arrays with units, description and dimension labels into an open group; text becomes fixed-length UTF-8."""
     for name, item in datasets.items():
-        data = np.asarray(item.data)
-        if data.dtype.kind == "U":
-            data = np.char.encode(data, "utf-8")  # fixed length: PyTables and MATLAB read no other
-        dataset = group.create_dataset(name, data=data, track_times=False)
+        dataset = item.data(group, name) if callable(item.data) else _plain(group, name, item.data)
         dataset.attrs["units"], dataset.attrs["description"] = item.units, item.description
         for axis, label in enumerate(item.dims):
             dataset.dims[axis].label = label
+
+
+def _plain(group: h5py.Group, name: str, data: Any) -> h5py.Dataset:
+    data = np.asarray(data)
+    if data.dtype.kind == "U":
+        data = np.char.encode(data, "utf-8")  # fixed length: PyTables and MATLAB read no other
+    return group.create_dataset(name, data=data, track_times=False)
 
 
 def write_attrs(group: h5py.Group, attrs: Mapping[str, Any] | None) -> None:

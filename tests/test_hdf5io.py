@@ -477,3 +477,20 @@ def test_a_sidecar_killed_at_random_moments_is_old_or_new(tmp_path):
         with hdf5io.read(path, "s/1") as file:
             rates = file["rates/pred"][:]
             assert (rates == rates[0]).all()
+
+
+def test_a_dataset_may_make_itself_compressed_in_a_new_file_and_in_a_recording(tmp_path):
+    def squeezed(group, name):
+        return group.create_dataset(name, data=np.zeros((100, 1000)), compression="gzip", chunks=(10, 1000))
+
+    item = hdf5io.Dataset(squeezed, "Hz", "rates", ("trial", "bin"))
+    hdf5io.write(tmp_path / "new.h5", "test/kind/1", {"a/rates": item})
+    with h5py.File(tmp_path / "recording.h5", "w") as file:
+        file["spikes"] = np.arange(10)
+    hdf5io.update(tmp_path / "recording.h5", "results", {"rates": item})
+    for path, name in ((tmp_path / "new.h5", "a/rates"), (tmp_path / "recording.h5", "results/rates")):
+        with h5py.File(path) as file:
+            dataset = file[name]
+            assert dataset.compression == "gzip" and dataset.shape == (100, 1000)
+            assert dataset.attrs["units"] == "Hz" and [dim.label for dim in dataset.dims] == ["trial", "bin"]
+            assert dataset.id.get_storage_size() < 10_000
