@@ -30,11 +30,20 @@ NOT_INPUT = {"report.html", "result.json", "unfinished.json"}  #: what runs leav
 
 
 def provenance(
-    command: str, config: Mapping[str, Any], seed: int | None = None, inputs: Sequence[str | Path] = ()
+    command: str,
+    config: Mapping[str, Any],
+    seed: int | None = None,
+    inputs: Sequence[str | Path] = (),
+    known: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return how an output was made, as text attributes: command, config, seed, versions, commit, inputs, time (UTC)."""
-    output = config.get("output")
-    found = {str(path): sha256(path, leave_out=output) for path in inputs if Path(path).exists()}
+    """Return how an output was made, as text attributes: command, config, seed, versions, commit, inputs, time (UTC).
+
+    ``known`` holds the SHA-256 of inputs from before the work, by path: results may have been written into them since.
+    """
+    output, known = config.get("output"), known or {}
+    found = {
+        str(path): known.get(str(path)) or sha256(path, leave_out=output) for path in inputs if Path(path).exists()
+    }
     return {
         "command": command,
         "config": json.dumps(config, sort_keys=True),

@@ -90,7 +90,14 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def prepare(
-    target: Path, wanted: Mapping[str, Any], inputs: Sequence[Path], claim: Claim, *, overwrite: bool, resumes: bool
+    target: Path,
+    wanted: Mapping[str, Any],
+    inputs: Sequence[Path],
+    claim: Claim,
+    *,
+    overwrite: bool,
+    resumes: bool,
+    grows: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Return the record of a finished run that needs no repetition, or None when the work is to be done.
 
@@ -102,6 +109,7 @@ def prepare(
     claim : the lock that is held on the target.
     overwrite : remove what an earlier run made there.
     resumes : the command goes on from what it finds in an unfinished folder.
+    grows : options of which a larger value adds to what is there, finished or not.
 
     Raises
     ------
@@ -113,6 +121,11 @@ def prepare(
             _remove(target, finished or begun_here, claim.left is not None)
         elif finished:
             record = read_json(record_path(target))
+            if _asks_for_more(record, wanted, grows) and not _changed_inputs(record, inputs, target):
+                write_json(target / UNFINISHED, wanted)
+                record_path(target).unlink()
+                claim.begin(wanted)
+                return None
             differs = _differences(record, wanted) or _changed_inputs(record, inputs, target) or _lost(record)
             if differs:
                 raise InputError(
@@ -120,8 +133,9 @@ def prepare(
                 )
             return record
         elif begun_here or claim.left is not None:
-            differs = _differences(read_json(target / UNFINISHED) if begun_here else claim.left or {}, wanted)
-            if differs:
+            begun = read_json(target / UNFINISHED) if begun_here else claim.left or {}
+            differs = _differences(begun, wanted)
+            if differs and not _asks_for_more(begun, wanted, grows):
                 raise InputError(
                     f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
                 )
@@ -155,6 +169,20 @@ def _differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         return "its options are not recorded"
     names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
     return ", ".join(f"made with {name} = {old.get(name)} (now {new.get(name)})" for name in names[:4])
+
+
+def _asks_for_more(record: Mapping[str, Any], wanted: Mapping[str, Any], grows: Sequence[str]) -> bool:
+    """Return whether the same command was typed with nothing changed but larger values of options that add to its output."""
+    old, new = record.get("options"), wanted["options"]
+    if not grows or not isinstance(old, dict):
+        return False
+    sizes = {name: (old.get(name), new.get(name)) for name in grows if old.get(name) != new.get(name)}
+    larger = all(isinstance(was, int) and isinstance(now, int) and now > was for was, now in sizes.values())
+    return (
+        bool(sizes)
+        and larger
+        and not _differences(record, {**wanted, "options": {**new, **{n: old[n] for n in sizes}}})
+    )
 
 
 def _changed_inputs(record: Mapping[str, Any], inputs: Sequence[Path], target: Path) -> str:

@@ -87,7 +87,17 @@ def shown(config_class: type[BaseModel], name: str) -> str:
     return name.upper() if is_positional(config_class, name) else "--" + name.replace("_", "-")
 
 
-def own_parameters() -> list[inspect.Parameter]:
+#: names of the options that every command has and that are no part of its config
+OWN = ("config_file", "as_json", "quiet", "verbose", "rehearse")
+
+
+def rehearsed_by_console(config_class: type[BaseModel]) -> bool:
+    """Return whether ``--dry-run`` of a verb is answered by the console: it writes an output and has no answer of its own."""
+    fields = config_class.model_fields
+    return "dry_run" not in fields and ("output" in fields or hasattr(config_class, "target"))
+
+
+def own_parameters(config_class: type[BaseModel]) -> list[inspect.Parameter]:
     """Return the options that every command has and that are no part of its config."""
     options = {
         "config_file": (str, typer.Option(None, "--config", metavar="FILE.toml", help="Read options from a TOML file (a typed option wins).")),
@@ -95,6 +105,11 @@ def own_parameters() -> list[inspect.Parameter]:
         "quiet": (bool, typer.Option(False, "--quiet", help="Only warnings and errors on stderr.")),
         "verbose": (bool, typer.Option(False, "--verbose", help="More detail on stderr.")),
     }  # fmt: skip
+    if rehearsed_by_console(config_class):
+        options["rehearse"] = (
+            bool,
+            typer.Option(False, "--dry-run", help="Check options and paths, say what would be read and written."),
+        )
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, keyword, default=o, annotation=a) for name, (a, o) in options.items()]
 

@@ -256,6 +256,55 @@ def test_finished_work_is_not_done_again_and_other_options_are_refused(toy, tmp_
     assert toy(*typed, "--bin-ms", "5").returncode == 0
 
 
+def test_a_dry_run_says_what_would_be_read_and_written_and_touches_nothing(toy, tmp_path):
+    (tmp_path / "labels.csv").write_text("a")
+    typed = [
+        "go",
+        str(tmp_path / "x"),
+        "--labels",
+        str(tmp_path / "labels.csv"),
+        "--what",
+        "file",
+        "--output",
+        str(tmp_path / "made"),
+    ]
+    answer = toy(*typed, "--dry-run")
+    assert answer.returncode == 0
+    assert answer.stdout == f"would read {tmp_path / 'labels.csv'} and write {tmp_path / 'made'}\n"
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".csv" or p.name.startswith(("made", ".made"))] == [
+        "labels.csv"
+    ]
+    missing = toy("go", "x", "--labels", str(tmp_path / "none.csv"), "--output", str(tmp_path / "made"), "--dry-run")
+    assert missing.returncode == 2
+    assert one_line(missing.stderr)
+
+
+def test_more_of_the_same_is_added_where_a_command_can_and_less_is_refused(tmp_path):
+    import hdf5io
+    from hdf5io import runs
+
+    folder, rules = tmp_path / "bank", {"overwrite": False, "resumes": True, "grows": ("n",)}
+
+    def make(n, seed=0):
+        wanted = {"pipeline": "p", "command": "c", "options": {"n": n, "seed": seed}}
+        with runs.exclusive(folder) as claim:
+            finished = runs.prepare(folder, wanted, [], claim, **rules)
+            if finished is None:
+                told = {"outputs": {}, "line": "", "exit_code": 0, "results": {}, "warnings": []}
+                runs.write_record(folder, {**wanted, **told, "provenance": {"inputs": "{}"}})
+            return finished
+
+    assert make(10) is None
+    assert make(10) is not None
+    (folder / "shard").write_text("kept")
+    assert make(20) is None
+    assert (folder / "shard").is_file()
+    with pytest.raises(hdf5io.InputError, match=r"n = 20 \(now 15\)"):
+        make(15)
+    with pytest.raises(hdf5io.InputError, match="seed = 0"):
+        make(30, seed=1)
+
+
 def test_another_content_of_an_input_is_another_run(toy, tmp_path):
     (tmp_path / "labels.csv").write_text("a")
     typed = ["go", "f", "--what", "file", "-o", tmp_path / "out", "--labels", tmp_path / "labels.csv"]

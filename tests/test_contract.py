@@ -300,8 +300,10 @@ def test_one_vocabulary(package):
         assert not {"out", "out_dir", "output_dir", "out_file"} & set(fields), verb
         if "output" in fields and verb != "batch":
             assert "overwrite" in fields, f"{verb} writes and has no --overwrite"
+            rehearsed = importlib.import_module(f"{package}.options").rehearsed_by_console(config_class)
+            assert "dry_run" in fields or rehearsed, f"{verb} writes and has no --dry-run"
         if verb in ("train", "infer", "simulate", "batch", "compare", "preprocess", "build-dataset"):
-            assert "dry_run" in fields, f"{verb} works and has no --dry-run"
+            assert "dry_run" in fields, f"{verb} works and has no --dry-run of its own"
 
 
 @pytest.mark.parametrize("package", BUILT)

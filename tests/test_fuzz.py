@@ -32,7 +32,7 @@ def run(package, *words):
     typed = options.tidy_arguments(program.verbs[verb], rest)
     context = get_command(program.app).commands[verb].make_context(verb, typed)
     given = {name: list(v) if isinstance(v, tuple) else v for name, v in context.params.items()}
-    own = {name: given.pop(name) for name in ("config_file", "as_json", "quiet", "verbose")}
+    own = {name: given.pop(name) for name in options.OWN if name in given}
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         code = console.execute(program, verb, given, **own)

@@ -67,7 +67,7 @@ def parse(words):
     if "--help" in words:
         return
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in context.params.items()}
-    own = [given.pop(name) for name in ("config_file", "as_json", "quiet", "verbose")]
+    own = [given.pop(name) for name in options.OWN if name in given]
     if own[0] is None:  # a TOML file that the page speaks of is the reader's
         with patch.object(options, "missing_paths", lambda *_: []):  # and so are the recordings
             options.build_config(config_class, given, None)

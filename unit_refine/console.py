@@ -37,6 +37,7 @@ from pydantic import BaseModel
 from hdf5io.errors import EnvironmentMissing, InputError, NoSpace
 
 from .options import (
+    OWN,
     SHARED_VERBS,
     build_config,
     deciding_options,
@@ -81,6 +82,9 @@ class Run:
     began: float
     warnings: list[str] = field(default_factory=list)
     inputs: list[Path] = field(default_factory=list)  #: files and folders that the command reads
+    hashes: dict[str, str] = field(
+        default_factory=dict
+    )  #: their SHA-256 when first asked for: before results went into them
 
     def provenance(self, config: BaseModel, inputs: Sequence[str | Path] = ()) -> dict[str, str]:
         """Return the attributes that say how an output was made (see ``hdf5io.provenance``)."""
@@ -88,7 +92,9 @@ class Run:
 
         self.inputs = list(dict.fromkeys([*self.inputs, *map(Path, inputs)]))
         seed = getattr(config, "seed", None)
-        return hdf5io.provenance(self.text, config.model_dump(mode="json"), seed, self.inputs)
+        made = hdf5io.provenance(self.text, config.model_dump(mode="json"), seed, self.inputs, known=self.hashes)
+        self.hashes.update(json.loads(made["inputs"]))
+        return made
 
 
 @dataclass
@@ -147,10 +153,10 @@ def body_of(whole: Program, verb: str, config_class: type[BaseModel]) -> Any:
     """Return the function that Typer calls for a verb: its parameters are the fields of the config."""
 
     def body(**given: Any) -> None:
-        own = {key: given.pop(key) for key in ("config_file", "as_json", "quiet", "verbose")}
+        own = {key: given.pop(key) for key in OWN if key in given}
         raise typer.Exit(execute(whole, verb, given, **own))
 
-    body.__signature__ = inspect.Signature([*own_parameters(), *field_parameters(config_class)])  # type: ignore[attr-defined]
+    body.__signature__ = inspect.Signature([*own_parameters(config_class), *field_parameters(config_class)])  # type: ignore[attr-defined]
     body.__annotations__ = {}
     body.__doc__ = inspect.getdoc(config_class)
     return body
@@ -184,7 +190,8 @@ def entry_point(whole: Program) -> Callable[[], NoReturn]:
 
 
 def execute(
-    whole: Program, verb: str, given: Mapping[str, Any], *, config_file: str | None, as_json: bool, quiet: bool, verbose: bool
+    whole: Program, verb: str, given: Mapping[str, Any], *,
+    config_file: str | None, as_json: bool, quiet: bool, verbose: bool, rehearse: bool | None = False,
 ) -> int:  # fmt: skip
     """Run one command from parsed options to printed result; return the exit code."""
     run = Run(verb, shlex.join([PROGRAM, *sys.argv[1:]]), time.time())
@@ -193,7 +200,7 @@ def execute(
         with logging_to_stderr(run, quiet, verbose), contextlib.redirect_stdout(sys.stderr):
             config = build_config(whole.verbs[verb], given, config_file)
             run.inputs = input_paths(config)
-            outcome = once(whole, verb, config, run)
+            outcome = rehearsed(config, run) if rehearse else once(whole, verb, config, run)
     except KeyboardInterrupt:
         fail(f"{verb}: interrupted")
         return 130
@@ -216,32 +223,47 @@ def once(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, An
 
     wanted = {"pipeline": PACKAGE, "command": verb, "options": deciding_options(config)}
     with runs.exclusive(Path(target)) as claim:
-        rules = {"overwrite": getattr(config, "overwrite", False), "resumes": getattr(config, "resumes", False)}
-        finished = runs.prepare(Path(target), wanted, run.inputs, claim, **rules)
+        rules = {name: getattr(config, name, False) for name in ("overwrite", "resumes")}
+        grows = getattr(config, "grows", ())
+        finished = runs.prepare(Path(target), wanted, run.inputs, claim, **rules, grows=grows)
         if finished is not None:
             log.info("%s is finished already, with the same options and inputs; --overwrite makes it anew.", target)
             return finished
         return recorded(whole, verb, config, run)
 
 
+def rehearsed(config: BaseModel, run: Run) -> dict[str, Any]:
+    """Return what a command would read and write, without importing it."""
+    target = getattr(config, "target", getattr(config, "output", None))
+    there = "" if target is None or not Path(target).exists() else " (exists already)"
+    read = ", ".join(map(str, run.inputs))
+    line = " and ".join(
+        [*([f"read {read}"] if read else []), f"write {target or 'its output beside the input'}{there}"]
+    )
+    return outcome_of(Result({}, {"inputs": run.inputs, "output": target}, f"would {line}"), config, run)
+
+
 def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, Any]:
     """Run a command and write its record; return the record with ``line`` and ``exit_code``."""
     result = importlib.import_module(f"{PACKAGE}.commands.{verb.replace('-', '_')}").run(config, run)
-    outcome = plain(
-        {
-            "pipeline": PACKAGE, "command": run.command, "version": package_version(), "seed": getattr(config, "seed", None),
-            "outputs": dict(result.outputs), "results": result.results, "warnings": run.warnings,
-            "seconds": round(time.time() - run.began, 3),
-        }
-    )  # fmt: skip
-    told = {"line": result.line, "exit_code": result.exit_code}
+    outcome = outcome_of(result, config, run)
     target = result.record or getattr(config, "target", getattr(config, "output", None))
     if target is not None and Path(target).exists() and not getattr(config, "dry_run", False):
         from hdf5io import runs
 
         made = {"options": deciding_options(config), "provenance": run.provenance(config)}
-        runs.write_record(Path(target), {**outcome, **told, **plain(made)})
-    return {**outcome, **told}
+        runs.write_record(Path(target), {**outcome, **plain(made)})
+    return outcome
+
+
+def outcome_of(result: Result, config: BaseModel, run: Run) -> dict[str, Any]:
+    """Return what a command did as JSON knows it: the envelope, the line for a person and the exit code."""
+    found = {
+        "pipeline": PACKAGE, "command": run.command, "version": package_version(), "seed": getattr(config, "seed", None),
+        "outputs": dict(result.outputs), "results": result.results, "warnings": run.warnings,
+        "seconds": round(time.time() - run.began, 3),
+    }  # fmt: skip
+    return {**plain(found), "line": result.line, "exit_code": result.exit_code}
 
 
 def known_error(error: Exception, whole: Program) -> Exception | None:

@@ -39,6 +39,7 @@ class SimulateConfig(Model):
     """Make a bank of simulated traces: sharded, resumable, the same for any number of workers."""
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[tuple[str, ...]] = ("n",)
     n: int = Field(
         100_000,
         ge=1,
