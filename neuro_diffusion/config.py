@@ -20,6 +20,7 @@ def about(*flags: str, **keys: Any) -> dict[str, Any]:
 
 
 FOLDER, FILE = about(exists="folder"), about(exists="file")
+GIVEN = about(positional=True, exists="any")
 GIVEN_FOLDER, GIVEN_FILE = about(positional=True, exists="folder"), about(positional=True, exists="file")
 
 
@@ -50,6 +51,22 @@ class Solver(Config):
         return {"sampler": self.sampler, "steps": self.steps, "schedule": self.schedule}
 
 
+class Array(Config):
+    """Which array of a file, and which way round."""
+
+    dataset: str | None = Field(None, description="name of the array within a file that holds several")
+    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
+
+
+class Rivals(Config):
+    """Models that are asked beside the main one."""
+
+    prior: Path | None = Field(
+        None, description="model whose unconditional score is guided by the likelihood (pigdm)", json_schema_extra=FOLDER
+    )  # fmt: skip
+    regression: Path | None = Field(None, description="regression network, a baseline", json_schema_extra=FOLDER)
+
+
 # --- networks and their activity ---------------------------------------------------------------------------------------------
 
 
@@ -77,11 +94,9 @@ class Storage(Written):
 
     resumes: ClassVar[bool] = True
     output: Path = Field(
-        description="folder of the data set; an unfinished one is continued", json_schema_extra=about("--out-dir")
+        description="folder to make; an unfinished one is continued", json_schema_extra=about("--out-dir")
     )
-    store: Literal["W", "all", "seeds"] = Field(
-        "W", description="what a shard holds: weights; weights and activity; or only what regenerates them"
-    )
+    store: Literal["W", "all", "seeds"] = Field("W", description="in a shard: weights; activity as well; or only seeds")
     shard_size: int = Field(1024, ge=1, description="networks a file")
     jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
     scheduler: str | None = Field(None, description="address of a running Dask scheduler, or slurm:CONFIG.toml")
@@ -91,9 +106,7 @@ class RandomNetworks(Config):
     """Of which kind random networks are."""
 
     n_neurons: int = Field(50, ge=2, description="neurons a network", json_schema_extra=about("--N"))
-    g: tuple[float, ...] = Field(
-        (0.8, 1.8), description="radius of the eigenvalue bulk: one value, or a range LOW,HIGH"
-    )
+    g: tuple[float, ...] = Field((0.8, 1.8), description="radius of the eigenvalue bulk: one value, or LOW,HIGH")
     ei_ratio: float | None = Field(None, gt=0, lt=1, description="fraction of excitatory neurons; none: signs are free")
     dale: Literal["balanced", "legacy"] = Field("balanced", description="how excitation and inhibition are scaled")
     structure: str = Field("dense", description=f"parts joined by hyphens: {' '.join(STRUCTURES)}")
@@ -125,22 +138,15 @@ class ImportConnectomeConfig(Settings, Storage):
     )
     n_networks: int = Field(1000, ge=1, description="sub-networks to draw", json_schema_extra=about("--num-networks"))
     n_neurons: int = Field(16, ge=2, description="neurons (or regions) a sub-network", json_schema_extra=about("--N"))
-    g: tuple[float, ...] = Field(
-        (0.8, 1.8), description="spectral radius given to a sub-network: one value or LOW,HIGH"
-    )
-    ei_ratio: float | None = Field(
-        0.75, gt=0, lt=1, description="fraction of neurons drawn as excitatory where the file knows no sign"
-    )
-    transform: Literal["log", "none"] = Field(
-        "log", description="log(1 + weight) tames the heavy tail of synapse counts"
-    )
+    g: tuple[float, ...] = Field((0.8, 1.8), description="spectral radius of a sub-network: one value or LOW,HIGH")
+    ei_ratio: float | None = Field(0.75, gt=0, lt=1, description="share made excitatory where the file knows no sign")
+    transform: Literal["log", "none"] = Field("log", description="log(1 + weight) tames the tail of synapse counts")
     dataset: str | None = Field(None, description="name of the matrix within a file that holds several")
     rows: Literal["post", "pre"] | None = Field(
         None, description="what a row of a matrix is; default: what the file says, else post (row = target)"
     )
     part: Literal["all", "first", "second"] = Field(
-        "all",
-        description="neurons to draw from: all, or one of two disjoint random halves (train on one, test on the other)",
+        "all", description="neurons to draw from: all, or one of two disjoint random halves (to train on, to test on)"
     )
 
 
@@ -177,20 +183,14 @@ class TrainPriorConfig(Written):
     """Train a diffusion prior p(W) on the weights of a data set."""
 
     resumes: ClassVar[bool] = True
-    data: Path = Field(
-        description="data set folder of build-dataset or import-connectome", json_schema_extra=GIVEN_FOLDER
-    )
+    data: Path = Field(description="folder of build-dataset or import-connectome", json_schema_extra=GIVEN_FOLDER)
     output: Path = Field(description="folder of the trained model; an interrupted training is continued")
     iterations: int = Field(1500, ge=1, description="gradient steps")
     batch: int = Field(32, ge=1, description="networks a step")
     copies: int = Field(1, ge=1, description="noise levels drawn for each network of a step")
-    learning_rate: float = Field(
-        2e-3, gt=0, description="peak learning rate of AdamW; cosine decay after a short warm-up"
-    )
+    learning_rate: float = Field(2e-3, gt=0, description="peak rate of AdamW; cosine decay after a short warm-up")
     ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights that are saved")
-    arch: Literal["pool", "axial", "unet"] = Field(
-        "pool", description="network: pooling or attention (any N), or a convolutional U-Net"
-    )
+    arch: Literal["pool", "axial", "unet"] = Field("pool", description="pooling or attention (any N), or a U-Net")
     width: int = Field(48, ge=8, multiple_of=8, description="channels")
     hidden: int = Field(96, ge=8, multiple_of=8, description="hidden channels of a block")
     depth: int = Field(4, ge=1, description="blocks")
@@ -211,15 +211,11 @@ class TrainPriorConfig(Written):
 class TrainConditionalConfig(TrainPriorConfig):
     """Train p(W | activity) and p(W) in one network (or the regression baseline)."""
 
-    objective: Literal["diffusion", "regression"] = Field(
-        "diffusion", description="diffusion posterior, or the regression network that serves as baseline"
-    )
+    objective: Literal["diffusion", "regression"] = Field("diffusion", description="posterior, or regression baseline")
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's T")
     trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K, mixed in training")
     noise: tuple[float, float] = Field((0.01, 0.2), description="range of the observation noise, log-uniform")
-    null_fraction: float = Field(
-        0.12, ge=0, lt=1, description="networks shown without data, so that the model is a prior as well"
-    )
+    null_fraction: float = Field(0.12, ge=0, lt=1, description="networks shown without data: the model is a prior too")
     masked_fraction: float = Field(0.15, ge=0, le=1, description="steps in which only part of the neurons is observed")
 
     @model_validator(mode="after")
@@ -239,13 +235,11 @@ class SampleConfig(Solver, Written):
         None, ge=2, description="size N of a matrix; default: that of the training data",
         json_schema_extra=about("--neurons"),
     )  # fmt: skip
-    data: Path | None = Field(
-        None, description="data set whose test networks the samples are compared with", json_schema_extra=FOLDER
-    )
+    data: Path | None = Field(None, description="data set to compare the samples with", json_schema_extra=FOLDER)
     steps: int = Field(20, ge=2, description="steps of the solver")
 
 
-class InferConfig(Solver, Written):
+class InferConfig(Rivals, Array, Solver, Written):
     """Infer the weights behind a recording: samples, intervals, baselines, which to trust; exit 3 when no such network made it."""
 
     model: Path = Field(description="model folder of train-conditional", json_schema_extra=GIVEN_FOLDER)
@@ -255,20 +249,8 @@ class InferConfig(Solver, Written):
         json_schema_extra=GIVEN_FILE,
     )
     output: Path = Field(description="HDF5 file of the posterior", json_schema_extra=about(product="posterior.h5"))
-    dataset: str | None = Field(None, description="name of the array within a file that holds several")
-    rows: Rows | None = Field(None, description="what a row (of a trial) is; default: what the file says, else time")
-    dt_over_tau: float | None = Field(
-        None, gt=0, lt=2, description="time step over time constant; default: that of the model"
-    )
+    dt_over_tau: float | None = Field(None, gt=0, lt=2, description="step over time constant; default: the model's")
     noise_std: float | None = Field(None, gt=0, description="observation noise of the rates; default: estimated")
-    prior: Path | None = Field(
-        None,
-        description="model for a second posterior: unconditional score guided by the likelihood (pigdm)",
-        json_schema_extra=FOLDER,
-    )
-    regression: Path | None = Field(
-        None, description="regression network, a further baseline", json_schema_extra=FOLDER
-    )
     refine: Literal["none", "pigdm", "dps", "map", "descent", "seed"] = Field(
         "none",
         description="refine the posterior mean afterwards and show whether held-out trials agree (seed: old name of descent)",
@@ -284,27 +266,17 @@ class InferConfig(Solver, Written):
         " the rates, time constant, noise of the dynamics; none: all as told",
     )
     force: bool = Field(False, description="exit 0 whatever the verdict")
-    truth: Path | None = Field(
-        None, description="HDF5 file with the true weights 'W', to be scored (simulations)", json_schema_extra=FILE
-    )
+    truth: Path | None = Field(None, description="file with the true weights 'W', to be scored", json_schema_extra=FILE)
     steps: int | None = Field(None, ge=2, description="steps of the solver; default 18, 12 beyond 100 neurons")  # type: ignore[assignment]
     figure_format: FigureFormat = Field("png", description="format of the figure")
 
 
-class HeldOutConfig(Solver, Written):
+class HeldOutConfig(Rivals, Solver, Written):
     """What `benchmark` and `evaluate` share."""
 
     model: Path = Field(description="model folder of train-conditional", json_schema_extra=GIVEN_FOLDER)
     data: Path = Field(description="data set; its test networks are used", json_schema_extra=GIVEN_FOLDER)
     output: Path | None = Field(None, description="folder for the tables, figures and report.html")
-    prior: Path | None = Field(
-        None,
-        description="model whose unconditional score is guided by the likelihood (pigdm), a further column",
-        json_schema_extra=FOLDER,
-    )
-    regression: Path | None = Field(
-        None, description="regression network, a further baseline", json_schema_extra=FOLDER
-    )
     n_networks: int = Field(64, ge=2, description="held-out networks", json_schema_extra=about("--networks"))
     n_samples: int = Field(32, ge=8, description="posterior samples a network", json_schema_extra=about("--samples"))
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's")
@@ -351,30 +323,18 @@ class SimulateConfig(RandomNetworks, Settings, Written):
 # --- looking -----------------------------------------------------------------------------------------------------------------
 
 
-class InfoConfig(Config):
+class InfoConfig(Array):
     """Say what a file or folder is: a recording, a connectome, a data set, a model, a posterior, samples."""
 
-    path: Path = Field(
-        description="any input or output of this pipeline", json_schema_extra=about(positional=True, exists="any")
-    )
-    dataset: str | None = Field(None, description="name of the array within a file that holds several")
-    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
+    path: Path = Field(description="any input or output of this pipeline", json_schema_extra=GIVEN)
 
 
-class PlotConfig(Config):
+class PlotConfig(Array):
     """Draw what is in a file or folder: activity, weights of a posterior, samples or a data set and their eigenvalues."""
 
-    path: Path = Field(
-        description="recording, posterior, samples or data set", json_schema_extra=about(positional=True, exists="any")
-    )
-    output: Path = Field(
-        description="figure; its suffix .png, .svg or .pdf is the format unless --figure-format is given"
-    )
-    figure_format: FigureFormat | None = Field(
-        None, description="format of the figure; default: by the suffix of --output"
-    )
-    dataset: str | None = Field(None, description="name of the array within a file that holds several")
-    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
+    path: Path = Field(description="recording, posterior, samples or data set", json_schema_extra=GIVEN)
+    output: Path = Field(description="figure; its suffix is the format unless --figure-format is given")
+    figure_format: FigureFormat | None = Field(None, description="default: the suffix of --output")
     overwrite: bool = Field(False, description="replace an earlier output")
 
     @property

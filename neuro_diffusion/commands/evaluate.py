@@ -14,10 +14,10 @@ from .benchmark import score
 def run(config: EvaluateConfig, run: Run) -> Result:
     """Score the one condition of the data set, or what the options make of it."""
     found = dataset.load_settings(config.data)
-    if found is None and None in (config.trials, config.noise):
-        raise InputError(f"{config.data}: imported without trials and noise. Give --trials and --noise.")
     trials = config.trials if found is None or config.trials is not None else found.n_trials
     noise = config.noise if found is None or config.noise is not None else found.observation_noise
+    if trials is None or noise is None:
+        raise InputError(f"{config.data}: imported without trials and noise. Give --trials and --noise.")
     observed = (1.0 if found is None else found.observed) if config.observed is None else config.observed
     if noise == 0:
         log.warning("the data set has no observation noise: the likelihood assumes .001; --noise sets another.")

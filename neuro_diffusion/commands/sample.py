@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from hdf5io.errors import InputError
@@ -30,7 +32,7 @@ def run(config: SampleConfig, run: Run) -> Result:
         return Result({}, {"n": config.n_samples, "N": N}, f"would draw {config.n_samples} matrices of {N} neurons")
     g = torch.Generator().manual_seed(config.seed)
     W = model.sample_prior(config.n_samples, N, generator=g, **config.solver)
-    results = {
+    results: dict[str, Any] = {
         "n": config.n_samples,
         "N": N,
         "spectral_radius": float(get_spectral_radius(W).mean()),

@@ -28,7 +28,7 @@ from .draw import Networks, Source, check, draw_networks, split_of
 
 SCHEMA = "neuro_diffusion/networks/1"
 C = TypeVar("C", bound=Config)
-KINDS = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
+KINDS: dict[str, type[Source]] = {"build-dataset": BuildDatasetConfig, "import-connectome": ImportConnectomeConfig}
 SPLITS = ("train", "validation", "test")
 OLD_NAMES = {"num_networks": "n_networks", "num_trials": "n_trials", "N": "n_neurons", "T": "n_time"}  #: of options
 NO_RESULT = {"output", "overwrite", "dry_run", "jobs", "scheduler"}  # options that do not change the networks
@@ -105,9 +105,9 @@ def make_shard(config: Source, digest: str, shard: int) -> int:
 def _datasets(networks: Networks, config: Source) -> dict[str, hdf5io.Dataset]:
     D = hdf5io.Dataset
     found = {
-        "index": D(networks.index, "", "number of the network in the data set", ("network",)),
+        "index": D(networks.number, "", "number of the network in the data set", ("network",)),
         "seed": D(
-            np.full(len(networks.index), config.seed), "", "key of its Philox stream, with the index", ("network",)
+            np.full(len(networks.number), config.seed), "", "key of its Philox stream, with the index", ("network",)
         ),
         "theta": D(networks.g[:, None], "", "bulk radius g that was drawn", ("network", "parameter")),
     }

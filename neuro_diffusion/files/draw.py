@@ -15,7 +15,7 @@ from torch import Tensor
 from ..config import BuildDatasetConfig, ImportConnectomeConfig
 from ..rate_network.connectome import connected, half_of, signed_subnetwork
 from ..rate_network.simulator import simulate_rate_network, step_of
-from ..rate_network.weights import random_stream, sample_weight_matrix_batch
+from ..rate_network.weights import jumped_stream, random_stream, sample_weight_matrix_batch
 from .connectomes import load_connectome
 
 BLOCK = 64  #: networks simulated together
@@ -25,7 +25,7 @@ Source = BuildDatasetConfig | ImportConnectomeConfig
 class Networks(NamedTuple):
     """Consecutive networks of a data set."""
 
-    index: np.ndarray  #: (B)
+    number: np.ndarray  #: (B) its place in the data set
     W: Tensor  #: (B, N, N) float32
     g: np.ndarray  #: (B) radius that was drawn; NaN when unknown
     activity: Tensor | None = None  #: (B, K, T, N) recorded rates with noise; NaN where a neuron was not observed
@@ -53,9 +53,9 @@ def draw_weights(config: Source, first: int, count: int) -> Weights:
     for index in range(first, first + count):
         rng = random_stream(config.seed, index)
         g.append(float(rng.uniform(min(config.g), max(config.g))))
-        if matrix is None:
+        if isinstance(config, BuildDatasetConfig):
             W.append(_random_weights(config, g[-1], rng))
-        else:
+        elif matrix is not None:
             chosen = connected(matrix, config.n_neurons, rng)
             W.append(signed_subnetwork(matrix, chosen, g[-1], config.ei_ratio, rng, config.transform))
             neurons.append(half[chosen])
@@ -80,10 +80,11 @@ def draw_networks(config: Source, first: int, count: int, with_activity: bool = 
     blocks = [_block(config, b) for b in range(first // BLOCK, (first + count - 1) // BLOCK + 1)]
     start = first % BLOCK
     cut = slice(start, start + count)
-    return Networks(*(_join([getattr(b, name) for b in blocks], cut) for name in Networks._fields))
+    joined = {name: _join([getattr(b, name) for b in blocks], cut) for name in Networks._fields}
+    return Networks(**joined)
 
 
-def _join(parts: list, cut: slice) -> np.ndarray | Tensor | None:
+def _join(parts: list[Any], cut: slice) -> Any:
     if parts[0] is None:
         return None
     whole = torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)
@@ -100,7 +101,7 @@ def _block(config: Source, block: int) -> Networks:
     xi = np.empty((BLOCK, K, T - 1, N), np.float32) if config.noise_std > 0 else None
     eta = np.empty((BLOCK, K, T, N), np.float32) if config.observation_noise > 0 else None
     for row, i in enumerate(index):
-        rng = np.random.Generator(random_stream(config.seed, int(i)).bit_generator.jumped())  # type: ignore[attr-defined]
+        rng = jumped_stream(config.seed, int(i))
         h0[row] = config.h0_std * rng.standard_normal((K, N), np.float32)
         observed[row, rng.permutation(N)[: max(1, round(config.observed * N))]] = True
         for path in (xi, eta):
@@ -108,7 +109,7 @@ def _block(config: Source, block: int) -> Networks:
                 path[row] = rng.standard_normal(path.shape[1:], np.float32)
     noise = None if xi is None else torch.from_numpy(xi)
     start = torch.from_numpy(h0)
-    x: Tensor = simulate_rate_network(W, start, T, config.dt, config.tau, None, config.noise_std, noise=noise)  # type: ignore[assignment]
+    x = simulate_rate_network(W, start, T, config.dt, config.tau, None, config.noise_std, noise=noise)
     if eta is not None:
         x = x + config.observation_noise * torch.from_numpy(eta)
     x = x.masked_fill(~torch.from_numpy(observed)[:, None, None], float("nan"))

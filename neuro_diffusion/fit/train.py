@@ -96,13 +96,12 @@ class Training(lightning.LightningModule):
 
     def training_step(self, step: Tensor, _: int) -> Tensor:
         """Return the loss of step ``step``."""
-        step = int(step)
-        for group in self.optimizers().param_groups:
-            fraction = step / self.options.iterations
-            decay = 0.02 + 0.98 * (1 + math.cos(math.pi * fraction)) / 2
-            group["lr"] = self.options.learning_rate * min(1.0, (step + 1) / WARM_UP) * decay
+        number = int(step)
+        decay = 0.02 + 0.98 * (1 + math.cos(math.pi * number / self.options.iterations)) / 2
+        for group in optimizer_of(self).param_groups:
+            group["lr"] = self.options.learning_rate * min(1.0, (number + 1) / WARM_UP) * decay
         with torch.autocast(self.device.type, enabled=False):  # data are exact in every --precision
-            w, data, g = draw_batch(self.model, self.W, self.options, step)
+            w, data, g = draw_batch(self.model, self.W, self.options, number)
         loss = self.model.loss(w, data, g, self.options.copies)
         self.losses.append(float(loss.detach()))
         return loss
@@ -117,13 +116,33 @@ class Training(lightning.LightningModule):
             log.info("step %d of %d, loss %.3f", done, self.options.iterations, sum(recent) / len(recent))
 
 
+def optimizer_of(training: Training) -> torch.optim.Optimizer:
+    """Return the one optimiser of a training, as torch made it."""
+    found = training.optimizers(use_pl_optimizer=False)
+    assert isinstance(found, torch.optim.Optimizer)
+    return found
+
+
 def state_of(training: Training) -> dict[str, Tensor]:
     """Return everything that a resumed training needs, as flat tensors."""
     state = {f"model/{k}": v for k, v in training.model.state_dict().items()}
     state |= {f"average/{k}": v for k, v in training.average.state_dict().items()}
-    for index, moments in training.optimizers().state_dict()["state"].items():
+    for index, moments in optimizer_of(training).state_dict()["state"].items():
         state |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in moments.items()}
     return {k: v.detach().cpu().clone().contiguous() for k, v in state.items()}
+
+
+class Steps(torch.utils.data.Dataset[int]):
+    """The numbers of the steps that are left."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.numbers = range(start, end)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> int:
+        return self.numbers[index]
 
 
 class Restore(lightning.Callback):
@@ -176,7 +195,7 @@ def fit(
             gradient_clip_val=1.0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, callbacks=[Restore(state)] if state else [],
         )  # fmt: skip
-        steps = torch.utils.data.DataLoader(range(start, config.iterations), batch_size=None)
+        steps = torch.utils.data.DataLoader(Steps(start, config.iterations), batch_size=None)
         if start < config.iterations:
             trainer.fit(training, steps)
         elif state:
@@ -186,6 +205,7 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     model = training.average.module.cpu().eval()
+    assert isinstance(model, WeightModel)
     losses = [validation_loss(m, W_validation, config) for m in (model, blank_of(model))]
     return Fit(model, training.losses, *losses)
 

@@ -46,6 +46,8 @@ def energies(mean: Tensor, variance: Tensor) -> list[Tensor]:
 class SigmaEmbedding(nn.Module):
     """Sinusoids of log sigma through a small network."""
 
+    rates: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("rates", torch.exp(torch.linspace(math.log(0.5), math.log(8.0), 8)))
@@ -167,8 +169,8 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList(ConvBlock(hidden, hidden, width) for _ in range(depth))
         self.up = nn.ModuleList([ConvBlock(2 * hidden, width, width), ConvBlock(2 * width, width, width)])
         self.leave = nn.Conv2d(width, 1, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for zero in self.leave.parameters():
+            nn.init.zeros_(zero)
 
     def forward(self, x: Tensor, sigma: Tensor, shrinkage: Tensor) -> Tensor:
         """Return F (B, S, N, N); the matrix is padded to a multiple of four."""

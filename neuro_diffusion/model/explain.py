@@ -336,7 +336,8 @@ def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3) -> Row
         wide = row_likelihood_of(
             d._replace(p=widen(d.p, narrow, w[None, :, :N], x, d.F[None, ..., :N], s.a, variance, s.h0_std)), s
         )
-    return RowFit(*(Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide)), torch.tensor([noise]))
+    narrow, wide = (Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide))
+    return RowFit(narrow, wide, torch.tensor([noise]))
 
 
 def test_likelihood(y: Tensor, noise: float, s: Settings) -> Likelihood:

@@ -64,14 +64,15 @@ def family_of(W: Tensor) -> Family:
     ]  # each network's mean size
     relative, gain = W.abs() / own, float(size.mean())
     parts = [relative[m] for m in (positive & there, (W < 0) & there)]
-    means = [gain * float(part.mean()) if len(part) else gain for part in parts]
+    plus, minus = (gain * float(part.mean()) if len(part) else gain for part in parts)
     logs = [(part / part.mean()).clamp_min(1e-6).log() for part in parts if len(part) > 1]
     log_sd = float(torch.cat([v - v.mean() for v in logs]).std()) if logs else 0.0
     density = float(there.float().mean())
     return Family(
         min(max(density, 0.01), 0.999),
         0.0 if log_sd > 0.95 else max(log_sd, 0.1),
-        *means,
+        plus,
+        minus,
         min(max(share, 0.02), 0.98),
         dale,
     )
@@ -119,8 +120,7 @@ def _nodes(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> tuple[Tensor, T
 def _component(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> _Tilted:
     """Return log integral and moments of N(w; m, v) p(w) over sizes w > 0 of mean ``size``."""
     if m.numel() > AT_ONCE and m.shape[-2] > 1:
-        pieces = [v.chunk(2, -2) for v in (m, v)]
-        halves = [_component(*part, size, log_sd) for part in zip(*pieces)]
+        halves = [_component(*part, size, log_sd) for part in zip(m.chunk(2, -2), v.chunk(2, -2))]
         return _Tilted(*(torch.cat(both, -2) for both in zip(*halves)))
     w, log_p, _ = _nodes(m, v, size, log_sd)
     log_z = torch.logsumexp(log_p, -1)
@@ -229,9 +229,11 @@ def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: T
     """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more."""
     count = plus[0].numel()
     density = ((plus + minus).sum((1, 2)) + PRIOR_WEIGHT * family.density) / (count + PRIOR_WEIGHT)
-    gain, weight = PRIOR_WEIGHT * family.density, PRIOR_WEIGHT * family.density
-    for k, (share, part) in enumerate(zip((plus, minus), parts)):
-        gain, weight = gain + (share * part.mean / size[k]).sum((1, 2)), weight + share.sum((1, 2))
+    told = PRIOR_WEIGHT * family.density
+    gain = told + sum(
+        (share * part.mean / size[k]).sum((1, 2)) for k, (share, part) in enumerate(zip((plus, minus), parts))
+    )
+    weight = told + (plus + minus).sum((1, 2))
     scales, N = (gain / weight)[:, None] * size, column.shape[-1]
     excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
     found = (

@@ -192,6 +192,7 @@ def gaussian_likelihood(
         W = posterior_mean(likelihood, prior_variance)
         if turn < n_relinearise:
             x = torch.tanh(fitted_states(W, f, p, decay))
+    assert prior_variance is not None  # known since the first turn
     wide = row_likelihood(widen(p, likelihood, W, x, f, a, prior_variance, h0_std), f, decay)
     return RowFit(likelihood, wide, noise)
 

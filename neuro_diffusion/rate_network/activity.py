@@ -88,7 +88,7 @@ def generate_activity_trials(
         generator = torch.Generator(W.device).manual_seed(seed)
     shape = (*W.shape[:-2], num_trials, W.shape[-1])
     h0 = h0_std * torch.randn(shape, generator=generator, dtype=W.dtype, device=W.device)
-    x: Tensor = simulate_rate_network(W, h0, T, dt, tau, I, noise_std, generator=generator, **options)  # type: ignore[assignment]
+    x = simulate_rate_network(W, h0, T, dt, tau, I, noise_std, generator=generator, **options)
     spread = torch.as_tensor(observation_noise, dtype=W.dtype, device=W.device)
     if bool((spread > 0).any()):
         spread = spread.reshape(*spread.shape, *(1,) * (x.ndim - spread.ndim))

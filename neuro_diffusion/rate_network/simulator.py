@@ -1,72 +1,71 @@
 """What does a rate network do, and how does its activity depend on its weights?
 
 ``tau dh/dt = -h + W phi(h) + I + noise`` (Sompolinsky, Crisanti & Sommers 1988). With a = dt / tau the Euler rule reads
-``h <- (1 - a) h + a (W phi(h) + I) + n xi``. All networks and trials advance together, one matrix product a step and no
-autograd; the gradient is the hand-written adjoint of the same recursion (`_Trajectory`), which needs the rates alone.
+``h <- (1 - a) h + a (W phi(h) + I) + n xi``. Shapes and options stand here, the steps and their gradient in `trajectory`.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from .trajectory import RATE, Nonlinearity, Step, Trajectory, plain, step_of
 
 Array = Tensor | np.ndarray | float  #: whatever becomes a tensor
-Nonlinearity = str | Callable[[Tensor], Tensor]
-RATE = {
-    "tanh": torch.tanh,
-    "relu": lambda h, out=None: torch.clamp_min(h, 0.0, out=out),
-    "softplus": lambda h, out=None: torch.logaddexp(h, torch.zeros((), dtype=h.dtype, device=h.device), out=out),
-}
-SLOPE = {  # phi'(h) as a function of x = phi(h)
-    "tanh": lambda x: 1 - x * x,
-    "relu": lambda x: (x > 0).to(x.dtype),
-    "softplus": lambda x: -torch.expm1(-x),
-}
-METHODS = ("euler", "exp_euler", "heun", "rk4")
-UNSTABLE = {"euler": 2.0, "heun": 2.0, "rk4": 2.785}  #: dt / tau from which a decaying state grows
 
 
-class Step(NamedTuple):
-    """One step of the recursion: ``h <- keep h + gain (W phi(h) + I) + spread xi``."""
+class Options(TypedDict, total=False):
+    """What `simulate_rate_network` takes by name only."""
 
-    keep: float  #: 1 - a for Euler, exp(-a) for the exponential rule
-    gain: float  #: a, or 1 - exp(-a)
-    spread: float  #: n, standard deviation of the noise added a step
-
-
-def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler", noise_scaling: str = "seed") -> Step:
-    """Return the coefficients of one step; warn where the rule is coarse, refuse where it is unstable.
-
-    Raises
-    ------
-    ValueError : dt or tau not positive, dt / tau too large for the method, an unknown method or noise scaling.
-    """
-    if not (dt > 0 and tau > 0 and noise_std >= 0):
-        raise ValueError(f"dt and tau must be positive and noise_std at least 0, not dt={dt}, tau={tau}, {noise_std}")
-    if method not in METHODS or noise_scaling not in ("seed", "ode"):
-        raise ValueError(
-            f"method is one of {', '.join(METHODS)} and noise_scaling seed or ode: {method}, {noise_scaling}"
-        )
-    a = dt / tau
-    limit = UNSTABLE.get(method, math.inf)
-    if a >= limit:
-        name = {"euler": "Euler", "heun": "Heun", "rk4": "RK4"}[method]
-        raise ValueError(
-            f"{name} is unstable for dt/tau = {a:g} >= {limit:g}; take dt < {limit * tau:g} or method='exp_euler'"
-        )
-    if method == "euler" and a > 1:
-        warnings.warn(f"dt/tau = {a:g} > 1: Euler overshoots at every step; take a smaller dt", stacklevel=3)
-    spread = math.sqrt(dt) * noise_std / (tau if noise_scaling == "ode" else 1.0)
-    return Step(math.exp(-a), -math.expm1(-a), spread) if method == "exp_euler" else Step(1 - a, a, spread)
+    method: str
+    phi: Nonlinearity
+    noise_scaling: str
+    generator: torch.Generator | None
+    noise: Array | None
+    record_every: int
+    memory_floats: int
 
 
+@overload
+def simulate_rate_network(
+    W: Array,
+    h0: Array,
+    T: int,
+    dt: float,
+    tau: float,
+    I: Array | None = None,
+    noise_std: float = 0.0,
+    return_h: Literal[False] = False,
+    **options: Unpack[Options],
+) -> Tensor: ...
+@overload
+def simulate_rate_network(
+    W: Array,
+    h0: Array,
+    T: int,
+    dt: float,
+    tau: float,
+    I: Array | None = None,
+    noise_std: float = 0.0,
+    *,
+    return_h: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def simulate_rate_network(
+    W: Array,
+    h0: Array,
+    T: int,
+    dt: float,
+    tau: float,
+    I: Array | None,
+    noise_std: float,
+    return_h: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Tensor, Tensor]: ...
 def simulate_rate_network(
     W: Array,
     h0: Array,
@@ -121,12 +120,11 @@ def simulate_rate_network(
     drive = None if current is None else _over_time(current.to(h3), shape, T, "I")
     path = _noise_path(replay, shape, T, step, h3, generator)
     if callable(phi) or method in ("heun", "rk4"):
-        x, h = _plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
+        x, h = plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
         x, h = x[::record_every], h[::record_every]
     else:
-        x, h = _Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
-    x, h = shape.restore(x), (shape.restore(h) if return_h else None)
-    return (x, h) if return_h else x
+        x, h = Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
+    return (shape.restore(x), shape.restore(h)) if return_h else shape.restore(x)
 
 
 def _tensors(
@@ -213,137 +211,3 @@ def _over_time(values: Tensor, shape: _Shape, T: int, name: str) -> Tensor:
     except RuntimeError:
         asked = [size for axis, size in enumerate(full) if axis not in shape.squeeze]
         raise ValueError(f"{name} {tuple(values.shape)} does not broadcast to {tuple(asked)}") from None
-
-
-def _roll(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0, X=None) -> Iterator[tuple]:
-    """Yield (row, x, h) for ``T`` rows from state h (B, K, N) at row ``start``, without autograd.
-
-    The state is updated in place; the rates go into the rows of ``X`` (T, B, K, N) or, without it, into one reused tensor.
-    """
-    rate, keep, gain = RATE[phi], step.keep, step.gain
-    h = h.clone(memory_format=torch.contiguous_format)
-    one = len(W) == 1  # a plain matrix product costs half of a batched one
-    state, weights = (h[0], W[0].T) if one else (h, W.transpose(1, 2).contiguous())
-    update = state.addmm_ if one else state.baddbmm_
-    rows = [state.new_empty(state.shape)] * T if X is None else (X[:, 0] if one else X).unbind(0)
-    end = start + T - 1
-    for t, x in enumerate(rows, start):
-        rate(state, out=x)
-        yield t, x, h
-        if t < end:
-            update(x, weights, beta=keep, alpha=gain)
-            if drive is not None:
-                h.add_(drive[t], alpha=gain)
-            if path is not None:
-                h.add_(path[t], alpha=step.spread)
-
-
-def _rows(W: Tensor, h: Tensor, T: int, step: Step, drive, path, phi: str, start: int = 0) -> Tensor:
-    """Return the rates (T, B, K, N) of T rows."""
-    X = h.new_empty((T, *h.shape))
-    for _ in _roll(W, h, T, step, drive, path, phi, start, X):
-        pass
-    return X
-
-
-class _Trajectory(torch.autograd.Function):
-    """The trajectory as one differentiable operation; backward is the discrete adjoint of the recursion.
-
-    ``lam_t = keep lam_{t+1} + (g_t + gain lam_{t+1} W) phi'(x_t)``, and dW is one product ``gain sum_t lam_{t+1}' x_t``.
-    """
-
-    @staticmethod
-    def forward(ctx, W, h0, drive, path, T, step, phi, record_every, return_h, memory_floats):
-        needs_grad = any(ctx.needs_input_grad)
-        light = needs_grad and 2 * T * h0.numel() > memory_floats
-        every = max(1, math.isqrt(T)) if light else T
-        if record_every == 1 and not return_h and not light:
-            X = _rows(W, h0, T, step, drive, path, phi)
-            saved, starts, result = X, h0[None], (X, X.new_empty(0))
-        else:
-            kept, states, starts, rows = [], [], [], []
-            for t, x, h in _roll(W, h0, T, step, drive, path, phi):
-                if t % every == 0 and needs_grad:
-                    starts.append(h.clone())
-                if t % record_every == 0:
-                    kept.append(x.clone().view(h.shape))
-                    states.append(h.clone() if return_h else h.new_empty(0))
-                if needs_grad and not light:
-                    rows.append(x.clone().view(h.shape))
-            result = (torch.stack(kept), torch.stack(states))
-            saved = torch.stack(rows) if rows else h0.new_empty(0)
-            starts = torch.stack(starts) if starts else h0.new_empty(0)
-        if needs_grad:
-            ctx.save_for_backward(W, saved, starts, *(v for v in (drive, path) if v is not None))
-            ctx.setting = (T, step, phi, record_every, return_h, every, drive is not None, path is not None)
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_x, grad_h):
-        W, saved, starts, *inputs = ctx.saved_tensors
-        T, step, phi, record_every, return_h, every, has_drive, has_path = ctx.setting
-        drive, path = (inputs[0] if has_drive else None), (inputs[-1] if has_path else None)
-        shape = starts.shape[1:]
-        lam, dW = W.new_zeros(shape), torch.zeros_like(W)
-        keep_all = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
-        every_lam = []
-        gradients = (grad_x.contiguous(), grad_h.contiguous() if return_h else None, record_every)
-        for first in reversed(range(0, T, every)):
-            length = min(every, T - first)
-            X = saved if saved.numel() else _rows(W, starts[first // every], length, step, drive, path, phi, first)
-            L, lam = _adjoint(W, lam, X, step, phi, first, gradients)
-            left, right = (v.movedim(0, 1).reshape(len(W), -1, W.shape[-1]) for v in (L, X))
-            dW.baddbmm_(left.transpose(1, 2), right, alpha=step.gain)
-            if keep_all:
-                every_lam.insert(0, L)
-        later = torch.cat(every_lam)[: T - 1] if keep_all else None
-        d_drive = torch.cat([later, later.new_zeros((1, *shape))]) * step.gain if ctx.needs_input_grad[2] else None
-        d_path = later * step.spread if ctx.needs_input_grad[3] else None
-        return dW, lam, d_drive, d_path, None, None, None, None, None, None
-
-
-def _adjoint(W, lam, X, step: Step, phi: str, first: int, gradients) -> tuple[Tensor, Tensor]:
-    """Return lam_{t+1} for the rows of a segment (T, B, K, N), and lam at its first row."""
-    grad_x, grad_h, record_every = gradients
-    L, slope, one = torch.empty_like(X), SLOPE[phi](X), len(W) == 1
-    L[-1] = lam
-    flat = (lambda v: v[:, 0]) if one else (lambda v: v)
-    after, slopes, given = flat(L).unbind(0), flat(slope).unbind(0), flat(grad_x).unbind(0)
-    states = None if grad_h is None else flat(grad_h).unbind(0)
-    zero, product, weights = torch.zeros_like(after[0]), torch.addmm if one else torch.baddbmm, W[0] if one else W
-    entry = torch.empty_like(zero)
-    for k in reversed(range(len(X))):
-        seen, place = (first + k) % record_every == 0, (first + k) // record_every
-        back = product(given[place] if seen else zero, after[k], weights, alpha=step.gain).mul_(slopes[k])
-        result = torch.add(back, after[k], alpha=step.keep, out=after[k - 1] if k else entry)
-        if seen and states is not None:
-            result.add_(states[place])
-    return L, entry.view(X.shape[1:])
-
-
-def _plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, method: str, phi: Nonlinearity):
-    """Return (x, h) rows by ordinary autograd: Heun, RK4 and the reader's own nonlinearities."""
-    rate = phi if callable(phi) else RATE[phi]
-    Wt = W.transpose(1, 2)
-
-    def slope(state: Tensor, t: int) -> Tensor:
-        current = torch.matmul(rate(state), Wt) - state
-        return current if drive is None else current + drive[t]
-
-    states = [h]
-    for t in range(T - 1):
-        if method == "heun":
-            k1 = slope(h, t)
-            new = h + a / 2 * (k1 + slope(h + a * k1, t + 1))
-        elif method == "rk4":
-            k1 = slope(h, t)
-            k2 = slope(h + a / 2 * k1, t)
-            k3 = slope(h + a / 2 * k2, t)
-            new = h + a / 6 * (k1 + 2 * k2 + 2 * k3 + slope(h + a * k3, t + 1))
-        else:
-            new = step.keep * h + step.gain * (slope(h, t) + h)
-        h = new if path is None else new + step.spread * path[t]
-        states.append(h)
-    H = torch.stack(states)
-    return rate(H), H

@@ -37,6 +37,11 @@ def random_stream(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
 
 
+def jumped_stream(seed: int, index: int) -> np.random.Generator:
+    """Return the stream of one network's activity: that of its weights, 2^128 numbers on."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)).jumped())
+
+
 def sample_weight_matrix(
     N: int, g: float | tuple[float, float], ei_ratio: float | None = None, seed: int | None = None, **options
 ) -> Tensor:
@@ -79,7 +84,7 @@ def sample_weight_matrix_batch(
     parts = parse_structure(structure)
     if "dale" in parts and ei_ratio is None:
         ei_ratio = EI_RATIO
-    low, high = (g, g) if np.isscalar(g) else g
+    low, high = (float(v) for v in np.broadcast_to(g, 2))
     _check(N, low, high, ei_ratio, density, dale)
     rng = rng or np.random.default_rng(seed)
     scale = rng.uniform(low, high, (B, 1, 1))

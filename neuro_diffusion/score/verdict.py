@@ -41,8 +41,8 @@ class Verdict(NamedTuple):
 def residuals_of(u: Tensor) -> Residuals:
     """Return the statistics of whitened residuals u (K, T, N)."""
     square = float((u**2).mean())
-    lag = [float((u[:, l:] * u[:, :-l]).mean()) / max(square, 1e-12) for l in (1, 2)]
-    return Residuals(u.numel(), square, *lag, float((u**4).mean()) / max(square, 1e-12) ** 2)
+    first, second = (float((u[:, l:] * u[:, :-l]).mean()) / max(square, 1e-12) for l in (1, 2))
+    return Residuals(u.numel(), square, first, second, float((u**4).mean()) / max(square, 1e-12) ** 2)
 
 
 def judge(found: Estimated, n_trials: int) -> Verdict:

@@ -115,7 +115,7 @@ def trajectory_figure(
             style = "--" if name == "truth" else "-"
             label = "posterior mean" if name == "diffusion" else name
             axis.plot(time, x[:, neuron], style, lw=1.6, color=COLOURS[name], label=label)
-        axis.set(ylim=(-1.05, 1.05), ylabel=f"rate, neuron {neuron}")
+        axis.set(ylim=(-1.05, 1.05), ylabel=f"rate (tanh h), neuron {neuron}")
     axes[-1].set_xlabel("time (membrane time constants)")
     axes[0].legend(frameon=False, ncol=4, fontsize=8, loc="upper right")
     figure.suptitle(title)
@@ -139,6 +139,6 @@ def activity_figure(y: np.ndarray, observed: np.ndarray, title: str, n_trials: i
         )
         axis.set(title=f"trial {k + 1} of {len(y)}", xlabel="time step", facecolor="#cccccc")
     axes[0].set_ylabel("neuron")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="rate")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="rate (as recorded)")
     figure.suptitle(f"{title}: {int(observed.sum())} of {len(observed)} neurons recorded, {y.shape[1]} steps a trial")
     return figure
