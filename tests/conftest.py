@@ -1,6 +1,7 @@
 """Fixtures that every pipeline's tests share."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,7 +12,32 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
+WATCH = Path(__file__).with_name("watch")
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(WATCH), os.environ.get("PYTHONPATH")])
+)  # for child processes
+if "matplotlib.figure" not in sys.modules:
+    runpy.run_path(str(WATCH / "sitecustomize.py"))  # for this one
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figure_faults(tmp_path_factory):
+    """Return the file in which every process of these tests notes what a reader of a saved figure would miss."""
+    path = tmp_path_factory.mktemp("figures") / "faults.txt"
+    os.environ["FIGURE_FAULTS"] = str(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def readable_figures(figure_faults):
+    """Fail the test behind which a figure was saved that lacks a label, a unit or a legend."""
+    yield
+    if figure_faults.exists():
+        found = figure_faults.read_text(encoding="utf-8")
+        figure_faults.unlink()
+        pytest.fail(f"figures that cannot be read alone:\n{found}")
 
 
 @pytest.fixture(scope="session")

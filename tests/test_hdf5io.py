@@ -491,6 +491,8 @@ def test_a_dataset_may_make_itself_compressed_in_a_new_file_and_in_a_recording(t
     for path, name in ((tmp_path / "new.h5", "a/rates"), (tmp_path / "recording.h5", "results/rates")):
         with h5py.File(path) as file:
             dataset = file[name]
-            assert dataset.compression == "gzip" and dataset.shape == (100, 1000)
-            assert dataset.attrs["units"] == "Hz" and [dim.label for dim in dataset.dims] == ["trial", "bin"]
+            assert dataset.compression == "gzip"
+            assert dataset.shape == (100, 1000)
+            assert dataset.attrs["units"] == "Hz"
+            assert [dim.label for dim in dataset.dims] == ["trial", "bin"]
             assert dataset.id.get_storage_size() < 10_000
