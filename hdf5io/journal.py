@@ -1,6 +1,6 @@
 """How do results get into somebody's irreplaceable recording without ever risking it?
 
-`update` never lets the HDF5 library write into the recording. The library works on an overlay in memory (`_Overlay`); the blocks
+`update` never lets the HDF5 library write into the recording. The library works on an overlay in memory (`Overlay`); the blocks
 that changed go into a checksummed redo journal beside the file, which is forced to disk before the first byte of the recording is
 touched. Killed before that point, the recording is as it was; killed after it, `recover` (called by every `read` and `update`)
 finishes the work from the journal. Tested by killing processes on a local Linux disk; NFS, Windows and power loss are untested.
@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import h5py
 
 from .errors import InputError, LockedError, WorkFailed
+from .overlay import BLOCK, SECTOR, SECTORS, Overlay, checksums, read_at, write_at
 from .reading import _first_line
 from .writing import Dataset, _sync_folder, no_space, write_attrs, write_datasets
 
@@ -29,9 +28,6 @@ try:
 except ImportError:  # Windows has no flock; there the journal protects against kills, not against two writers
     fcntl = None  # type: ignore[assignment]
 
-BLOCK = 4096  #: bytes of one overlay block
-SECTOR = 512  #: bytes that a disk writes whole or not at all
-SECTORS = BLOCK // SECTOR
 MAGIC = b"NPJOURN2"
 PREVIOUS = "_previous"
 
@@ -59,7 +55,7 @@ def update(
         raise InputError(f"{path}: no such file.")
     with _locked(path) as descriptor:
         _recover(path, descriptor)
-        overlay = _Overlay(descriptor)
+        overlay = Overlay(descriptor)
         try:
             with h5py.File(overlay, "r+") as file:
                 _keep_previous(file, group)
@@ -77,7 +73,7 @@ def update(
         _commit(path, descriptor, overlay)
 
 
-def _commit(path: Path, descriptor: int, overlay: _Overlay) -> None:
+def _commit(path: Path, descriptor: int, overlay: Overlay) -> None:
     """Bring the overlay into the file; whatever fails, the file is the old one or the new one when this returns or raises."""
     journal = _journal_of(path)
     needed = len(overlay.blocks) * (BLOCK + 8 + SECTORS * 4) + max(0, overlay.size - overlay.base_size)
@@ -101,10 +97,10 @@ def _commit(path: Path, descriptor: int, overlay: _Overlay) -> None:
         raise no_space(path, error, needed) from None
 
 
-def _undo(descriptor: int, overlay: _Overlay) -> None:
+def _undo(descriptor: int, overlay: Overlay) -> None:
     """Write back what the blocks held before, from memory."""
     for number, old in overlay.originals.items():
-        _write_at(descriptor, old, number * BLOCK)
+        write_at(descriptor, old, number * BLOCK)
     _truncate(descriptor, overlay.base_size)
     os.fsync(descriptor)
 
@@ -131,7 +127,7 @@ def _reserve(descriptor: int, base_size: int, size: int, blocks: Sequence[int]) 
 
 def _write_zeros(descriptor: int, start: int, stop: int) -> None:
     for offset in range(start, stop, 1 << 20):
-        _write_at(descriptor, bytes(min(1 << 20, stop - offset)), offset)
+        write_at(descriptor, bytes(min(1 << 20, stop - offset)), offset)
 
 
 def recover(path: str | Path) -> str | None:
@@ -177,84 +173,7 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-class _Overlay(io.RawIOBase):
-    """A file object over a descriptor that keeps every written block in memory and leaves the file alone."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.base_size = descriptor, os.fstat(descriptor).st_size
-        self.size, self.position = self.base_size, 0
-        self.blocks: dict[int, bytearray] = {}
-        self.originals: dict[int, bytes] = {}  #: what changed blocks inside the file held
-        self.failure: OSError | None = None  #: of reading the file; an exception inside HDF5's callback would be lost
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.position = offset + (0, self.position, self.size)[whence]
-        return self.position
-
-    def truncate(self, size: int | None = None) -> int:
-        self.size = self.position if size is None else size
-        return self.size
-
-    def _base(self, start: int, length: int) -> bytes:
-        data = b""
-        if start < self.base_size and self.failure is None:
-            try:
-                data = _read_at(self.descriptor, min(length, self.base_size - start), start)
-            except OSError as error:
-                self.failure = error
-        return data.ljust(length, b"\0")
-
-    def base_checksums(self, number: int) -> bytes:
-        """Return the CRC-32 of each sector of a block as the file holds it."""
-        return _checksums(self._base(number * BLOCK, BLOCK))
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        length = max(0, min(len(view), self.size - self.position))
-        first, last = self.position // BLOCK, (self.position + length - 1) // BLOCK
-        view[:length] = self._base(self.position, length)
-        for number in (
-            self.blocks.keys() & set(range(first, last + 1)) if last - first < len(self.blocks) else self.blocks
-        ):
-            if first <= number <= last:
-                start = max(self.position, number * BLOCK)
-                stop = min(self.position + length, (number + 1) * BLOCK)
-                view[start - self.position : stop - self.position] = self.blocks[number][
-                    start - number * BLOCK : stop - number * BLOCK
-                ]
-        self.position += length
-        return length
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view):
-            number, offset = divmod(self.position, BLOCK)
-            length = min(BLOCK - offset, len(view) - done)
-            if number not in self.blocks:
-                old = self._base(number * BLOCK, BLOCK)
-                if number * BLOCK < self.base_size:
-                    self.originals[number] = old[: self.base_size - number * BLOCK]
-                self.blocks[number] = bytearray(old)
-            self.blocks[number][offset : offset + length] = view[done : done + length]
-            self.position, done = self.position + length, done + length
-        self.size = max(self.size, self.position)
-        return done
-
-
-def _write_journal(journal: Path, overlay: _Overlay) -> None:
+def _write_journal(journal: Path, overlay: Overlay) -> None:
     """Write what changed to a file beside the recording; it counts only once its last 32 bytes, the checksum, are on disk."""
     with open(journal, "wb") as handle:
         digest = hashlib.sha256()
@@ -294,7 +213,7 @@ def _recover(path: Path, descriptor: int) -> str | None:
             _truncate(descriptor, base_size)
     if complete:
         for offset, _, data in entries:
-            _write_at(descriptor, data[: max(0, size - offset)], offset)
+            write_at(descriptor, data[: max(0, size - offset)], offset)
         _truncate(descriptor, size)
         os.fsync(descriptor)
     journal.unlink()
@@ -333,8 +252,8 @@ def _journal_entries(journal: Path) -> tuple[int, int, list[tuple[int, bytes, by
 def _belongs(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bool:
     """Return whether each sector still has the content the journal was made for, or already the new one."""
     for offset, old, new in entries:
-        now = _read_at(descriptor, BLOCK, offset)
-        found = _checksums(now.ljust(BLOCK, b"\0"))
+        now = read_at(descriptor, BLOCK, offset)
+        found = checksums(now.ljust(BLOCK, b"\0"))
         for i in range(SECTORS):
             piece = now[i * SECTOR : (i + 1) * SECTOR]
             is_old = found[4 * i : 4 * i + 4] == old[4 * i : 4 * i + 4]
@@ -345,12 +264,7 @@ def _belongs(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bo
 
 def _is_untouched(descriptor: int, entries: Sequence[tuple[int, bytes, bytes]]) -> bool:
     """Return whether no block has been written yet."""
-    return all(_checksums(_read_at(descriptor, BLOCK, at).ljust(BLOCK, b"\0")) == old for at, old, _ in entries)
-
-
-def _checksums(block: bytes) -> bytes:
-    """Return the CRC-32 of each sector of a block."""
-    return b"".join(zlib.crc32(block[i : i + SECTOR]).to_bytes(4, "little") for i in range(0, BLOCK, SECTOR))
+    return all(checksums(read_at(descriptor, BLOCK, at).ljust(BLOCK, b"\0")) == old for at, old, _ in entries)
 
 
 def _pack(*numbers: int) -> bytes:
@@ -359,18 +273,3 @@ def _pack(*numbers: int) -> bytes:
 
 def _unpack(handle: Any, count: int) -> tuple[int, ...]:
     return tuple(int.from_bytes(handle.read(8), "little") for _ in range(count))
-
-
-def _read_at(descriptor: int, length: int, offset: int) -> bytes:
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    parts = []
-    while length and (part := os.read(descriptor, length)):
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    while data:
-        data = data[os.write(descriptor, data) :]

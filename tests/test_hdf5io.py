@@ -227,7 +227,7 @@ def test_the_overlay_reads_like_a_file_that_was_written(tmp_path_factory, base, 
     path.write_bytes(base)
     expected = bytearray(base)
     descriptor = os.open(path, os.O_RDWR)
-    overlay = journal._Overlay(descriptor)
+    overlay = journal.Overlay(descriptor)
     for offset, data in writes:
         expected.extend(b"\0" * (offset + len(data) - len(expected)))
         expected[offset : offset + len(data)] = data
