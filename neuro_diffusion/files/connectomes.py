@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .containers import format_of, load
-from .tables import Table, is_count, is_number, number, read_table
+from .tables import Table, is_count, is_number, number, plain_name, read_table
 
 PRE = (
     "pre",
@@ -55,7 +56,8 @@ WEIGHT = (
     "size",
     "value",
 )
-INDEX = ("", "index", "unnamed: 0", "id", "edge", "edge_id")
+INDEX = ("", "index", "unnamed_0", "id", "edge", "edge_id")
+UNDIRECTED = ("undirected", "false")  #: in a column "type" or "directed" of a line that stands for both directions
 
 
 class Connectome(NamedTuple):
@@ -96,15 +98,15 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
         matrix, names = _from_graphml(path)
         rows = None
     else:
-        matrix, names, is_matrix = _from_text(path)
-        rows = rows if is_matrix else None
+        matrix, names, told = _from_text(path)
+        rows = (rows or told) if told != "edges" else None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
+    matrix = np.array(matrix.T if rows == "pre" else matrix, float)
+    np.fill_diagonal(matrix, 0.0)
     if not np.isfinite(matrix).all():
         bad = int((~np.isfinite(matrix)).sum())
         raise InputError(f"{path}: {bad} entries are not finite numbers. Write 0 for 'no connection'.")
-    matrix = np.array(matrix.T if rows == "pre" else matrix, float)
-    np.fill_diagonal(matrix, 0.0)
     if not matrix.any():
         raise InputError(f"{path}: no connection in the matrix.")
     matrix.setflags(write=False)
@@ -124,12 +126,16 @@ def from_edges(
     return matrix, tuple(names)
 
 
-def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], bool]:
+def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], str | None]:
+    """Return matrix, names and "edges", or what a row of a square table is where the table says it."""
     table = read_table(path)
+    corner = _corner(table)
+    if corner is not None:
+        return *_square(path, table), corner
     if table.header is not None:
         columns = _named_columns(path, table)
         if columns is not None:
-            return *_edges(path, table, *columns), False
+            return *_edges(path, table, *columns), "edges"
     elif len(table.rows) != len(table.rows[0]):
         if (
             len(table.rows[0]) == 3
@@ -140,13 +146,36 @@ def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], bool]:
             table = table._replace(header=table.rows[0], rows=table.rows[1:], first_line=table.first_line + 1)
         columns = _placed_columns(table)
         if columns is not None:
-            return *_edges(path, table, *columns), False
-    return *_square(path, table), True
+            return *_edges(path, table, *columns), "edges"
+    elif _may_be_edges(table):
+        raise InputError(
+            f"{path}: {len(table.rows)} lines of {len(table.rows)} numbers can be a matrix or edges. Write a header (pre,post,weight, or"
+            " names of neurons)."
+        )
+    return *_square(path, table), None
+
+
+def _corner(table: Table) -> str | None:
+    """Return what a row of a square table with names is, as its corner cell says it: ``pre``, or ``from/to``."""
+    if table.header is None or len(table.header) != len(table.rows) + 1 or len(table.header) < 3:
+        return None
+    word = re.split(r"[\W_]+", table.header[0].lower().strip())[0]
+    names = {row[0] for row in table.rows}
+    if not names & set(table.header[1:]):
+        return None
+    return "pre" if word in PRE else "post" if word in POST else None
+
+
+def _may_be_edges(table: Table) -> bool:
+    """Return whether as many lines as columns could also be edges: whole numbers in front, and a matrix with a diagonal."""
+    ids = [cell for row in table.rows for cell in row[:2]]
+    diagonal = [row[i] for i, row in enumerate(table.rows)]
+    return len(table.rows) in (2, 3, 4) and all(c.isdigit() for c in ids) and any(number(c) != 0 for c in diagonal)
 
 
 def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | None:
     """Return the places of source, target and weight by the names in the header; None where it names neither."""
-    header = [name.lower() for name in table.header or ()]
+    header = [plain_name(name) for name in table.header or ()]
     found = {}
     for role, words in (("pre", PRE), ("post", POST), ("weight", WEIGHT)):
         fit = [i for i, name in enumerate(header) if name in words] or (
@@ -191,12 +220,16 @@ def _numeric(table: Table, column: int) -> bool:
 
 
 def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    edges = []
+    header = [plain_name(name) for name in table.header or ()]
+    both = next((i for i, name in enumerate(header) if name in ("type", "directed")), None)
+    edges: list[tuple[str, str, float]] = []
     for line, row in enumerate(table.rows, table.first_line):
         value = _weight(row[weight:]) if weight is not None and len(row) > weight else None
         if len(row) <= max(pre, post) or (weight is not None and value is None):
             raise InputError(f"{path}: line {line} is {','.join(row)!r}, expected source,target,weight.")
         edges.append((row[pre], row[post], 1.0 if value is None else value))
+        if both is not None and row[both].lower() in UNDIRECTED:
+            edges.append((row[post], row[pre], edges[-1][2]))
     return from_edges(edges)
 
 

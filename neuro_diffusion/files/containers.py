@@ -1,14 +1,14 @@
 """Which arrays are in a file, and in which order did its writer store their axes? NumPy, MATLAB 5 and 7.3, HDF5, NWB.
 
 The format is told by the first bytes, never by the suffix. MATLAB stores the first index fastest: what MATLAB shows as (time, neuron)
-stands in an HDF5 file of MATLAB's as (neuron, time), and is turned back here; an HDF5 file of anybody else stays as it is.
+stands in an HDF5 file of MATLAB's, R's or Julia's as (neuron, time), and is turned back here; one of anybody else stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -16,7 +16,11 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-MATLAB = b"MATLAB "
+COLUMN_MAJOR = (
+    b"MATLAB ",
+    b"HDF5-based Julia",
+    b"Julia data file",
+)  #: first bytes of files whose first axis is the fastest
 FORMATS = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf5"}
 
 
@@ -86,7 +90,7 @@ def choose(
         if name in there:
             return name
         raise InputError(f"{path}: no '{wanted}'; there are {', '.join(there) or 'no arrays'}.")
-    able = {name: kind for name, (shape, kind) in there.items() if kind in "iuf" and fits(shape)}
+    able = {name: kind for name, (shape, kind) in there.items() if kind in "iufb" and fits(shape)}
     for name in usual:
         if name in able:
             return name
@@ -100,7 +104,7 @@ def choose(
 
 
 def _numbers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind not in "iuf":
+    if values.dtype.kind not in "iufb":
         raise InputError(f"{path}: {name or 'the array'} holds {values.dtype}, real numbers are expected.")
     return values.astype(float)
 
@@ -111,7 +115,10 @@ def _from_npz(path: Path) -> dict[str, np.ndarray]:
             from scipy.sparse import load_npz
 
             return {"": load_npz(path).toarray()}
-        return {name: file[name] for name in file.files}
+        found = {name: file[name] for name in file.files}
+    if not all(isinstance(a, np.ndarray) for a in found.values()):
+        raise InputError(f"{path}: a zip file without NumPy arrays (of torch?). Save the array with numpy.save.")
+    return found
 
 
 def _from_mat(path: Path) -> dict[str, np.ndarray]:
@@ -119,32 +126,50 @@ def _from_mat(path: Path) -> dict[str, np.ndarray]:
 
     with hdf5io.parsing(path, "a MATLAB file"):
         found = loadmat(path)
-        arrays = {n: a.toarray() if hasattr(a, "toarray") else a for n, a in found.items() if not n.startswith("__")}
-        return {name: a for name, a in arrays.items() if isinstance(a, np.ndarray)}
+        return dict(_plain("", {n: a for n, a in found.items() if not n.startswith("__")}))
+
+
+def _plain(place: str, there: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of MATLAB's variables, of the fields of a struct and of cells of equal arrays."""
+    for name, value in there.items():
+        value = value.toarray() if hasattr(value, "toarray") else value
+        if not isinstance(value, np.ndarray):
+            continue
+        if value.dtype.names and value.size == 1:
+            yield from _plain(f"{place}{name}/", {field: value[field].item() for field in value.dtype.names})
+        elif value.dtype.kind == "O":
+            cells = [cell for cell in value.ravel() if isinstance(cell, np.ndarray)]
+            if len(cells) == value.size and len({cell.shape for cell in cells}) == 1:
+                yield f"{place}{name}", np.stack(cells)
+        else:
+            yield f"{place}{name}", value
 
 
 def _from_hdf5(path: Path, wanted: str | None, fits: Wanted, usual: tuple[str, ...], what: str) -> Array:
     with open(path, "rb") as handle:
-        matlab = handle.read(7) == MATLAB
+        turned = handle.read(64).startswith(COLUMN_MAJOR)
     with hdf5io.read(path) as file:
-        there = dict(_walk(file, set()))
+        there = dict(_walk(file, set(), turned))
         if wanted is not None and wanted.strip("/") not in there:
             hdf5io.array(file, wanted)  # says what is wrong with it
-        turned = {n: (d.shape[::-1] if _by_matlab(d, matlab) else d.shape, d.dtype.kind) for n, d in there.items()}
-        name = choose(path, turned, wanted, fits, usual, what)
-        item = hdf5io.array(file, name)
-        values, axes = item[()], tuple(dim.label for dim in item.dims)
-        if _by_matlab(item, matlab):
-            values, axes = values.T, ()
-        return Array(_numbers(path, name, values), name, axes if all(axes) else (), "nwb_version" in file.attrs)
+        name = choose(path, {n: (entry.shape, entry.kind) for n, entry in there.items()}, wanted, fits, usual, what)
+        entry = there[name]
+        with hdf5io.parsing(path, f"'{name}'"):
+            values = entry.read()
+        return Array(_numbers(path, name, values), name, entry.axes, "nwb_version" in file.attrs)
 
 
-def _by_matlab(item: h5py.Dataset, matlab_file: bool) -> bool:
-    return matlab_file or "MATLAB_class" in item.attrs
+class _Entry(NamedTuple):
+    """An array of an HDF5 file, axes as its writer meant them."""
+
+    shape: tuple[int, ...]
+    kind: str
+    read: Callable[[], np.ndarray]
+    axes: tuple[str, ...] = ()
 
 
-def _walk(group: h5py.Group, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield arrays with their names; links that lead elsewhere or nowhere, and references of MATLAB, are left out."""
+def _walk(group: h5py.Group, seen: set[int], turned: bool) -> Iterator[tuple[str, _Entry]]:
+    """Yield arrays with their names; links that lead elsewhere or nowhere, and what only MATLAB refers to, are left out."""
     for name in group:
         if name == "#refs#" or not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
@@ -153,10 +178,14 @@ def _walk(group: h5py.Group, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
                 continue
-            if isinstance(item, h5py.Group):
-                yield from _walk(item, seen | {address})
+            if isinstance(item, h5py.Group) and "MATLAB_sparse" in item.attrs:
+                yield item.name.strip("/"), _sparse(item)
+            elif isinstance(item, h5py.Group):
+                yield from _walk(item, seen | {address}, turned)
+            elif isinstance(item, h5py.Dataset) and item.dtype == h5py.ref_dtype and "MATLAB_class" in item.attrs:
+                yield item.name.strip("/"), _cells(item)
             elif isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "biufc":
-                yield item.name.strip("/"), item
+                yield item.name.strip("/"), _entry(item, turned)
         except (
             KeyError,
             OSError,
@@ -165,3 +194,47 @@ def _walk(group: h5py.Group, seen: set[int]) -> Iterator[tuple[str, h5py.Dataset
             ValueError,
         ):  # one damaged object is no reason to miss the others
             continue
+
+
+def _entry(item: h5py.Dataset, turned: bool) -> _Entry:
+    """Return a plain array; MATLAB, R and Julia store the first axis fastest, netCDF and NWB a factor and an offset beside it."""
+    attrs = item.attrs
+    turned = turned or "MATLAB_class" in attrs or "rhdf5-NA.OK" in attrs
+    axes = () if turned else tuple(d.label or (Path(d[0].name).name if len(d) else "") for d in item.dims)
+
+    def read() -> np.ndarray:
+        values = item[()]
+        scale = next((attrs[n] for n in ("scale_factor", "conversion") if n in attrs), 1.0)
+        shift = next((attrs[n] for n in ("add_offset", "offset") if n in attrs), 0.0)
+        if "_FillValue" in attrs:
+            values = np.where(values == attrs["_FillValue"], np.nan, values)
+        if float(np.squeeze(scale)) != 1 or float(np.squeeze(shift)) != 0:
+            values = values * float(np.squeeze(scale)) + float(np.squeeze(shift))
+        return values.T if turned else values
+
+    shape = item.shape[::-1] if turned else item.shape
+    return _Entry(shape, item.dtype.kind, read, axes if all(axes) else ())
+
+
+def _sparse(group: h5py.Group) -> _Entry:
+    """Return a sparse matrix of MATLAB's: compressed columns."""
+    n_rows, n_columns = int(group.attrs["MATLAB_sparse"]), len(group["jc"]) - 1
+
+    def read() -> np.ndarray:
+        from scipy.sparse import csc_matrix
+
+        if "data" not in group:
+            return np.zeros((n_rows, n_columns))
+        parts = (group["data"][()], group["ir"][()].astype(int), group["jc"][()].astype(int))
+        return csc_matrix(parts, shape=(n_rows, n_columns)).toarray()
+
+    return _Entry((n_rows, n_columns), "f", read)
+
+
+def _cells(item: h5py.Dataset) -> _Entry:
+    """Return a cell array of MATLAB's whose cells are arrays of one shape, in order."""
+    cells = [_entry(item.file[reference], True) for reference in item[()].ravel()]
+    shapes, kinds = {c.shape for c in cells}, {c.kind for c in cells}
+    if len(shapes) != 1 or len(kinds) != 1:
+        raise ValueError("cells of several kinds")
+    return _Entry((len(cells), *shapes.pop()), kinds.pop(), lambda: np.stack([c.read() for c in cells]))

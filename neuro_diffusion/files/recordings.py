@@ -18,7 +18,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .containers import format_of, load
-from .tables import Table, number, read_table
+from .tables import Table, is_number, number, plain_name, read_table
 
 log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
@@ -38,12 +38,24 @@ TIME = (
     "frame",
     "frames",
 )
-INDEX = ("", "index", "unnamed: 0", "step", "sample")
-TRIAL = ("trial", "trials", "trial_id", "trial_number", "epoch", "sweep")
-LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
-ROUGHER = (
-    0.6  #: an axis along which values change less than this share of what they do along the other is the smoother one
+INDEX = ("", "index", "unnamed_0", "step", "sample")
+TRIAL = (
+    "trial",
+    "trials",
+    "trial_id",
+    "trial_number",
+    "trial_no",
+    "trial_index",
+    "epoch",
+    "sweep",
+    "rep",
+    "repeat",
+    "repetition",
+    "run",
 )
+LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
+ROUGHER = 0.6  #: an axis along which values change less than this share of what they do along the other is the smoother
+STRAIGHT = 0.9998  #: squared correlation with a straight line from which a rising column is a clock
 
 
 class Activity(NamedTuple):
@@ -92,6 +104,7 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
             f"{path}: activity has shape {values.shape}; at least 6 time steps and 2 neurons are needed.{hint}"
         )
     y, names = _without_times(path, y, raw.names)
+    _refuse_counts(path, y)
     y, observed = _complete(path, y)
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
@@ -100,7 +113,14 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
 
 
 def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) -> _Raw:
-    found = load(path, kind, dataset, lambda s: len(s) in (2, 3) or (len(s) == 4 and s[0] == 1), USUAL, "activity")
+    found = load(
+        path,
+        kind,
+        dataset,
+        lambda s: max(s, default=0) > 5 and (len(s) in (2, 3) or (len(s) == 4 and s[0] == 1)),
+        USUAL,
+        "activity",
+    )
     values, axes = found.values, tuple(name.lower() for name in found.axes)
     if (
         kind == "npy"
@@ -114,7 +134,7 @@ def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) ->
     ]
     if rows is None and -1 not in order[1:] and sorted(i for i in order if i >= 0) == list(range(values.ndim)):
         return _Raw(values.transpose([i for i in order if i >= 0]), (), True)
-    return _Raw(values, (), found.nwb)
+    return _Raw(values, (), False)
 
 
 def _from_table(path: Path, rows: str | None) -> _Raw:
@@ -124,12 +144,12 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
         raise InputError(
             f"{path}: not a table of numbers with a row a time step and a column a neuron (rows differ in length)."
         )
-    if rows == "neurons":
-        return _rows_of_neurons(path, table)
+    if rows == "neurons" or (rows is None and _names_its_rows(table)):
+        return _rows_of_neurons(path, table, turn=rows is None)
     width = len(table.rows[0])
     header = list(table.header or ())
     header = [""] * (width - len(header)) + header if header else []
-    lower = [name.lower() for name in header]
+    lower = [plain_name(name) for name in header]
     long_form = [name for name in lower if name in LONG_FORM]
     if long_form:
         raise InputError(
@@ -148,13 +168,21 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
     return _Raw(values, names, timed)
 
 
-def _rows_of_neurons(path: Path, table: Table) -> _Raw:
-    """Return the rates of a table that has a row a neuron; a first column of names, a header of times."""
+def _names_its_rows(table: Table) -> bool:
+    """Return whether a first column, named for neurons, names each row once, and numbers stand beside it."""
+    header, first = table.header or [""], [row[0] for row in table.rows]
+    named = plain_name(header[0]) in (*LONG_FORM, "neurons", "units", "cells", "name")
+    return named and len(set(first)) == len(first) and len(table.rows[0]) > 6 and not is_number(first[0])
+
+
+def _rows_of_neurons(path: Path, table: Table, turn: bool) -> _Raw:
+    """Return the rates of a table that has a row a neuron (turned if asked); a first column of names, a header of times."""
     rows, names = table.rows, tuple[str, ...]()
     first = [row[0] for row in rows]
     if table.header is not None and not table.header[0].replace(".", "").isdigit():
         names, rows = tuple(first), [row[1:] for row in rows]
-    return _Raw(_numbers(path, rows), names, True)
+    values = _numbers(path, rows)
+    return _Raw(values.T if turn else values, names, True)
 
 
 def _numbers(path: Path, rows: list[list[str]]) -> np.ndarray:
@@ -180,11 +208,34 @@ def _without_times(path: Path, y: np.ndarray, names: tuple[str, ...]) -> tuple[n
         steps = np.diff(y[:, :, column].astype(float), axis=1)
         step = float(np.median(steps)) if steps.size else 0.0
         size = float(np.abs(y[:, :, column]).max()) if np.isfinite(y[:, :, column]).all() else np.inf
-        if step > 0 and np.isfinite(size) and np.abs(steps - step).max() < 1e-4 * step + 4e-7 * size and y.shape[2] > 2:
+        if not (step > 0 and np.isfinite(size) and y.shape[2] > 2):
+            continue
+        even = np.abs(steps - step).max() < 1e-4 * step + 4e-7 * size
+        if even or (steps.min() >= 0 and steps.shape[1] >= 20 and _straight(y[:, :, column])):
             log.warning("%s: column %d rises by %g at every step, it is time and no neuron.", path, column + 1, step)
             keep = [i for i in range(y.shape[2]) if i != column]
             return y[:, :, keep], tuple(names[i] for i in keep) if names else ()
     return y, names
+
+
+def _straight(x: np.ndarray) -> bool:
+    """Return whether series (K, T) are one straight line but for the rounding or jitter of a clock."""
+    line = np.linspace(-1, 1, x.shape[1])
+    return min(np.corrcoef(line, row)[0, 1] ** 2 for row in x.astype(float)) > STRAIGHT
+
+
+def _refuse_counts(path: Path, y: np.ndarray) -> None:
+    """Raise InputError where a column rises in whole numbers from block to block while the others do not."""
+    flat = y.reshape(-1, y.shape[2])
+    steps = np.diff(flat, axis=0)
+    whole = np.array([np.isfinite(c).all() and (c == np.round(c)).all() for c in flat.T])
+    counts = whole & (steps >= 0).all(0) & (steps > 0).any(0)
+    if counts.any() and not whole.all():
+        column = int(np.flatnonzero(counts)[0])
+        raise InputError(
+            f"{path}: column {column + 1} counts {flat[0, column]:g} to {flat[-1, column]:g}: no rate of a neuron. Name it 'trial' in a"
+            " header if it numbers trials, leave it out if not."
+        )
 
 
 def _complete(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +302,8 @@ def _check_axes(path: Path, seen: np.ndarray) -> None:
         )
     if len(seen) > 5 and rough["trials"] < ROUGHER * rough["rows"]:
         raise InputError(
-            f"{path}: {shape} values change least along the first axis; expected (trial, time, neuron). Turn the array, or give --rows time."
+            f"{path}: {shape} values change least along the first axis; expected (trial, time, neuron). Turn the array; --rows time"
+            " only if its axes are those."
         )
     if seen.shape[1] < seen.shape[2] and rough["rows"] > ROUGHER * rough["columns"]:
         raise InputError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import logging
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,8 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+log = logging.getLogger("neuro_diffusion")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 MISSING = {"", "nan", "na", "n/a", "null", "none"}
 
 
@@ -23,16 +27,19 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path) -> Table:
-    """Return the cells of a table separated by commas, semicolons, tabs or blanks; lines that begin with # are comments.
+    """Return the cells of a table separated by commas, semicolons, tabs or blanks; lines that begin with # or % are comments.
 
     Raises
     ------
     InputError : no text, or no line in it.
     """
     with hdf5io.parsing(path, "a text table"):
-        text = path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     lines = [
-        (n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")
+        (n, line)
+        for n, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith(("#", "%"))
     ]
     if not lines or "\0" in text[:4096]:
         raise InputError(f"{path}: no table of text in it.")
@@ -43,8 +50,26 @@ def read_table(path: Path) -> Table:
         else:
             cells = list(csv.reader((line for _, line in lines), delimiter=separator, skipinitialspace=True))
     cells = [[cell.strip() for cell in row] for row in cells]
+    if separator != ",":
+        cells = _points(cells)
+    if separator is not None and len(cells) > 1 and all(len(row) > 2 and row[-1] == "" for row in cells):
+        log.warning("%s: every line ends with a separator; there is no column behind it.", path)
+        cells = [row[:-1] for row in cells]
     named = len(cells) > 1 and is_header(cells[0], cells[1])
     return Table(cells[0] if named else None, cells[1:] if named else cells, lines[1 if named else 0][0])
+
+
+def _points(cells: list[list[str]]) -> list[list[str]]:
+    """Return cells with decimal points where the whole table has decimal commas."""
+    flat = [cell for row in cells for cell in row]
+    if not any(DECIMAL_COMMA.fullmatch(cell) for cell in flat) or any("." in cell and is_number(cell) for cell in flat):
+        return cells
+    return [[cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell for cell in row] for row in cells]
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name without unit, case and signs: ``Time (s)`` is time, ``Trial #`` trial."""
+    return re.sub(r"\W+", "_", re.sub(r"[\[({].*", "", name.lower())).strip("_")
 
 
 def separator_of(lines: list[str]) -> str | None:
@@ -60,9 +85,19 @@ def is_header(first: list[str], second: list[str]) -> bool:
     """Return whether a line holds names: a cell that is no number stands above one that is, or numbers count the columns."""
     if len(first) == len(second) and any(not is_number(a) and is_number(b) for a, b in zip(first, second)):
         return True
+    if (
+        len(first) == len(second) > 6 and not is_number(first[0]) and _rises(first[1:])
+    ):  # times over rows that have names
+        return True
     if len(first) == len(second) - 1 and is_count(first):  # blanks as separators: no cell above the index
         return True
     return is_count(first if first[0] else first[1:]) and len(first) > 2 and not is_count(second)
+
+
+def _rises(cells: list[str]) -> bool:
+    """Return whether cells are numbers that rise from each to the next."""
+    numbers = [number(cell) for cell in cells if is_number(cell)]
+    return len(numbers) == len(cells) and all(a < b for a, b in zip(numbers, numbers[1:]))
 
 
 def is_count(cells: list[str]) -> bool:

@@ -1,0 +1,216 @@
+"""Do files of further programs keep their orientation, scale and count of neurons: R, Julia, xarray, NWB, Gephi, pandas, Excel, MATLAB?"""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse
+
+from hdf5io.errors import InputError
+from neuro_diffusion.files.connectomes import load_connectome
+from neuro_diffusion.files.recordings import load_activity
+from neuro_diffusion.rate_network.activity import generate_activity_trials
+from neuro_diffusion.rate_network.weights import sample_weight_matrix
+
+NAMES = list("ABCDE")
+M = np.array(
+    [[0, 2, 0, 0, 1], [1, 0, 3, 0, 0], [0, 0, 0, 4, 0], [5, 0, 0, 0, 0], [0, 6, 0, 7, 0]], float
+)  # row = postsynaptic
+EDGES = pd.DataFrame(
+    [(NAMES[j], NAMES[i], M[i, j]) for i in range(5) for j in range(5) if M[i, j]],
+    columns=["Source", "Target", "Weight"],
+)
+K, T, N = 3, 40, 7
+RATES = generate_activity_trials(
+    sample_weight_matrix(N, 1.2, seed=1), K, T, 0.1, 1.0, seed=2, observation_noise=0.02
+).x.numpy()
+COLUMNS = [f"n{i}" for i in range(N)]
+
+
+def matlab73(path, write):
+    """Write a MATLAB 7.3 file: a user block that names the program, then what ``write(file)`` puts in."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        write(file)
+    with open(path, "r+b") as handle:
+        handle.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116))
+
+
+def corner(path, name, turn):
+    pd.DataFrame(M.T if turn else M, index=pd.Index(NAMES, name=name), columns=NAMES).to_csv(path)
+
+
+def sparse73(path):
+    def write(file):
+        columns, group = scipy.sparse.csc_matrix(M), file.create_group("W")
+        group.attrs["MATLAB_class"], group.attrs["MATLAB_sparse"] = np.bytes_("double"), np.uint64(5)
+        group["data"], group["ir"], group["jc"] = (
+            columns.data,
+            columns.indices.astype("u8"),
+            columns.indptr.astype("u8"),
+        )
+
+    matlab73(path, write)
+
+
+def of_r(path, values):
+    """Write what rhdf5 of R does: the first axis fastest, with its own attribute."""
+    with h5py.File(path, "w") as file:
+        file["W"] = values.T
+        file["W"].attrs["rhdf5-NA.OK"] = np.int32(1)
+
+
+def undirected(path):
+    both = pd.DataFrame(
+        {"Source": ["A", "B"], "Target": ["B", "C"], "Type": "Undirected", "Id": [0, 1], "Weight": [2, 3]}
+    )
+    both.to_csv(path, index=False)
+
+
+CONNECTOMES = {
+    "a corner that says pre": (lambda p: corner(p, "pre", True), M),
+    "a corner that says post": (lambda p: corner(p, "post", False), M),
+    "a corner that says from/to": (lambda p: corner(p, "from/to", True), M),
+    "Gephi, directed": (lambda p: EDGES.assign(Type="Directed", Id=range(len(EDGES)), Label="").to_csv(p, index=False), M),
+    "Gephi, undirected": (undirected, np.array([[0, 2, 0], [2, 0, 3], [0, 3, 0]])),
+    "lines that end with a comma": (lambda p: p.write_text("\n".join(",".join(map(str, r)) + "," for r in M)), M),
+    "decimal commas": (
+        lambda p: p.write_text("\n".join(";".join(f"{v / 4:.2f}".replace(".", ",") for v in r) for r in M)), M / 4,
+    ),
+    "Excel's Unicode text": (
+        lambda p: p.write_bytes(pd.DataFrame(M, NAMES, NAMES).to_csv(sep="\t").encode("utf-16")), M,
+    ),
+    "percent signs before comments": (lambda p: p.write_text("% made by hand\n" + pd.DataFrame(M, NAMES, NAMES).to_csv()), M),
+    "a struct of MATLAB 5": (lambda p: scipy.io.savemat(p, {"net": {"W": M, "labels": NAMES}}), M),
+    "a sparse matrix of MATLAB 7.3": (sparse73, M),
+    "R": (lambda p: of_r(p, M), M),
+    "numbers that are true or false": (lambda p: np.save(p.open("wb"), M > 0), M > 0),
+    "a diagonal of NaN": (lambda p: np.save(p.open("wb"), M + np.diag([np.nan] * 5)), M),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONNECTOMES)
+def test_a_connectome_keeps_its_direction_and_scale(tmp_path, kind):
+    path = tmp_path / "c.dat"
+    write, expected = CONNECTOMES[kind]
+    write(path)
+    found = load_connectome(path)
+    order = np.argsort(found.names)
+    np.testing.assert_allclose(found.matrix[np.ix_(order, order)], expected)
+
+
+def test_as_many_edges_as_columns_are_asked_about(tmp_path):
+    path = tmp_path / "three.txt"
+    path.write_text("0 1 5\n1 2 3\n2 0 4\n")
+    with pytest.raises(InputError, match="can be a matrix or edges"):
+        load_connectome(path)
+    path.write_text("0 1 5\n1 0 3\n2 4 0\n")  # nobody connects to itself: a matrix
+    assert load_connectome(path).matrix.tolist() == [[0, 1, 5], [1, 0, 3], [2, 4, 0]]
+
+
+def cells73(path):
+    def write(file):
+        kept, cells = file.create_group("#refs#"), file.create_dataset("activity", (K, 1), h5py.ref_dtype)
+        cells.attrs["MATLAB_class"] = np.bytes_("cell")
+        for k, trial in enumerate(RATES):
+            kept[f"t{k}"] = trial.T
+            cells[k, 0] = kept[f"t{k}"].ref
+
+    matlab73(path, write)
+
+
+def cells5(path):
+    cells = np.empty((1, K), object)
+    for k, trial in enumerate(RATES):
+        cells[0, k] = trial
+    scipy.io.savemat(path, {"activity": cells})
+
+
+def xarrays(path):
+    """Write what xarray does of packed rates (trial, neuron, time): scales that name the axes, a factor beside whole numbers."""
+    with h5py.File(path, "w") as file:
+        file["rates"] = np.round(RATES.transpose(0, 2, 1) / 1e-4).astype("i2")
+        file["rates"].attrs["scale_factor"], file["rates"].attrs["add_offset"] = 1e-4, 0.0
+        for axis, (name, size) in enumerate((("trial", K), ("neuron", N), ("time", T))):
+            file[name] = np.arange(size, dtype=float)
+            file[name].make_scale(name)
+            file["rates"].dims[axis].attach_scale(file[name])
+
+
+def nwb(path, data, conversion):
+    """Write the part of an NWB file that holds a series: numbers beside the factor that makes rates of them."""
+    with h5py.File(path, "w") as file:
+        file.attrs["nwb_version"] = "2.7.0"
+        file["acquisition/rates/data"] = data
+        file["acquisition/rates/data"].attrs["conversion"] = np.float32(conversion)
+
+
+def numbered(path, name):
+    whole = np.c_[np.repeat(np.arange(2), T), RATES[:2].reshape(-1, N)]
+    pd.DataFrame(whole, columns=[name, *COLUMNS]).to_csv(path, index=False)
+
+
+def lines(values, end="", separator=",", point="."):
+    return "\n".join(separator.join(f"{v:.5f}".replace(".", point) for v in row) + end for row in values)
+
+
+CLOCK = np.round(0.0217 * np.arange(T) + 0.05, 2)
+RECORDINGS = {
+    "neurons in rows, times above": (
+        lambda p: pd.DataFrame(RATES[0].T, pd.Index(COLUMNS, name="neuron"), [f"{t / 10:.1f}" for t in range(T)]).to_csv(p),
+        RATES[:1],
+    ),
+    "Time (s)": (lambda p: pd.DataFrame(np.c_[CLOCK, RATES[0]], columns=["Time (s)", *COLUMNS]).to_csv(p, index=False), RATES[:1]),
+    "a rounded clock without a name": (lambda p: p.write_text(lines(np.c_[CLOCK, RATES[0]])), RATES[:1]),
+    "Trial #": (lambda p: numbered(p, "Trial #"), RATES[:2]),
+    "rep": (lambda p: numbered(p, "rep"), RATES[:2]),
+    "lines that end with a comma": (lambda p: p.write_text(lines(RATES[0], ",")), RATES[:1]),
+    "decimal commas": (lambda p: p.write_text(lines(RATES[0], "", ";", ",")), RATES[:1]),
+    "cells of MATLAB 5": (cells5, RATES),
+    "cells of MATLAB 7.3": (cells73, RATES),
+    "a struct of MATLAB 5": (lambda p: scipy.io.savemat(p, {"s": {"rates": RATES, "fs": 10.0}}), RATES),
+    "R": (lambda p: of_r(p, RATES), RATES),
+    "xarray": (xarrays, RATES),
+    "NWB with a factor": (lambda p: nwb(p, RATES[0] / 2, 2.0), RATES[:1]),
+    "NWB of whole numbers": (lambda p: nwb(p, np.round(RATES[0] * 1e4).astype("i2"), 1e-4), RATES[:1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RECORDINGS)
+def test_a_recording_keeps_its_axes_scale_and_neurons(tmp_path, kind):
+    path = tmp_path / "a.dat"
+    write, expected = RECORDINGS[kind]
+    write(path)
+    found = load_activity(path)
+    assert found.y.shape == expected.shape
+    assert bool(found.observed.all())
+    np.testing.assert_allclose(found.y.numpy(), expected, atol=2e-4)
+
+
+def test_nwb_written_the_other_way_round_is_asked_about(tmp_path):
+    nwb(tmp_path / "t.nwb", RATES[0].T, 1.0)
+    with pytest.raises(InputError, match="--rows neurons"):
+        load_activity(tmp_path / "t.nwb")
+    assert load_activity(tmp_path / "t.nwb", rows="neurons").y.shape == (1, T, N)
+
+
+def test_a_nameless_column_that_counts_trials_is_no_neuron(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(lines(np.c_[np.repeat([0, 1], T), RATES[:2].reshape(-1, N)]))
+    with pytest.raises(InputError, match="column 1 counts 0 to 1"):
+        load_activity(path)
+
+
+def test_a_neuron_that_rises_to_a_fixed_point_is_a_neuron(tmp_path):
+    rising = np.tanh(1 - np.exp(-np.arange(T) / 10))
+    path = tmp_path / "a.csv"
+    path.write_text(lines(np.c_[rising, RATES[0]]))
+    assert load_activity(path).y.shape == (1, T, N + 1)
+
+
+def test_an_archive_of_torch_is_one_line(tmp_path):
+    import torch
+
+    torch.save(torch.from_numpy(RATES), tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"numpy\.save"):
+        load_activity(tmp_path / "a.pt")
