@@ -1,4 +1,4 @@
-"""The wheel holds five packages and one module, and works where the checkout is not."""
+"""The wheel holds five packages, what they share and the entry point to them, and works where the checkout is not."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"glm_rates", "meso_forecast", "unit_refine", "laa_bayes", "neuro_diffusion"}
+SHIPPED = (*sorted(PACKAGES), "hdf5io", "neuropipes")
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
@@ -18,9 +19,9 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 def wheel(tmp_path_factory):
     """Return the wheel, built from a copy of what the project ships."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ["pyproject.toml", "README.md", "LICENSE"]:
+    for name in ["pyproject.toml", "README.md", "LICENSE", "CITATION.cff"]:
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for package in (*PACKAGES, "hdf5io"):
+    for package in SHIPPED:
         for path in (ROOT / package).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 (source / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +62,10 @@ def installed(wheel, tmp_path_factory):
     return programs
 
 
-def test_it_holds_the_five_packages_and_hdf5io_and_nothing_else(wheel):
+def test_it_holds_what_is_shipped_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES | {"hdf5io"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {*SHIPPED}
 
 
 def test_it_holds_every_module_page_and_demo(wheel):
@@ -72,7 +73,7 @@ def test_it_holds_every_module_page_and_demo(wheel):
         held = set(archive.namelist())
     shipped = [
         p
-        for package in (*PACKAGES, "hdf5io")
+        for package in SHIPPED
         for pattern in ("*.py", "*.html", "README.md", "demo.toml")
         for p in (ROOT / package).rglob(pattern)
     ]
@@ -81,7 +82,7 @@ def test_it_holds_every_module_page_and_demo(wheel):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_its_console_script_runs_outside_the_checkout(installed, script, tmp_path):
-    package = SCRIPTS[script].split(".")[0]
+    package = SCRIPTS[script].split(".")[0].split(":")[0]
     found = subprocess.run(
         [installed / "python", "-c", f"import {package}; print({package}.__file__)"],
         cwd=tmp_path,

@@ -1,0 +1,124 @@
+"""Which pipeline reads my data, and what do I type? One entry point to the five, each of which works without it.
+
+``doctor`` asks the pipelines themselves (see ``doctor.py``), ``demo`` runs them on simulated recordings, ``cite`` prints BibTeX,
+``reproduce`` hands a result to the pipeline that made it; the name of a pipeline is that pipeline. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, NoReturn
+
+PIPELINES = ("glm_rates", "meso_forecast", "unit_refine", "laa_bayes", "neuro_diffusion")
+
+USAGE = """usage: neuropipes COMMAND ...
+
+  doctor DATA [--json]     which pipelines read this file or folder, what is in it, what to type
+  demo [--only PIPELINE]   all five on simulated recordings, one page at the end; says first how long it takes
+  cite [PIPELINE ...]      BibTeX of this software and of the papers that a pipeline stands on
+  reproduce FILE [--run]   the command behind a result of any pipeline; with --run, does it come out the same again?
+  glm-rates | meso-forecast | unit-refine | laa-bayes | neuro-diffusion ...
+                           the pipelines themselves: neuropipes glm-rates infer ... is glm-rates infer ...
+"""
+
+
+def main() -> NoReturn:
+    """Run the command line; a mistake is one line and exit code 2."""
+    words = sys.argv[1:] or ["--help"]
+    name, rest = words[0], words[1:]
+    package = name.replace("-", "_")
+    try:
+        if package in PIPELINES:
+            hand_over(package, rest)
+        if name in ("-h", "--help", "help"):
+            print(USAGE, end="")
+            sys.exit(0)
+        if name == "--version":
+            print(f"neuropipes {version()}")
+            sys.exit(0)
+        if name not in COMMANDS:
+            sys.exit(fail(f"no command '{name}'; there are {', '.join([*COMMANDS, *map(program_of, PIPELINES)])}."))
+        code = COMMANDS[name](rest)
+        sys.stdout.flush()
+        sys.exit(code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, such as `head`, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+
+
+def fail(message: str) -> int:
+    """Print one line on stderr; return the exit code of a bad option or input."""
+    print(f"neuropipes: {message}", file=sys.stderr)
+    return 2
+
+
+class OneLine(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line and exit code 2."""
+        sys.exit(fail(f"{self.prog.removeprefix('neuropipes ')}: {message}. Try '{self.prog} --help'."))
+
+
+def program_of(package: str) -> str:
+    """Return what a person types for a pipeline."""
+    return package.replace("_", "-")
+
+
+def version() -> str:
+    """Return the version of the installed distribution, or ``0+source`` in a bare checkout."""
+    try:
+        return metadata.version("neuropipes")
+    except metadata.PackageNotFoundError:
+        return "0+source"
+
+
+def hand_over(package: str, words: Sequence[str]) -> NoReturn:
+    """Go on as a pipeline's own program."""
+    if util.find_spec(package) is None:
+        sys.exit(fail(f"{program_of(package)} is not installed here."))
+    sys.argv = [program_of(package), *words]
+    importlib.import_module(f"{package}.cli").main()
+    sys.exit(0)
+
+
+def reproduce(words: Sequence[str]) -> int:
+    """Hand a result to the pipeline that made it, whichever that is."""
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: neuropipes reproduce FILE [--run] [--tolerance X] [--json]")
+        return 0 if words else 2
+    given = Path(next((w for w in words if not w.startswith("-")), ""))
+    beside = [
+        given,
+        given / "result.json",
+        given.with_name(given.name + ".result.json"),
+        given.with_suffix(".result.json"),
+    ]
+    record: Any = None
+    for path in beside:
+        with contextlib.suppress(OSError, ValueError):
+            if path.name.endswith("result.json"):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                break
+    package = record.get("pipeline") if isinstance(record, dict) else None
+    if package not in PIPELINES:
+        return fail(f"reproduce: {given}: no record (result.json) of a run in it or beside it.")
+    hand_over(package, ["reproduce", *words])
+
+
+def part(name: str) -> Any:
+    """Return a command that stands in a file of its own, which is imported when it is called."""
+    return lambda words: importlib.import_module(f"neuropipes.{name}").run(words)
+
+
+COMMANDS = {"doctor": part("doctor"), "demo": part("demo"), "cite": part("cite"), "reproduce": reproduce}

@@ -1,0 +1,5 @@
+"""``python -m neuropipes`` is ``neuropipes``."""
+
+from neuropipes import main
+
+main()
