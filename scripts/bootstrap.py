@@ -48,6 +48,10 @@ def options() -> argparse.ArgumentParser:
         default="one",
         help="one environment (.venv), or one a pipeline (.venvs/NAME)",
     )
+    parser.add_argument(
+        "--python", choices=["{}.{}".format(*pair) for pair in installers.PYTHONS], default="",
+        help="in environments of this Python, below .venvs/ (default: the first that is found)",
+    )  # fmt: skip
     build = parser.add_mutually_exclusive_group()
     build.add_argument("--cpu", dest="torch", action="store_const", const="cpu", help="torch's CPU build (needs uv)")
     build.add_argument(
@@ -57,8 +61,13 @@ def options() -> argparse.ArgumentParser:
 
 
 def folder_of(name: str) -> Path:
-    """Return the environment's folder: ``.venv`` for "all", else ``.venvs/NAME``."""
+    """Return the environment's folder: ``.venv`` for "all", else ``.venvs/NAME``; "NAME@3.13" is one of another Python."""
     return ROOT / ".venv" if name == "all" else ROOT / ".venvs" / name
+
+
+def requirements_of(name: str) -> Path:
+    """Return the pinned requirements of an environment."""
+    return ROOT / "envs" / (name.partition("@")[0] + ".txt")
 
 
 def program(folder: Path, name: str = "python") -> Path:
@@ -69,7 +78,7 @@ def program(folder: Path, name: str = "python") -> Path:
 def inputs_hash(name: str) -> str:
     """Return the hash of everything that decides what the environment holds and where it stands."""
     digest = hashlib.sha256(str(ROOT).encode())
-    for path in (ROOT / "envs" / (name + ".txt"), ROOT / "pyproject.toml"):
+    for path in (requirements_of(name), ROOT / "pyproject.toml"):
         if not path.is_file():
             raise SetupError(f"{path} is missing: is this a complete checkout?")
         digest.update(b"\0" + path.read_bytes())
@@ -142,7 +151,7 @@ def ensure(name: str = "all", torch: str | None = None) -> Path:
     Parameters
     ----------
     name : {"all", a pipeline}
-        Which ``envs/NAME.txt``.
+        Which ``envs/NAME.txt``; "NAME@3.13" for another Python.
     torch : {None, "cpu", "gpu"}
         Build of torch. None takes what is there, or what suits this machine.
 
@@ -164,7 +173,7 @@ def build(name: str, torch: str | None) -> None:
     folder, stamp, began = folder_of(name), read_stamp(folder_of(name)), time.time()
     if not stamp and folder.exists() and {path.name for path in folder.iterdir()} - {STAMP + ".part"}:
         raise SetupError(f"{folder} was not made by this script. Move it away (or delete it) and run this again.")
-    installer = installers.choose(say)
+    installer = installers.choose(say, name.partition("@")[2])
     if stamp and not (stamp.get("ready") and stamp.get("root") == str(ROOT) and works(program(folder))):
         say(f"{folder.name} was left unfinished, moved, or lost its Python: making it anew")
         shutil.rmtree(folder)
@@ -172,13 +181,13 @@ def build(name: str, torch: str | None) -> None:
     note = {"ready": False, "root": str(ROOT), "inputs": inputs_hash(name), "torch": build}
     folder.mkdir(parents=True, exist_ok=True)
     write_stamp(folder, note)
-    requirements = ROOT / "envs" / (name + ".txt")
+    requirements = requirements_of(name)
     count = sum(line[:1].isalnum() for line in requirements.read_text(encoding="utf-8").splitlines())
     log = folder / "setup.log"
     if not program(folder).exists():
         say(f"1/3 environment {folder.relative_to(ROOT)} ({installer.title})")
         installer.create(folder, log)
-    say(f"2/3 {count} packages of envs/{name}.txt (some minutes the first time)")
+    say(f"2/3 {count} packages of envs/{requirements.name} (some minutes the first time)")
     installer.install(program(folder), ["-r", str(requirements)], log, build)
     say("3/3 neuropipes itself, editable")
     installer.install(program(folder), ["--no-deps", "-e", str(ROOT)], log, None)
@@ -203,9 +212,10 @@ def works(python: Path) -> bool:
 
 def prepare(settings: argparse.Namespace, pipelines=PIPELINES) -> dict[str, Path]:
     """Set up what ``--envs`` asks for; return each pipeline's Python."""
+    version = f"@{settings.python}" if settings.python else ""
     if settings.envs == "one":
-        return dict.fromkeys(pipelines, ensure("all", settings.torch))
-    return {name: ensure(name, settings.torch) for name in pipelines}
+        return dict.fromkeys(pipelines, ensure("all" + version, settings.torch))
+    return {name: ensure(name + version, settings.torch) for name in pipelines}
 
 
 def run_inside(script: str, parser: argparse.ArgumentParser, ours: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ import argparse
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import bootstrap
 
@@ -24,7 +25,7 @@ def checks(tests: bool, fix: bool) -> dict[str, list[str]]:
     found = {
         "format": [*python, "ruff", "format", ".", *([] if fix else ["--check"])],
         "lint": [*python, "ruff", "check", ".", *(["--fix"] if fix else [])],
-        "layers": [str(bootstrap.program(bootstrap.folder_of("all"), "lint-imports"))],
+        "layers": [str(bootstrap.program(Path(sys.prefix), "lint-imports"))],
         "types": [*python, "mypy", *CODE, "scripts"],
         "docstring examples": [*python, "pytest", "--doctest-modules", "-p", "no:cacheprovider", *CODE],
     }

@@ -62,9 +62,9 @@ def refuse(line: str) -> int:
     return 2
 
 
-def console_script(name: str, split: bool) -> Path:
-    """Return the program that a user types for this pipeline."""
-    return bootstrap.program(bootstrap.folder_of(name if split else "all"), name.replace("_", "-"))
+def console_script(name: str, python: Path) -> Path:
+    """Return the program that a user types for this pipeline, in the environment of this Python."""
+    return bootstrap.program(python.parent.parent, name.replace("_", "-"))
 
 
 def run_step(command: list[str], log: Path) -> tuple[int, str]:
@@ -104,7 +104,7 @@ def stop(process: subprocess.Popen) -> None:
             return
 
 
-def run_pipeline(name: str, folder: Path, split: bool) -> dict:
+def run_pipeline(name: str, folder: Path, python: Path) -> dict:
     """Run the steps of one ``demo.toml``; stop this pipeline at the first that fails. Returns what index.html shows."""
     import tomllib  # Python 3.11: by now we are inside the environment
 
@@ -121,7 +121,7 @@ def run_pipeline(name: str, folder: Path, split: bool) -> dict:
             print(f"[{name} {number}/{len(demo['step'])}] {step['title']} ...", flush=True)
             words = [str(word).replace("{out}", str(folder)) for word in step["args"]]
             record["failed"] = "interrupted"  # until the step has ended
-            record["failed"] = perform(step, console_script(name, split), words, folder / "demo.log", record["steps"])
+            record["failed"] = perform(step, console_script(name, python), words, folder / "demo.log", record["steps"])
             if record["failed"]:
                 break
     finally:
@@ -171,13 +171,12 @@ def main() -> int:
     names = sorted(set(settings.only or [path.parent.name for path in bootstrap.ROOT.glob("*/demo.toml")]), key=order)
     if not names:
         return refuse("no pipeline of this checkout has a demo.toml.")
-    if settings.envs == "split":
-        bootstrap.prepare(settings, names)
+    pythons = bootstrap.prepare(settings, names)
     output, records, interrupted = shown(settings.output), [], False
     claim(output, names)
     try:
         for name in names:
-            records.append(run_pipeline(name, output / name, settings.envs == "split"))
+            records.append(run_pipeline(name, output / name, pythons[name]))
     except KeyboardInterrupt:
         interrupted = True
         print("\ninterrupted", file=sys.stderr)

@@ -44,24 +44,29 @@ class InstallError(RuntimeError):
     """A program that set-up needs is missing or failed; the message says which and what to do."""
 
 
-def choose(say) -> Uv | Pip:
-    """Return the installer of this machine: uv when it is on PATH, else venv and pip."""
-    python, uv = find_python(), shutil.which("uv")
+def choose(say, version: str = "") -> Uv | Pip:
+    """Return the installer of this machine, uv when it is on PATH, else venv and pip, for Python ``version`` ("3.13") or any."""
+    pythons = tuple(pair for pair in PYTHONS if version in ("", "{}.{}".format(*pair)))
+    python, uv = find_python(pythons), shutil.which("uv")
     if uv:
-        return Uv(uv, python, say)
+        return Uv(uv, python or version, say)
+    if python is None and version:
+        raise InstallError(f"Python {version} was asked for and not found. {HOW_TO_GET.replace('3.11', version)}")
     if python is None:
         version = ".".join(map(str, sys.version_info[:3]))
         raise InstallError(f"Python 3.11, 3.12 or 3.13 is needed and none was found (this is {version}). {HOW_TO_GET}")
     return Pip(python, say)
 
 
-def find_python() -> str | None:
-    """Return a supported Python: this one, else ``python3.11`` and so on from PATH or ``py``; each is asked, since shims may lie."""
-    if sys.version_info[:2] in PYTHONS:
+def find_python(pythons: tuple[tuple[int, int], ...] = PYTHONS) -> str | None:
+    """Return one of these Pythons: this one, else from PATH, ``py`` or pyenv's versions; each is asked, since shims may lie."""
+    if sys.version_info[:2] in pythons:
         return getattr(sys, "_base_executable", None) or sys.executable
     question = "import sys; print(*sys.version_info[:2]); print(getattr(sys, '_base_executable', '') or sys.executable)"
-    for major, minor in PYTHONS:
-        for command in ([f"python{major}.{minor}"], ["py", f"-{major}.{minor}"]):
+    versions = Path(os.environ.get("PYENV_ROOT", str(Path("~/.pyenv").expanduser()))) / "versions"
+    for major, minor in pythons:
+        kept = [[str(path)] for path in sorted(versions.glob(f"{major}.{minor}.*/bin/python"))]
+        for command in ([f"python{major}.{minor}"], ["py", f"-{major}.{minor}"], *kept):
             path = shutil.which(command[0])
             if path is None:
                 continue

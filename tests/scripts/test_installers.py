@@ -106,8 +106,22 @@ def test_a_python_that_does_not_start_is_passed_over(monkeypatch, tmp_path):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + "/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setattr(installers.sys, "version_info", (3, 14, 1))
     assert installers.find_python() is None
+    kept = tmp_path / "pyenv/versions/3.12.1/bin/python"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("#!/bin/sh\necho 3 12\necho /the/python3.12\n")
+    kept.chmod(0o755)
+    assert installers.find_python() == "/the/python3.12"
+    assert installers.find_python(((3, 13),)) is None
+
+
+def test_a_python_that_was_asked_for_and_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(installers.shutil, "which", lambda name: None)
+    monkeypatch.setattr(installers, "find_python", lambda pythons: None)
+    with pytest.raises(installers.InstallError, match=r"Python 3.13 was asked for and not found\. Get one with 'uv"):
+        installers.choose(print, "3.13")
 
 
 def uv_runs(project, script, plain_environment, tmp_path, *args, refuse_backend=""):
