@@ -24,6 +24,8 @@ from . import program_of
 
 GAP = re.compile(r"[A-Z][A-Z0-9_]+(\.\w+)?")  #: a word of a command line that the reader fills in
 
+ASKED = re.compile(r"Give --([a-z0-9-]+) (\w+)")  #: how a pipeline asks for an option
+
 
 class Answer(NamedTuple):
     """What one pipeline says of one path."""
@@ -36,6 +38,7 @@ class Answer(NamedTuple):
     commands: tuple[str, ...] = ()  #: what to type
     general: bool = False  #: the commands are for recordings in general, not made for this one
     gaps: Mapping[str, str] = {}  #: words of the commands that the reader fills in, and what they are
+    asks: bool = False  #: it refuses only because an option is missing, which the commands have
 
     @property
     def reads(self) -> bool:
@@ -69,7 +72,9 @@ def ask_info(package: str, data: str) -> Answer:
         return Answer(package, 1, f"its info failed ({type(error).__name__}: {error})"[:300])
     if code not in (0, 3):
         words = (complaint.getvalue().strip().splitlines() or ["no reason given"])[-1]
-        return Answer(package, code, words.removeprefix(f"{program_of(package)}: info: ").removeprefix(f"{data}: "))
+        return refusal(
+            program, package, data, words.removeprefix(f"{program_of(package)}: info: ").removeprefix(f"{data}: "), code
+        )
     found = json.loads(said.getvalue())
     results, line = found["results"], (found["line"].strip().splitlines() or [""])[-1]
     given = results.get("next") or ()
@@ -79,6 +84,17 @@ def ask_info(package: str, data: str) -> Answer:
         package, code, line.removeprefix(f"{data}: "), str(results.get("kind") or ""), results.get("sure") is not False,
         commands or general, bool(general), dict(gaps(program, commands or general)),
     )  # fmt: skip
+
+
+def refusal(program: Any, package: str, data: str, line: str, code: int) -> Answer:
+    """Return why a path is refused; one that only lacks an option of the command gets the command with it."""
+    asked, general = ASKED.search(line), in_general(package, data)
+    words = general[0].split() if general else []
+    fields = program.verbs[words[1]].model_fields if len(words) > 1 and words[1] in program.verbs else {}
+    if code != 2 or asked is None or asked[1].replace("-", "_") not in fields:
+        return Answer(package, code, line)
+    commands = (f"{general[0]} --{asked[1]} {asked[2]}", *general[1:])
+    return Answer(package, code, line, "", True, commands, True, dict(gaps(program, commands)), asks=True)
 
 
 def in_general(package: str, data: str) -> tuple[str, ...]:

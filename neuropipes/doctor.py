@@ -87,20 +87,14 @@ def run(words: Sequence[str]) -> int:
         return fail(f"doctor: {settings.data!r}: {wrong}" if "\0" in settings.data else f"doctor: {data}: {wrong}")
     pipelines = Pipelines()
     try:
-        where, answers = "", pipelines.ask(data, PATIENCE_S)
-        if not any(a.reads for a in answers):
-            for place, what in neighbours(data):
-                others = pipelines.ask(place, PATIENCE_S / 3)
-                if any(a.reads for a in others):
-                    where, data, answers = what, place, [a for a in others if a.reads]
-                    break
+        where, place, answers = examine(pipelines, data)
     finally:
         pipelines.end()
-    read = [a for a in answers if a.reads]
+    read = [a for a in answers if a.reads or a.asks]
     if settings.json:
         shown = {
             "data": settings.data,
-            "instead": str(data) if where else None,
+            "instead": str(place) if place != data else None,
             "seconds": round(time.monotonic() - began, 2),
         }
         shown |= {
@@ -114,6 +108,22 @@ def run(words: Sequence[str]) -> int:
         fail(f"doctor: {data}: none of the five reads this: {look(data)}.")
         print("\n".join(f"    {program_of(a.package)}: {a.line}" for a in answers), file=sys.stderr)
     return 0 if read else 2
+
+
+def examine(pipelines: Pipelines, data: Path) -> tuple[str, Path, list[Answer]]:
+    """Return what is said of a path, or, where nobody reads it, of a neighbour that somebody reads: (which it is, its path, answers)."""
+    answers = pipelines.ask(data, PATIENCE_S)
+    if not any(a.reads for a in answers):
+        for place, what in neighbours(data):
+            others = [a for a in pipelines.ask(place, PATIENCE_S / 3) if a.reads]
+            if others:
+                return what, place, others
+    asks = [a for a in answers if a.asks]
+    return (
+        ("could be read with an option more:", data, asks)
+        if asks and not any(a.reads for a in answers)
+        else ("", data, answers)
+    )
 
 
 def unusable(data: Path) -> str:
