@@ -12,6 +12,8 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 
+LARGEST_PA, SMALLEST_PA = 1e6, 1e-3  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
+SETTLED_MS = 0.5  #: a clamped voltage has reached its step by then; a membrane has hardly begun
 log = logging.getLogger("laa_bayes")
 
 
@@ -69,6 +71,8 @@ def check(recording: Recording) -> Recording:
             f"{source}: the voltage has median {np.median(v):.3g} mV and {len(np.unique(v[:5000]))} distinct values, the current "
             f"{len(np.unique(current[:5000]))}. Are voltage and current swapped, or is the unit wrong?"
         )
+    if recording.current_unit == "pA":
+        check_current(recording)
     if np.ptp(v) < 1.0 or np.median(v) > -10:
         log.warning("%s: voltage %.3g to %.3g mV is unusual; is the unit right?", source, v.min(), v.max())
     if recording.current_unit == "pA" and 0 < np.max(np.abs(current)) < 0.5:
@@ -76,6 +80,48 @@ def check(recording: Recording) -> Recording:
     if np.max(np.abs(current)) == 0:
         log.warning("%s: the current is zero throughout: k and V_thr are hardly identifiable.", source)
     return recording
+
+
+def check_current(recording: Recording) -> None:
+    """Raise InputError where a current in pA cannot be one that was injected: by its size, or because the voltage was clamped."""
+    largest, source = float(np.max(np.abs(recording.current))), recording.source
+    if largest > LARGEST_PA or 0 < largest < SMALLEST_PA:
+        raise InputError(
+            f"{source}: the current reaches {largest:.3g} pA by the unit that the file states, which no electrode carries. "
+            "Correct the unit in the file, or give the current: --current-file FILE."
+        )
+    if is_clamped(recording):
+        raise InputError(
+            f"{source}: the voltage steps at once and stays, and the current overshoots: a voltage clamp, to which this model does not "
+            "apply. Are voltage and current those of a current clamp?"
+        )
+
+
+def is_clamped(recording: Recording, least_mv: float = 2.0) -> bool:
+    """Return whether the voltage was commanded: each of its jumps is complete within half a millisecond, under a current that is no step.
+
+    A membrane charges over its time constant, and the drop of a step across the electrode comes with a current that is constant
+    before and after. Under a clamp the current charges the membrane: it overshoots where the voltage jumps.
+    """
+    v, current, dt = recording.v_mv, recording.current, recording.dt_ms
+    n, late = max(1, round(SETTLED_MS / dt)), round(10.0 / dt)
+    if dt > SETTLED_MS or len(v) < 4 * late:
+        return False
+    jump = v[2 * n :] - v[: -2 * n]
+    least = max(least_mv, 0.5 * float(np.max(np.abs(jump))))
+    edges = np.flatnonzero(np.abs(jump) > least) + n
+    edges = edges[np.diff(edges, prepend=-late) > late]  # the first sample of each jump
+    edges = edges[(edges > late) & (edges < len(v) - late - 3 * n)]
+    for edge in edges:
+        before, soon = np.median(v[edge - late : edge - n]), np.median(v[edge + n : edge + 3 * n])
+        after = np.median(v[edge + late // 2 : edge + late])
+        i_before, i_after = np.median(current[edge - late : edge - n]), np.median(current[edge + late // 2 : edge + late])
+        noise = 1.4826 * np.median(np.abs(current[edge - late : edge - n] - i_before))
+        overshoot = np.max(np.abs(current[edge : edge + 3 * n] - i_after))
+        settled = abs(after - before) > least_mv and abs(soon - after) < 0.1 * abs(after - before)
+        if not settled or overshoot < max(8 * noise, 2 * abs(i_after - i_before)):
+            return False
+    return len(edges) > 0
 
 
 def repeats(x: np.ndarray) -> float:

@@ -1,11 +1,14 @@
 """How is a text table read? CSV and TSV of any dialect, Clampfit's text export, Axon text files (ATF), headerless with named columns.
 
-Decimal commas, semicolons, a second row of units and UTF-16 are read; a table that holds several traces is a file of sweeps.
+Decimal commas, semicolons, a second row of units, lines of text above the header and UTF-16 are read. A table that holds several
+traces is a file of sweeps: beside one another as numbered columns, or below one another, each under its own header (PatchMaster's
+export), by a column with the sweep's number, or because time begins again.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +24,8 @@ from .units import EXAMPLE, TABLES, convert, name_and_unit, quantity_of, unit_ke
 
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
+SWEEP = re.compile(r"(sweep|episode|trial|trace)[\s_#]*(number|no|nr|index|id)?\.?", re.IGNORECASE)
+PREAMBLE = 200  #: lines in which the header is looked for
 
 
 class Table(NamedTuple):
@@ -28,25 +33,28 @@ class Table(NamedTuple):
 
     header: list[str]
     values: np.ndarray  #: (n_row, n_column)
+    blocks: tuple[slice, ...] = (slice(None),)  #: rows of each sweep, where sweeps stand below one another
 
 
 def read_table(path: Path, request: Request) -> Recording:
     """Read one trace of a table whose header names quantities and units, or of a headerless one with ``columns``."""
     table = parse_table(path, request.columns)
-    voltages, currents = (columns_of(table, quantity) for quantity in ("voltage", "current"))
-    n = len(sweeps_of(path, table, request))
+    need = ["time", "voltage"] if request.current_file is not None else ["time", "voltage", "current"]
+    require_columns(path, table, need)
+    sweeps = sweeps_of(path, table, request)
+    n = len(sweeps)
     if request.sweep >= n:
         raise InputError(
             f"{path}: --sweep {request.sweep}, but the table holds {n} trace{'s' * (n != 1)} (0 to {n - 1})."
         )
-    need = ["time", "voltage"] if request.current_file is not None else ["time", "voltage", "current"]
-    require_columns(path, table, need)
-    v = sweeps_of(path, table, request)[request.sweep]
+    v, rows = sweeps[request.sweep]
+    part = table._replace(values=table.values[rows])
     chosen = {"time": columns_of(table, "time")[0], "voltage": v}
     if request.current_file is None:
+        voltages, currents = (columns_of(table, quantity) for quantity in ("voltage", "current"))
         chosen["current"] = current_for(path, table, voltages, currents, v, request)
-    found = {quantity: column_values(path, table, quantity, i) for quantity, i in chosen.items()}
-    found.setdefault("current", (np.zeros(len(table.values)), "pA"))
+    found = {quantity: column_values(path, part, quantity, i) for quantity, i in chosen.items()}
+    found.setdefault("current", (np.zeros(len(part.values)), "pA"))
     notes = tuple(f"{quantity}: column '{table.header[i]}'" for quantity, i in chosen.items() if quantity != "time")
     recording = assemble(path, found)._replace(notes=notes)
     return recording._replace(source=f"{path}:sweep {request.sweep}") if n > 1 else recording
@@ -54,7 +62,9 @@ def read_table(path: Path, request: Request) -> Recording:
 
 def n_sweeps(path: Path, request: Request) -> int:
     """Return the number of traces in a table."""
-    return len(sweeps_of(path, parse_table(path, request.columns), request))
+    table = parse_table(path, request.columns)
+    require_columns(path, table, ["time", "voltage"])
+    return len(sweeps_of(path, table, request))
 
 
 def columns_of(table: Table, quantity: str) -> list[int]:
@@ -76,7 +86,23 @@ def require_columns(path: Path, table: Table, need: list[str]) -> None:
         raise InputError(f"{path}: {len(times)} time columns that differ: {names}. Keep one.")
 
 
-def sweeps_of(path: Path, table: Table, request: Request) -> list[int]:
+def sweeps_of(path: Path, table: Table, request: Request) -> list[tuple[int, slice]]:
+    """Return the voltage column and the rows of every trace of the table.
+
+    Raises
+    ------
+    InputError
+        As `traces_of`; numbered traces beside one another in a table of sweeps below one another.
+    """
+    columns = traces_of(path, table, request)
+    if len(columns) > 1 and len(table.blocks) > 1:
+        raise InputError(
+            f"{path}: {len(table.blocks)} sweeps stand below one another, each with {len(columns)} traces. Keep one kind."
+        )
+    return [(column, rows) for column in columns for rows in table.blocks]
+
+
+def traces_of(path: Path, table: Table, request: Request) -> list[int]:
     """Return the voltage columns that are the traces of the table: those of the named channel, or all numbered ones.
 
     Raises
@@ -107,7 +133,8 @@ def current_for(path: Path, table: Table, voltages: list[int], currents: list[in
         return named[0]
     if len(currents) == 1 and len(voltages) == 1:
         return currents[0]
-    numbers = {i: trace[2] for i in [*voltages, *currents] if (trace := TRACE.search(table.header[i]))}
+    named_parts = {i: name_and_unit(table.header[i])[0] for i in [*voltages, *currents]}
+    numbers = {i: number[1] for i, name in named_parts.items() if (number := re.search(r"(\d+)\s*$", name))}
     same = [i for i in currents if i in numbers and numbers[i] == numbers.get(v)]
     if len(same) == 1 and {numbers.get(i) for i in currents} == {numbers.get(i) for i in voltages}:
         return same[0]
@@ -155,28 +182,82 @@ def parse_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
         lines = without_preamble(path, lines)
     if not lines:
         raise InputError(f"{path}: the file has no rows.")
+    lines = lines[header_line(lines) :] if not columns else lines
+    again = [i for i, line in enumerate(lines) if i and line.strip() == lines[0].strip()] if not columns else []
     delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), "," if "," in lines[0] else None)
+    parts = [cells_of(path, lines[a:b], delimiter) for a, b in itertools.pairwise([0, *again, len(lines)])]
+    width = len(parts[0][0])
+    for part in parts[:-1]:  # what stands above the next header
+        while again and len(part) > 1 and not (len(part[-1]) == width and any(is_number(c, True) for c in part[-1])):
+            part.pop()
+    rows = parts[0] + [row for part in parts[1:] for row in part[1:]]
+    lengths = [len(part) - 1 for part in parts]
+    comma = delimiter != "," and has_decimal_commas(path, rows)
+    header, n_names = header_of(path, rows, columns, comma)
+    values = numbers_of(path, header, rows[n_names:], comma)
+    table = Table(header, values)
+    if again:
+        ends = np.cumsum(lengths) - (n_names - 1)
+        return table._replace(blocks=tuple(slice(int(e - n), int(e)) for e, n in zip(ends, lengths, strict=True)))
+    return table._replace(blocks=blocks_of(table))
+
+
+def header_line(lines: list[str]) -> int:
+    """Return the place of the line that names time and a voltage or a current; 0 where none does."""
+    for i, line in enumerate(lines[:PREAMBLE]):
+        for delimiter in ("\t", ";", ",", None):
+            names = {quantity_of(cell.strip()) for cell in line.split(delimiter)}
+            if {"time", "voltage"} <= names or {"time", "current"} <= names:
+                return i
+    return 0
+
+
+def cells_of(path: Path, lines: list[str], delimiter: str | None) -> list[list[str]]:
+    """Return the cells of every line."""
     try:
-        rows = [line.split() for line in lines] if delimiter is None else list(csv.reader(lines, delimiter=delimiter))
+        rows = [line.split() for line in lines] if delimiter is None else list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise InputError(f"{path}: not a readable table ({error}).") from None
-    rows = without_empty_end(rows)
-    comma = delimiter != "," and has_decimal_commas(path, rows)
+    return without_empty_end(rows)
+
+
+def header_of(path: Path, rows: list[list[str]], columns: tuple[str, ...], comma: bool) -> tuple[list[str], int]:
+    """Return the names of the columns with their units, and how many rows hold names.
+
+    Raises
+    ------
+    InputError
+        No header and no ``columns``.
+    """
     has_numbers = any(is_number(cell, comma) for cell in rows[0])
-    if columns and has_numbers:
-        header = list(columns)
-    elif columns:
-        header, rows = list(columns), rows[1:]
-    elif has_numbers:
+    if columns:
+        return list(columns), 0 if has_numbers else 1
+    if has_numbers:
         raise InputError(
             f"{path}: the first line has numbers and no names. Name the columns with units: --columns time_ms,voltage_mV,current_pA."
         )
+    header = [cell.strip() for cell in rows[0]]
+    units = rows[1] if len(rows) > 1 and len(rows[1]) == len(header) else []
+    if units and all(any(unit_key(cell) in table for table in TABLES.values()) for cell in units):
+        return [f"{name} ({unit.strip(' ()[]')})" for name, unit in zip(header, units, strict=True)], 2
+    return header, 1
+
+
+def blocks_of(table: Table) -> tuple[slice, ...]:
+    """Return the rows of each sweep: stretches of one number in a column of sweep numbers, else from each return of time to its start."""
+    marks = [i for i, name in enumerate(table.header) if SWEEP.fullmatch(name.strip())]
+    times = columns_of(table, "time")
+    if len(marks) == 1:
+        starts = np.flatnonzero(np.diff(table.values[:, marks[0]]) != 0) + 1
+    elif times and len(table.values) > 1:
+        time = table.values[:, times[0]]
+        back = np.diff(time) <= 0
+        starts = np.flatnonzero(back & (np.abs(time[1:] - time[0]) <= abs(time[1] - time[0]) / 2)) + 1
+        if back.sum() != len(starts):  # time is disordered, not begun again
+            starts = starts[:0]
     else:
-        header, rows = [cell.strip() for cell in rows[0]], rows[1:]
-    if rows and len(rows[0]) == len(header) and all(any(unit_key(c) in t for t in TABLES.values()) for c in rows[0]):
-        header = [f"{name} ({unit.strip()})" for name, unit in zip(header, rows[0], strict=True)]
-        rows = rows[1:]
-    return Table(header, numbers_of(path, header, rows, comma))
+        return (slice(None),)
+    return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise([0, *starts, len(table.values)]))
 
 
 def without_empty_end(rows: list[list[str]]) -> list[list[str]]:

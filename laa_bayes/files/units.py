@@ -27,8 +27,8 @@ DENSITY = {"uacm2": 1.0, "macm2": 1e3, "nacm2": 1e-3, "am2": 100.0}
 TABLES: dict[str, Mapping[str, float]] = {"time": TIME, "voltage": VOLTAGE, "current": CURRENT | DENSITY}
 NAMES = {
     "time": ("time", "t", "times"),
-    "voltage": ("voltage", "v", "vm", "vmem", "membrane", "potential"),
-    "current": ("current", "i", "im", "iinj", "stimulus", "command", "iext"),
+    "voltage": ("voltage", "v", "vm", "vmem", "vmon", "membrane", "potential"),
+    "current": ("current", "i", "im", "iinj", "imon", "icmd", "injected", "injection", "inj", "stimulus", "command", "iext"),
 }
 CHANNEL = re.compile(
     r"(trace|sweep|episode|in|ai|adc|ch|chan|channel|signal|cmd|dac|ao|out|imemb|vmemb|primary|secondary)\b|$", re.I
@@ -62,7 +62,8 @@ def quantity_of(header: str) -> str | None:
     """Return which quantity a column holds: by its name, or by its unit where the name is only that of a channel; else None."""
     name, unit = name_and_unit(header)
     first = re.split(r"[_\s#.:-]+", name.lower())[0] if name else ""
-    named = next((quantity for quantity, spellings in NAMES.items() if first in spellings), None)
+    spelled = (first, re.sub(r"\d+$", "", first))  # V1, I2: the electrode's number
+    named = next((quantity for quantity, spellings in NAMES.items() if set(spelled) & set(spellings)), None)
     if named or not unit or not CHANNEL.match(name):
         return named
     return next((quantity for quantity, table in TABLES.items() if unit_key(unit) in table), None)
