@@ -18,7 +18,9 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
+from . import abf_stimulus
 from .abf_header import EPISODIC, FILE, Header, Input, Output, read_header
+from .abf_stimulus import Column
 from .abf_waveform import NoWaveform, waveform
 from .request import Request
 from .units import CURRENT, VOLTAGE, unit_key
@@ -55,7 +57,7 @@ def open_abf(path: Path) -> Abf:
     return _open(path, known.st_mtime_ns, known.st_size)
 
 
-@functools.lru_cache(maxsize=1)  # the sweeps of a file are asked for one after the other
+@functools.lru_cache(maxsize=2)  # with its stimulus file; the sweeps of a file are asked for one after the other
 def _open(path: Path, mtime_ns: int, size: int) -> Abf:
     with hdf5io.parsing(path, "an ABF file"):
         from neo.rawio import AxonRawIO
@@ -277,14 +279,31 @@ def command_source(abf: Abf, output: Output, sweep: int) -> Source:
 
 
 def from_stimulus_file(abf: Abf, output: Output, sweep: int) -> Source:
-    """Return a command that was played from a file, where the file lies beside the recording."""
-    name = output.path.replace("\\", "/").rpartition("/")[2]
-    path = abf.path.parent / name
-    if not name or not path.is_file():
+    """Return a command that was played from a file, where the file lies beside the recording and fits it."""
+    path = abf_stimulus.beside(abf.path, output)
+    if path is None:
         why = f"output '{output.name}' played the stimulus file '{output.path or 'without a name'}', which is not here"
         return Source(output.name, "stimulus file", None, why)
-    why = f"output '{output.name}' played the stimulus file {path}; its scale and sweeps are not followed"
-    return Source(output.name, "stimulus file", None, why)
+    try:
+        if path.suffix.lower() == ".abf":
+            stimulus = open_abf(path)
+            columns = [Column(one[:, 0], stimulus.header.inputs[0].unit, stimulus.dt_ms) for one in stimulus.sweeps]
+            if len(stimulus.header.inputs) != 1:
+                raise NoWaveform(f"stimulus file {path} has {len(stimulus.header.inputs)} channels")
+        else:
+            columns = abf_stimulus.text_columns(path)
+        n = len(abf.sweeps[sweep])
+        command = abf_stimulus.played(path, columns, output, sweep, len(abf.sweeps), n, abf.dt_ms)
+    except (NoWaveform, InputError) as reason:
+        return Source(output.name, "stimulus file", None, f"output '{output.name}' played a file: {reason}")
+    current = CURRENT[unit_key(output.unit)] * command
+    scaled = (
+        f" x {output.file_scale:g} + {output.file_offset:g}"
+        if (output.file_scale, output.file_offset) != (1, 0)
+        else ""
+    )
+    text = f"command of output '{output.name}', stimulus file '{path.name}'{scaled}, {current.min():.4g} to {current.max():.4g} pA"
+    return Source(output.name, text, current)
 
 
 def agree(abf: Abf, recorded: Source, commanded: Source) -> bool:

@@ -1,4 +1,4 @@
-"""How are vectors in npz and HDF5 files read? By name, with the unit in the name or in an attribute."""
+"""How are vectors in npz and HDF5 files read? By name, with the unit in the name or in an attribute; matrices hold sweeps."""
 
 from __future__ import annotations
 
@@ -14,52 +14,107 @@ from ..neuron.recording import Recording
 from .checks import assemble
 from .request import Request
 from .units import EXAMPLE, convert, name_and_unit, quantity_of
+from .wavesurfer import is_wavesurfer, read_wavesurfer, sweeps_in
+
+Vectors = dict[str, tuple[str, np.ndarray]]  #: unit and values by name
 
 
 def read_npz(path: Path, request: Request) -> Recording:
     """Read arrays named with units (``t_ms``, ``v_mV``, ``i_pA``) from an npz file; no pickled objects are loaded."""
+    return from_vectors(path, *npz_vectors(path), request)
+
+
+def npz_vectors(path: Path) -> tuple[Vectors, list[str]]:
+    """Return the numeric vectors and matrices of an npz file with their units, and the names of all arrays."""
     with hdf5io.parsing(path, "an npz file"), np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    vectors = {name: a for name, a in arrays.items() if a.ndim == 1 and a.dtype.kind in "iuf"}
-    return from_vectors(path, {name: (name_and_unit(name)[1], a) for name, a in vectors.items()}, list(arrays), request)
+    vectors = {name: a for name, a in arrays.items() if a.ndim in (1, 2) and a.dtype.kind in "iuf"}
+    return {name: (name_and_unit(name)[1], a) for name, a in vectors.items()}, list(arrays)
 
 
 def read_hdf5(path: Path, request: Request) -> Recording:
-    """Read datasets time, voltage, current with a ``units`` attribute (or names with units), as ``laa-bayes trace`` writes them."""
+    """Read datasets time, voltage, current with a ``units`` attribute (or names with units), as ``laa-bayes trace`` writes them; or WaveSurfer's."""
     with hdf5io.read(path) as file:
-        vectors: dict[str, tuple[str, Any]] = {}
-        for name in file:
-            if quantity_of(name) is not None:
-                item = hdf5io.array(file, name, ndim=1)
-                unit = item.attrs.get("units", item.attrs.get("unit", name_and_unit(name)[1]))
-                vectors[name] = (unit.decode() if isinstance(unit, bytes) else str(unit), item[()])
-        names = list(file)
+        if is_wavesurfer(file):
+            return read_wavesurfer(path, file, request)
+        vectors, names = hdf5_vectors(file)
     return from_vectors(path, vectors, names, request)
 
 
-def from_vectors(
-    path: Path, vectors: dict[str, tuple[str, np.ndarray]], names: list[str], request: Request
-) -> Recording:
-    """Return the recording that named vectors of one length hold.
+def hdf5_vectors(file: Any) -> tuple[Vectors, list[str]]:
+    """Return the datasets of an HDF5 file that are named after a quantity, with their units, and the names of all."""
+    vectors: Vectors = {}
+    for name in file:
+        if quantity_of(name) is not None:
+            shape = getattr(file[name], "shape", None) or ()
+            item = hdf5io.array(file, name, ndim=2 if len(shape) == 2 else 1)
+            unit = item.attrs.get("units", item.attrs.get("unit", name_and_unit(name)[1]))
+            vectors[name] = (unit.decode() if isinstance(unit, bytes) else str(unit), item[()])
+    return vectors, list(file)
+
+
+def n_sweeps(path: Path, request: Request) -> int:
+    """Return the number of traces: the rows (or columns) of a matrix of voltages, else one."""
+    if path.suffix.lower() == ".npz":
+        vectors, names = npz_vectors(path)
+    else:
+        with hdf5io.read(path) as file:
+            if is_wavesurfer(file):
+                return len(sweeps_in(file))
+            vectors, names = hdf5_vectors(file)
+    found = {
+        q: one_of(path, q, [n for n in vectors if quantity_of(n) == q], names, request) for q in ("time", "voltage")
+    }
+    voltage, n_time = vectors[found["voltage"]][1], vectors[found["time"]][1].shape[-1]
+    return 1 if voltage.ndim == 1 else voltage.shape[1 - time_axis(path, found["voltage"], voltage, n_time)]
+
+
+def time_axis(path: Path, name: str, values: np.ndarray, n_time: int) -> int:
+    """Return the axis of a matrix along which time runs; InputError where its shape does not tell."""
+    axes = [i for i, n in enumerate(values.shape) if n == n_time]
+    if len(axes) != 1:
+        raise InputError(f"{path}: '{name}' has shape {values.shape}, there are {n_time} times: which axis is time?")
+    return axes[0]
+
+
+def sweep_of(path: Path, name: str, values: np.ndarray, n_time: int, sweep: int) -> np.ndarray:
+    """Return one trace of a vector (that of every sweep) or of a matrix of sweeps."""
+    if values.ndim == 1:
+        return values
+    rows = np.moveaxis(values, time_axis(path, name, values, n_time), 1)
+    if sweep >= len(rows):
+        raise InputError(f"{path}: --sweep {sweep}, but '{name}' has {len(rows)} sweeps (0 to {len(rows) - 1}).")
+    return rows[sweep]
+
+
+def from_vectors(path: Path, vectors: Vectors, names: list[str], request: Request) -> Recording:
+    """Return the recording that named vectors of one length hold, or one row of matrices of sweeps.
 
     Raises
     ------
     InputError
-        A quantity that is missing, or there twice and not named, or vectors of different lengths.
+        A quantity that is missing, or there twice and not named, vectors of different lengths, no such sweep.
     """
-    found, notes = {}, []
+    found, notes, n_time, n = {}, [], 0, 1
     for quantity in ("time", "voltage", "current"):
         if quantity == "current" and request.current_file is not None:
             continue
         name = one_of(path, quantity, [n for n in vectors if quantity_of(n) == quantity], names, request)
-        found[quantity] = convert(path, name, quantity, *vectors[name])
+        unit, values = vectors[name]
+        n_time = n_time or values.shape[-1]
+        if quantity == "voltage":
+            n = 1 if values.ndim == 1 else values.shape[1 - time_axis(path, name, values, n_time)]
+        if quantity == "voltage" and request.sweep and n == 1:
+            raise InputError(f"{path}: --sweep {request.sweep}, but this file holds a single trace.")
+        found[quantity] = convert(path, name, quantity, unit, sweep_of(path, name, values, n_time, request.sweep))
         notes.append(f"{quantity}: '{name}'")
     found.setdefault("current", (np.zeros(len(found["time"][0])), "pA"))
     lengths = {quantity: len(values) for quantity, (values, _) in found.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{quantity} {n}" for quantity, n in lengths.items())
         raise InputError(f"{path}: vectors of one length are expected; {told} samples.")
-    return assemble(path, found)._replace(notes=tuple(notes[1:]))
+    recording = assemble(path, found)._replace(notes=tuple(notes[1:]))
+    return recording._replace(source=f"{path}:sweep {request.sweep}") if n > 1 else recording
 
 
 def one_of(path: Path, quantity: str, candidates: list[str], names: list[str], request: Request) -> str:

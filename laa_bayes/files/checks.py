@@ -12,7 +12,10 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 
-LARGEST_PA, SMALLEST_PA = 1e6, 1e-3  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
+LARGEST_PA, SMALLEST_PA = (
+    1e6,
+    1e-3,
+)  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
 SETTLED_MS = 0.5  #: a clamped voltage has reached its step by then; a membrane has hardly begun
 log = logging.getLogger("laa_bayes")
 
@@ -115,7 +118,10 @@ def is_clamped(recording: Recording, least_mv: float = 2.0) -> bool:
     for edge in edges:
         before, soon = np.median(v[edge - late : edge - n]), np.median(v[edge + n : edge + 3 * n])
         after = np.median(v[edge + late // 2 : edge + late])
-        i_before, i_after = np.median(current[edge - late : edge - n]), np.median(current[edge + late // 2 : edge + late])
+        i_before, i_after = (
+            np.median(current[edge - late : edge - n]),
+            np.median(current[edge + late // 2 : edge + late]),
+        )
         noise = 1.4826 * np.median(np.abs(current[edge - late : edge - n] - i_before))
         overshoot = np.max(np.abs(current[edge : edge + 3 * n] - i_after))
         settled = abs(after - before) > least_mv and abs(soon - after) < 0.1 * abs(after - before)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import uniform_step
-from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, starting_s
+from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, samples, starting_s, text_of
 from .request import Request
 from .units import convert
 
@@ -80,16 +81,18 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
     InputError
         No numbers, no rate, times that are not uniform, or a stretch that the series does not have.
     """
-    data = hdf5io.array(part.series, "data", ndim=1)
+    data = samples(part.series)
     stop = len(data) if part.length is None else part.start + part.length
     if stop > len(data):
         raise InputError(
             f"{path}: the table takes samples {part.start} to {stop} of '{part.name}', which has {len(data)}."
         )
     factor, offset = (float(data.attrs.get(name, missing)) for name, missing in (("conversion", 1.0), ("offset", 0.0)))
-    unit = data.attrs.get("unit", {"voltage": "volts", "current": "amperes"}[quantity])
-    raw = data[part.start : stop].astype(float) * factor + offset
-    values, _ = convert(path, part.name, quantity, unit.decode() if isinstance(unit, bytes) else str(unit), raw)
+    unit = text_of(data.attrs.get("unit", {"voltage": "volts", "current": "amperes"}[quantity]))
+    raw = data[part.start : stop].astype(float).ravel()
+    raw = raw if is_already_si(data.file) else raw * factor + offset
+    values, _ = convert(path, part.name, quantity, unit, raw)
+    check_amplitude(path, part, values)
     if "timestamps" in part.series:
         times = hdf5io.array(part.series, "timestamps", ndim=1)[part.start : stop] * 1e3
         if len(times) != len(values):
@@ -99,6 +102,33 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
     if rate is None:
         raise InputError(f"{path}: '{part.name}' has neither timestamps nor a rate.")
     return Trace(values, float(f"{1e3 / rate:.9g}"), math.nan if start is None else 1e3 * start)
+
+
+def is_already_si(file: Any) -> bool:
+    """Return whether a file is an early one of the Allen Institute, whose samples are in volts and amperes and whose conversion misleads.
+
+    Source: AllenSDK, ``NwbDataSet.get_sweep``: the conversion holds from version 1.1 of the pipeline on.
+    """
+    presented = file.get("stimulus/presentation")
+    if "acquisition/timeseries" not in file or presented is None:
+        return False
+    if not any("aibs_stimulus_name" in item for item in presented.values()):
+        return False
+    made = [text_of(x) for x in np.ravel(file["general/generated_by"][()])] if "general/generated_by" in file else []
+    version = dict(zip(made[::2], made[1::2], strict=False)).get("version", "0.0")
+    numbers = re.findall(r"\d+", version)
+    return [int(number) for number in numbers[:2]] < [1, 1]
+
+
+def check_amplitude(path: Path, part: Part, current_pa: np.ndarray) -> None:
+    """Raise InputError where a stimulus is not of the size that its own series states (``aibs_stimulus_amplitude_pa``)."""
+    stated = scalar(part, "aibs_stimulus_amplitude_pa")
+    largest = float(np.nanmax(np.abs(current_pa))) if len(current_pa) else 0.0
+    if stated and not 0.05 < largest / abs(stated) < 20:
+        raise InputError(
+            f"{path}: stimulus '{part.name}' reaches {largest:.3g} pA, its amplitude is stated as {stated:g} pA: its conversion is "
+            "wrong. Give the current: --current-file FILE."
+        )
 
 
 def finite_length(source: str, values: np.ndarray, what: str) -> int:

@@ -1,4 +1,8 @@
-"""Which stimulus was injected while a response was recorded? By table, electrode, sweep number or time; never by the order of names."""
+"""Which stimulus was injected while a response was recorded? By table, electrode, sweep number or time; never by the order of names.
+
+Files of version 1 (the Allen Institute's cell types, old MIES) hold responses in ``acquisition/timeseries``, name the type of a series
+in ``ancestry`` and its electrode in ``electrode_name``; a response and its stimulus have one name there.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .request import Request
+from .units import CURRENT, unit_key
 
 RESPONSE, STIMULUS = "CurrentClampSeries", "CurrentClampStimulusSeries"
 TABLE = "general/intracellular_ephys/intracellular_recordings"
@@ -53,7 +58,7 @@ def pairs_of(path: Path, file: Any, request: Request) -> list[Pair]:
     """
     pairs = pairs_by_table(file) or pairs_by_series(file)
     if not pairs:
-        kinds = sorted({kind for _, kind in series_in(file, "acquisition") if "Series" in kind})
+        kinds = sorted({kind for _, kind in series_in(file, acquired(file)) if "Series" in kind})
         clamp = " It is a voltage-clamp recording." if "VoltageClampSeries" in kinds else ""
         raise InputError(f"{path}: no {RESPONSE} in /acquisition (there are {', '.join(kinds) or 'no series'}).{clamp}")
     electrodes = sorted({electrode_name(pair.response) for pair in pairs})
@@ -93,8 +98,12 @@ def series_in(file: Any, group: str) -> Iterator[tuple[Any, str]]:
         except (KeyError, OSError, RuntimeError):
             log.warning("/%s/%s: leads nowhere; it is left out", group, name)
             continue
-        label = item.attrs.get("neurodata_type", "")
-        yield item, label.decode() if isinstance(label, bytes) else str(label)
+        yield item, kind_of(item)
+
+
+def acquired(file: Any) -> str:
+    """Return the group of the recorded series: that of version 1 where it is there."""
+    return "acquisition/timeseries" if "acquisition/timeseries" in file else "acquisition"
 
 
 def pairs_by_table(file: Any) -> list[Pair]:
@@ -129,24 +138,49 @@ def references(file: Any, table: Any, category: str, column: str) -> list[Part |
 
 
 def kind_of(item: Any) -> str:
-    """Return the NWB type of an object."""
-    label = item.attrs.get("neurodata_type", "")
-    return label.decode() if isinstance(label, bytes) else str(label)
+    """Return the NWB type of an object; in version 1 the last of its ancestry."""
+    return text_of(np.ravel(item.attrs.get("ancestry", item.attrs.get("neurodata_type", "")))[-1])
+
+
+def text_of(value: Any) -> str:
+    """Return a text that HDF5 holds as bytes or as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def pairs_by_series(file: Any) -> list[Pair]:
     """Return every response with the stimulus of its electrode and sweep number, else of its electrode and time."""
-    responses = [Part(item) for item, kind in series_in(file, "acquisition") if kind == RESPONSE]
+    responses = [Part(item) for item, kind in series_in(file, acquired(file)) if kind == RESPONSE]
     stimuli = all_stimuli(file)
-    return [pair_of(response, responses, stimuli) for response in responses]
+    if acquired(file) == "acquisition":
+        return [pair_of(response, responses, stimuli) for response in responses]
+    named = {s.name: s for s in stimuli}
+    pairs = [(response, named.get(response.name)) for response in responses]
+    return [Pair(r, s) if s is not None and same_electrode(r, s) else pair_of(r, responses, stimuli) for r, s in pairs]
 
 
 def all_stimuli(file: Any) -> list[Part]:
-    """Return the current-clamp stimuli of a file: presented ones, else templates."""
-    presented = [Part(item) for item, kind in series_in(file, "stimulus/presentation") if kind == STIMULUS]
-    return presented or [
-        Part(item, template=True) for item, kind in series_in(file, "stimulus/templates") if kind == STIMULUS
-    ]
+    """Return the current-clamp stimuli of a file: presented ones, else plain series in a unit of current, else templates."""
+    presented = list(series_in(file, "stimulus/presentation"))
+    plain = [Part(item) for item, kind in presented if kind == "TimeSeries" and unit_key(unit_of(item)) in CURRENT]
+    templates = (Part(item, template=True) for item, kind in series_in(file, "stimulus/templates") if kind == STIMULUS)
+    return [Part(item) for item, kind in presented if kind == STIMULUS] or plain or list(templates)
+
+
+def unit_of(series: Any) -> str:
+    """Return the unit that a series states; nothing where it does not."""
+    try:
+        return text_of(series["data"].attrs.get("unit", ""))
+    except (KeyError, OSError, RuntimeError):  # no data, or a link that leads nowhere
+        return ""
+
+
+def samples(series: Any) -> Any:
+    """Return the dataset of a series' samples, (n,) or (n, 1)."""
+    try:
+        shape = getattr(series.get("data"), "shape", None) or ()
+    except (KeyError, OSError, RuntimeError):  # a link that leads nowhere: said below
+        shape = ()
+    return hdf5io.array(series, "data", ndim=2 if len(shape) == 2 and shape[1] == 1 else 1)
 
 
 def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
@@ -174,12 +208,17 @@ def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
 
 def same_electrode(a: Part, b: Part) -> bool:
     """Return whether two series link to one electrode; series without a link are taken as the only electrode's."""
+    named = [electrode_name(part) for part in (a, b) if "electrode_name" in part.series]
+    if len(named) == 2:
+        return named[0] == named[1]
     first, second = (part.series.get("electrode") for part in (a, b))
     return first is None or second is None or first == second
 
 
 def electrode_name(part: Part) -> str:
     """Return the name of a series' electrode."""
+    if "electrode_name" in part.series:
+        return text_of(part.series["electrode_name"][()])
     link = part.series.get("electrode")
     if link is None:
         return "unnamed"
@@ -195,7 +234,7 @@ def overlap_s(a: Part, b: Part) -> float:
         start, rate = starting_s(part), rate_of(part)
         if start is None or rate is None or math.isnan(start):
             return 0.0
-        spans.append((start, start + len(hdf5io.array(part.series, "data", ndim=1)) / rate))
+        spans.append((start, start + len(samples(part.series)) / rate))
     return min(spans[0][1], spans[1][1]) - max(spans[0][0], spans[1][0])
 
 

@@ -23,19 +23,25 @@ class Reader(NamedTuple):
     n_sweeps: Callable[[Path, Request], int]
 
 
-def _one(path: Path, request: Request) -> int:
-    return 1
-
-
 TABLE = Reader(tables.read_table, tables.n_sweeps)
-HDF5 = Reader(arrays.read_hdf5, _one)
+HDF5 = Reader(arrays.read_hdf5, arrays.n_sweeps)
 READERS = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".asc", ".atf"), TABLE),
     **dict.fromkeys((".h5", ".hdf5"), HDF5),
-    ".npz": Reader(arrays.read_npz, _one),
+    ".npz": Reader(arrays.read_npz, arrays.n_sweeps),
     ".abf": Reader(abf.read_abf, abf.n_sweeps),
     ".nwb": Reader(nwb.read_nwb, nwb.n_sweeps),
 }
+
+
+OTHERS = {
+    **dict.fromkeys((".ibw", ".pxp", ".pxt", ".itx"), "Igor"),
+    **dict.fromkeys((".smr", ".smrx"), "Spike2"),
+    **dict.fromkeys((".axgx", ".axgd"), "AxoGraph"),
+    ".wcp": "WinWCP",
+    ".mat": "MATLAB",
+}  #: formats that are known and not read
+HEKA = (b"DAT1", b"DAT2", b"DATA")  #: first bytes of PatchMaster's and Pulse's bundles
 
 
 def reader_of(path: Path) -> Reader:
@@ -50,7 +56,13 @@ def reader_of(path: Path) -> Reader:
         raise InputError(f"{path}: {'is a folder, a file is expected' if path.is_dir() else 'no such file'}.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty.")
-    reader = READERS.get(path.suffix.lower())
+    reader, maker = READERS.get(path.suffix.lower()), OTHERS.get(path.suffix.lower())
+    with path.open("rb") as file:
+        maker = "HEKA" if path.suffix.lower() == ".dat" and file.read(4) in HEKA else maker
+    if maker is not None:
+        raise InputError(
+            f"{path}: {maker}'s own format is not read. Export time, voltage and current with their units as text, or write NWB."
+        )
     if reader is None:
         raise InputError(f"{path}: unknown format '{path.suffix}'. Expected one of {', '.join(sorted(READERS))}.")
     return reader
@@ -69,8 +81,6 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
     reader = reader_of(path)
     if request.columns and reader is not TABLE:
         raise InputError(f"{path}: --columns is for headerless tables (CSV, TSV).")
-    if request.sweep and reader.n_sweeps is _one:
-        raise InputError(f"{path}: --sweep {request.sweep}, but this file holds a single trace.")
     recording = reader.read(path, request)
     return check(recording if request.current_file is None else with_current(recording, request))
 

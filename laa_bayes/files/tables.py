@@ -215,7 +215,11 @@ def header_line(lines: list[str]) -> int:
 def cells_of(path: Path, lines: list[str], delimiter: str | None) -> list[list[str]]:
     """Return the cells of every line."""
     try:
-        rows = [line.split() for line in lines] if delimiter is None else list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+        rows = (
+            [line.split() for line in lines]
+            if delimiter is None
+            else list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+        )
     except csv.Error as error:
         raise InputError(f"{path}: not a readable table ({error}).") from None
     return without_empty_end(rows)
@@ -253,7 +257,7 @@ def blocks_of(table: Table) -> tuple[slice, ...]:
         time = table.values[:, times[0]]
         back = np.diff(time) <= 0
         starts = np.flatnonzero(back & (np.abs(time[1:] - time[0]) <= abs(time[1] - time[0]) / 2)) + 1
-        if back.sum() != len(starts):  # time is disordered, not begun again
+        if back.sum() != len(starts) or np.any(np.diff(starts) < 10):  # time is disordered, not begun again
             starts = starts[:0]
     else:
         return (slice(None),)

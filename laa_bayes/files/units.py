@@ -28,7 +28,20 @@ TABLES: dict[str, Mapping[str, float]] = {"time": TIME, "voltage": VOLTAGE, "cur
 NAMES = {
     "time": ("time", "t", "times"),
     "voltage": ("voltage", "v", "vm", "vmem", "vmon", "membrane", "potential"),
-    "current": ("current", "i", "im", "iinj", "imon", "icmd", "injected", "injection", "inj", "stimulus", "command", "iext"),
+    "current": (
+        "current",
+        "i",
+        "im",
+        "iinj",
+        "imon",
+        "icmd",
+        "injected",
+        "injection",
+        "inj",
+        "stimulus",
+        "command",
+        "iext",
+    ),
 }
 CHANNEL = re.compile(
     r"(trace|sweep|episode|in|ai|adc|ch|chan|channel|signal|cmd|dac|ao|out|imemb|vmemb|primary|secondary)\b|$", re.I

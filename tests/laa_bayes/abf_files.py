@@ -29,7 +29,16 @@ SECTIONS = [
 
 def output(number=0, name="Cmd 0", unit="pA", epochs=(), **changes):
     """Return what an output does; epochs: (type, level, level step, duration, duration step, period, width)."""
-    plain = {"holding": 0.0, "enabled": bool(epochs), "source": 1, "last": 0, "path": ""}
+    plain = {
+        "holding": 0.0,
+        "enabled": bool(epochs),
+        "source": 1,
+        "last": 0,
+        "path": "",
+        "scale": 1.0,
+        "offset": 0.0,
+        "file_sweep": 0,
+    }
     return {"number": number, "name": name, "unit": unit, "epochs": list(epochs), **plain, **changes}
 
 
@@ -66,6 +75,7 @@ def write_abf2(
                 "nDACNum": o["number"], "fDACHoldingLevel": o["holding"], "lDACChannelNameIndex": text(o["name"]),
                 "lDACChannelUnitsIndex": text(o["unit"]), "nWaveformEnable": o["enabled"], "nWaveformSource": o["source"],
                 "nInterEpisodeLevel": o["last"], "lDACFilePathIndex": text(o["path"]) if o["path"] else 0,
+                "fDACFileScale": o["scale"], "fDACFileOffset": o["offset"], "lDACFileEpisodeNum": o["file_sweep"],
             },
         )  # fmt: skip
         blocks["DAC"] += bytes(dac)

@@ -1,0 +1,289 @@
+"""Are files of other exporters read as they mean? Each layout as it is written, with a sibling that holds its trap."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hdf5io.errors import InputError
+from laa_bayes.files import checks, recordings
+from laa_bayes.files.request import Request
+from laa_bayes.neuron.recording import Recording
+
+_spec = importlib.util.spec_from_file_location("abf_files", Path(__file__).with_name("abf_files.py"))
+abf_files = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(abf_files)
+
+DT, N = 0.1, 4000
+T = DT * np.arange(N)
+
+
+def step(pa):
+    return np.where((T >= 100) & (T < 300), float(pa), 0.0)
+
+
+def membrane(current, seed=0, r_s=0.0):
+    """Return the voltage of 100 pF and 5 nS at -70 mV, .05 mV of noise."""
+    v, decay = np.empty(N), np.exp(-DT * 5 / 100)
+    v[0] = -70.0
+    for i in range(N - 1):
+        v[i + 1] = -70 + current[i] / 5 + (v[i] + 70 - current[i] / 5) * decay
+    return v + 1e-3 * r_s * current + 0.05 * np.random.default_rng(seed).standard_normal(N)
+
+
+def read(path, sweep=0, **request):
+    return recordings.read_recording(path, Request(sweep, **request))
+
+
+def table(path, header, columns, sep=",", above=""):
+    rows = (sep.join(f"{x:.8g}" for x in row) for row in zip(*columns, strict=True))
+    path.write_text(above + "\n".join([sep.join(header), *rows]) + "\n")
+    return path
+
+
+# --- tables ------------------------------------------------------------------------------------------------------------------
+
+
+def test_numbered_electrodes_are_paired_by_their_number_and_not_by_place(tmp_path):
+    columns = [T, membrane(step(-50)), step(100), membrane(step(100)), step(-50)]
+    path = table(tmp_path / "a.csv", ("t (ms)", "V1 (mV)", "I2 (pA)", "V2 (mV)", "I1 (pA)"), columns)
+    with pytest.raises(InputError, match=r"2 voltage columns: 'V1 \(mV\)', 'V2 \(mV\)'"):
+        recordings.n_sweeps(path)
+    assert (read(path, channel="V1").current.min(), read(path, channel="V2").current.max()) == (-50.0, 100.0)
+    one = table(
+        tmp_path / "b.csv",
+        ("t (s)", "Membrane Voltage (V)", "Injected Current (A)"),
+        [T / 1e3, columns[1] / 1e3, step(-50) * 1e-12],
+    )
+    assert read(one).current.min() == pytest.approx(-50.0)  # fmt: skip
+
+
+def test_text_above_the_header_is_skipped(tmp_path):
+    above = "Cell: 12\nDate, 2020-01-01\nBridge balance: 12 MOhm\n\n"
+    path = table(
+        tmp_path / "a.csv", ("Time (ms)", "Vm (mV)", "Im (pA)"), [T, membrane(step(-50)), step(-50)], above=above
+    )
+    assert read(path).current.min() == -50.0
+
+
+def patchmaster(path, sweeps):
+    text = "Series_1_1\n\n"
+    for i, pa in enumerate(sweeps):
+        text += f'Sweep_1_1_{i + 1},  10:20:3{i}.123\n"Index", "Time[s]", "I-mon[A]", "V-mon[V]"\n'
+        rows = zip(T / 1e3, step(pa) * 1e-12, membrane(step(pa)) / 1e3, strict=True)
+        text += "".join(f"{k}, {a:.6e}, {b:.6e}, {c:.6e}\n" for k, (a, b, c) in enumerate(rows)) + "\n"
+    path.write_text(text)
+    return path
+
+
+def test_sweeps_below_one_another_are_sweeps(tmp_path):
+    """PatchMaster's export, a column of sweep numbers, and a time that begins again."""
+    heka = patchmaster(tmp_path / "a.asc", (-50, 100))
+    currents = np.concatenate([step(-50), step(100)])
+    both = [np.tile(T, 2), np.concatenate([membrane(step(-50)), membrane(step(100))]), currents]
+    again = table(tmp_path / "b.csv", ("t (ms)", "Vm (mV)", "Im (pA)"), both)
+    long = table(tmp_path / "c.csv", ("sweep", "t (ms)", "Vm (mV)", "Im (pA)"), [np.repeat([3, 5], N), *both])
+    for path in (heka, again, long):
+        assert recordings.n_sweeps(path) == 2
+        assert len(read(path, 1).v_mv) == N
+        assert (read(path, 0).current.min(), read(path, 1).current.max()) == pytest.approx((-50.0, 100.0))
+    disordered = np.tile(T, 2)
+    disordered[2000:2010] = 0.0
+    path = table(tmp_path / "d.csv", ("t (ms)", "Vm (mV)", "Im (pA)"), [disordered, *both[1:]])
+    with pytest.raises(InputError, match="time does not increase"):
+        read(path)
+
+
+# --- what cannot be a current clamp -----------------------------------------------------------------------------------------------
+
+
+def clamp(r_s=10.0, tau=0.1):
+    """Return voltage and current of a cell under voltage clamp: the current overshoots, the voltage follows within ``tau`` ms."""
+    command, v, at, voltage, current = np.where((T >= 100) & (T < 300), -60.0, -70.0), -70.0, -70.0, [], []
+    for target in command:
+        voltage.append(at)
+        total = 0.0
+        for _ in range(20):
+            i = (at - v) / r_s * 1e3
+            v, at, total = v + 0.005 * (i - 5 * (v + 70)) / 100, at + 0.005 * (target - at) / tau, total + i
+        current.append(total / 20)
+    rng = np.random.default_rng(1)
+    return np.array(voltage) + 0.1 * rng.standard_normal(N), np.array(current) + 5 * rng.standard_normal(N)
+
+
+def test_a_voltage_clamp_is_refused_in_a_table_too(tmp_path):
+    path = table(tmp_path / "a.csv", ("t (ms)", "Vm (mV)", "Im (pA)"), [T, *clamp()])
+    with pytest.raises(InputError, match="a voltage clamp, to which this model does not apply"):
+        read(path)
+
+
+@pytest.mark.parametrize("r_s", [0.0, 50.0])
+def test_a_current_clamp_is_no_voltage_clamp_even_behind_a_large_resistance(r_s):
+    noise = 3 * np.random.default_rng(0).standard_normal(N)
+    assert not checks.is_clamped(Recording(membrane(step(-200), r_s=r_s), step(-200) + noise, "pA", DT, 0.0, "a"))
+
+
+def test_a_current_in_an_impossible_unit_is_refused(tmp_path):
+    path = table(tmp_path / "a.csv", ("t (ms)", "Vm (mV)", "Im (A)"), [T, membrane(step(-50)), step(-50)])
+    with pytest.raises(InputError, match=r"the current reaches 5e\+13 pA"):
+        read(path)
+    small = table(tmp_path / "b.csv", ("t (ms)", "Vm (mV)", "Im (pA)"), [T, membrane(step(-50)), step(-50) * 1e-12])
+    with pytest.raises(InputError, match=r"the current reaches 5e-11 pA"):
+        read(small)
+
+
+# --- HDF5 and npz -----------------------------------------------------------------------------------------------------------------
+
+
+def test_matrices_hold_sweeps_along_the_axis_that_is_not_time(tmp_path):
+    v, i = (np.array([f(step(pa)) for pa in (-50, 100)]) for f in (membrane, lambda x: x))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["time_ms"], file["voltage_mV"], file["current_pA"] = T, v, i
+    np.savez(tmp_path / "b.npz", t_ms=T, v_mV=v.T, i_pA=i.T)
+    for path in (tmp_path / "a.h5", tmp_path / "b.npz"):
+        assert recordings.n_sweeps(path) == 2
+        assert (read(path, 0).current.min(), read(path, 1).current.max()) == (-50.0, 100.0)
+        with pytest.raises(InputError, match="has 2 sweeps"):
+            read(path, 2)
+    np.savez(tmp_path / "c.npz", t_ms=T[:20], v_mV=v[:, :20].repeat(10, 0), i_pA=step(5)[:20])
+    with pytest.raises(InputError, match=r"shape \(20, 20\), there are 20 times: which axis is time\?"):
+        read(tmp_path / "c.npz")
+
+
+def wavesurfer(path, active=(1, 1, 0)):
+    with h5py.File(path, "w") as file:
+        header = file.create_group("header")
+        header["VersionString"], header["AcquisitionSampleRate"] = np.bytes_("0.97"), np.array([[1e4]])
+        header["AIChannelNames"] = np.array([b"V", b"I", b"light"])
+        header["AIChannelUnits"] = np.array([b"mV", b"pA", b"V"])
+        header["AIChannelScales"] = np.array([[0.01], [0.0005], [1.0]])
+        header["IsAIChannelActive"] = np.array([[x] for x in active], "u1")
+        header["AIScalingCoefficients"] = np.array([[0, 3e-5, 0, 0], [1e-3, 3e-5, 0, 0]])[: sum(active)]
+        for number, pa in ((2, 100), (10, 200), (1, -50)):
+            volts = np.array([membrane(step(pa)) * 0.01, step(pa) * 0.0005 - 1e-3])[: sum(active)]
+            file[f"sweep_{number:04d}/analogScans"] = np.round(volts / 3e-5).astype("i2")
+    return path
+
+
+def test_wavesurfer_counts_become_the_channels_units(tmp_path):
+    path = wavesurfer(tmp_path / "a.h5")
+    assert recordings.n_sweeps(path) == 3
+    first = read(path)
+    assert first.dt_ms == pytest.approx(0.1)
+    assert first.current[2000] == pytest.approx(-50.0, abs=0.1)
+    assert first.v_mv[2900] == pytest.approx(-80.0, abs=0.3)
+    assert read(path, 2).current[2000] == pytest.approx(200.0, abs=0.1)  # by number, not by the order of names
+    alone = wavesurfer(tmp_path / "b.h5", active=(1, 0, 0))
+    with pytest.raises(InputError, match="no channel recorded a current, and commands are not kept: --current-file"):
+        read(alone)
+
+
+# --- NWB --------------------------------------------------------------------------------------------------------------------------
+
+
+def nwb1(path, version=None, stated=(-50.0, 100.0), si=True):
+    """Write a file of version 1 as the Allen Institute did: early ones hold SI units and a conversion that misleads."""
+    with h5py.File(path, "w") as file:
+        file["nwb_version"] = b"NWB-1.0.5"
+        if version:
+            file["general/generated_by"] = np.array([b"name", b"pipeline", b"version", version])
+        for number, pa, amplitude in ((10, -50, stated[0]), (9, 100, stated[1])):
+            parts = (
+                ("acquisition/timeseries", membrane(step(pa)) * 1e-3, 1e-3, b"Volts", b"CurrentClampSeries"),
+                ("stimulus/presentation", step(pa) * 1e-12, 1e-12, b"Amps", b"CurrentClampStimulusSeries"),
+            )
+            for group, values, conversion, unit, kind in parts:
+                series = file.create_group(f"{group}/Sweep_{number}")
+                series["data"] = values if si else values / conversion
+                series["data"].attrs.update(conversion=conversion, unit=unit)
+                series["starting_time"] = float(number)
+                series["starting_time"].attrs["rate"] = 1e4
+                series.attrs["ancestry"] = np.array([b"TimeSeries", b"PatchClampSeries", kind])
+                series["electrode_name"] = b"Electrode 1"
+            series["aibs_stimulus_name"], series["aibs_stimulus_amplitude_pa"] = b"Long Square", amplitude
+            file[f"acquisition/timeseries/Sweep_{number}/bias_current"] = -10e-12
+    return path
+
+
+@pytest.mark.parametrize(("version", "si"), [(None, True), (b"1.0.4", True), (b"1.1.0", False)])
+def test_version_1_files_are_read_by_their_pipelines_rule(version, si, tmp_path):
+    path = nwb1(tmp_path / "a.nwb", version, si=si)
+    assert recordings.n_sweeps(path) == 2
+    first, second = read(path, 0), read(path, 1)
+    assert (first.current.max(), second.current.min()) == pytest.approx((90.0, -60.0))
+    assert first.v_mv[2900] == pytest.approx(-50.0, abs=0.3)
+    assert any("bias current -10 pA" in note for note in first.notes)
+
+
+def test_a_stimulus_of_another_size_than_its_series_states_is_refused(tmp_path):
+    path = nwb1(tmp_path / "a.nwb", b"1.1.0", stated=(-50e3, 100e3), si=False)
+    with pytest.raises(
+        InputError, match=r"reaches 100 pA, its amplitude is stated as 100000 pA: its conversion is wrong"
+    ):
+        read(path)
+
+
+def test_a_column_of_samples_and_a_plain_stimulus_series_are_read(tmp_path):
+    with h5py.File(tmp_path / "a.nwb", "w") as file:
+        for name, values, unit, kind in (
+            ("acquisition/v", membrane(step(-50)) * 1e-3, "volts", "CurrentClampSeries"),
+            ("stimulus/presentation/i", step(-50) * 1e-12, "amperes", "TimeSeries"),
+            ("stimulus/presentation/ttl", step(1), "a.u.", "TimeSeries"),
+        ):
+            series = file.create_group(name)
+            series["data"], series["starting_time"] = values[:, None], 0.0
+            series["data"].attrs["unit"], series["starting_time"].attrs["rate"] = unit, 1e4
+            series.attrs["neurodata_type"] = kind
+    assert read(tmp_path / "a.nwb").current.min() == pytest.approx(-50.0)
+
+
+# --- stimulus files of ABF, formats of others -----------------------------------------------------------------------------------------
+
+
+def played(tmp_path, **changes):
+    sweeps = -65.0 + np.random.default_rng(0).standard_normal((2, 6400, 1))
+    output = abf_files.output(enabled=True, source=2, path="C:\\stim\\Wave.ATF", **changes)
+    return abf_files.write_abf2(tmp_path / "a.abf", sweeps, [(0, "IN 0", "mV")], [output])
+
+
+def atf(path, levels, unit="pA", n=6400):
+    titles = ['"Time (s)"', *(f'"Trace #{i + 1} ({unit})"' for i in range(len(levels)))]
+    rows = ("\t".join([f"{i * 5e-5:.5f}", *(str(x if i >= 1000 else 0.0) for x in levels)]) for i in range(n))
+    path.write_text(f'ATF\t1.0\n1\t{len(titles)}\n"Comment="\n' + "\t".join(titles) + "\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("levels", "changes", "expected"),
+    [((30.0,), {}, (30.0, 30.0)), ((30.0, 40.0), {}, (30.0, 40.0)), ((30.0, 40.0), {"file_sweep": 2}, (40.0, 40.0)),
+     ((30.0,), {"scale": 2.0, "offset": 5.0}, (65.0, 65.0))],
+)  # fmt: skip
+def test_a_stimulus_file_beside_the_recording_is_played(levels, changes, expected, tmp_path):
+    atf(tmp_path / "wave.atf", levels)
+    path = played(tmp_path, **changes)
+    assert tuple(read(path, i).current[2000] for i in range(2)) == pytest.approx(expected)
+    assert read(path).current[0] == pytest.approx(changes.get("offset", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "changes", "reason"),
+    [({"levels": (1.0, 2.0, 3.0)}, {}, "has 3 sweeps, the recording 2"), ({"levels": (1.0,)}, {"file_sweep": -1}, "is not told"),
+     ({"levels": (1.0,), "unit": "nA"}, {}, "is in 'nA', output 'Cmd 0' in pA"), ({"levels": (1.0,), "n": 3200}, {}, "3200 samples")],
+)  # fmt: skip
+def test_a_stimulus_file_that_leaves_something_open_is_refused(stimulus, changes, reason, tmp_path):
+    atf(tmp_path / "wave.atf", **stimulus)
+    with pytest.raises(InputError, match=f"{reason}.*--current-file"):
+        read(played(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "maker"),
+    [("a.dat", b"DAT2\0\0", "HEKA"), ("a.ibw", b"\x05\0", "Igor"), ("a.smr", b"\x09\0(C) CED", "Spike2"), ("a.wcp", b"VER=9\r\n", "WinWCP")],
+)  # fmt: skip
+def test_formats_that_are_not_read_are_named(name, content, maker, tmp_path):
+    (tmp_path / name).write_bytes(content * 20)
+    with pytest.raises(InputError, match=re.escape(f"{maker}'s own format is not read. Export time")):
+        read(tmp_path / name)
