@@ -233,7 +233,7 @@ def test_a_pin_for_a_python_that_is_not_supported_yet_or_for_cuda_is_dropped():
     assert pin.tidy("torch==2.13.0+cpu") == "torch==2.13.0"
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "installers", "demo", "demo_page", "test", "check", "bench", "pin"])
+@pytest.mark.parametrize("name", ["bootstrap", "installers", "demo", "test", "check", "bench", "pin"])
 def test_the_scripts_are_readable_by_python_3_8(name):
     ast.parse((ROOT / f"scripts/{name}.py").read_text(), feature_version=(3, 8))
 
