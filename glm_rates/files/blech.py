@@ -111,7 +111,8 @@ def read_recording(folder: Path, h5: str | None = None) -> Recording:
         raise InputError(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
     units, regions, unit_region = _units(info, table, n_units.pop(), path, info_path)
     skipped = sorted(set(shapes) - {t.dig_in for t in tastes})
-    before, rate = stimulus_ms(params, folder), sampling_rate(params, info, folder)
+    lengths = {shapes[t.dig_in][2] for t in tastes}
+    before, rate = stimulus_ms(params, folder, lengths), sampling_rate(params, info, folder)
     return Recording(path, tastes, skipped, shapes, before, regions, unit_region, units, trials, rate)
 
 
@@ -156,8 +157,14 @@ def usable_tastes(tastes: list[Taste], shapes: dict[str, tuple[int, ...]], path:
     return tastes
 
 
-def stimulus_ms(params: dict[str, Any], folder: Path) -> int:
-    """Milliseconds from the start of a trial to its stimulus."""
+def stimulus_ms(params: dict[str, Any], folder: Path, lengths: set[int]) -> int:
+    """Milliseconds from the start of a trial to its stimulus; ``lengths`` of the spike arrays must bear it out.
+
+    Raises
+    ------
+    InputError
+        ``spike_array_durations`` are no durations, or not those of the arrays.
+    """
     durations = params.get("spike_array_durations")
     if durations is None:
         if "spike_array_durations" in params:
@@ -172,7 +179,16 @@ def stimulus_ms(params: dict[str, Any], folder: Path) -> int:
         raise InputError(
             f"{folder}: spike_array_durations in .params is {durations!r}; expected [ms before, ms after]."
         )
-    return int(first)
+    total = sum(durations) if all(isinstance(d, (int, float)) for d in durations) else None
+    if len(durations) != 2 or total is None or not lengths or total in lengths:
+        return int(first)
+    if total * 1000 in lengths:
+        log.warning("%s: spike_array_durations in .params are seconds: %g s before the stimulus", folder, first)
+        return int(first * 1000)
+    raise InputError(
+        f"{folder}: spike_array_durations in .params are {durations[0]:g} and {durations[1]:g} ms, the spike arrays have "
+        f"{', '.join(map(str, sorted(lengths)))} columns; expected one a ms. Where is the stimulus? Make .params agree."
+    )
 
 
 def sampling_rate(params: dict[str, Any], info: dict[str, Any], folder: Path) -> float:
@@ -180,7 +196,9 @@ def sampling_rate(params: dict[str, Any], info: dict[str, Any], folder: Path) ->
     for name, document in ((".params", params), (".info", info)):
         rate = document.get("sampling_rate")
         if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
-            return float(rate)
+            if rate < 1000:
+                log.warning("%s: sampling_rate in %s is %g: taken as kHz", folder, name, rate)
+            return float(rate) * (1000 if rate < 1000 else 1)
         if rate is not None:
             log.warning("%s: sampling_rate in %s is %r, no number above 0", folder, name, rate)
     return DEFAULT_RATE
@@ -216,7 +234,9 @@ def _units(info, table, n_units: int, path: Path, info_path: Path):
     electrodes = columns.get("electrode_number")
     region = ["unassigned"] * n_units if electrodes is None else [home.get(int(e), "unassigned") for e in electrodes]
     lost = [i for i, r in enumerate(region) if r == "unassigned"]
-    if lost:
+    if lost and electrodes is None:
+        log.warning("%s: no electrode numbers in /unit_descriptor: no unit has a region ('unassigned')", path)
+    elif lost:
         shown = ", ".join(str(i) for i in lost[:8]) + (" ..." if len(lost) > 8 else "")
         log.warning("%d unit(s) on no listed electrode, region 'unassigned': %s", len(lost), shown)
     return columns, regions, region
@@ -236,6 +256,7 @@ def electrode_homes(layout: Any, path: Path) -> tuple[dict[int, str], list[str]]
     named = {str(k).lower(): v for k, v in layout.items()}
     regions = [name for name in named if name != "none" and not name.startswith("emg")]
     home: dict[int, str] = {}
+    twice: list[int] = []
     for name in regions:
         todo = [named[name]]
         while todo:
@@ -247,63 +268,58 @@ def electrode_homes(layout: Any, path: Path) -> tuple[dict[int, str], list[str]]
             elif (isinstance(item, (int, float)) and not isinstance(item, bool)) or (
                 isinstance(item, str) and item.strip().lstrip("-").isdigit()
             ):
-                home[int(item)] = name
+                twice += [int(item)] if home.setdefault(int(item), name) != name else []
             elif item is None:
                 log.warning("%s: electrode_layout of '%s' holds null: no electrodes", path, name)
             else:
                 raise InputError(f"{path}: electrode_layout of '{name}' holds {item!r}; expected electrode numbers.")
+    if twice:
+        shown = ", ".join(map(str, sorted(twice)[:8])) + (" ..." if len(twice) > 8 else "")
+        log.warning("%s: electrode(s) %s stand in two regions: 'unassigned'", path, shown)
+        home.update(dict.fromkeys(twice, "unassigned"))
     return home, regions
 
 
-class Lasers(NamedTuple):
-    """Laser of each trial of a taste."""
+def cell(row: dict[str, str], name: str) -> float | None:
+    """A number of the table of trials, or None where the cell is empty or holds none."""
+    try:
+        value = float(row.get(name) or "nan")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
 
-    on: np.ndarray  # (trial,) the trial is flagged
-    intervals: np.ndarray  # (trial, 2) ms from the stimulus
 
+def taste_rows(recording: Recording, taste: Taste) -> list[tuple[int, dict[str, str]]]:
+    """Rows of ``trial_info_frame.csv`` of one taste, each with its place among the taste's trials, from 0.
 
-def lasers(recording: Recording, taste: Taste, n_trials: int, h5: H5) -> Lasers:
-    """Which trials of a taste have the laser, and when.
+    Rows belong by their dig-in, or by the name of the taste where the table calls no dig-in as ``.info`` does.
 
-    ``trial_info_frame.csv`` decides: its columns ``laser_lag``, ``laser_duration`` are samples, ``laser_lag_ms``,
-    ``laser_duration_ms`` milliseconds, which win. Older files have ``laser_durations`` and ``laser_onset_lag`` (ms) beside the spikes.
+    Raises
+    ------
+    InputError
+        Neither names the tastes of ``.info``.
     """
-    on, out = np.zeros(n_trials, bool), np.zeros((n_trials, 2))
-    rows = [r for r in recording.trials if r.get("dig_in_name_taste") == taste.dig_in]
-    if rows and "laser" in rows[0]:
-        for row in rows:
-            if row["laser"].strip().lower() not in ("true", "1", "1.0"):
-                continue
-            trial = _cell(row, "taste_rel_trial_num")
-            if trial is None or not 0 <= trial < n_trials:
-                log.warning(
-                    "trial_info_frame.csv: laser on trial %s of %s, which has no spikes",
-                    row.get("taste_rel_trial_num"),
-                    taste.dig_in,
-                )
-                continue
-            on[int(trial)] = True
-            begin, lasts = (
-                _milliseconds(row, name, recording.sampling_rate) for name in ("laser_lag", "laser_duration")
-            )
-            pulse = np.array([begin, begin + lasts])
-            first = not out[int(trial)].any()  # several pulses of one trial: from the first to the last
-            out[int(trial)] = pulse if first else [min(out[int(trial), 0], pulse[0]), max(out[int(trial), 1], pulse[1])]
-        return Lasers(on, out)
-    group = f"spike_trains/{taste.dig_in}/"
-    if group + "laser_durations" in h5:
-        length, lag = (_of_trials(h5, group + name, n_trials) for name in ("laser_durations", "laser_onset_lag"))
-        return Lasers(length > 0, np.stack([lag, lag + length], axis=1) * (length > 0)[:, None])
-    return Lasers(on, out)
-
-
-def _of_trials(h5: H5, name: str, n_trials: int) -> np.ndarray:
-    """A number for each trial, 0 where the file has none: (trial,)."""
-    out = np.zeros(n_trials)
-    if name in h5:
-        found = h5.read(name).astype(float).ravel()[:n_trials]
-        out[: len(found)] = np.nan_to_num(found)
-    return out
+    keys = [
+        ("dig_in_name_taste", {t.dig_in: t.dig_in for t in recording.tastes}),
+        ("taste", {t.label: t.dig_in for t in recording.tastes}),
+    ]
+    for name, owner in keys:
+        found = {row.get(name, "") for row in recording.trials}
+        if found & set(owner) and len(owner) == len(recording.tastes):
+            mine = [row for row in recording.trials if owner.get(row.get(name, "")) == taste.dig_in]
+            break
+    else:
+        there = ", ".join(sorted({row.get("dig_in_name_taste", "") for row in recording.trials})[:8])
+        raise InputError(
+            f"{recording.h5.parent}/trial_info_frame.csv: dig-ins are called {there}; .info calls them "
+            f"{', '.join(t.dig_in for t in recording.tastes)}."
+        )
+    numbered = [(number, row) for row in mine if (number := cell(row, "taste_rel_trial_num")) is not None]
+    places = [int(number) for number, _ in numbered]
+    first = int(bool(places) and min(places) == 1 and max(places) == recording.shapes[taste.dig_in][0])
+    if first:
+        log.warning("trial_info_frame.csv: trials of %s are counted from 1", taste.dig_in)
+    return [(place - first, row) for place, (_, row) in zip(places, numbered)]
 
 
 def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:
@@ -315,36 +331,13 @@ def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:
         ``trial_info_frame.csv`` does not say for some trial.
     """
     out = np.full(recording.shapes[taste.dig_in][0], np.nan)
-    for row in recording.trials:
-        trial, start = _cell(row, "taste_rel_trial_num"), _cell(row, "start_taste")
-        if (
-            row.get("dig_in_name_taste") == taste.dig_in
-            and trial is not None
-            and 0 <= trial < len(out)
-            and start is not None
-        ):
-            out[int(trial)] = start / recording.sampling_rate
+    for trial, row in taste_rows(recording, taste) if recording.trials else []:
+        start = cell(row, "start_taste")
+        if 0 <= trial < len(out) and start is not None:
+            out[trial] = start / recording.sampling_rate
     lost = int(np.isnan(out).sum())
     if lost:
         raise InputError(
             f"{recording.h5.parent}: covariates need the time of every trial; trial_info_frame.csv lacks {lost} of {taste.dig_in}."
         )
     return out
-
-
-def _cell(row: dict[str, str], name: str) -> float | None:
-    """A number of the table, or None where the cell is empty or holds none."""
-    try:
-        value = float(row.get(name) or "nan")
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
-
-
-def _milliseconds(row: dict[str, str], name: str, rate: float) -> float:
-    """A time of the table in ms: from its column in ms, else from samples."""
-    exact = _cell(row, name + "_ms")
-    if exact is not None:
-        return exact
-    samples = _cell(row, name)
-    return 0.0 if samples is None else samples * 1000 / rate

@@ -12,7 +12,8 @@ from hdf5io.errors import InputError
 
 from .hdf5 import values
 from .session import text_of
-from .spike_table import TIME_COLUMNS, _numbers, read_table, times_of
+from .spike_table import _numbers, times_of
+from .tables import TIME_COLUMNS, read_table
 
 RESERVED = {"constant", "offset", "stimulus", "deviation", "laser", "coupling", "history", "psth", "homogeneous"}
 

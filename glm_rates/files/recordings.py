@@ -38,7 +38,25 @@ def read_times(source: Path, options: dict[str, Any]) -> Session:
         from .spike_table import read_observed
 
         data = data._replace(observed=read_observed(Path(options["observed"]), data.unit_id, None))
+    data = data._replace(times_s=once_each(data.times_s, source.name))
     return only(data, chosen_units(options.get("units"), unit_columns(data), len(data.unit_id)))
+
+
+def once_each(times_s: list[np.ndarray], where: str) -> list[np.ndarray]:
+    """Spikes of each unit in order, those that stand there twice used once: no unit fires twice at one time.
+
+    Times that are whole milliseconds are no evidence of that, unless all spikes stand there equally often.
+    """
+    every = [np.sort(t) for t in times_s]
+    repeated = sum(int((np.diff(t) == 0).sum()) for t in every)
+    if not repeated:
+        return every
+    times_each = {int(n) for t in every for n in np.unique(np.unique(t, return_counts=True)[1])}
+    coarse = all(np.abs(t * 1000 - np.round(t * 1000)).max(initial=0) < 1e-6 for t in every)
+    if coarse and min(times_each) == 1:
+        return every
+    log.warning("%s: %d spike(s) stand there more than once; each is used once", where, repeated)
+    return [np.unique(t) for t in every]
 
 
 def unit_columns(data: Session) -> dict[str, list[Any]]:

@@ -14,6 +14,8 @@ import numpy as np
 from hdf5io.errors import InputError
 
 log = logging.getLogger("glm_rates.files.session")
+REGION_COLUMNS = ("region", "location", "brain_area", "brain_region", "area", "ecephys_structure_acronym", "structure_acronym",
+                  "brain_structure", "anatomical_location", "beryl_location", "cosmos_location", "allen_location")  # fmt: skip
 LABELS = (
     "taste",
     "stimulus",
@@ -26,7 +28,7 @@ LABELS = (
     "stim_name",
     "odor_name",
 )
-NO_LABEL = ("", "nan", "nat", "none", "<na>")
+NO_LABEL = ("", "nan", "nat", "none", "<na>", "n/a", "#n/a", "null", "<undefined>", "<missing>")
 UNKNOWN = ("", "nan", "none", "unknown", "n/a", "na", "void", "unassigned", "null")
 
 
@@ -44,6 +46,19 @@ class Session(NamedTuple):
     observed: list[np.ndarray | None] | None = None  # (unit,) of (interval, 2); None: the file does not say
     recorded: np.ndarray | None = None  # (interval, 2) for all units
     invalid: np.ndarray | None = None  # (interval, 2) for all units
+    laser: EventLasers | None = None  # of each event; None: the file has no such column
+
+
+class EventLasers(NamedTuple):
+    """Laser of each event."""
+
+    on: np.ndarray  # (event,) the event is flagged
+    interval_s: np.ndarray | None  # (event, 2) from the event; None: the file does not say when
+    where: str  # columns that say so, or what is missing
+
+    def of(self, kept: np.ndarray) -> EventLasers:
+        """Those of some events."""
+        return EventLasers(self.on[kept], None if self.interval_s is None else self.interval_s[kept], self.where)
 
 
 def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, n: int) -> list[str]:
@@ -60,7 +75,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
     if wanted is not None:
         if wanted not in columns:
             raise InputError(f"{where} has no column '{wanted}'; it has {names}.")
-        labels = [text_of(value) for value in columns[wanted]]
+        labels = same_spelling([text_of(value) for value in columns[wanted]], where)
         if len(set(labels)) > max(n / 2, 10):
             raise InputError(
                 f"{where}: column '{wanted}' has {len(set(labels))} values in {n} rows; expected one of some stimuli in each row."
@@ -74,7 +89,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
             asked = ", ".join([known[0], *different])
             raise InputError(f"{where}: which column holds the stimulus, {asked}? Give --label NAME, or --label none.")
         log.info("%s: the stimulus is in column '%s'", where, known[0])
-        return texts[known[0]]
+        return same_spelling(texts[known[0]], where)
     candidates = {name: len({text_of(v) for v in column} - set(NO_LABEL)) for name, column in columns.items()}
     candidates = {k: v for k, v in candidates.items() if 2 <= v <= max(2, n // 2) and not _is_time(k)}
     if candidates:
@@ -84,6 +99,42 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
         )
     log.info("%s: no column with labels, every trial has the same stimulus", where)
     return ["stimulus"] * n
+
+
+def same_spelling(labels: list[str], where: str) -> list[str]:
+    """Labels with one spelling for each number (1, 1.0, 01); those that differ in case or spaces alone are told."""
+    spelled: dict[float, str] = {}
+    out = []
+    for label in labels:
+        try:
+            number = float(label)
+        except ValueError:
+            out.append(label)
+            continue
+        out.append(spelled.setdefault(number, text_of(number)) if math.isfinite(number) else label)
+    alike: dict[str, set[str]] = {}
+    for label in out:
+        alike.setdefault("".join(label.casefold().split()), set()).add(label)
+    for names in alike.values():
+        if len(names) > 1:
+            told = ", ".join(f"'{name}'" for name in sorted(names))
+            log.warning("%s: the labels %s differ only in case or spaces: they are %d stimuli", where, told, len(names))
+    return out
+
+
+def on_clock(events: np.ndarray, start: np.ndarray, stop: np.ndarray, where: str) -> np.ndarray:
+    """Times of a column of a table of trials on the recording's clock; times from each trial's start become that.
+
+    A time inside its own trial is on the clock; one that only its trial's start plus it puts there is counted from that start.
+    """
+    known = np.isfinite(events) & np.isfinite(start) & np.isfinite(stop)
+    at, low, high = events[known], start[known] - 1e-6, stop[known] + 1e-6
+    inside = (at >= low) & (at <= high)
+    from_start = (at >= -1e-6) & (at <= high - low)
+    if len(at) > 1 and inside.mean() < 0.5 and from_start.all():
+        log.warning("%s counts from the start of each trial (0 to %g s): added to it", where, at.max())
+        return events + start
+    return events
 
 
 def _partition(labels: list[str]) -> list[int]:
@@ -146,6 +197,7 @@ def clean_events(data: Session, where: str) -> Session:
         label=[data.label[i] for i in kept],
         trial_id=[data.trial_id[i] for i in kept],
         stop_s=None if data.stop_s is None else data.stop_s[kept],
+        laser=None if data.laser is None else data.laser.of(kept),
     )
 
 

@@ -6,9 +6,7 @@ unit of time stands in the column's name: ``time_s``, ``time_ms``, ``time_us``, 
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,13 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from .hdf5 import parsing
-from .session import Session, choose_label, clean_events, text_of
+from .lasers import event_lasers
+from .session import NO_LABEL, REGION_COLUMNS, UNKNOWN, Session, choose_label, clean_events, on_clock, text_of
+from .tables import TIME_COLUMNS, Table, read_table
 
 log = logging.getLogger("glm_rates.files.spike_table")
 SCALE = {"_s": 1.0, "_ms": 1e-3, "_us": 1e-6}
-TIME_COLUMNS = ("time_s", "time_ms", "time_us", "time_samples")
 IDS = ("trial_id", "trial", "id")
-Table = dict[str, Any]  # columns by name: lists or one-dimensional arrays
 
 
 def read_spike_table(path: Path, options: dict) -> Session:
@@ -38,13 +35,15 @@ def read_spike_table(path: Path, options: dict) -> Session:
     if "unit_id" not in table:
         raise InputError(f"{path}: no column 'unit_id'; it has {', '.join(table) or 'none'}.")
     times = times_of(table, "time", path, options.get("sampling_rate"))
-    unit_id = np.array([u if isinstance(u, str) else text_of(u) for u in table["unit_id"]])
+    unit_id = np.array([id_of(u) for u in table["unit_id"]])
     if len(times) != len(unit_id):
         raise InputError(f"{path}: {len(unit_id)} unit_id and {len(times)} times; expected one of each a spike.")
     if not np.isfinite(times).all():
         raise InputError(f"{path}: {(~np.isfinite(times)).sum()} time(s) are empty or no finite number.")
-    if "" in unit_id:
-        raise InputError(f"{path}: {(unit_id == '').sum()} spike(s) without a unit_id.")
+    nameless = np.isin(np.char.lower(unit_id), NO_LABEL)
+    if nameless.any():
+        kinds = ", ".join(sorted({repr(str(u)) for u in unit_id[nameless]}))
+        raise InputError(f"{path}: {nameless.sum()} spike(s) without a unit_id ({kinds}); leave them out.")
     found, first, inverse = np.unique(unit_id, return_index=True, return_inverse=True)
     names = [str(name) for name in found]
     order = sorted(
@@ -52,19 +51,65 @@ def read_spike_table(path: Path, options: dict) -> Session:
     )
     by_unit = np.argsort(inverse, kind="stable")
     parts = np.split(times[by_unit], np.cumsum(np.bincount(inverse))[:-1])
+    ids = [names[i] for i in order]
+    wanted = options.get("region_column")
+    if wanted is not None and wanted not in table:
+        raise InputError(f"{path}: no column '{wanted}'; it has {', '.join(table)}.")
+    place = wanted or next((name for name in REGION_COLUMNS if name in table), None)
     columns = {
         name: [_number(column[first[i]]) for i in order]
         for name, column in table.items()
-        if name not in ("unit_id", *TIME_COLUMNS)
+        if name not in ("unit_id", *TIME_COLUMNS, place) and constant_in(column, inverse)
     }
-    region = [text_of(v) or "unassigned" for v in columns.get("region", ["all"] * len(order))]
-    ids = [names[i] for i in order]
+    region = ["all"] * len(order)
+    if place is not None:
+        of_unit = regions_of(table[place], inverse, found, f"{path}: column '{place}'")
+        region = columns[place] = [of_unit[i] for i in order]
     data = Session(
         ids, [parts[i] for i in order], region, columns, np.zeros(0), [], [], observed=_observed(ids, columns, options)
     )
     if options.get("events"):
         data = _with_events(data, Path(options["events"]), options)
     return data
+
+
+def id_of(value: Any) -> str:
+    """An id as text; 3.0, as a table with empty cells has it, is 3."""
+    text = text_of(value)
+    whole, point, zeros = text.partition(".")
+    return whole if point and zeros and not zeros.strip("0") and whole.lstrip("-").isdigit() else text
+
+
+def constant_in(column: Any, unit: np.ndarray) -> bool:
+    """Whether a column has one value in all spikes of a unit: only then it says something of the unit."""
+    codes: dict[str, int] = {}
+    code = np.array([codes.setdefault(text_of(v), len(codes)) for v in column])
+    first = np.full(unit.max() + 1, -1)
+    first[unit[::-1]] = code[::-1]
+    return bool((code == first[unit]).all())
+
+
+def regions_of(column: Any, unit: np.ndarray, names: np.ndarray, where: str) -> list[str]:
+    """Region of each unit from a column of the spikes; spikes without one do not count.
+
+    Raises
+    ------
+    InputError
+        The spikes of a unit name several.
+    """
+    found: list[set[str]] = [set() for _ in names]
+    for u, text in zip(unit.tolist(), map(text_of, column)):
+        found[u].add(text)
+    known = [sorted(t for t in texts if t.lower() not in UNKNOWN) for texts in found]
+    for name, texts in zip(names, known):
+        if len(texts) > 1:
+            raise InputError(
+                f"{where}: spikes of unit {name} are in {' and in '.join(texts)}; expected one region a unit."
+            )
+    lost = sum(not texts for texts in known)
+    if lost:
+        log.warning("%s: %d unit(s) without a region: 'unassigned'", where, lost)
+    return [texts[0] if texts else "unassigned" for texts in known]
 
 
 def _observed(ids: list[str], columns: dict[str, list[Any]], options: dict) -> list[np.ndarray | None] | None:
@@ -91,7 +136,7 @@ def read_observed(path: Path, ids: list[str], sampling_rate: float | None) -> li
     rows = np.stack(pair, axis=1)
     if not np.isfinite(rows).all() or (rows[:, 0] > rows[:, 1]).any():
         raise InputError(f"{path}: expected a start before a stop in every row.")
-    owner = [text_of(u) for u in table.get("unit_id", [""] * len(rows))]
+    owner = [id_of(u) for u in table.get("unit_id", [""] * len(rows))]
     unknown = sorted(set(owner) - {"", *ids})
     if unknown:
         raise InputError(f"{path}: the recording has no unit '{unknown[0]}'; it has {', '.join(ids[:8])}.")
@@ -105,7 +150,12 @@ def _with_events(data: Session, path: Path, options: dict) -> Session:
     if align != "start_time" and align not in table:
         raise InputError(f"{path}: no column '{align}'; it has {', '.join(table)}.")
     if align in table:
-        events = _numbers(table[align], path, align)
+        ending = next((e for e in (*SCALE, "_samples") if align.endswith(e)), "")
+        events = (
+            times_of(table, align.removesuffix(ending), path, options.get("sampling_rate"))
+            if ending
+            else _numbers(table[align], path, align)
+        )
     else:
         events = times_of(table, "time", path, options.get("sampling_rate"))
     stop = (
@@ -115,12 +165,17 @@ def _with_events(data: Session, path: Path, options: dict) -> Session:
     )
     rest = {k: v for k, v in table.items() if k not in (align, *TIME_COLUMNS, *IDS)}
     label = choose_label(rest, options["label_column"], str(path), len(events))
+    if align != "start_time" and stop is not None and any(n in table for n in ("start_s", "start_ms")):
+        events = on_clock(
+            events, times_of(table, "start", path, options.get("sampling_rate")), stop, f"{path}: {align}"
+        )
+    laser = event_lasers(rest, events, str(path))
     ids: list[Any] = list(range(len(events)))
     for name in IDS:
         if name in table and len(set(table[name])) == len(events):
             ids = [_number(v) for v in table[name]]
             break
-    return clean_events(data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop), path.name)
+    return clean_events(data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser), path.name)
 
 
 def times_of(table: Table, what: str, path: Path, sampling_rate: float | None) -> np.ndarray:
@@ -175,104 +230,3 @@ def _number(value: Any) -> Any:
         except ValueError:
             continue
     return text
-
-
-def read_table(path: Path) -> Table:
-    """Columns of a table by name; the format is that of the file's ending."""
-    ending = path.suffix.lower()
-    if ending not in READERS:
-        raise InputError(f"{path}: cannot read '{ending}' files; expected {', '.join(READERS)}.")
-    table = READERS[ending](path)
-    lengths = {len(column) for column in table.values()}
-    if len(lengths) > 1:
-        raise InputError(
-            f"{path}: columns of different lengths ({', '.join(f'{k}: {len(v)}' for k, v in table.items())})."
-        )
-    if not table or not max(lengths):
-        raise InputError(f"{path}: no rows.")
-    return table
-
-
-def read_text(path: Path) -> Table:
-    """A text table; the mark between columns is the one of ``, ; tab |`` that the first line holds most of."""
-    with parsing(path, "a table of text"):
-        text = path.read_text(encoding="utf-8-sig")
-        lines = [line for line in text.splitlines() if line.strip()]
-        head = lines[0] if lines else ""
-        mark = max(",;\t|", key=head.count)
-        rows = list(csv.reader(lines, delimiter=mark))
-    if not rows:
-        raise InputError(f"{path}: no rows.")
-    names = [name.strip() for name in rows[0]]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InputError(f"{path}: the column '{twice[0]}' stands there twice.")
-    ragged = next((i for i, row in enumerate(rows[1:], 2) if len(row) != len(names)), None)
-    if ragged is not None:
-        raise InputError(f"{path}: line {ragged} has {len(rows[ragged - 1])} cells, the first line has {len(names)}.")
-    table = {name: [row[i].strip() for row in rows[1:]] for i, name in enumerate(names) if name}
-    return {name: _decimal(cells) for name, cells in table.items()} if mark != "," else table
-
-
-def _decimal(cells: list[str]) -> list[str]:
-    """Cells of a column with a point as the decimal mark, where every filled cell is a number with at most one comma."""
-    points = [cell.replace(",", ".", 1) for cell in cells]
-    if any("," in cell for cell in cells) and all(_is_number(cell) for cell in points if cell):
-        return points
-    return cells
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def read_parquet(path: Path) -> Table:
-    """A parquet table."""
-    with parsing(path, "a parquet table"):
-        try:
-            import pyarrow.parquet as parquet
-        except ImportError:
-            raise InputError(f"{path}: reading parquet needs pyarrow; pip install pyarrow.") from None
-        return {str(name): column for name, column in parquet.read_table(path).to_pydict().items()}
-
-
-def read_npz(path: Path) -> Table:
-    """One-dimensional arrays of an ``.npz`` file."""
-    with parsing(path, "an .npz without pickles"):
-        _sizes(path)
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-    flat = {name: np.atleast_1d(np.squeeze(array)) for name, array in columns.items() if np.size(array)}
-    odd = [name for name, array in flat.items() if array.ndim != 1 and name in ("unit_id", *TIME_COLUMNS)]
-    if odd:
-        raise InputError(f"{path}: '{odd[0]}' has shape {flat[odd[0]].shape}, expected one axis.")
-    return {name: array for name, array in flat.items() if array.ndim == 1 and array.dtype.kind in "iufbUS"}
-
-
-def _sizes(path: Path) -> None:
-    """Refuse an array whose header claims far more than its file holds, before memory is asked for."""
-    import zipfile
-
-    from numpy.lib import format as layout
-
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as handle:
-                version = layout.read_magic(handle)
-                read = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
-                shape, _, dtype = read(handle)
-            claimed = float(np.prod([float(n) for n in shape])) * dtype.itemsize
-            if claimed > member.file_size + 4096:
-                raise InputError(
-                    f"{path}: '{member.filename}' claims {claimed:.3g} bytes and holds {member.file_size}."
-                )
-
-
-#: format by ending: one function from a path to columns
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet, ".npz": read_npz,
-}  # fmt: skip

@@ -14,12 +14,14 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..files.blech import lasers, read_recording, stimulus_times
+from ..files.blech import read_recording, stimulus_times
 from ..files.consistency import label_problems
 from ..files.exchange import save
 from ..files.hdf5 import H5
+from ..files.lasers import lasers
 
 log = logging.getLogger("glm_rates.fit.extract")
+MOST_A_MS = 10  # spikes of a unit in one millisecond; more are no counts
 MIN_SPIKES = 2  # a unit with fewer in the window has no filters and no score
 
 
@@ -140,6 +142,10 @@ def read_spikes(h5, dig_in, chosen, start, stop, width):
         text = "%s: NaN in trial(s) %s (all of it in %d): taken as not recorded"
         log.warning(text, dig_in, ", ".join(map(str, trials[:12])) + (" ..." if len(trials) > 12 else ""), len(whole))
         spikes = np.where(missing, 0, spikes)
+    if spikes.max(initial=0) > MOST_A_MS or (spikes.dtype.kind == "f" and (spikes % 1).any()):
+        raise InputError(
+            f"{h5.path}: /spike_trains/{dig_in}/spike_array has values up to {spikes.max():g} in a millisecond; expected 0 and 1."
+        )
     shape = (spikes.shape[0], spikes.shape[1], -1, width)
     binned = spikes.reshape(shape).sum(axis=3).transpose(0, 2, 1).astype(np.int16)
     lost = np.broadcast_to(missing, spikes.shape).reshape(shape).any(axis=3).transpose(0, 2, 1)
@@ -190,14 +196,42 @@ def extract_times(source, options):
     own = trials.own_bins(data, first_s, window, width, options.get("to_trial_end", False), where)
     ids = [data.trial_id[i] for i in order]
     numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in ids)
+    laser, flagged = laser_of_events(
+        data.laser, order, binned.counts.shape[1], start + low, width, options["laser"], where
+    )
     arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids) if numbers else order,
-              "laser": np.zeros(binned.counts.shape[:2])}  # fmt: skip
+              "laser": laser}  # fmt: skip
     masks = {"observed": binned.observed, "counted": own}
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
     params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
     with_covariates(params, arrays, options, first_s, window)
     arrays["start_s"] = first_s + window[0] * width / 1000
-    return finish(params, arrays, options, start, window, np.full(len(taste), onset), None, where)
+    return finish(params, arrays, options, start, window, np.full(len(taste), onset), flagged, where)
+
+
+def laser_of_events(laser, order, n_bins, first_ms, width, wanted, where):
+    """Fraction of each bin with the laser on (trial, bin), and flagged trials; ``first_ms`` of the first bin from the event.
+
+    Raises
+    ------
+    InputError
+        Trials are to be left out, or a regressor made, and the file does not say which or when.
+    """
+    dark = np.zeros((len(order), n_bins))
+    if laser is None:
+        if wanted != "include":
+            raise InputError(
+                f"{where}: --laser {wanted}: no column of the events is called laser (or opto, photostim, light)."
+            )
+        return dark, None
+    laser = laser.of(order)
+    if (wanted == "regressor" and laser.interval_s is None) or (
+        wanted == "exclude" and laser.where and not laser.on.any()
+    ):
+        raise InputError(f"{where}: --laser {wanted}: {laser.where}.")
+    if laser.interval_s is None:
+        return dark, laser.on
+    return laser_on(laser.interval_s * 1000 - first_ms, 0, n_bins * width, width), laser.on
 
 
 def with_covariates(params, arrays, options, first_s, window):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hdf5io.errors import InputError
+
 from .. import config as options
 from ..files import exchange
 from ..files.results import recording_file
@@ -68,6 +70,7 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
 
     A blech_clust directory is read in the blech_clust environment, other inputs in this one.
     """
+    must_apply(source, config)
     recording_file(source, config.h5)
     chosen = config.model_dump(mode="json", include=set(options.ExtractOptions.model_fields))
     for name in ("events", "observed"):
@@ -79,6 +82,34 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
     python = environments.extraction_python(config.blech_clust_env if source.is_dir() else "none")
     environments.run_stage(python, "extract", folder)
     return exchange.load(folder, "extract")
+
+
+APPLIES = {  # options that only some inputs have a place for
+    "h5": ("a blech_clust directory",), "events": ("a spike table",), "intervals": ("an NWB file",),
+    "observed": ("an NWB file", "a spike table"), "label_column": ("an NWB file", "a spike table with --events"),
+    "align_column": ("an NWB file", "a spike table with --events"), "region_column": ("an NWB file", "a spike table"),
+    "to_trial_end": ("an NWB file", "a spike table with --events"), "trial_window": ("an NWB file", "a spike table with --events"),
+    "segment_s": ("an NWB file", "a spike table"),
+}  # fmt: skip
+
+
+def must_apply(source: Path, config: options.ExtractOptions) -> None:
+    """Refuse an option that says nothing of this input, rather than leave it unused.
+
+    Raises
+    ------
+    InputError
+        It names the option and what it is for.
+    """
+    kind = (
+        "a blech_clust directory" if source.is_dir() else "an NWB file" if source.suffix == ".nwb" else "a spike table"
+    )
+    have = {kind} | ({kind + " with --events"} if config.events is not None else set())
+    for name, kinds in APPLIES.items():
+        field = options.ExtractOptions.model_fields[name]
+        if getattr(config, name) != field.default and not have & set(kinds):
+            flag = ((field.json_schema_extra or {}).get("flags") or ["--" + name.replace("_", "-")])[0]
+            raise InputError(f"{source} is {kind}; {flag} is for {' or '.join(kinds)}.")
 
 
 def settings(config: options.FitOptions, **more: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..files.session import Session
 log = logging.getLogger("glm_rates.fit.trials")
 SILENT = 20.0  # a gap between the population's spikes is implausible beyond this many mean intervals (chance e^-20)
 EDGE_S = 1e-6  # rounding of times
+GAP_S = 1e-3  # between intervals: the last sample of one block to the first of the next
 DAY_S = 86400.0
 
 
@@ -76,6 +77,13 @@ def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.
     own = data.observed or [None] * len(data.unit_id)
     out = [merged(shared if mine is None else mine) for mine in own]
     stray = sum(int((~covered(t, t, intervals)).sum()) for t, intervals in zip(data.times_s, out))
+    if stray and stray == sum(map(len, data.times_s)):
+        told = np.concatenate([i for i in out if len(i)] or [np.full((1, 2), np.nan)])
+        raise InputError(
+            f"{where}: spikes lie between {min(t.min() for t in data.times_s if len(t)):g} and "
+            f"{max(t.max() for t in data.times_s if len(t)):g} s, the time in which units were observed between {told.min():g} and "
+            f"{told.max():g}: is it the same unit of time and the same clock?"
+        )
     if stray:
         log.warning(
             "%s: %d spike(s) lie outside the time in which their unit was observed; they are not used", where, stray
@@ -103,7 +111,7 @@ def merged(intervals: np.ndarray) -> np.ndarray:
     rows = rows[rows[:, 1] > rows[:, 0]]
     out: list[list[float]] = []
     for start, stop in rows[np.argsort(rows[:, 0], kind="stable")].tolist():
-        if out and start <= out[-1][1] + EDGE_S:
+        if out and start <= out[-1][1] + GAP_S:
             out[-1][1] = max(out[-1][1], stop)
         else:
             out.append([start, stop])

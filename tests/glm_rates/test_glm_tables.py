@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from glm_rates import config as options
-from glm_rates.files.spike_table import read_spike_table, read_table
+from glm_rates.files.spike_table import read_spike_table
+from glm_rates.files.tables import read_table
 from hdf5io.errors import InputError
 
 ROWS = [("a", 0.5, "gc"), ("b", 1.25, "bla"), ("a", 2.75, "gc"), ("10", 3.0, "x"), ("9", 3.5, "x")]
@@ -78,7 +79,7 @@ def write(path, content):
         ("d.csv", "unit_id,time_s,time_ms\n1,2.0,3\n", "times stand in time_s and time_ms"),
         ("e.csv", "unit_id,time_s\n,2.0\n", "1 spike\\(s\\) without a unit_id"),
         ("f.csv", "unit_id,time_s\n1,inf\n", "no finite number"),
-        ("g.csv", b"\xff\xfe\x00\x01", "not readable as a table of text"),
+        ("g.csv", b"\xff\xfe\x00", "not readable as a table of text"),
         ("h.parquet", b"PAR1 cut", "not readable as a parquet table"),
         ("i.npz", b"PK\x03\x04 cut", "not readable as an .npz without pickles"),
         ("j.npz", b"", "not readable as an .npz without pickles"),
