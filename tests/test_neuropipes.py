@@ -1,5 +1,6 @@
 """Does one entry point find the right pipeline for what lies on people's disks, and say what to type?"""
 
+import ast
 import importlib.util
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 import types
 import zipfile
 from datetime import UTC, datetime
@@ -441,3 +443,30 @@ def test_a_pipeline_answers_as_under_its_own_name():
     assert "usage: neuropipes" in ask("--help").stdout
     wrong = ask("doktor")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+# --- the release ---------------------------------------------------------------------------------------------------------------
+
+
+def test_one_version_and_the_same_requirements_in_every_file_of_the_release():
+    root = TESTS.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    recipe = (root / "packaging/conda/recipe.yaml").read_text()
+    assert f"\nversion: {project['version']}\n" in (root / "CITATION.cff").read_text()
+    assert f'version: "{project["version"]}"' in recipe
+    assert f"## [{project['version']}]" in (root / "CHANGELOG.md").read_text()
+    bare = [re.sub(r"(?=>=)", " ", text) for text in project["dependencies"]]
+    assert f"run: [python >=3.11, {', '.join(bare)}]" in recipe
+    for script, target in project["scripts"].items():
+        assert f"- {script} = {target}\n" in recipe
+
+
+def test_the_container_holds_every_package():
+    text = (TESTS.parent / "packaging/Containerfile").read_text()
+    packages = [p.parent.name for p in TESTS.parent.glob("*/__init__.py")]
+    assert {*re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE)} == {*packages, "envs"}
+
+
+@pytest.mark.parametrize("name", ["__init__", "demo"])
+def test_what_set_up_needs_is_readable_by_python_3_8(name):
+    ast.parse((TESTS.parent / f"neuropipes/{name}.py").read_text(), feature_version=(3, 8))
