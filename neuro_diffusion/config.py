@@ -212,6 +212,7 @@ class TrainConditionalConfig(TrainPriorConfig):
     """Train p(W | activity) and p(W) in one network (or the regression baseline)."""
 
     objective: Literal["diffusion", "regression"] = Field("diffusion", description="posterior, or regression baseline")
+    skip: Literal["gaussian", "ep"] = Field("gaussian", description="posterior that is corrected: Gaussian, or that of EP")
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's T")
     trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K, mixed in training")
     noise: tuple[float, float] = Field((0.01, 0.2), description="range of the observation noise, log-uniform")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import logging
 import re
 from pathlib import Path
@@ -97,7 +98,7 @@ def is_header(first: list[str], second: list[str]) -> bool:
 def _rises(cells: list[str]) -> bool:
     """Return whether cells are numbers that rise from each to the next."""
     numbers = [number(cell) for cell in cells if is_number(cell)]
-    return len(numbers) == len(cells) and all(a < b for a, b in zip(numbers, numbers[1:]))
+    return len(numbers) == len(cells) and all(a < b for a, b in itertools.pairwise(numbers))
 
 
 def is_count(cells: list[str]) -> bool:

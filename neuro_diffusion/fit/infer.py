@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..model import explain, large, propagation, ridge
 from ..model.guidance import guided_prior_samples
+from ..model.joint import draw
 from ..model.model import WeightModel
 from ..model.propagation import Family
 from ..model.ridge import RowFit, entry_correlation, heldout_log_likelihood
@@ -121,7 +122,7 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
     if others.regression is not None:
         estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
     if others.prior is not None:
-        guide = others.prior.prepare(likelihood(others.prior).wide)
+        guide = others.prior.decompose(likelihood(others.prior).wide)
         estimates["pigdm"] = guided_prior_samples(others.prior, guide, S, generator=generator, **solver)[0].mean(0)
     if others.refine != "none":
         settings = choice.settings
@@ -139,7 +140,7 @@ def _propagated(model: WeightModel, found: RowFit, S: int, generator: torch.Gene
     family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
     posterior = propagation.propagate(found.wide, family)
     count = min(S, max(8, int(1.3e8 / N**3)))
-    samples = propagation.draw(posterior, found.wide, family, count, generator)[0]
+    samples = draw(posterior, found.wide, family, count, generator)[0]
     converged = bool(posterior.converged[0])
     return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged)
 

@@ -94,7 +94,7 @@ def _pigdm(W, y, a, noise, model, steps, sigma_start, generator) -> Refined:
     likelihood = gaussian_likelihood(y[None], a, variance, noise[None]).wide
     samples = guided_prior_samples(
         model,
-        model.prepare(likelihood),
+        model.decompose(likelihood),
         16,
         steps=max(steps, 2),
         start=W[None],

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model.explain import Settings, decoupled, explain, independent, segments, shifted
+from ..model.explain import MANY, Settings, decoupled, explain, independent, segments, shifted
 from ..model.ridge import estimate_noise
 
 NAMES = ("input", "gain", "tau", "process")  #: what may be estimated
@@ -24,6 +24,7 @@ ENOUGH = {
     "tau": 45.0,
     "process": 30.0,
 }  #: gain in log evidence from which a setting is taken over
+ENOUGH_OF_MANY = {"input": 5.0, "gain": 25.0}  #: where only some rows are looked at: inside the model it is -20 or less there
 AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
 LEAST_RATIO = 1.6  #: by which an estimated time constant must differ from the one that was told
 SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood
@@ -121,7 +122,7 @@ def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence
     now = max(slackened(told, told.settings.process == 0), key=score)
     value, changed = score(now), dict[str, dict[str, float]]()
     offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in NAMES}
-    needed = {n: e * max(1.0, part.numel() / AS_MANY) for n, e in ENOUGH.items()}
+    needed = enough(part)
     left = list(names)
     while left:
         tried = {
@@ -151,6 +152,15 @@ def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence
     for name in changed:
         changed[name] |= values_of(name, told, now)
     return compared(told, now, changed, offered, needed, y, value)
+
+
+def enough(y: Tensor) -> dict[str, float]:
+    """Return the gains from which settings are taken over, for a recording y (K, T, N) of which the search sees these steps.
+
+    Of many neurons some rows are looked at, about a path that is not fitted: nothing then drifts in favour of a wrong setting.
+    """
+    as_many = {n: e * max(1.0, y.numel() / AS_MANY) for n, e in ENOUGH.items()}
+    return as_many | ENOUGH_OF_MANY if y.shape[2] > MANY else as_many
 
 
 def as_told(y: Tensor, settings: Settings, noise: float | None, observed: Tensor | None = None) -> Choice:

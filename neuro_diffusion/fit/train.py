@@ -41,15 +41,15 @@ def spec_of(config: TrainPriorConfig, W: Tensor, regime: Regime, n_time: int) ->
     scale = float(W.std() * math.sqrt(W.shape[-1]))
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError("the training weights are all equal or not finite. Build the data set anew.")
-    conditional, objective = False, "diffusion"
+    conditional, objective, skip = False, "diffusion", "gaussian"
     if isinstance(config, TrainConditionalConfig):
-        conditional, objective, n_time = True, config.objective, config.n_time or n_time
+        conditional, objective, n_time, skip = True, config.objective, config.n_time or n_time, config.skip
     noise, trials = (
         (config.noise, max(config.trials)) if isinstance(config, TrainConditionalConfig) else ((0.01, 0.2), 8)
     )
     return ModelSpec(
         config.arch, config.width, config.depth, config.hidden, config.parameterization, objective, scale, regime.a,
-        n_time, W.shape[-1], conditional, regime.process, regime.h0_std, noise, trials, family_of(W), missing_below(W, diffusion.Noise()),
+        n_time, W.shape[-1], conditional, regime.process, regime.h0_std, noise, trials, family_of(W), skip, missing_below(W, diffusion.Noise()),
     )  # fmt: skip
 
 

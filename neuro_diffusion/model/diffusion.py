@@ -22,6 +22,8 @@ SAMPLERS = ("dpmpp-2m", "heun", "ddim", "ancestral", "ddpm")
 MIN_SD = (
     0.04  #: added in quadrature to the Gaussian posterior sd: the smallest correction the network is asked to resolve
 )
+SUREST = 100.0  #: largest precision of a site in standard units: a sure site may be surely wrong
+DOUBT = 0.2  #: sd of what the written-down prior does not know, added where the noise leaves room for it
 BETA_MIN, BETA_RANGE = 0.1, 19.9  #: variance-preserving schedule of Song et al. 2021
 Denoiser = Callable[[Tensor, float], Tensor]
 
@@ -50,6 +52,19 @@ def standardise(likelihood: Likelihood, scale: float | Tensor) -> Spectrum:
     return spectrum(Likelihood(likelihood.A * s**2, likelihood.b * s))
 
 
+def written(likelihood: Likelihood, scale: float, sites: tuple[Tensor, Tensor]) -> Spectrum:
+    """Return the spectrum of likelihood and prior together, where the prior is Gaussian in each entry: expectation propagation's.
+
+    Its sites (precision, shift) take the place of the standard-normal prior, hence values down to -1: the skip at the largest sigma
+    is the posterior mean under the written-down prior, and a sampler starts there.
+    """
+    tau, nu = (z * s for z, s in zip(sites, (scale**2, scale)))
+    sure = (SUREST / tau).clamp_max(1.0)  # narrower sites are not believed
+    A = likelihood.A.double() * scale**2 + torch.diag_embed(tau * sure - 1)
+    found = spectrum(Likelihood(A, likelihood.b * scale + nu * sure), least=-1 + 1e-6)
+    return Spectrum(*(z.to(likelihood.b) for z in found))
+
+
 def without_data(B: int, N: int, like: Tensor) -> Spectrum:
     """Return the spectrum of the null condition, A = 0."""
     eye = torch.eye(N, dtype=like.dtype, device=like.device).expand(B, N, N, N)
@@ -74,14 +89,17 @@ def gaussian_step(w: Tensor, sigma: Tensor, data: Spectrum) -> GaussianStep:
     return GaussianStep(mean, variance, covariance * precision[..., None, None, None])
 
 
-def precondition(w: Tensor, sigma: Tensor, step: GaussianStep, parameterization: str) -> tuple[Tensor, Tensor]:
+def precondition(
+    w: Tensor, sigma: Tensor, step: GaussianStep, parameterization: str, written: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return (skip, size): the denoised weights are ``skip + size F`` with F the network's output.
 
     "edm" skips from the exact Gaussian posterior; "v" and "eps" are the data-blind forms of Salimans & Ho 2022 and Ho et al. 2020.
     """
     s = sigma[..., None, None]
     if parameterization == "edm":
-        return step.mean, (step.variance + MIN_SD**2).sqrt()
+        doubt = DOUBT**2 * s**2 / (s**2 + DOUBT**2) if written else 0.0
+        return step.mean, (step.variance + MIN_SD**2 + doubt).sqrt()
     if parameterization == "v":
         return w / (1 + s**2), (-s / (1 + s**2).sqrt()).expand_as(w)
     if parameterization == "eps":

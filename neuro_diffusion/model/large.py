@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .explain import Settings, design, first_path, fitted_path, segments
 from .explain import _best_fit_by_time as best_variance
-from .propagation import Family, Propagated, draw_row, signs, sweep
+from .joint import draw_row, signs
+from .propagation import Family, Propagated, sweep
 
 MOST_STEPS = 800  #: of all trials that are used
 ROWS = 25  #: that are in memory together

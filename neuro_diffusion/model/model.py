@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..rate_network.activity import Regime
 from . import diffusion
 from .denoiser import build_network, features
-from .propagation import Family
+from .propagation import Family, propagate
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
 LARGE = 64  #: neurons from which the samples of one network are drawn in parts
@@ -43,6 +43,9 @@ class ModelSpec(NamedTuple):
     noise: tuple[float, float] = (0.01, 0.2)  #: range of their observation noise
     max_trials: int = 8  #: most trials a network in training
     family: Family | None = None  #: what the training weights are in words, for expectation propagation
+    skip: str = (
+        "gaussian"  #: prior of the posterior that the network corrects: "gaussian", or "ep", the family's in words
+    )
     atom: float = 0.0  #: samples below this many standard units are missing connections, exactly 0; see `missing_below`
 
     @property
@@ -106,7 +109,14 @@ class WeightModel(nn.Module):
         return self.spec.scale / math.sqrt(N)
 
     def prepare(self, likelihood: Likelihood) -> Spectrum:
-        """Return the likelihood in standard units, decomposed once for all noise levels."""
+        """Return what the network skips from, in standard units, decomposed once for all noise levels."""
+        if self.spec.skip == "gaussian":
+            return self.decompose(likelihood)
+        sites = propagate(likelihood, self.spec.family or Family()).sites
+        return diffusion.written(likelihood, self.unit(likelihood.b.shape[-1]), sites)
+
+    def decompose(self, likelihood: Likelihood) -> Spectrum:
+        """Return the likelihood alone in standard units, decomposed."""
         return diffusion.standardise(likelihood, self.unit(likelihood.b.shape[-1]))
 
     def likelihood(self, y: Tensor, a: float | None = None, noise_std=None, observed=None, **regime: Any) -> Likelihood:
@@ -131,7 +141,7 @@ class WeightModel(nn.Module):
             top = sigma.new_full((1, 1), self.noise.sigma_max)
             static = diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
             x = features(w, sigma, step.mean, step.variance, static)
-            skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization)
+            skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization, self.spec.skip == "ep")
         return skip + size * self.net(x, sigma, step.shrinkage).to(w.dtype), size
 
     def denoiser(self, data: Spectrum, guidance: float = 1.0) -> diffusion.Denoiser:

@@ -18,12 +18,18 @@ from torch import Tensor
 from .ridge import Likelihood, factor_of
 
 AT_ONCE = 200_000  #: entries whose quadrature is in memory together
-N_NODES = 48  #: of the quadrature over the size of a weight
-SEQUENTIAL, MANY = 64, 400  #: neurons up to which samples are drawn entry by entry; beyond each, sweeps are fewer
-SWEEPS, DAMPING = 60, 0.3
-WARM = 15  #: sweeps over which the columns' messages come to count in full
-TOLERANCE = 2e-3  #: largest change of a mean, in units of the family's size, at which a network has converged
-PRIOR_WEIGHT = 20.0  #: how many entries the family's values count for beside the network's own
+N_NODES = 32  #: of the quadrature over the size of a weight
+SWEEPS, DAMPING = (
+    16,
+    0.3,
+)  #: the columns' messages come to count in full at the last: their fixed point is too sure of the signs
+TOLERANCE = (
+    0.1  #: largest change of a mean in a sweep, in units of the family's size, at which a network has come to rest
+)
+PRIOR_WEIGHT, SIZE_WEIGHT = (
+    20.0,
+    5.0,
+)  #: how many entries the family's density and sizes count for beside the network's own
 
 
 class Family(NamedTuple):
@@ -86,7 +92,7 @@ class _Tilted(NamedTuple):
     square: Tensor
 
 
-def _nodes(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> tuple[Tensor, Tensor, Tensor]:
+def nodes(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return sizes w (..., Q) where N(w; m, v) p(w) is not small, the log of that times the width of a cell, and the width (...).
 
     p is log-normal or half-normal, of mean ``size``.
@@ -122,13 +128,13 @@ def _component(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> _Tilted:
     if m.numel() > AT_ONCE and m.shape[-2] > 1:
         halves = [_component(*part, size, log_sd) for part in zip(m.chunk(2, -2), v.chunk(2, -2))]
         return _Tilted(*(torch.cat(both, -2) for both in zip(*halves)))
-    w, log_p, _ = _nodes(m, v, size, log_sd)
+    w, log_p, _ = nodes(m, v, size, log_sd)
     log_z = torch.logsumexp(log_p, -1)
     share = (log_p - log_z[..., None]).exp()
     return _Tilted(log_z, (share * w).sum(-1), (share * w * w).sum(-1))
 
 
-def _gaussian(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def gaussian_posterior(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return covariance, its diagonal and mean of each row under the sites."""
     factor = factor_of(likelihood.A + torch.diag_embed(tau))
     covariance = torch.cholesky_inverse(factor)
@@ -183,7 +189,7 @@ def propagate(likelihood: Likelihood, family: Family, learn: bool = True) -> Pro
     likelihood : of B networks; rows with A = 0 keep the prior. learn : adapt density, sizes and signs to each network.
     """
     data = Likelihood(likelihood.A.double(), likelihood.b.double())
-    return sweep(lambda tau, nu: _gaussian(data, tau, nu)[1:], likelihood.b, family, learn)
+    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn)
 
 
 def sweep(
@@ -196,13 +202,11 @@ def sweep(
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
-    for turn in range(SWEEPS if N <= SEQUENTIAL else SWEEPS // 2 if N <= MANY else SWEEPS // 3):
+    for turn in range(SWEEPS):
         spread, mean = gaussian(tau, nu)
         v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
         m = v * (mean / spread - nu)
-        found, second, share_plus, share_minus, column, parts = _tilt(
-            m, v, state, family, heat=min(1.0, (turn + 1) / WARM)
-        )
+        found, second, share_plus, share_minus, column, parts = _tilt(m, v, state, family, heat=(turn + 1) / SWEEPS)
         new_tau = (1 / second - 1 / v).clamp(1e-6 / variance, 1e12 / variance)
         new_nu = found / second - m / v
         step = DAMPING if turn else 1.0
@@ -210,8 +214,6 @@ def sweep(
         moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
         if learn and turn >= 3:
             state = _learned(state, family, size, share_plus, share_minus, column, parts)
-        if turn > WARM and bool((moved < TOLERANCE).all()):
-            break
     to = lambda z: z.to(like)  # noqa: E731
     return Propagated(
         to(found),
@@ -226,129 +228,20 @@ def sweep(
 
 
 def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: Tensor, column: Tensor, parts) -> _State:
-    """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more."""
-    count = plus[0].numel()
+    """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more.
+
+    The sizes of positive and negative weights are learned apart, so that a family told wrongly is left behind.
+    """
+    count, N = plus[0].numel(), column.shape[-1]
     density = ((plus + minus).sum((1, 2)) + PRIOR_WEIGHT * family.density) / (count + PRIOR_WEIGHT)
-    told = PRIOR_WEIGHT * family.density
-    gain = told + sum(
-        (share * part.mean / size[k]).sum((1, 2)) for k, (share, part) in enumerate(zip((plus, minus), parts))
-    )
-    weight = told + (plus + minus).sum((1, 2))
-    scales, N = (gain / weight)[:, None] * size, column.shape[-1]
+    told = SIZE_WEIGHT * family.density
+    gains = [
+        (told + (share * part.mean / size[k]).sum((1, 2))) / (told + share.sum((1, 2)))
+        for k, (share, part) in enumerate(zip((plus, minus), parts))
+    ]
+    scales = torch.stack(gains, 1) * size
     excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
     found = (
         (old + new) / 2 for old, new in zip(state, (scales, density.clamp(0.005, 0.995), excitatory.clamp(0.02, 0.98)))
     )
     return _State(*found)
-
-
-def draw(
-    found: Propagated, likelihood: Likelihood, family: Family, n_samples: int, generator: torch.Generator | None = None
-) -> Tensor:
-    """Return joint samples (B, S, N, N): signs of columns first, then one entry of a row after the other given the ones before.
-
-    In large networks (more than `SEQUENTIAL` neurons) the entries of a row are drawn together, with the correlations of the
-    Gaussian posterior between their tilted marginals (a Gaussian copula).
-    """
-    N = likelihood.b.shape[-1]
-    if N > SEQUENTIAL:
-        return torch.stack(
-            [_draw_large(found, likelihood, family, k, n_samples, generator) for k in range(len(likelihood.b))]
-        )
-    chunk = max(1, min(n_samples, int(2e7 // N**3)))
-    return torch.stack([
-        torch.cat([
-            _draw_one(found, likelihood, family, k, min(chunk, n_samples - first), generator)
-            for first in range(0, n_samples, chunk)
-        ])
-        for k in range(len(likelihood.b))
-    ])  # fmt: skip
-
-
-def _draw_one(
-    found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
-) -> Tensor:
-    """Return samples (S, N, N) of network k."""
-    tau, nu = (site[k] for site in found.sites)
-    N = tau.shape[-1]
-    C, _, mean = _gaussian(Likelihood(likelihood.A[k].double(), likelihood.b[k].double()), tau, nu)
-    C, mean = C.expand(S, N, N, N).clone(), mean.expand(S, N, N).clone()
-    sign = signs(found, family, k, S, g)
-    W = torch.zeros(S, N, N, dtype=torch.double)
-    for j in torch.randperm(N, generator=g).tolist():
-        spread = C[..., j, j].clamp_min(1e-14)
-        v = 1 / (1 / spread - tau[:, j]).clamp_min(1e-3 / spread.amax())
-        m = v * (mean[..., j] / spread - nu[:, j])
-        w = _draw_entry(m, v, sign[..., j], found, k, family, g)
-        gain = C[..., :, j] / spread[..., None]
-        mean = mean + gain * (w - mean[..., j])[..., None]
-        C = C - gain[..., :, None] * C[..., j, None, :]
-        W[..., j] = w
-    return W.to(likelihood.b)
-
-
-def signs(found: Propagated, family: Family, k: int, S: int, g: torch.Generator | None) -> Tensor:
-    """Return signs (S, N, N) of the columns, or of entries without Dale's law."""
-    chance = found.positive[k].double()
-    N = len(chance)
-    shape = (S, 1, N) if family.dale else (S, N, N)
-    return torch.where(torch.rand(shape, generator=g, dtype=torch.double) < chance, 1.0, -1.0).expand(S, N, N)
-
-
-def _draw_large(
-    found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
-) -> Tensor:
-    """Return samples (S, N, N) of network k by a Gaussian copula, row by row."""
-    tau, nu = (site[k] for site in found.sites)
-    N, sign, rows = tau.shape[-1], signs(found, family, k, S, g), []
-    for i in range(N):
-        data = Likelihood(likelihood.A[k, i : i + 1].double(), likelihood.b[k, i : i + 1].double())
-        C, spread, mean = _gaussian(data, tau[i : i + 1], nu[i : i + 1])
-        root = torch.linalg.cholesky(C[0] + 1e-10 * spread.amax() * torch.eye(N, dtype=torch.double))
-        z = (torch.randn(S, N, generator=g, dtype=torch.double) @ root.T) / spread.sqrt()
-        rows.append(draw_row(found, family, k, i, z, spread[0], mean[0], sign[:, i], g))
-    return torch.stack(rows, 1).to(likelihood.b)
-
-
-def draw_row(
-    found: Propagated,
-    family: Family,
-    k: int,
-    i: int,
-    z: Tensor,
-    spread: Tensor,
-    mean: Tensor,
-    sign: Tensor,
-    g: torch.Generator | None,
-) -> Tensor:
-    """Return entries (S, N) of row i whose quantiles are those of Gaussian draws z (S, N), standardised, of that variance and mean (N)."""
-    tau, nu = (site[k, i] for site in found.sites)
-    level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
-    v = (1 / (1 / spread - tau).clamp_min(1e-3 / spread.amax())).expand(z.shape)
-    return _draw_entry(v * (mean / spread - nu), v, sign, found, k, family, g, level)
-
-
-def _draw_entry(
-    m: Tensor,
-    v: Tensor,
-    sign: Tensor,
-    found: Propagated,
-    k: int,
-    family: Family,
-    g: torch.Generator | None,
-    level: Tensor | None = None,
-) -> Tensor:
-    """Return draws of entries of known signs from their tilted densities, at given quantiles ``level`` or at random."""
-    size = torch.where(sign > 0, found.scale[k, 0], found.scale[k, 1])
-    w, log_p, width = _nodes(sign * m, v, size, family.log_sd)
-    log_some = torch.logsumexp(log_p, -1) + found.density[k].log()
-    log_none = (1 - found.density[k]).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
-    chance = torch.sigmoid(log_some - log_none)
-    if level is None:
-        level = torch.rand(m.shape, generator=g, dtype=m.dtype)
-    above = torch.where(sign > 0, level, 1 - level) - (1 - chance)  # where the size lies, beyond the atom at 0
-    there = above > 0
-    rising = torch.softmax(log_p, -1).cumsum(-1)
-    node = (rising < (above / chance.clamp_min(1e-12))[..., None]).sum(-1, keepdim=True).clamp_max(N_NODES - 1)
-    inside = (torch.rand(m.shape, generator=g, dtype=m.dtype) - 0.5) * width
-    return torch.where(there, sign * (w.gather(-1, node)[..., 0] + inside), 0.0)

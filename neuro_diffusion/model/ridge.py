@@ -252,11 +252,11 @@ def mask_rows(likelihood: Likelihood, seen: Tensor) -> Likelihood:
     return Likelihood(likelihood.A * seen[:, :, None, None], likelihood.b * seen[:, :, None])
 
 
-def spectrum(likelihood: Likelihood) -> Spectrum:
+def spectrum(likelihood: Likelihood, least: float = 0.0) -> Spectrum:
     """Return the eigen-decomposition of each row's precision; found in float64, because one trial leaves A nearly singular."""
     values, vectors = (z.to(likelihood.A) for z in torch.linalg.eigh(likelihood.A.double()))
     rotated = (vectors.transpose(-1, -2) @ likelihood.b[..., None])[..., 0]
-    return Spectrum(values.clamp_min(0), vectors, rotated)
+    return Spectrum(values.clamp_min(least), vectors, rotated)
 
 
 def log_evidence(s: Spectrum, prior_variance: Tensor) -> Tensor:

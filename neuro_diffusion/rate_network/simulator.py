@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .trajectory import RATE, Nonlinearity, Step, Trajectory, plain, step_of
+from .trajectory import RATE, Nonlinearity, Step, Trajectory, number, pace_of, plain, step_of
 
 Array = Tensor | np.ndarray | float  #: whatever becomes a tensor
 
@@ -35,7 +35,7 @@ def simulate_rate_network(
     h0: Array,
     T: int,
     dt: float,
-    tau: float,
+    tau: Array,
     I: Array | None = None,
     noise_std: float = 0.0,
     return_h: Literal[False] = False,
@@ -47,7 +47,7 @@ def simulate_rate_network(
     h0: Array,
     T: int,
     dt: float,
-    tau: float,
+    tau: Array,
     I: Array | None = None,
     noise_std: float = 0.0,
     *,
@@ -60,7 +60,7 @@ def simulate_rate_network(
     h0: Array,
     T: int,
     dt: float,
-    tau: float,
+    tau: Array,
     I: Array | None,
     noise_std: float,
     return_h: Literal[True],
@@ -71,7 +71,7 @@ def simulate_rate_network(
     h0: Array,
     T: int,
     dt: float,
-    tau: float,
+    tau: Array,
     I: Array | None = None,
     noise_std: float = 0.0,
     return_h: bool = False,
@@ -86,18 +86,16 @@ def simulate_rate_network(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Simulate one or many rate networks; differentiable in W, h0, I and noise.
 
-    Tensors, NumPy arrays and numbers are taken. A ``W`` that is itself computed (no leaf) keeps its gradient in ``W.grad`` as well.
-
+    Tensors, arrays and numbers are taken. A ``W`` that is itself computed (no leaf) keeps its gradient in ``W.grad`` as well.
     Parameters
     ----------
     W : (N, N) or (B, N, N) weights, row = postsynaptic neuron.
     h0 : (N,), (K, N), with batched weights (B, N) or (B, K, N): states at the first row; a number stands for all neurons.
     T : rows of the result before thinning; T - 1 updates are made and ``x[0] = phi(h0)``.
-    dt, tau : step and membrane time constant, same unit.
+    dt, tau : step and membrane time constant (or one for each neuron, (N,)), same unit.
     I : current, broadcastable to the result's shape (.., T, N); ``(N,)`` and ``(T, N)`` are the usual ones.
     noise_std : noise amplitude; ``noise_scaling`` "seed" adds sqrt(dt) noise_std a step, "ode" divides that by tau.
-    return_h : also return the states h.
-    method : euler, exp_euler, heun or rk4 (noise is added once a step, after the deterministic part).
+    return_h : also return the states h. method : euler, exp_euler, heun or rk4 (noise is added after the deterministic part).
     phi : tanh, relu, softplus or a function. generator : source of the noise.
     noise : a path of standard normal numbers (.., T - 1, N) to replay instead of drawing one.
     record_every : keep rows 0, m, 2 m, ...
@@ -109,18 +107,21 @@ def simulate_rate_network(
 
     Raises
     ------
-    ValueError : shapes that do not fit (both are named), values that are not finite, bad step, method, phi, T or record_every.
+    ValueError : shapes that do not fit (both are named), values that are not finite or no numbers, bad step, method, phi or T.
     """
-    step, (w, start, current, replay) = step_of(dt, tau, noise_std, method, noise_scaling), _tensors(W, h0, I, noise)
-    _check(w, start, T, phi, record_every)
+    w, start, current, replay = _tensors(W, h0, I, noise)
+    taus = number("tau", tau) if np.ndim(tau) == 0 else _of_neurons(tau, start)
+    step = step_of(dt, taus if isinstance(taus, float) else float(taus.min()), noise_std, method, noise_scaling)
+    _check(w, start, current, T, phi, record_every)
     if w.requires_grad and not w.is_leaf:
         w.retain_grad()
     shape = _shape(w, start)
     W3, h3 = w.reshape(-1, *w.shape[-2:]), start.reshape(shape.canonical)
     drive = None if current is None else _over_time(current.to(h3), shape, T, "I")
     path = _noise_path(replay, shape, T, step, h3, generator)
-    if callable(phi) or method in ("heun", "rk4"):
-        x, h = plain(W3, h3, T, step, dt / tau, drive, path, method, phi)
+    if callable(phi) or method in ("heun", "rk4") or isinstance(taus, Tensor):
+        pace = pace_of(number("dt", dt), taus, step, method, noise_scaling)
+        x, h = plain(W3, h3, T, pace, drive, path, method, phi)
         x, h = x[::record_every], h[::record_every]
     else:
         x, h = Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
@@ -189,15 +190,26 @@ def _shape(W: Tensor, h0: Tensor) -> _Shape:
     )
 
 
-def _check(W: Tensor, h0: Tensor, T: int, phi: Nonlinearity, record_every: int) -> None:
+def _of_neurons(tau: Array, h0: Tensor) -> Tensor:
+    """Return a time constant for each neuron (N)."""
+    found = torch.as_tensor(tau).to(h0)
+    if found.shape != h0.shape[-1:] or not bool((found > 0).all()):
+        raise ValueError(f"tau {tuple(found.shape)}: one positive number or one for each of {h0.shape[-1]} neurons")
+    return found
+
+
+def _check(W: Tensor, h0: Tensor, I: Tensor | None, T: int, phi: Nonlinearity, record_every: int) -> None:
+    for name, count in (("T", T), ("record_every", record_every)):
+        if not isinstance(count, int | np.integer) and not (isinstance(count, Tensor) and count.ndim == 0):
+            raise ValueError(f"{name} is {count!r}; a whole number is expected")
     if T < 1 or record_every < 1:
         raise ValueError(f"T and record_every must be at least 1, not {T} and {record_every}")
     if not callable(phi) and phi not in RATE:
         raise ValueError(f"phi is one of {', '.join(RATE)} or a function, not {phi!r}")
     if W.dtype != h0.dtype or not W.is_floating_point():
         raise ValueError(f"W and h0 must have one floating dtype, not {W.dtype} and {h0.dtype}")
-    for name, value in (("W", W), ("h0", h0)):
-        if not bool(torch.isfinite(value.detach()).all()):
+    for name, value in (("W", W), ("h0", h0), ("I", I)):
+        if value is not None and not bool(torch.isfinite(value.detach()).all()):
             raise ValueError(f"{name} {tuple(value.shape)} has values that are not finite")
 
 

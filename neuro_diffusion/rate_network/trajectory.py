@@ -38,6 +38,19 @@ class Step(NamedTuple):
     spread: float  #: n, standard deviation of the noise added a step
 
 
+def number(name: str, value: object) -> float:
+    """Return an option as a number.
+
+    Raises
+    ------
+    ValueError : it is none; the option is named.
+    """
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever has __float__
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {value!r}; one number is expected") from None
+
+
 def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler", noise_scaling: str = "seed") -> Step:
     """Return the coefficients of one step; warn where the rule is coarse, refuse where it is unstable.
 
@@ -45,6 +58,7 @@ def step_of(dt: float, tau: float, noise_std: float = 0.0, method: str = "euler"
     ------
     ValueError : dt or tau not positive, dt / tau too large for the method, an unknown method or noise scaling.
     """
+    dt, tau, noise_std = (number(n, v) for n, v in (("dt", dt), ("tau", tau), ("noise_std", noise_std)))
     if not (dt > 0 and tau > 0 and noise_std >= 0):
         raise ValueError(f"dt and tau must be positive and noise_std at least 0, not dt={dt}, tau={tau}, {noise_std}")
     if method not in METHODS or noise_scaling not in ("seed", "ode"):
@@ -181,8 +195,26 @@ def _adjoint(W, lam, X, step: Step, phi: str, first: int, gradients) -> tuple[Te
     return L, entry.view(X.shape[1:])
 
 
-def plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, method: str, phi: Nonlinearity):
-    """Return (x, h) rows by ordinary autograd: Heun, RK4 and the reader's own nonlinearities."""
+class Pace(NamedTuple):
+    """One step of `plain`, as numbers or for each neuron (N)."""
+
+    a: float | Tensor  #: dt / tau
+    gain: float | Tensor  #: a, or 1 - exp(-a)
+    spread: float | Tensor  #: standard deviation of the noise added a step
+
+
+def pace_of(dt: float, tau: float | Tensor, step: Step, method: str, noise_scaling: str) -> Pace:
+    """Return the step of a time constant, or of one for each neuron (N); ``step`` is that of the fastest."""
+    if not isinstance(tau, Tensor):
+        return Pace(dt / tau, step.gain, step.spread)
+    a = dt / tau
+    slower = tau.min() / tau if noise_scaling == "ode" else torch.ones_like(tau)
+    return Pace(a, -torch.expm1(-a) if method == "exp_euler" else a, step.spread * slower)
+
+
+def plain(W: Tensor, h: Tensor, T: int, pace: Pace, drive, path, method: str, phi: Nonlinearity):
+    """Return (x, h) rows by ordinary autograd: Heun, RK4, a time constant for each neuron and the reader's own nonlinearities."""
+    a, gain, spread = pace
     rate = phi if callable(phi) else RATE[phi]
     Wt = W.transpose(1, 2)
 
@@ -201,8 +233,8 @@ def plain(W: Tensor, h: Tensor, T: int, step: Step, a: float, drive, path, metho
             k3 = slope(h + a / 2 * k2, t)
             new = h + a / 6 * (k1 + 2 * k2 + 2 * k3 + slope(h + a * k3, t + 1))
         else:
-            new = step.keep * h + step.gain * (slope(h, t) + h)
-        h = new if path is None else new + step.spread * path[t]
+            new = h + gain * slope(h, t)
+        h = new if path is None else new + spread * path[t]
         states.append(h)
     H = torch.stack(states)
     return rate(H), H

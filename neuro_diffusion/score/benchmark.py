@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..model.guidance import guided_prior_samples
+from ..model.joint import draw
 from ..model.model import WeightModel
-from ..model.propagation import Family, Propagated, draw, propagate
+from ..model.propagation import Family, Propagated, propagate
 from ..model.ridge import Ridge, entry_correlation, gaussian_likelihood, oracle_ridge, ridge_of
 from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
@@ -82,7 +83,7 @@ def benchmark_cell(
         estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen, **known))
     if "pigdm" in others:
         m, few = others["pigdm"], max(8, n_samples // 4)
-        guide = m.prepare(m.likelihood(y, a, observed=seen, **known))
+        guide = m.decompose(m.likelihood(y, a, observed=seen, **known))
         estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
     scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
     ep_scored = written_samples if seen is None else cut(written_samples, block)

@@ -15,7 +15,8 @@ from neuro_diffusion.model.explain import (
     precisions,
     solve,
 )
-from neuro_diffusion.model.propagation import Family, draw, family_of, propagate
+from neuro_diffusion.model.joint import draw
+from neuro_diffusion.model.propagation import Family, family_of, propagate
 from neuro_diffusion.model.ridge import Likelihood, entry_correlation, fit_ridge, gaussian_likelihood, oracle_ridge
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch

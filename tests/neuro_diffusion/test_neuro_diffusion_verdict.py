@@ -88,6 +88,17 @@ def test_a_setting_that_the_recording_knows_better_is_found_and_the_weights_with
     assert sum(right) > sum(told) + 0.3
 
 
+def test_of_a_hundred_neurons_a_constant_input_is_found_and_nothing_where_none_is():
+    N, K = 100, 3
+    for current in (0.0, 1.0):
+        g = torch.Generator().manual_seed(3)
+        W = sample_weight_matrix(N, 1.3, seed=3, structure="dale-sparse-lognormal")
+        x = simulate_rate_network(W, torch.randn(K, N, generator=g), T, A, 1.0, current * torch.randn(N, generator=g))
+        judged, found = verdict_on(x + 0.02 * torch.randn(x.shape, generator=g))
+        assert judged.verdict == "typical", judged.facts
+        assert set(found.changed) == ({"input"} if current else set())
+
+
 def test_what_may_not_be_estimated_is_told_as_a_reason_instead():
     judged, found = verdict_on(recorded("gain")[0], names=())
     assert found.changed == {}
