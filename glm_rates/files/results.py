@@ -21,7 +21,7 @@ from hdf5io.errors import InputError
 
 from .blech import one_file
 from .exchange import Fitted
-from .packed import DIGITS, Packed, write_file
+from .packed import EXACT, RATE_BITS, SPREAD_BITS, Packed, View
 from .stored import GROUP, SCHEMA, population_names, safe_names, stored_digest
 
 
@@ -138,12 +138,12 @@ def save(
     folder :
         Exchange folder that holds the models.
     """
-    datasets, attrs = result_datasets(done, table, rows), result_attrs(done, digest)
+    datasets, attrs = result_datasets(done, table, rows, views=not place.group), result_attrs(done, digest)
     if place.group:
         hdf5io.update(place.file, place.group, datasets, attrs=attrs, provenance=provenance)
     else:
         attrs.pop("schema")
-        write_file(place.file, SCHEMA, datasets, attrs, provenance)
+        hdf5io.write(place.file, SCHEMA, datasets, attrs=attrs, provenance=provenance, overwrite=True)
     place.folder.mkdir(parents=True, exist_ok=True)
     hdf5io.write_csv(place.folder / "bits_per_spike_summary.csv", rows)
     artifacts = place.folder / "artifacts"
@@ -157,8 +157,12 @@ def save(
         shutil.copyfile(folder / f"model_{index}.npz", artifacts / f"{name}.npz")
 
 
-def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]) -> dict[str, Dataset]:
-    """Every dataset of ``/glm_output``, by its name within the group."""
+def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict], views: bool) -> dict[str, Dataset]:
+    """Every dataset of ``/glm_output``, by its name within the group.
+
+    With ``views`` the arrays of single units are views of the stacks (a file of its own); in a recording, whose superseded group is
+    kept under another name, they are arrays.
+    """
     params, extracted, fitted, meta = done.params, done.extracted, done.arrays, done.meta
     bin_ms, window, history_ms = params["bin_size"], params["window"], params["history_window"]
     low = params["start_ms"] + window[0] * bin_ms
@@ -168,46 +172,78 @@ def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]
         "history_window": Dataset(np.array([history_ms], np.int64), "ms", "history window"),
         "time_lims": Dataset(np.array(lims, np.int64), "ms", "analysis window from the start of the trial"),
     }
-    counts, taste = done.window_counts(), extracted["taste"]
-    dims = ("trial", "bin")
-    by_unit = {"counts": counts, **{name: fitted[name] for name in ("rate", "rate_cv") if name in fitted}}
-    by_unit = {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in by_unit.items()}
-    safe = safe_names(["all", *params["regions"]])
-    for row in rows:
-        k, unit = row["taste"], row["neuron"]
-        at, base = taste == k, f"regions/taste_{k}_region_{safe[row['region']]}_neuron_{unit}/"
-        rate = by_unit["rate"][unit, at]
-        out[base + "pred_firing"] = Dataset(
-            Packed(rate), "spikes per bin", "estimated rate, fitted on all trials", dims
-        )
-        out[base + "binned_spikes"] = Dataset(
-            Packed(by_unit["counts"][unit, at]), "spikes per bin", "observed counts", dims
-        )
-        out[base + "bits_per_spike"] = Dataset(
-            np.array([row["bits_per_spike"]]), "bits per spike", "in-sample, over the mean rate of the taste"
-        )
-        out[base + "pred_firing_hz"] = Dataset(
-            Packed(rate * 1000 / bin_ms), "Hz", "estimated rate, fitted on all trials", dims
-        )
-        if meta["scored"]:
-            held = by_unit["rate_cv"][unit, at]
-            out[base + "pred_firing_cv"] = Dataset(
-                Packed(held), "spikes per bin", "rate of each trial from a fit without it", dims
-            )
-            out[base + "bits_per_spike_cv"] = Dataset(
-                np.array([row["bits_per_spike_cv"]]),
-                "bits per spike",
-                "held-out trials, over the training mean of the taste",
-            )
+    wanted = by_trial(done)
+    out |= _by_unit(wanted, extracted["taste"], params, rows, views)
     for name, column in table.items():
         out["units/" + name.replace("/", "_")] = Dataset(column, *_unit_units(name), ("unit",))
-    out |= _stacked(extracted, params, fitted, counts)
+    out |= _stacked(wanted, extracted, params, fitted, views)
     out |= _populations(fitted, meta, population_names(params, meta["populations"]))
     if meta["scored"]:
         out["scores/log_likelihood"] = Dataset(
-            fitted["log_likelihood"], "nats", "held-out Poisson log-likelihood", ("model", "unit", "trial")
+            Packed(fitted["log_likelihood"]), "nats", "held-out Poisson log-likelihood", ("model", "unit", "trial")
         )
         out["scores/fold"] = Dataset(fitted["fold"], "", "test fold of each trial", ("trial",))
+    return out
+
+
+class ByTrial(NamedTuple):
+    """An array (trial, bin, unit) and what is to be known of it."""
+
+    array: np.ndarray
+    units: str
+    text: str
+    stack: str  # its name among the stacks
+    bits: int
+    always: bool  # stacked also where single units hold arrays of their own
+
+
+def by_trial(done: Fitted) -> dict[str, ByTrial]:
+    """Counts and rates of all trials, by their names in the groups of single units; the last has no place there."""
+    rate, to_hz = done.arrays["rate"], 1000 / done.params["bin_size"]
+    fitted, held = "estimated rate, fitted on all trials", "rate of each trial from a fit without it"
+    out = {
+        "pred_firing": ByTrial(rate, "spikes per bin", fitted, "pred_firing", RATE_BITS, False),
+        "binned_spikes": ByTrial(
+            done.window_counts(), "spikes per bin", "observed counts", "binned_spikes", EXACT, True
+        ),
+        "pred_firing_hz": ByTrial(rate * to_hz, "Hz", fitted, "pred_firing_hz", RATE_BITS, True),
+    }
+    if "rate_cv" in done.arrays:
+        cv = done.arrays["rate_cv"]
+        out["pred_firing_cv"] = ByTrial(cv, "spikes per bin", held, "pred_firing_cv", RATE_BITS, False)
+        out["pred_firing_cv_hz"] = ByTrial(cv * to_hz, "Hz", held, "pred_firing_cv_hz", RATE_BITS, True)
+    spread = done.arrays["log_rate_sd"]
+    out["log_rate_sd"] = ByTrial(
+        spread, "log Hz", "standard deviation of the log rate", "log_rate_sd", SPREAD_BITS, True
+    )
+    return out
+
+
+ONLY_STACKED = ("pred_firing_cv_hz", "log_rate_sd")
+
+
+def _by_unit(
+    wanted: dict[str, ByTrial], taste: np.ndarray, params: dict, rows: list[dict], views: bool
+) -> dict[str, Dataset]:
+    """Groups ``regions/taste_{t}_region_{r}_neuron_{n}`` of the original module."""
+    safe, out = safe_names(["all", *params["regions"]]), {}
+    trials = {k: np.flatnonzero(taste == k) for k in range(len(params["tastes"]))}
+    shape = _stack_shape(params, taste, wanted["pred_firing"].array)
+    for row in rows:
+        k, unit = row["taste"], row["neuron"]
+        base = f"regions/taste_{k}_region_{safe[row['region']]}_neuron_{unit}/"
+        for name, item in wanted.items():
+            if name in ONLY_STACKED:
+                continue
+            view = View("/stacked/" + item.stack, shape, k, unit, len(trials[k]))
+            data = view if views else Packed(item.array[trials[k], :, unit], bits=item.bits)
+            dims = () if views else ("trial", "bin")  # the stack has them, and thousands of views are small that way
+            out[base + name] = Dataset(data, item.units, item.text, dims)
+        text = "in-sample, over the mean rate of the taste"
+        out[base + "bits_per_spike"] = Dataset(np.array([row["bits_per_spike"]]), "bits per spike", text)
+        if "pred_firing_cv" in wanted:
+            text = "held-out trials, over the training mean of the taste"
+            out[base + "bits_per_spike_cv"] = Dataset(np.array([row["bits_per_spike_cv"]]), "bits per spike", text)
     return out
 
 
@@ -219,25 +255,25 @@ def _unit_units(name: str) -> tuple[str, str]:
     return "", known.get(name, name.replace("_", " "))
 
 
-def _stacked(extracted: dict, params: dict, fitted: dict, counts: np.ndarray) -> dict[str, Dataset]:
+def _stack_shape(params: dict, taste: np.ndarray, array: np.ndarray) -> tuple[int, ...]:
+    return len(params["tastes"]), int(np.bincount(taste).max()), array.shape[2], array.shape[1]
+
+
+def _stacked(
+    wanted: dict[str, ByTrial], extracted: dict, params: dict, fitted: dict, views: bool
+) -> dict[str, Dataset]:
     """Arrays (taste, trial, unit, bin), NaN-padded where tastes differ in their number of trials."""
     taste, trial = extracted["taste"], np.zeros(len(extracted["taste"]), int)
     for k in np.unique(taste):
         trial[taste == k] = np.arange((taste == k).sum())
-    shape = (len(params["tastes"]), int(trial.max()) + 1, counts.shape[2], counts.shape[1])
-    to_hz = 1000 / params["bin_size"]
-    wanted = {
-        "pred_firing_hz": (fitted["rate"] * to_hz, "Hz", "estimated rate"),
-        "log_rate_sd": (fitted["log_rate_sd"], "log Hz", "standard deviation of the log rate"),
-        "binned_spikes": (counts, "spikes per bin", "observed counts"),
-    }
-    if "rate_cv" in fitted:
-        wanted["pred_firing_cv_hz"] = (fitted["rate_cv"] * to_hz, "Hz", "rate of each trial from a fit without it")
-    out = {}
-    for name, (array, units, text) in wanted.items():
-        stacked, bits = np.full(shape, np.nan), DIGITS if name == "log_rate_sd" else 23
-        stacked[taste, trial] = array.transpose(0, 2, 1)
-        out["stacked/" + name] = Dataset(Packed(stacked, "f4", bits), units, text, ("taste", "trial", "unit", "bin"))
+    shape, out = _stack_shape(params, taste, wanted["pred_firing"].array), {}
+    for item in wanted.values():
+        if not (item.always or views):
+            continue
+        stacked = np.full(shape, np.nan, np.float32)
+        stacked[taste, trial] = item.array.transpose(0, 2, 1)
+        data = Packed(stacked, "f4", item.bits)
+        out["stacked/" + item.stack] = Dataset(data, item.units, item.text, ("taste", "trial", "unit", "bin"))
     index = Dataset(
         np.stack([taste, trial, extracted["trial"]]).astype(int),
         "",

@@ -47,7 +47,7 @@ def test_the_nodes_of_the_original_module_are_there(inferred, recording):
         assert node["pred_firing"].shape == node["binned_spikes"].shape == (9, 120)
         assert node["pred_firing"].dtype == np.float64
         assert node["bits_per_spike"].shape == (1,)
-        np.testing.assert_allclose(node["pred_firing_hz"][:], node["pred_firing"][:] * 40)
+        np.testing.assert_allclose(node["pred_firing_hz"][:], node["pred_firing"][:] * 40, rtol=1e-3)  # 10 bits kept
         spikes = h5["spike_trains/board-DIN-10/spike_array"][:, 4, 1500:4500].reshape(9, 120, 25).sum(axis=2)
         np.testing.assert_array_equal(node["binned_spikes"][:], spikes)
         stacked = out["stacked/pred_firing_hz"]
@@ -63,7 +63,7 @@ def test_the_in_sample_score_is_that_of_the_stored_rates(inferred):
         node = h5["glm_output/regions/taste_0_region_gc_neuron_0"]
         y, mu = node["binned_spikes"][:], node["pred_firing"][:]
         bits = (y * np.log2(mu / y.mean()) - (mu - y.mean()) / np.log(2)).sum() / y.sum()
-        assert node["bits_per_spike"][0] == pytest.approx(bits, rel=1e-9)
+        assert node["bits_per_spike"][0] == pytest.approx(bits, abs=2e-5)
 
 
 def test_the_summary_begins_with_the_original_columns(inferred):
@@ -307,3 +307,27 @@ def test_no_other_file_is_replaced_by_a_result(recording, tmp_path, run_command)
     done = run_command("glm_rates", "infer", recording, "--output", recording / "simulated.h5", "--overwrite")
     assert done.returncode == 2
     assert "is the input itself" in done.stderr
+
+
+def test_a_file_of_its_own_holds_every_rate_once(recording, tmp_path, run_command):
+    """Views of one stack a population, compressed: what a reader of single units sees does not change."""
+    copy, target = tmp_path / "copy", tmp_path / "rates.h5"
+    shutil.copytree(recording, copy)
+    done = run_command("glm_rates", "infer", copy, "--cv_folds", 2, "--no-plots", "--output", target)
+    assert done.returncode == 0, done.stderr
+    done = run_command("glm_rates", "infer", copy, "--cv_folds", 2, "--no-plots")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(target) as own, h5py.File(copy / "simulated.h5") as inside:
+        for name, group in inside["glm_output/regions"].items():
+            assert own["regions/" + name].keys() == group.keys()
+            for key, array in group.items():
+                found = own[f"regions/{name}/{key}"]
+                assert found.dtype == array.dtype
+                np.testing.assert_array_equal(found[()], array[()])
+        assert own["regions/taste_0_region_all_neuron_0/pred_firing"].is_virtual
+        stack = own["stacked/pred_firing"]
+        np.testing.assert_array_equal(own["regions/taste_1_region_all_neuron_3/pred_firing"][:], stack[1, :, 3])
+        assert stack.compression == "gzip"
+    tables = pytest.importorskip("tables")
+    with tables.open_file(str(target)) as file:
+        assert file.root.regions.taste_1_region_all_neuron_3.pred_firing[:].shape == (9, 120)
