@@ -21,19 +21,27 @@ log = logging.getLogger("laa_bayes")
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit every model to one sweep, score it on others, write the table; exit 3 when no model explains the trace."""
     recording = recordings.read_recording(config.recording, request_of(config))
+    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
+    if config.sweeps is not None and config.chosen_sweeps(n)[-1] >= n:
+        raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
     if config.dry_run:
         told = f"would compare the models on {len(recording.v_mv)} samples of sweep {config.sweep}"
         return Result({}, {"n_time": len(recording.v_mv), "sweep": config.sweep}, told)
     from ..fit.infer import infer
+    from ..fit.joint import infer_together
     from ..posterior import likelihood, summary
     from ..score import held_out
 
     asked = config.inference()
-    posterior = infer(recording, asked, None)
+    fitted = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
+    if config.sweeps is None:
+        posterior = infer(recording, asked, None)
+    else:
+        several = [recordings.read_recording(config.recording, request_of(config, sweep)) for sweep in fitted]
+        posterior = infer_together(several, asked)[0]
     results = summary.results(posterior, summary.predictive(posterior, config.seed))
     others: list[likelihood.Observation] = []
-    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
-    for sweep in (i for i in range(n) if i != config.sweep):
+    for sweep in (i for i in range(n) if i not in fitted):
         if len(others) == config.held_out:
             break
         try:
@@ -49,7 +57,7 @@ def run(config: CompareConfig, run: Run) -> Result:
     rows = [row_of(name, m, {**UNITS["lumped"], **results["units"]}) for name, m in models.items()]
     hdf5io.write_csv(config.target / "models.csv", rows)
     found = {
-        "favoured": results["favoured"], "models": models, "n_held_out": len(others), "verdict": results["verdict"],
+        "favoured": results["favoured"], "models": models, "n_held_out": len(others), "sweeps": fitted, "verdict": results["verdict"],
         "facts": results["checks"]["facts"], "read": results["read"],
     }  # fmt: skip
     hdf5io.write_json(config.target / "models.json", found | {"provenance": run.provenance(config)})
@@ -71,11 +79,13 @@ def run(config: CompareConfig, run: Run) -> Result:
 def row_of(name: str, model: dict[str, Any], units: dict[str, str]) -> dict[str, Any]:
     """Return one line of the table of models."""
     own = {**units, "C_2": units["C_m"], "C_total": units["C_m"], "g_c": units["g_L"], "R_s": "MOhm"}
+    own |= {"g_h": units["g_L"], "tau_h": "ms"}
     error = model["held_out_rmse_mv"]
     return {
         "model": name,
         "BIC - best": round(model["bic"], 1),
         "log evidence - best": round(model["log_evidence"], 1),
+        "its standard error": round(model["log_evidence_se"], 2),
         "held-out RMSE (mV)": None if error is None or not np.isfinite(error) else round(error, 3),
         **{f"{key} ({own[key]})": float(f"{value:.4g}") for key, value in model["parameters"].items()},
     }

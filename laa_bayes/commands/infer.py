@@ -19,6 +19,7 @@ from ..console import Result, Run, table
 from ..files import model_folder, posterior_file, recordings
 from ..files.request import request_of
 
+MOST_TOGETHER = 12  #: sweeps of one joint posterior (six parameters, R_s, and three coordinates a sweep)
 log = logging.getLogger("laa_bayes")
 
 
@@ -78,25 +79,9 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     chosen, target = config.chosen_sweeps(n), config.target.resolve()
     if chosen and chosen[-1] >= n:
         raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
-    changes: dict[str, Any] = {"sweeps": None, "output": None, "report": False}
-    if "window" not in config.model_fields_set:
-        changes["window"] = "auto"
     target.mkdir(parents=True, exist_ok=True)
-    provenance, tasks = run.provenance(config), []
-    for sweep in chosen:
-        one = config.model_copy(update=changes | {"sweep": sweep, "recording": config.recording.resolve()})
-        tasks.append((one, target / f"sweep_{sweep:03d}.posterior.h5", provenance))
-    log.info("%d sweeps; each takes some seconds to a minute", len(tasks))
-    rows: list[dict] = [{} for _ in tasks]
-    for done, (i, row) in enumerate(workers.run(infer_sweep, tasks, jobs=config.jobs, what="sweeps"), 1):
-        rows[i] = row
-        log.info(
-            "%d of %d: sweep %d %s",
-            done,
-            len(tasks),
-            row["sweep"],
-            row["verdict"] + (row["reason"] and f": {row['reason']}"),
-        )
+    rows = (rows_together if config.together else rows_one_by_one)(config, chosen, run.provenance(config))
+    provenance = run.provenance(config)
     hdf5io.write_csv(target / "sweeps.csv", rows)
     outputs = {"folder": target, "table": target / "sweeps.csv"}
     fitted = [row for row in rows if row["verdict"] != "left out"]
@@ -112,6 +97,68 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     return Result(outputs, counts | {"sweeps": rows}, line, 3 if bad else 0, record=target)
 
 
+def for_one_sweep(config: InferConfig, sweep: int, window: str) -> InferConfig:
+    """Return the options for one of several sweeps, with another default window."""
+    changes: dict[str, Any] = {"sweeps": None, "together": False, "output": None, "report": False, "sweep": sweep}
+    if "window" not in config.model_fields_set:
+        changes["window"] = window
+    return config.model_copy(update=changes | {"recording": config.recording.resolve()})
+
+
+def rows_one_by_one(config: InferConfig, chosen: list[int], provenance: Mapping) -> list[dict[str, Any]]:
+    """Return the table of sweeps that are inferred each for itself."""
+    target = config.target.resolve()
+    tasks = [
+        (for_one_sweep(config, sweep, "auto"), target / f"sweep_{sweep:03d}.posterior.h5", provenance)
+        for sweep in chosen
+    ]
+    log.info("%d sweeps; each takes some seconds to a minute", len(tasks))
+    rows: list[dict] = [{} for _ in tasks]
+    for done, (i, row) in enumerate(workers.run(infer_sweep, tasks, jobs=config.jobs, what="sweeps"), 1):
+        rows[i] = row
+        told = row["verdict"] + (row["reason"] and f": {row['reason']}")
+        log.info("%d of %d: sweep %d %s", done, len(tasks), row["sweep"], told)
+    return rows
+
+
+def rows_together(config: InferConfig, chosen: list[int], provenance: Mapping) -> list[dict[str, Any]]:
+    """Return the table of sweeps that share one membrane; those without a window are left out with the reason.
+
+    Raises
+    ------
+    InputError
+        Fewer than two sweeps are left, or more than one posterior can hold.
+    """
+    from ..fit import infer, joint
+    from ..posterior import summary
+
+    rows, kept = [], []
+    for sweep in chosen:
+        one = for_one_sweep(config, sweep, "sub-threshold")
+        rows.append({"file": config.recording.name, "sweep": sweep, "verdict": "left out", "reason": ""})
+        try:
+            recording = recordings.read_recording(one.recording, request_of(one))
+            infer.prepare(recording, one, None)
+        except InputError as error:
+            rows[-1]["reason"] = str(error)
+        else:
+            kept.append((rows[-1], one, recording))
+    if not 2 <= len(kept) <= MOST_TOGETHER:
+        reasons = "".join(f" (sweep {row['sweep']}: {row['reason']})" for row in rows if row["reason"])[:300]
+        raise InputError(
+            f"{config.recording}: --together takes 2 to {MOST_TOGETHER} sweeps, {len(kept)} can be used{reasons}."
+        )
+    found = joint.infer_together([recording for _, _, recording in kept], kept[0][1])
+    for (row, one, _), posterior in zip(kept, found, strict=True):
+        predicted = summary.predictive(posterior, one.seed)
+        results = summary.results(posterior, predicted)
+        target = config.target.resolve() / f"sweep_{row['sweep']:03d}.posterior.h5"
+        posterior_file.write_posterior(target, posterior, results, predicted.band, provenance)
+        row |= row_of(results)
+    log.info("together: %s", line_of(results))
+    return rows
+
+
 def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> dict[str, Any]:
     """Return one row of the table of sweeps; a sweep that has no window or no current is left out with the reason."""
     row: dict[str, Any] = {"file": config.recording.name, "sweep": config.sweep, "verdict": "left out", "reason": ""}
@@ -119,19 +166,29 @@ def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> dict[
         results, _ = infer_one(config, target, provenance, [])
     except InputError as error:
         return row | {"reason": str(error)}
+    return row | row_of(results)
+
+
+def row_of(results: dict) -> dict[str, Any]:
+    """Return what the table of sweeps says of one that was fitted."""
     units, textbook = {**UNITS["lumped"], **results["units"]}, results["textbook"] or {}
-    row |= {
+    row = {
         "verdict": results["verdict"],
         "reason": "; ".join(results["checks"]["facts"]),
         "favoured": results["favoured"],
     }
-    best = results["models"][results["favoured"]]["parameters"]
+    best = results["models"][results["favoured"]]
     row |= {
-        f"favoured {name} ({units['C_m' if name == 'C_total' else name]})": best[name]
+        f"favoured {name}{what} ({units['C_m' if name == 'C_total' else name]})": values[name]
         for name in ("C_total", "g_L", "E_L")
+        for what, values in (("", best["parameters"]), (" sd", best["sd"]))
     }
+    won = results["favoured"] == "laa"
     for name in results["identified"]:
-        row |= {f"{name} ({units[name]})": results["mean"][name], f"{name} sd ({units[name]})": results["sd"][name]}
+        row |= {
+            f"{name} ({units[name]})": results["mean"][name] if won else None,
+            f"{name} sd ({units[name]})": results["sd"][name] if won else None,
+        }
     for name, value in results["nuisance"].items():
         row[f"{name} ({value['unit']})"] = value["mean"]
     return row | {
@@ -141,26 +198,38 @@ def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> dict[
 
 
 def line_of(results: dict) -> str:
-    """Return one line for a person: estimates with units, what is not identified, the model that is favoured, the verdict."""
-    parts = [
-        f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g} {results['units'][name]}"
-        for name in results["identified"]
-    ]
+    """Return one line for a person: the answer with units, what is not identified, the verdict; a losing model's numbers are left out."""
     lost = [name for name, known in results["identified"].items() if not known]
-    tail = f" (not identified: {', '.join(lost)})" if lost else ""
     flagged = [name for name, t in results["checks"]["tests"].items() if t["flagged"]]
     why = "; ".join(results["checks"]["facts"]) or ", ".join(flagged)
     if results["nuisance"] and results["favoured"] != "laa":
-        best, units = results["models"][results["favoured"]]["parameters"], {**UNITS["lumped"], **results["units"]}
-        told = ", ".join(f"{n} {best[n]:.3g} {units.get(n, units['C_m'])}" for n in ("C_total", "g_L", "E_L"))
-        parts[0] = f"favoured: {results['favoured']} membrane, {told}; activation model: {parts[0]}"
+        told, tail = membrane_of(results), ""
+    else:
+        told = ", ".join(
+            f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g} {results['units'][name]}"
+            for name in results["identified"]
+        )
+        tail = f" (not identified: {', '.join(lost)})" if lost else ""
     rest = [name for name in results["not_excluded"] if name != "passive"]
     if results["nuisance"] and rest and results["favoured"] != "passive":
         tail += f"; not told apart from {' and '.join(rest)}"
     quality = f"{results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else "not refined"
-    estimates = f"{', '.join(parts)}{tail}; {quality}"
+    estimates = f"{told}{tail}; {quality}"
     if results["verdict"] == "misspecified" and not results["nuisance"] and not results["checks"]["facts"]:
         return f"misspecified, the residuals are not the white noise that was told ({why}): --noise estimate infers it; {estimates}"
     if results["verdict"] == "misspecified":
         return f"misspecified, no model here explains the trace ({why}); {estimates}"
     return f"{estimates}; {results['verdict']}"
+
+
+def membrane_of(results: dict) -> str:
+    """Return what the favoured model says where the activation model lost: its parameters with standard deviations and units."""
+    best, units = results["models"][results["favoured"]], {**UNITS["lumped"], **results["units"]}
+    units |= {"C_2": units["C_m"], "C_total": units["C_m"], "g_c": units["g_L"], "g_h": units["g_L"]}
+    units |= {"tau_h": "ms", "R_s": "MOhm"}
+    names = [n for n in best["parameters"] if n != "R_s" and (n != "C_total" or "C_2" in best["parameters"])]
+    names.sort(key=lambda name: name != "C_total")
+    told = ", ".join(f"{n} {best['parameters'][n]:.3g} ± {best['sd'][n]:.2g} {units[n]}" for n in names)
+    worse = results["models"]["laa"]["bic"] - best["bic"]
+    lead = f"the activation model is {abs(worse):.0f} BIC {'worse' if worse > 0 else 'better, which is no clear gain'}"
+    return f"{results['favoured']} membrane: {told} ({lead}: no k, V_thr, G_act)"

@@ -27,14 +27,32 @@ from .assumptions import (
 from .assumptions import (
     Segment as Segment,
 )
+from .names import (
+    FIGURE_FORMAT as FIGURE_FORMAT,
+)
+from .names import (
+    FigureFile as FigureFile,
+)
+from .names import (
+    Hdf5File as Hdf5File,
+)
+from .names import (
+    TraceFile as TraceFile,
+)
+from .neuron import (
+    FixedPointsConfig as FixedPointsConfig,
+)
+from .neuron import (
+    Neuron as Neuron,
+)
+from .neuron import (
+    TraceConfig as TraceConfig,
+)
 from .presets import (
     PRESETS as PRESETS,
 )
 from .presets import (
     Preset as Preset,
-)
-from .verbs import (
-    FIGURE_FORMAT as FIGURE_FORMAT,
 )
 from .verbs import (
     CompareConfig as CompareConfig,
@@ -43,22 +61,10 @@ from .verbs import (
     DiagnoseConfig as DiagnoseConfig,
 )
 from .verbs import (
-    FigureFile as FigureFile,
-)
-from .verbs import (
-    FixedPointsConfig as FixedPointsConfig,
-)
-from .verbs import (
-    Hdf5File as Hdf5File,
-)
-from .verbs import (
     InferConfig as InferConfig,
 )
 from .verbs import (
     InfoConfig as InfoConfig,
-)
-from .verbs import (
-    Neuron as Neuron,
 )
 from .verbs import (
     PlotConfig as PlotConfig,
@@ -71,12 +77,6 @@ from .verbs import (
 )
 from .verbs import (
     SimulateConfig as SimulateConfig,
-)
-from .verbs import (
-    TraceConfig as TraceConfig,
-)
-from .verbs import (
-    TraceFile as TraceFile,
 )
 from .verbs import (
     TrainConfig as TrainConfig,

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from .assumptions import Frozen, Model
+from .names import FIGURE_FORMAT, FigureFile, Hdf5File
 from .presets import PRESETS, Preset
-
-
-def _named(*suffixes: str) -> AfterValidator:
-    """Return the check that the name of a file to be written ends as its format does."""
-
-    def check(path: Path | None) -> Path | None:
-        if path is not None and path.suffix.lower() not in suffixes:
-            raise ValueError(f"expected a name ending in {' or '.join(suffixes)}")
-        return path
-
-    return AfterValidator(check)
-
-
-Hdf5File = Annotated[Path, _named(".h5", ".hdf5")]
-
-
-TraceFile = Annotated[Path, _named(".h5", ".hdf5", ".csv")]
-
-
-FigureFile = Annotated[Path, _named(".png", ".svg", ".pdf")]
-
-
-FIGURE_FORMAT = Literal["png", "svg", "pdf"]
 
 
 class SimulateConfig(Model):
@@ -163,7 +141,30 @@ class Reading(Frozen):
     )
 
 
-class InferConfig(Reading):
+class SeveralSweeps(Reading):
+    """How several sweeps of a file are named."""
+
+    sweeps: str | None = Field(
+        None, description="several sweeps, one table: all, or numbers such as 0-5,8 (window auto unless one is typed)"
+    )
+
+    @model_validator(mode="after")
+    def _sweeps_are_numbers(self) -> SeveralSweeps:
+        if self.sweeps is not None and self.sweep:
+            raise ValueError("--sweep and --sweeps exclude each other")
+        if self.sweeps not in (None, "all") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.sweeps or ""):
+            raise ValueError(f"--sweeps '{self.sweeps}': expected all, or numbers such as 0-5,8")
+        return self
+
+    def chosen_sweeps(self, n: int) -> list[int]:
+        """Return the numbers of the sweeps that are meant, of ``n`` that there are; larger ones too."""
+        if self.sweeps in (None, "all"):
+            return list(range(n))
+        spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
+        return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
+
+
+class InferConfig(SeveralSweeps):
     """Infer the parameters of one recorded trace; exit 3 when the model cannot explain it."""
 
     model: str = Field(
@@ -190,8 +191,8 @@ class InferConfig(Reading):
     noise_mv: float | None = Field(None, gt=0, description="noise sd in mV with --noise known [the model's, or 2]")
     force: bool = Field(False, description="exit 0 although the trace does not fit the model")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    sweeps: str | None = Field(
-        None, description="several sweeps, one table: all, or numbers such as 0-5,8 (window auto unless one is typed)"
+    together: bool = Field(
+        False, description="one membrane and electrode for all of --sweeps, each with its own start and noise"
     )
     jobs: int = Field(1, ge=1, le=256, description="worker processes of --sweeps (results do not depend on it)")
     output: Path | None = Field(
@@ -213,27 +214,21 @@ class InferConfig(Reading):
     def _output_fits(self) -> InferConfig:
         if self.sweeps is None and self.output is not None and self.output.suffix.lower() not in (".h5", ".hdf5"):
             raise ValueError(f"--output {self.output}: expected a name ending in .h5 or .hdf5")
-        if self.sweeps is not None and self.sweep:
-            raise ValueError("--sweep and --sweeps exclude each other")
-        if self.sweeps not in (None, "all") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.sweeps or ""):
-            raise ValueError(f"--sweeps '{self.sweeps}': expected all, or numbers such as 0-5,8")
+        if self.together and (self.sweeps is None or self.model != "none"):
+            raise ValueError("--together belongs to --sweeps and MODEL 'none'")
         return self
 
-    def chosen_sweeps(self, n: int) -> list[int]:
-        """Return the numbers of the sweeps that are meant, of ``n`` that there are; larger ones too."""
-        if self.sweeps in (None, "all"):
-            return list(range(n))
-        spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
-        return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
 
-
-class CompareConfig(Reading):
+class CompareConfig(SeveralSweeps):
     """Find which model a recording supports: passive, two compartments or activation; exit 3 when none explains it."""
 
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
     window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    sweeps: str | None = Field(
+        None, description="sweeps that are fitted together, numbers such as 0-3,8 [the one of --sweep]"
+    )
     held_out: int = Field(5, ge=0, le=1000, description="other sweeps that every model has to predict")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Path | None = Field(
@@ -267,51 +262,6 @@ class PosteriorPredictConfig(Frozen):
     draws: int = Field(200, ge=10, le=10_000, description="posterior draws to simulate")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Hdf5File = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
-    overwrite: bool = Field(False, description="replace an existing file")
-
-
-class Neuron(Frozen):
-    """The parameters of one neuron (the seed document's values)."""
-
-    C_m: float = Field(1.0, gt=0, description="membrane capacitance in uF/cm2 (or pF)")
-    g_L: float = Field(0.1, gt=0, description="leak conductance in mS/cm2 (or nS)")
-    E_L: float = Field(-65.0, ge=-200, le=100, description="leak reversal potential in mV")
-    k: float = Field(10.0, gt=0, description="activation slope: mV (width) or 1/mV (slope)")
-    V_thr: float = Field(-50.0, ge=-200, le=200, description="activation threshold in mV")
-    g_act: float = Field(3.0, ge=0, description="activation current in uA/cm2 (or pA)")
-    k_convention: Literal["width", "slope"] = Field(
-        "width", description="sigma(x/k), k in mV, or sigma(k x), k in 1/mV"
-    )
-
-    def theta(self) -> tuple[float, ...]:
-        """Return the six numbers in the order of ``PARAMETERS``, k as a width in mV."""
-        width = self.k if self.k_convention == "width" else 1.0 / self.k
-        return (self.C_m, self.g_L, self.E_L, width, self.V_thr, self.g_act)
-
-
-class FixedPointsConfig(Neuron):
-    """Find resting voltages, their stability, and the currents between which the neuron is bistable."""
-
-    current: float = Field(0.0, description="constant current in uA/cm2 (or pA)")
-    output: FigureFile | None = Field(
-        None, description="figure of the current-voltage curve (.png or .svg)", json_schema_extra={"flags": ["-o"]}
-    )
-    overwrite: bool = Field(False, description="replace an existing figure")
-
-
-class TraceConfig(Neuron):
-    """Simulate the voltage of one neuron under a current."""
-
-    current: str = Field(
-        "default", description="built-in protocol, or CSV with time_ms and current_uA_cm2 (or current_pA)"
-    )
-    dt_ms: float = Field(1.0, gt=0, le=5, description="grid of a built-in protocol in ms")
-    duration_ms: float = Field(500.0, gt=0, le=100_000, description="length of a built-in protocol in ms")
-    v0_mv: float | None = Field(None, description="initial voltage in mV [E_L]")
-    noise_mv: float = Field(0.0, ge=0, description="sd of Gaussian noise added to the voltage in mV")
-    method: Literal["rk4", "euler", "exponential-euler"] = Field("rk4", description="integrator")
-    seed: int = Field(0, ge=0, description="seed of the noise")
-    output: TraceFile = Field(description="HDF5 or CSV file", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing file")
 
 

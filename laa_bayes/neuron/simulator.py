@@ -75,24 +75,55 @@ def voltage_of(theta, current, v0, dt_ms: float, substeps: int, method: str = "r
     return v
 
 
-def two_compartment_voltage(theta, c_2, g_c, current, v0, dt_ms: float):
-    """Return one trace of a passive membrane behind a small compartment at the electrode; exact for a piecewise constant current.
+def two_compartment_voltage(theta, c_2, g_c, current, v0, dt_ms: float, substeps: int = 1):
+    """Return one trace of a membrane behind a small compartment at the electrode; exact for a piecewise constant current without activation.
 
-        C_2 dV/dt = I + g_c (U - V),    C_m dU/dt = g_c (V - U) - g_L (U - E_L)
+        C_2 dV/dt = I + g_c (U - V),    C_m dU/dt = g_c (V - U) - g_L (U - E_L) + G_act sigma((U - V_thr) / k)
 
     V is recorded; at the first sample the two are at rest with one another.
     """
     c_m, g_l, e_l = theta[0], theta[1], theta[2]
     zero = jnp.zeros_like(c_m)
-    rows = ((-g_c / c_2, g_c / c_2, 1 / c_2), (g_c / c_m, -(g_c + g_l) / c_m, zero), (zero, zero, zero))
-    whole = jax.scipy.linalg.expm(dt_ms * jnp.stack([jnp.stack(row) for row in rows]))
-    step, drive = whole[:2, :2], whole[:2, 2]
+    linear = ((-g_c / c_2, g_c / c_2, 1 / c_2, zero), (g_c / c_m, -(g_c + g_l) / c_m, zero, 1 / c_m))
+    return _two_states(linear, theta, current, (v0 - e_l, v0 - e_l - current[0] / g_c), dt_ms, substeps)
+
+
+def quasi_active_voltage(theta, g_h, tau_h, current, v0, dt_ms: float):
+    """Return one trace of a passive membrane with a linear sag current (h current about rest), exact for a piecewise constant current.
+
+        C_m dV/dt = I - g_L (V - E_L) - u,    tau_h du/dt = g_h (V - E_L) - u
+
+    Source: the quasi-active membrane (Koch 1984). At the first sample u is at rest with V.
+    """
+    c_m, g_l, e_l = theta[0], theta[1], theta[2]
+    zero = jnp.zeros_like(c_m)
+    linear = ((-g_l / c_m, -1 / c_m, 1 / c_m, zero), (g_h / tau_h, -1 / tau_h, zero, zero))
+    return _two_states(linear, theta, current, (v0 - e_l, g_h * (v0 - e_l)), dt_ms, 1)
+
+
+def _two_states(linear, theta, current, start, dt_ms: float, substeps: int):
+    """Return the first state of x' = M x + d I + a A(x_2), plus E_L; A is the activation, ``linear`` the rows of (M, d, a).
+
+    The linear part is exact, the activation is taken at the middle of each step (exponential midpoint rule).
+    """
+    _, _, e_l, k, v_thr, g_act = (theta[i] for i in range(6))
+    rows = jnp.stack([jnp.stack(row) for row in linear])
+    whole, half = (
+        jax.scipy.linalg.expm(h * jnp.concatenate([rows, jnp.zeros_like(rows)]))[:2]
+        for h in (dt_ms / substeps, dt_ms / substeps / 2)
+    )
+
+    def activation(x):
+        return g_act * jax.nn.sigmoid((x + e_l - v_thr) / k)
 
     def advance(x, i):
-        return step @ x + drive * i, x[0]
+        after = x
+        for _ in range(substeps):
+            middle = half[1, :2] @ after + half[1, 2] * i + half[1, 3] * activation(after[1])
+            after = whole[:, :2] @ after + whole[:, 2] * i + whole[:, 3] * activation(middle)
+        return after, x[0]
 
-    start = jnp.stack([v0 - e_l, v0 - e_l - current[0] / g_c])
-    _, x = jax.lax.scan(advance, start, current)
+    _, x = jax.lax.scan(advance, jnp.stack(start), current)
     return x + e_l
 
 

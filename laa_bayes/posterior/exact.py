@@ -13,7 +13,7 @@ from scipy import special
 from hdf5io.errors import EnvironmentMissing, WorkFailed
 
 from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mixture, systematic, weigh
-from .likelihood import Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
+from .likelihood import Joint, Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
@@ -24,7 +24,7 @@ SHORT_CLIMB, LONG_CLIMB = (
 
 
 def refine(
-    spec: Spec,
+    spec: Spec | Joint,
     observed: Observation,
     method: str,
     rng: np.random.Generator,
@@ -67,7 +67,11 @@ def refine(
 
 
 def find_modes(
-    spec: Spec, observed: Observation, rng: np.random.Generator, starts=None, climb: tuple[int, int] | None = None
+    spec: Spec | Joint,
+    observed: Observation,
+    rng: np.random.Generator,
+    starts=None,
+    climb: tuple[int, int] | None = None,
 ) -> Optimum:
     """Return the distinct optima within 10 log units of the best, best first; prior draws are always among the starts.
 
@@ -92,7 +96,12 @@ def find_modes(
 
 
 def smc(
-    spec: Spec, observed: Observation, optimum: Optimum, rng: np.random.Generator, n_draws: int, n_particles: int = 1000
+    spec: Spec | Joint,
+    observed: Observation,
+    optimum: Optimum,
+    rng: np.random.Generator,
+    n_draws: int,
+    n_particles: int = 1000,
 ) -> Refined:
     """Return draws by tempered sequential Monte Carlo from a wide t about the modes, then a mixture proposal fitted to the particles.
 
@@ -185,7 +194,12 @@ def require_numpyro() -> None:
 
 
 def nuts(
-    spec: Spec, observed: Observation, optimum: Optimum, rng: np.random.Generator, n_draws: int, n_warmup: int = 500
+    spec: Spec | Joint,
+    observed: Observation,
+    optimum: Optimum,
+    rng: np.random.Generator,
+    n_draws: int,
+    n_warmup: int = 500,
 ) -> Refined:
     """Return draws by the No-U-Turn sampler (numpyro), whitened by the Laplace covariance of the best mode."""
     import jax

@@ -85,6 +85,18 @@ def weigh(spec, observed, draws, log_q, rng, n_draws: int, optimum: Optimum) -> 
     )
 
 
+def evidence(spec, observed, optimum: Optimum, rng, n: int = 2000) -> tuple[float, float, float]:
+    """Return the log evidence by importance sampling about the modes, its standard error, and the Pareto k of the weights."""
+    proposal = laplace_mixture(optimum)
+    draws = proposal.sample(n, rng)
+    log_ratio = log_posteriors(spec, draws, observed) - 0.5 * draws.shape[1] * np.log(2 * np.pi)
+    log_ratio = log_ratio - proposal.log_density(draws)
+    smoothed, k = pareto_smooth(log_ratio)
+    weight = np.exp(smoothed - smoothed.max())
+    error = float(weight.std() / weight.mean() / np.sqrt(n))
+    return float(special.logsumexp(log_ratio) - np.log(n)), error, k
+
+
 def systematic(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return ``n`` indices drawn by systematic resampling, in random order."""
     positions = (rng.random() + np.arange(n)) / n

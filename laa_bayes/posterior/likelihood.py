@@ -22,8 +22,17 @@ from scipy import special
 
 from ..config import PARAMETERS, Prior
 from ..neuron.priors import inferred, theta_from_z, value_from_z
-from ..neuron.simulator import SHARP_K_MV, simulate, substeps_for, two_compartment_voltage, voltage_of
+from ..neuron.simulator import (
+    SHARP_K_MV,
+    quasi_active_voltage,
+    simulate,
+    substeps_for,
+    two_compartment_voltage,
+    voltage_of,
+)
 
+NO_ACTIVATION = Prior(distribution="fixed", center=0.0)
+OWN = ("v0", "sigma", "phi")  #: what every sweep has for itself, where several share one membrane and electrode
 CHUNK = 512  #: log posteriors are evaluated in batches of this size (compiled once)
 
 
@@ -46,6 +55,42 @@ class Spec(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Names of the coordinates of ``w``."""
         return inferred(self.prior_table) + tuple(name for name, _ in self.nuisance)
+
+
+class Joint(NamedTuple):
+    """Several sweeps of one membrane behind one electrode; each has its own initial voltage and noise.
+
+    Coordinates: those that the sweeps share, then `OWN` of every sweep. Observations are stacked along a first axis.
+    """
+
+    single: Spec  #: of one sweep
+    n_sweeps: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coordinates of ``w``."""
+        own = [name for name in self.single.names if name in OWN]
+        return self.shared + tuple(f"{name}.{i}" for i in range(self.n_sweeps) for name in own)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the coordinates that the sweeps share."""
+        return tuple(name for name in self.single.names if name not in OWN)
+
+    @property
+    def nuisance(self) -> tuple[tuple[str, Prior], ...]:
+        """The nuisance parameters of one sweep."""
+        return self.single.nuisance
+
+    def places(self) -> np.ndarray:
+        """Return where in ``w`` the coordinates of each sweep stand, (n_sweeps, n_single)."""
+        names = self.names
+        return np.array(
+            [
+                [names.index(name if name in self.shared else f"{name}.{i}") for name in self.single.names]
+                for i in range(self.n_sweeps)
+            ]
+        )
 
 
 class Observation(NamedTuple):
@@ -107,12 +152,20 @@ def predict(spec: Spec, w, observed: Observation):
     drop = extra.get("R_s", 0.0) * observed.mv_per_mohm + jnp.zeros_like(observed.current)
     v0 = observed.v_mv[0] - drop[0] + extra["v0"] if "v0" in extra else theta[2]
     if "C_2" in extra:
-        return two_compartment_voltage(theta, extra["C_2"], extra["g_c"], observed.current, v0, spec.dt_ms) + drop
+        steps = 1 if spec.prior_table["G_act"] == NO_ACTIVATION else 2 * spec.substeps
+        second = (extra["C_2"], extra["g_c"])
+        return two_compartment_voltage(theta, *second, observed.current, v0, spec.dt_ms, steps) + drop
+    if "g_h" in extra:
+        return quasi_active_voltage(theta, extra["g_h"], extra["tau_h"], observed.current, v0, spec.dt_ms) + drop
     return voltage_of(theta, observed.current, v0, spec.dt_ms, spec.substeps) + drop
 
 
-def innovations(spec: Spec, w, observed: Observation):
-    """Return the standardised innovations (n_time,) and the log-determinant of the noise."""
+def innovations(spec: Spec | Joint, w, observed: Observation):
+    """Return the standardised innovations (n_time,), of several sweeps one after the other, and the log-determinant of the noise."""
+    if isinstance(spec, Joint):
+        each = jax.vmap(lambda own, one: innovations(spec.single, w[own], one))
+        e, log_det = each(jnp.asarray(spec.places()), observed)
+        return e.ravel(), log_det.sum()
     r = observed.v_mv - predict(spec, w, observed)
     _, extra = unpack(spec, w)
     sigma, phi = extra.get("sigma", observed.noise_mv), extra.get("phi", 0.0)
@@ -121,13 +174,13 @@ def innovations(spec: Spec, w, observed: Observation):
     return e, len(r) * jnp.log(sigma) - 0.5 * jnp.log(1 - phi**2)
 
 
-def log_likelihood(spec: Spec, w, observed: Observation):
+def log_likelihood(spec: Spec | Joint, w, observed: Observation):
     """Return the exact log likelihood (natural log, with all constants)."""
     e, log_det = innovations(spec, w, observed)
     return -0.5 * jnp.sum(e**2) - log_det - 0.5 * e.shape[0] * math.log(2 * math.pi)
 
 
-def log_posterior(spec: Spec, w, observed: Observation):
+def log_posterior(spec: Spec | Joint, w, observed: Observation):
     """Return log likelihood + log prior, up to the prior's constant."""
     return log_likelihood(spec, w, observed) - 0.5 * jnp.sum(w**2)
 
@@ -143,7 +196,7 @@ def _predictions(spec, w, observed):
     return jax.vmap(lambda one: predict(spec, one, observed))(w)
 
 
-def log_posteriors(spec: Spec, w: np.ndarray, observed: Observation) -> np.ndarray:
+def log_posteriors(spec: Spec | Joint, w: np.ndarray, observed: Observation) -> np.ndarray:
     """Return the log posterior of many coordinate vectors (n, n_w) -> (n,); -inf where the simulation diverges."""
     return _in_chunks(_log_posteriors, spec, w, observed)
 
@@ -168,7 +221,7 @@ def predictions_under(
     return simulate(theta, current, spec.dt_ms, v0) + r_s[:, None] * mv_per_mohm
 
 
-def _in_chunks(function, spec: Spec, w: np.ndarray, observed: Observation) -> np.ndarray:
+def _in_chunks(function, spec: Spec | Joint, w: np.ndarray, observed: Observation) -> np.ndarray:
     """Evaluate in batches of one size, padding the last one."""
     parts = []
     with jax.enable_x64(True):
@@ -180,7 +233,7 @@ def _in_chunks(function, spec: Spec, w: np.ndarray, observed: Observation) -> np
     return np.concatenate(parts)
 
 
-def gauss_newton(spec: Spec, w, observed: Observation):
+def gauss_newton(spec: Spec | Joint, w, observed: Observation):
     """Return cost, gradient and Gauss-Newton precision of minus the log posterior.
 
     The squares see half of the information on log sigma (n of 2 n); the slope of the determinant, n d(log sigma), gives the rest.
@@ -192,13 +245,16 @@ def gauss_newton(spec: Spec, w, observed: Observation):
     return cost, jacobian.T @ e + slope + w, jacobian.T @ jacobian + jnp.outer(slope, slope) / len(e) + jnp.eye(len(w))
 
 
-def _log_determinant(spec: Spec, w, observed: Observation):
+def _log_determinant(spec: Spec | Joint, w, observed: Observation):
+    if isinstance(spec, Joint):
+        each = jax.vmap(lambda own, one: _log_determinant(spec.single, w[own], one))
+        return each(jnp.asarray(spec.places()), observed).sum()
     _, extra = unpack(spec, w)
     sigma, phi = extra.get("sigma", observed.noise_mv), extra.get("phi", 0.0)
     return observed.v_mv.shape[0] * jnp.log(sigma) - 0.5 * jnp.log(1 - phi**2)
 
 
-def _levenberg_marquardt(spec: Spec, start, observed: Observation, n_iterations: int):
+def _levenberg_marquardt(spec: Spec | Joint, start, observed: Observation, n_iterations: int):
     """Minimise minus the log posterior from one start (Marquardt 1963, multiplicative damping)."""
 
     def step(_, state):
@@ -231,7 +287,7 @@ def _fit_traces(spec, starts, observed, n_iterations):
     )(starts, observed)
 
 
-def fit(spec: Spec, starts: np.ndarray, observed: Observation, n_iterations: int = 30) -> Optimum:
+def fit(spec: Spec | Joint, starts: np.ndarray, observed: Observation, n_iterations: int = 30) -> Optimum:
     """Return the optimum reached from each start (n_start, n_w) for one trace."""
     return _run_fit(_fit_starts, spec, starts, observed, n_iterations)
 

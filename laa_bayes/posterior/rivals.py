@@ -1,13 +1,15 @@
-"""Which model does a trace support? The activation model beside a passive membrane of one and of two compartments.
+"""Which model does a recording support? The activation model beside simpler and richer membranes.
 
-All have the same noise, initial voltage and series resistance. The second compartment stands for what charges fast beside the
-membrane (dendrites, pipette): a capacitance ``C_2`` at the electrode, coupled by ``g_c``; its priors keep it small where the trace
-says nothing about it. Compared by BIC at the posterior mode, and by Laplace's evidence there.
+All have the same noise, initial voltage and series resistance, over one sweep or over several of one membrane. The second compartment
+stands for what charges fast beside the membrane (dendrites, pipette): a capacitance ``C_2`` at the electrode, coupled by ``g_c``. The
+quasi-active membrane has a linear sag current (``g_h``, ``tau_h``). Their priors keep them small where the trace says nothing about
+them. Compared by BIC at the posterior mode; the evidence is importance-sampled about the mode, with its standard error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,84 +17,138 @@ from scipy import special
 
 from ..config import PARAMETERS, Prior
 from . import likelihood
-from .likelihood import Observation, Spec
+from .importance import evidence
+from .likelihood import NO_ACTIVATION, Joint, Observation, Optimum, Spec
 
 N_START = 24  #: starts of each fit, besides the optimum of the activation model
 CLEAR = 6.0  #: difference of BIC from which on a model is favoured over a simpler one
-MEMBRANE = {"passive": ("C_m", "g_L", "E_L"), "two-compartment": ("C_m", "g_L", "E_L"), "laa": PARAMETERS}
+WITH_ACTIVATION = ("laa", "laa + two-compartment")
+SIMPLER: dict[str, tuple[str, ...]] = {
+    "passive": (),
+    **dict.fromkeys(("two-compartment", "quasi-active h", "laa"), ("passive",)),
+    "laa + two-compartment": ("two-compartment", "laa", "passive"),
+}  #: special cases of each model
+EXTRA = ("R_s", "C_2", "g_c", "g_h", "tau_h")  #: what a model may have beside the membrane's own parameters
 
 
 class Rival(NamedTuple):
     """One model at its posterior mode."""
 
-    spec: Spec
+    spec: Spec | Joint
     w: np.ndarray  #: (n_w,) coordinates of the mode
     values: dict[str, float]  #: its parameters, C_total included
     bic: float
-    log_evidence: float  #: Laplace's approximation at the mode, up to a constant that all models share
+    log_evidence: float  #: up to a constant that all models share
+    sd: Mapping[str, float] = MappingProxyType(
+        {}
+    )  #: standard deviations of the parameters, from the curvature at the mode
+    evidence_error: float = float("nan")  #: standard error of the log evidence
+    evidence_k: float = float("nan")  #: Pareto k of its weights: above .7 the error is not to be trusted
 
 
 def passive(spec: Spec) -> Spec:
     """Return the model without activation."""
     table = spec.prior_table | {
-        "G_act": Prior(distribution="fixed", center=0.0),
+        "G_act": NO_ACTIVATION,
         "k": Prior(distribution="fixed", center=6.0),
         "V_thr": Prior(distribution="fixed", center=-50.0),
     }
     return spec._replace(priors=tuple(table[name] for name in PARAMETERS))
 
 
-def two_compartment(spec: Spec) -> Spec:
-    """Return the passive membrane with a small second compartment at the electrode."""
+def with_second(spec: Spec) -> Spec:
+    """Return a model with a small second compartment at the electrode."""
     table = spec.prior_table
     second = (
         ("C_2", Prior(distribution="lognormal", center=0.15 * table["C_m"].center, sd=1.0)),
         ("g_c", Prior(distribution="lognormal", center=8.0 * table["g_L"].center, sd=1.2)),
     )
+    return spec._replace(nuisance=(*spec.nuisance, *second))
+
+
+def two_compartment(spec: Spec) -> Spec:
+    """Return the passive membrane with a small second compartment at the electrode."""
+    return with_second(passive(spec))
+
+
+def quasi_active(spec: Spec) -> Spec:
+    """Return the passive membrane with a linear sag current."""
+    sag = (
+        ("g_h", Prior(distribution="lognormal", center=0.2 * spec.prior_table["g_L"].center, sd=1.0)),
+        ("tau_h", Prior(distribution="lognormal", center=60.0, sd=0.7)),
+    )
     simple = passive(spec)
-    return simple._replace(nuisance=(*simple.nuisance, *second))
+    return simple._replace(nuisance=(*simple.nuisance, *sag))
 
 
-MODELS: dict[str, Callable[[Spec], Spec]] = {"passive": passive, "two-compartment": two_compartment}
+MODELS: dict[str, Callable[[Spec], Spec]] = {
+    "passive": passive,
+    "two-compartment": two_compartment,
+    "quasi-active h": quasi_active,
+    "laa + two-compartment": with_second,
+}
+
+
+def changed(spec: Spec | Joint, model: Callable[[Spec], Spec]) -> Spec | Joint:
+    """Return another model of the same sweeps."""
+    return Joint(model(spec.single), spec.n_sweeps) if isinstance(spec, Joint) else model(spec)
 
 
 def compare(
-    spec: Spec, observed: Observation, optimum: np.ndarray, rng: np.random.Generator, n_steps: int
+    spec: Spec | Joint, observed: Observation, optimum: np.ndarray, rng: np.random.Generator, n_steps: int
 ) -> dict[str, Rival]:
     """Return every model at its mode: the activation model at ``optimum``, its rivals from there and from the prior."""
-    found = {"laa": rival("laa", spec, optimum[None], observed, 0)}
+    found = {"laa": rival(spec, optimum[None], observed, 1 if n_steps else 0, rng)}
     names = MODELS if spec.nuisance else ("passive",)
     for name in names:
-        other = MODELS[name](spec)
+        other = changed(spec, MODELS[name])
         shared = [spec.names.index(n) for n in other.names if n in spec.names]
         own = np.array([n in spec.names for n in other.names])
         starts = rng.standard_normal((N_START + 1, len(other.names)))
         starts[0, own], starts[0, ~own] = optimum[shared], 0.0
-        if name == "two-compartment":  # half of the starts from the passive mode, with any second compartment
-            starts[: N_START // 2, own] = found["passive"].w
-        found[name] = rival(name, other, starts, observed, n_steps)
+        if "passive" in found:  # half of the starts from a simpler model's mode, with anything beside it
+            simple = found["laa" if name in WITH_ACTIVATION else "passive"]
+            known = [other.names.index(n) for n in simple.spec.names]
+            starts[1 : N_START // 2, known] = simple.w
+        found[name] = rival(other, starts, observed, n_steps, rng)
     return found
 
 
-def rival(name: str, spec: Spec, starts: np.ndarray, observed: Observation, n_steps: int) -> Rival:
+def rival(
+    spec: Spec | Joint, starts: np.ndarray, observed: Observation, n_steps: int, rng: np.random.Generator
+) -> Rival:
     """Return a model at the best mode that the starts lead to."""
     mode = likelihood.fit(spec, starts, observed, max(n_steps, 1))
     best = int(np.argmin(np.where(np.isfinite(mode.cost), mode.cost, np.inf)))
     w = mode.w[best] if n_steps else starts[0]
     log_likelihood = likelihood.log_posteriors(spec, w[None], observed)[0] + 0.5 * np.sum(w**2)
-    _, log_det = np.linalg.slogdet(mode.precision[best])
-    theta, extra = likelihood.unpack(spec, w[None], np, special)
-    values = {n: float(theta[0, PARAMETERS.index(n)]) for n in MEMBRANE[name]}
-    values |= {n: float(np.ravel(extra[n])[0]) for n in ("R_s", "C_2", "g_c") if n in extra}
-    values["C_total"] = values["C_m"] + values.get("C_2", 0.0)
-    bic = len(w) * np.log(len(observed.v_mv)) - 2 * log_likelihood
-    return Rival(spec, w, values, float(bic), float(log_likelihood - 0.5 * np.sum(w**2) - 0.5 * log_det))
+    at_mode = Optimum(w[None], mode.cost[[best]], mode.precision[[best]])
+    log_evidence, error, k = evidence(spec, observed, at_mode, rng)
+    near = rng.multivariate_normal(w, np.linalg.inv(mode.precision[best]), 400, method="eigh")
+    values, spread = values_of(spec, w[None]), values_of(spec, near)
+    bic = len(w) * np.log(np.size(observed.v_mv)) - 2 * log_likelihood
+    return Rival(
+        spec, w, {name: float(x[0]) for name, x in values.items()}, float(bic), log_evidence,
+        {name: float(np.std(x)) for name, x in spread.items()}, error, k,
+    )  # fmt: skip
+
+
+def values_of(spec: Spec | Joint, w: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the parameters of coordinates (n, n_w), each (n,), with the whole capacitance ``C_total``."""
+    single, own = (spec.single, w[:, spec.places()[0]]) if isinstance(spec, Joint) else (spec, w)
+    theta, extra = likelihood.unpack(single, own, np, special)
+    active = single.prior_table["G_act"] != NO_ACTIVATION
+    values = {n: theta[:, PARAMETERS.index(n)] for n in (PARAMETERS if active else PARAMETERS[:3])}
+    values |= {n: np.broadcast_to(extra[n], len(w)) for n in EXTRA if n in extra}
+    return values | {"C_total": values["C_m"] + values.get("C_2", 0.0)}
 
 
 def favoured(models: dict[str, Rival]) -> str:
-    """Return the model that the trace supports: the passive membrane unless another beats it clearly, then the best of these."""
+    """Return the model that the trace supports: the best by BIC, unless it does not beat clearly a special case of itself."""
     best = min(models, key=lambda name: models[name].bic)
-    return best if models[best].bic < models["passive"].bic - CLEAR else "passive"
+    while simpler := [n for n in SIMPLER[best] if n in models and models[n].bic <= models[best].bic + CLEAR]:
+        best = min(simpler, key=lambda name: models[name].bic)
+    return best
 
 
 def not_excluded(models: dict[str, Rival]) -> list[str]:

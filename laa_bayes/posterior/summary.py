@@ -15,7 +15,7 @@ from . import likelihood
 from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
-from .rivals import Rival, favoured, not_excluded
+from .rivals import WITH_ACTIVATION, Rival, favoured, not_excluded
 from .typicality import Typicality
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
@@ -136,11 +136,18 @@ def comparison(models: dict[str, Rival]) -> dict:
         "favoured": favoured(models),
         "not_excluded": not_excluded(models),
         "models": {
-            name: {"parameters": m.values, "bic": m.bic - best, "log_evidence": m.log_evidence - top}
+            name: {
+                "parameters": m.values,
+                "sd": dict(m.sd),
+                "bic": m.bic - best,
+                "log_evidence": m.log_evidence - top,
+                "log_evidence_se": m.evidence_error,
+                "log_evidence_pareto_k": m.evidence_k,
+            }
             for name, m in models.items()
         },
         "activation_bic": models["passive"].bic - models["laa"].bic,
-        "activation_supported": favoured(models) == "laa",
+        "activation_supported": favoured(models) in WITH_ACTIVATION,
         "passive": {name: models["passive"].values[name] for name in PARAMETERS[:3]},
     }
 
@@ -193,8 +200,8 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         "read": list(posterior.recording.notes),
     }
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
-    if posterior.spec.nuisance and not found["activation_supported"]:
-        found["identified"] |= dict.fromkeys(set(found["identified"]) & {"k", "V_thr", "G_act"}, False)
+    if posterior.spec.nuisance and found["favoured"] != "laa":  # what a model that loses says is no answer
+        found["identified"] = dict.fromkeys(found["identified"], False)
     if facts:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"

@@ -25,8 +25,8 @@ CALIBRATION_TEXT = (
 )
 
 MODELS_TEXT = (
-    "Favoured: {}. The same noise, initial voltage and series resistance for all, each at its posterior mode; evidence by Laplace's "
-    "approximation. The passive membrane is kept unless another is better by 6 in BIC; models within 6 of the favoured one are not excluded."
+    "Favoured: {}. The same noise, initial voltage and series resistance for all, each at its posterior mode; evidence "
+    "importance-sampled about it, with its standard error. The passive membrane is kept unless another is better by 6 in BIC; models within 6 of the favoured one are not excluded."
 )
 
 
@@ -188,11 +188,12 @@ def parameter_rows(results: dict) -> list[dict]:
 def model_rows(p: Posterior, results: dict) -> list[dict]:
     """Return one row for each model: BIC and evidence beside the best, parameters with units."""
     units = {**p.units, "C_2": p.units["C_m"], "C_total": p.units["C_m"], "g_c": p.units["g_L"], "R_s": "MOhm"}
+    units |= {"g_h": p.units["g_L"], "tau_h": "ms"}
     return [
         {
             "model": name,
             "BIC - best": f"{m['bic']:.1f}",
-            "log evidence - best": f"{m['log_evidence']:.1f}",
+            "log evidence - best": f"{m['log_evidence']:.1f} ± {m['log_evidence_se']:.2f}",
             **{f"{n} ({units[n]})": f"{value:.4g}" for n, value in m["parameters"].items()},
         }
         for name, m in results["models"].items()

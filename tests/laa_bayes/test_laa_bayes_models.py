@@ -4,9 +4,12 @@ import json
 
 import h5py
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from scipy.special import expit
 
 from hdf5io.errors import InputError
 from laa_bayes import config
@@ -37,6 +40,42 @@ def compared(v):
     starts = np.random.default_rng(2).standard_normal((48, len(spec.names)))
     found = likelihood.fit(spec, starts, observed, 60)
     return rivals.compare(spec, observed, found.w[np.argmin(found.cost)], np.random.default_rng(1), 60)
+
+
+def test_activation_behind_a_second_compartment_follows_its_equation():
+    theta, c_2, g_c = np.array([80.0, 6.0, -66.0, 5.0, -52.0, 300.0]), 20.0, 60.0
+
+    def slope(_, x, current):
+        c_m, g_l, e_l, k, v_thr, g_act = theta
+        active = g_act * expit((x[1] - v_thr) / k)
+        return (current + g_c * (x[1] - x[0])) / c_2, (g_c * (x[0] - x[1]) - g_l * (x[1] - e_l) + active) / c_m
+
+    x, expected = np.array([-65.0, -65.0]), []
+    for current in CURRENT:
+        expected.append(x[0])
+        x = solve_ivp(slope, (0, 0.25), x, args=(current,), rtol=1e-9, atol=1e-9).y[:, -1]
+    with jax.enable_x64(True):
+        found = simulator.two_compartment_voltage(jnp.asarray(theta), c_2, g_c, jnp.asarray(CURRENT), -65.0, 0.25, 2)
+    assert np.asarray(found) == pytest.approx(np.array(expected), abs=0.01)
+
+
+def test_a_quasi_active_membrane_sags_to_the_conductance_of_both():
+    with jax.enable_x64(True):
+        theta, current = jnp.asarray([100.0, 5.0, -65.0, 6.0, -50.0, 0.0]), jnp.full(4000, -50.0)
+        v = np.asarray(simulator.quasi_active_voltage(theta, 5.0, 40.0, current, -65.0, 0.25))
+        alone = np.asarray(simulator.quasi_active_voltage(theta, 1e-12, 40.0, current, -65.0, 0.25))
+    assert v[-1] == pytest.approx(-65 - 50 / 10, abs=1e-3)
+    assert v.min() < v[-1] - 0.5  # below the steady voltage first
+    assert alone[400] == pytest.approx(-65 - 10 * (1 - np.exp(-0.25 * 400 / 20)), abs=1e-3)
+
+
+def test_a_richer_model_wins_only_where_it_beats_its_special_cases_clearly():
+    bic = {"passive": 20.0, "two-compartment": 40.0, "quasi-active h": 30.0, "laa": 1.8, "laa + two-compartment": 0.0}
+    models = {name: rivals.Rival(None, np.zeros(1), {}, value, 0.0) for name, value in bic.items()}
+    assert rivals.favoured(models) == "laa"
+    models["laa"] = models["laa"]._replace(bic=8.0)
+    assert rivals.favoured(models) == "laa + two-compartment"
+    assert rivals.not_excluded(models) == []
 
 
 def test_two_compartments_follow_the_matrix_exponential_of_their_equation():
