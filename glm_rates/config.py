@@ -139,6 +139,10 @@ class FitOptions(_Frozen):
     penalty: float | None = Field(
         None, ge=0, description="plain ridge of this strength (nemos' convention) instead of --prior"
     )
+    observation: Literal["poisson", "negative-binomial", "bernoulli", "auto"] = Field(
+        "poisson",
+        description="how counts scatter about the rate; auto: chosen for each unit by held-out likelihood",
+    )
     solver: Literal["auto", "newton", "pcg", "nemos-lbfgs"] = Field(
         "auto", description="exact Newton, Newton-PCG (auto picks by size), or nemos' LBFGS (needs --penalty)"
     )
@@ -159,6 +163,8 @@ class FitOptions(_Frozen):
             raise ValueError("--solver nemos-lbfgs fits plain ridge only; give --penalty")
         if self.coupling_method == "screened" and (self.penalty is not None or self.prior != "learned"):
             raise ValueError("--coupling-method screened needs --prior learned, without --penalty")
+        if self.solver == "nemos-lbfgs" and self.observation != "poisson":
+            raise ValueError("--solver nemos-lbfgs fits Poisson counts only; --observation needs another solver")
         if self.cv_folds == 1:
             raise ValueError("--cv-folds 1 leaves nothing to train on; give 0 or at least 2")
         return self

@@ -11,6 +11,7 @@ from ..model import population as model
 from ..model.bases import Covariate
 from ..model.design import Design, Trials
 from ..model.kernels import Window
+from ..model.refit import observed_as
 
 FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
 
@@ -83,6 +84,7 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     if settings.prior == "learned" and len(models) > 1:  # start where a smaller model ended
         smaller = model.fit_design(design.only(models[-2]), settings._replace(tolerance=1e-4), covariance=False)
     fit = model.fit_design(design, settings, None if smaller is None else smaller.prior, base=smaller)
+    fit = observed_as(design, settings, fit, np.where(np.isnan(design.counts), 0, design.counts).max(axis=1) <= 1)
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1
     out = effects.filters(design, fit, settings.bin_size, n_tastes)
@@ -96,6 +98,8 @@ def fit_population(population: Population, window: Window, settings: model.Setti
         "coef": fit.coef,
         "intercept": fit.coef[:, 0],
     }
+    if fit.size is not None:
+        out["dispersion"] = 1 / fit.size
     if fit.prior is not None and settings.include_coupling:
         out["edge_probability"] = fit.prior.inclusion
     if fit.prior is not None:

@@ -29,6 +29,7 @@ class Fit(NamedTuple):
     grad_norm: np.ndarray  # (unit,)
     penalty: np.ndarray  # (unit, p) ridge precision per row in the solver's coordinates; infinite = left out
     prior: Prior | None
+    size: np.ndarray | None = None  # (unit,) scatter of the counts about the rate (`observation`); None: all Poisson
 
 
 def predict(design: Design, fit: Fit) -> np.ndarray:

@@ -21,6 +21,7 @@ from .bases import BASES, Covariate
 from .design import Design, Trials, build_design
 from .effects import Fit, Spread
 from .kernels import Kernels, Window, standard_kernels
+from .observation import slope_and_weight
 from .prior import Prior, grams, learn, map_weights, whiten
 from .screened import ENTER, exact, learn_screened
 from .solver import Problem, Solution, inverse_positive, solve
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
     penalty: float | None = None
     solver: str = "auto"
     tolerance: float = 1e-9
+    observation: str = "poisson"  # or negative-binomial, bernoulli, auto
 
 
 def terms_of(settings: Settings) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ def fit_design(
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
-    spread = _inverse_hessians(problem, solution, fitted) if covariance else []
+    spread = inverse_hessians(problem, solution, fitted) if covariance else []
     coef = np.where(fitted[:, None], coef, 0.0)
     converged, grad_norm = solution.converged | ~fitted, solution.grad_norm
     return Fit(coef, spread, fitted, mean_counts(design), converged, grad_norm, problem.penalty, prior)
@@ -272,12 +274,13 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     return float(loss.sum() if test.valid is None else loss[test.valid].sum())
 
 
-def _inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> list[Spread]:
+def inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> list[Spread]:
     """Posterior covariance of every fitted unit's weights from the Hessian at its optimum; nothing of the others."""
     n_units, n_coef = problem.penalty.shape
     n_rows, n_shared = problem.shared.shape
     root = np.eye(n_coef) if problem.root is None else problem.root
-    root_mu = np.exp(0.5 * (problem.predict(solution.coef) + problem.offset))
+    mu = np.exp(problem.predict(solution.coef) + problem.offset)
+    root_mu = np.sqrt(slope_and_weight(problem.counts, mu, problem.size_at(slice(None)))[1])
     out, weighted = [Spread(np.zeros(0, int), np.zeros((0, 0)))] * n_units, np.empty((n_rows, n_coef))
     for unit in np.flatnonzero(fitted):
         np.multiply(problem.shared, root_mu[unit, :, None], out=weighted[:, :n_shared])

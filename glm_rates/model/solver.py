@@ -1,6 +1,6 @@
 """Poisson regression of a whole population at once: exact damped Newton for few columns, Newton-PCG for many.
 
-Each unit n minimises
+Each unit n minimises (for Poisson counts; `observation` has the others)
 
     f(w) = mean_t( exp(eta_t) - y_t eta_t ) + 1/2 sum_j penalty_nj w_j^2,   eta = offset + shared w[:P] + own_n w[P:]
 
@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.linalg.lapack import dpotrf, dpotri
+
+from .observation import loss, slope_and_weight
 
 EXACT_UP_TO = 48  # columns; beyond it conjugate gradients are cheaper (measured)
 
@@ -75,6 +77,11 @@ class Problem(NamedTuple):
     penalty: np.ndarray  # (unit, P + K)
     offset: np.ndarray | float = 0.0  # (unit, row)
     root: np.ndarray | None = None  # (P + K, P + K), see `Columns`
+    size: np.ndarray | None = None  # (unit,) scatter of the counts (`observation`); None: all Poisson
+
+    def size_at(self, units) -> np.ndarray | None:
+        """Scatter of some units, as `observation` wants it: (unit, 1)."""
+        return None if self.size is None else self.size[units][:, None]
 
     @property
     def columns(self) -> Columns:
@@ -140,9 +147,7 @@ def solve(
     products = step = 0
     for step in range(max_newton + 1):
         active = np.flatnonzero((grad_norm > tolerance) & ~stuck)
-        mu = np.exp(_pick(eta, active))
-        gradient = columns.pull_back(mu - _pick(problem.counts, active), active) / problem.counts.shape[1]
-        gradient = np.where(free[active], gradient + problem.penalty[active] * coef[active], 0.0)
+        gradient, mu = _gradient(problem, columns, free, active, coef, eta)
         grad_norm[active] = np.abs(gradient).max(axis=1)
         keep = grad_norm[active] > tolerance
         if not keep.any() or step == max_newton:
@@ -158,6 +163,16 @@ def solve(
         eta[active] += length[:, None] * d_eta
         objective[active] = value
     return Solution(coef, objective, grad_norm, grad_norm <= max(tolerance, 1e-8), step, products)
+
+
+def _gradient(
+    problem: Problem, columns: Columns, free: np.ndarray, active: np.ndarray, coef: np.ndarray, eta: np.ndarray
+):
+    """Gradient of some units' objectives, and the weight of each row in their Hessians (for Poisson, the rate)."""
+    counts = _pick(problem.counts, active)
+    slope, weight = slope_and_weight(counts, np.exp(_pick(eta, active)), problem.size_at(active))
+    gradient = columns.pull_back(slope, active) / problem.counts.shape[1]
+    return np.where(free[active], gradient + problem.penalty[active] * coef[active], 0.0), weight
 
 
 def _prepare(problem: Problem, free: np.ndarray, method: str, precondition, single: Columns | None, coarse: bool):
@@ -187,8 +202,11 @@ def _default_start(problem: Problem) -> np.ndarray:
 
 def _objective(problem: Problem, units, coef: np.ndarray, eta: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        loss = (np.exp(eta).sum(axis=1) - np.einsum("nt,nt->n", _pick(problem.counts, units), eta)) / eta.shape[1]
-    return loss + 0.5 * (problem.penalty[units] * coef**2).sum(axis=1)
+        if problem.size is None:
+            value = (np.exp(eta).sum(axis=1) - np.einsum("nt,nt->n", _pick(problem.counts, units), eta)) / eta.shape[1]
+        else:
+            value = loss(_pick(problem.counts, units), eta, problem.size_at(units)).mean(axis=1)
+    return value + 0.5 * (problem.penalty[units] * coef**2).sum(axis=1)
 
 
 def _armijo(problem, units, coef, eta, move, d_eta, objective, slope):

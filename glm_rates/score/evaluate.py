@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.special import gammaln, kolmogorov, stdtrit, xlogy
+from scipy.special import kolmogorov, stdtrit, xlogy
 
-from ..model.design import Trials, scored_counts
+from ..model.design import Design, Trials, scored_counts
 from ..model.effects import Fit, predict
 from ..model.kernels import Window
+from ..model.observation import log_likelihood
 from ..model.population import Settings, fit_design, make_design, nested_terms
+from ..model.refit import observed_as
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250
@@ -54,11 +56,6 @@ def fold_of_trials(taste: np.ndarray, n_folds: int) -> np.ndarray:
     for k in np.unique(taste):
         rank[taste == k] = np.arange((taste == k).sum())
     return rank % n_folds
-
-
-def poisson_log_likelihood(counts: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Log-likelihood in nats, elementwise: ``y log(mu) - mu - log y!``."""
-    return xlogy(counts, rate) - rate - gammaln(counts + 1)
 
 
 def bits_per_spike(log_likelihood, reference, n_spikes) -> np.ndarray:
@@ -157,16 +154,33 @@ def score_fold(
         fit = fit_design(train.only(terms), settings, like, covariance=False, base=smaller)
         if fit.prior is not None and "history" in terms:
             smaller, inclusion = fit, fit.prior.inclusion
-        held = np.maximum(predict(held_out.only(terms), fit), 0.5 / whole.counts.shape[1] * ~fit.fitted[:, None])
+        held = at_least(predict(held_out.only(terms), fit), fit, whole)
         rate[test] = held.T.reshape(test.sum(), counts.shape[1], -1)
         rates[name] = rate.copy()
+    size = {}
+    if settings.observation != "poisson":  # the full model once more, its counts no longer Poisson
+        fit = observed_as(train.only(terms), settings, fit, never_two(counts), covariance=False)
+        rate[test] = at_least(predict(held_out.only(terms), fit), fit, whole).T.reshape(test.sum(), counts.shape[1], -1)
+        name = f"{name} ({settings.observation})"
+        rates[name], size[name] = rate.copy(), fit.size
     scores = {}
     for name, r in rates.items():
         table = np.zeros((counts.shape[2], len(counts)))
-        table[:, test] = np.nansum(poisson_log_likelihood(counts[test], r[test]), axis=1).T
+        scatter = size.get(name, np.inf)
+        table[:, test] = np.nansum(log_likelihood(counts[test], r[test], scatter), axis=1).T
         scores[name] = table
     rate = np.where(np.isfinite(counts), rate, np.nan)
     return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)))
+
+
+def at_least(rate: np.ndarray, fit: Fit, whole: Design) -> np.ndarray:
+    """Rates (unit, row), those of units without a fit at least half a spike in the recording."""
+    return np.maximum(rate, 0.5 / whole.counts.shape[1] * ~fit.fitted[:, None])
+
+
+def never_two(counts: np.ndarray) -> np.ndarray:
+    """Units that never have two spikes in a bin of (trial, bin, unit): (unit,)."""
+    return np.nanmax(counts, axis=(0, 1), initial=0) <= 1
 
 
 def compare(
@@ -289,5 +303,7 @@ def nested_pairs(names: list[str]) -> list[tuple[str, str]]:
     >>> nested_pairs(["psth", "stimulus", "history", "history+stimulus"])
     [('stimulus', 'history+stimulus'), ('history', 'history+stimulus')]
     """
-    effects = {name: set(name.split("+")) for name in names if name not in BASELINES}
-    return [(a, b) for b in effects for a in effects if effects[a] < effects[b] and len(effects[b] - effects[a]) == 1]
+    effects = {name: set(name.split("+")) for name in names if name not in BASELINES and not name.endswith(")")}
+    again = [(name.rpartition(" (")[0], name) for name in names if name.endswith(")")]  # under another observation
+    pairs = [(a, b) for b in effects for a in effects if effects[a] < effects[b] and len(effects[b] - effects[a]) == 1]
+    return pairs + [pair for pair in again if pair[0] in names]

@@ -28,6 +28,12 @@ def unit_table(done: Fitted) -> dict[str, np.ndarray]:
             converged[units] &= fitted[f"{index}.converged"]
             fitted_flag[units] |= fitted[f"{index}.fitted"]
             gradient[units] = np.maximum(gradient[units], fitted[f"{index}.grad_norm"])
+    dispersion = np.zeros(n_units)
+    for index, population in enumerate(meta["populations"]):
+        dispersion[population["units"]] = fitted.get(f"{index}.dispersion", 0.0)
+    if any(name.endswith(".dispersion") for name in fitted):
+        kinds = np.where(dispersion > 0, "negative-binomial", np.where(dispersion < 0, "bernoulli", "poisson"))
+        table |= {"observation": kinds, "dispersion": dispersion}
     table |= {"fitted": fitted_flag, "converged": converged, "grad_norm": gradient, "ks_pvalue": fitted["ks_pvalue"]}
     if "rate" in fitted:
         table["bits_per_spike"] = _per_spike(fitted["in_sample_bits"].sum(axis=0), table["n_spikes"])
