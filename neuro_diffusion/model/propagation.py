@@ -19,17 +19,14 @@ from .ridge import Likelihood, factor_of
 
 AT_ONCE = 200_000  #: entries whose quadrature is in memory together
 N_NODES = 32  #: of the quadrature over the size of a weight
-SWEEPS, DAMPING = (
-    16,
-    0.3,
-)  #: the columns' messages come to count in full at the last: their fixed point is too sure of the signs
-TOLERANCE = (
-    0.1  #: largest change of a mean in a sweep, in units of the family's size, at which a network has come to rest
-)
-PRIOR_WEIGHT, SIZE_WEIGHT = (
-    20.0,
-    5.0,
-)  #: how many entries the family's density and sizes count for beside the network's own
+LEAST = 1e-3  #: precision of a cavity over the prior's
+WIDE, NARROW = 0.1, 1e6  #: precisions of a site over the prior's: wider ones let sparse, heavy-tailed weights run away
+FARTHEST = 4.0  #: by which learned sizes may differ from the family's
+SWEEPS = 16  #: the columns' messages come to count in full at the last: their fixed point is too sure of the signs
+DAMPING = 0.3  #: share of the new sites in a sweep
+TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
+PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
+SIZE_WEIGHT = 5.0  #: the same of its sizes
 
 
 class Family(NamedTuple):
@@ -204,11 +201,11 @@ def sweep(
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
     for turn in range(SWEEPS):
         spread, mean = gaussian(tau, nu)
-        v = 1 / (1 / spread - tau).clamp_min(1e-8 / variance)
+        v = 1 / (1 / spread - tau).clamp_min(LEAST / variance)
         m = v * (mean / spread - nu)
         found, second, share_plus, share_minus, column, parts = _tilt(m, v, state, family, heat=(turn + 1) / SWEEPS)
-        new_tau = (1 / second - 1 / v).clamp(1e-6 / variance, 1e12 / variance)
-        new_nu = found / second - m / v
+        new_tau = (1 / second - 1 / v).clamp(WIDE / variance, NARROW / variance)
+        new_nu = found * (new_tau + 1 / v) - m / v  # the tilted mean, also where the precision is held within its bounds
         step = DAMPING if turn else 1.0
         tau, nu = tau + step * (new_tau - tau), nu + step * (new_nu - nu)
         moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
@@ -239,7 +236,7 @@ def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: T
         (told + (share * part.mean / size[k]).sum((1, 2))) / (told + share.sum((1, 2)))
         for k, (share, part) in enumerate(zip((plus, minus), parts))
     ]
-    scales = torch.stack(gains, 1) * size
+    scales = torch.stack(gains, 1).clamp(1 / FARTHEST, FARTHEST) * size
     excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
     found = (
         (old + new) / 2 for old, new in zip(state, (scales, density.clamp(0.005, 0.995), excitatory.clamp(0.02, 0.98)))
