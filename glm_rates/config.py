@@ -48,8 +48,9 @@ class ExtractOptions(_Frozen):
     time_lims_from_stimulus: tuple[int, int] | None = Field(
         None, description="analysis window in ms from the stimulus; replaces --time-lims"
     )
-    laser: Literal["include", "exclude", "regressor"] = Field(
-        "include", description="laser trials: use as they are, leave out, or add a laser-on regressor"
+    laser: Literal["include", "exclude", "regressor", "kernel"] = Field(
+        "include",
+        description="laser trials: use as they are, leave out, add a laser-on regressor, or a kernel and one with the stimulus",
     )
     h5: str | None = Field(None, description="name of the .h5 file to read where a directory holds several")
     units: str | None = Field(

@@ -15,6 +15,7 @@ from ..model.bases import BASES, NEMOS_NAMES, Covariate
 
 log = logging.getLogger("glm_rates.fit.covariates")
 TURN = 2 * np.pi
+CHOICES = [name for name in BASES if name != "onset"]  # that one is made from the trials themselves
 
 
 def parse_bases(items: list[str]) -> dict[str, str]:
@@ -28,9 +29,9 @@ def parse_bases(items: list[str]) -> dict[str, str]:
     out = {}
     for item in items:
         name, equals, basis = item.partition("=")
-        if not equals or not name or basis not in BASES:
+        if not equals or not name or basis not in CHOICES:
             raise InputError(
-                f"--bases {item}: expected NAME=BASIS with one of {', '.join(BASES)}; X*Y=plane for two signals."
+                f"--bases {item}: expected NAME=BASIS with one of {', '.join(CHOICES)}; X*Y=plane for two signals."
             )
         if ("*" in name) != (basis == "plane") or name.count("*") > 1:
             raise InputError(f"--bases {item}: a plane is of two signals (X*Y=plane), other bases of one.")

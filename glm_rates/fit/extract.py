@@ -19,6 +19,7 @@ from ..files.consistency import label_problems
 from ..files.exchange import save
 from ..files.hdf5 import H5
 from ..files.lasers import lasers
+from .laser import add_laser_effects, laser_of_events, laser_on, warn_of_lasers
 
 log = logging.getLogger("glm_rates.fit.extract")
 MOST_A_MS = 10  # spikes of a unit in one millisecond; more are no counts
@@ -83,7 +84,7 @@ def extract_blech(source, options):
             trial += list(range(n))
             laser = lasers(recording, t, n, h5)
             flagged.append(laser.on)
-            on.append(laser_on(laser.intervals + recording.before_ms, start, stop, width))
+            on.append(laser.intervals + recording.before_ms - start)
             warn_of_lasers(laser, t.dig_in, recording.before_ms, trial_ms)
         problems = label_problems(recording, h5)
     for text in problems:
@@ -97,14 +98,19 @@ def extract_blech(source, options):
         "h5": str(recording.h5),
         "label_problems": problems,
     }
-    arrays = {"counts": np.concatenate(counts), "taste": taste, "trial": trial, "laser": np.concatenate(on)}
+    lit, flagged = np.concatenate(on), np.concatenate(flagged)
+    arrays = {
+        "counts": np.concatenate(counts),
+        "taste": taste,
+        "trial": trial,
+        "laser": laser_on(lit, 0, stop - start, width),
+    }
     arrays["observed"] = np.concatenate(observed)
     if options.get("covariates") or options.get("drift"):
         onsets = np.concatenate([stimulus_times(recording, t) for t in recording.tastes])
         with_covariates(params, arrays, options, onsets + (start - recording.before_ms) / 1000, window)
-    return finish(
-        params, arrays, options, start, window, np.full(len(taste), onset), np.concatenate(flagged), str(source)
-    )
+    add_laser_effects(params, arrays, options, lit, flagged, window, np.full(len(taste), onset))
+    return finish(params, arrays, options, start, window, np.full(len(taste), onset), flagged, str(source))
 
 
 def select_units(recording, options):
@@ -152,24 +158,6 @@ def read_spikes(h5, dig_in, chosen, start, stop, width):
     return np.where(lost, 0, binned), ~lost
 
 
-def laser_on(intervals, start, stop, width):
-    """Fraction of each bin during which the laser is on: (trial, bin); ``intervals`` (trial, 2) ms from trial start."""
-    edges = np.arange(start, stop, width)
-    low = np.maximum(intervals[:, :1], edges)
-    high = np.minimum(intervals[:, 1:], edges + width)
-    return np.maximum(high - low, 0) / width
-
-
-def warn_of_lasers(laser, dig_in, before_ms, trial_ms):
-    """Warn of flagged trials whose laser lies outside the trial, or lasts no time."""
-    low, high = laser.intervals[:, 0] + before_ms, laser.intervals[:, 1] + before_ms
-    missed = laser.on & ((high <= 0) | (low >= trial_ms) | (high <= low))
-    if missed.any():
-        first = int(np.flatnonzero(missed)[0])
-        text = "%s: %d laser trial(s) whose laser lies outside the trial of %d ms (trial %d: %g to %g ms from the stimulus)"
-        log.warning(text, dig_in, missed.sum(), trial_ms, first, *laser.intervals[first])
-
-
 def _plain(value):
     value = value.item() if hasattr(value, "item") else value
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
@@ -196,42 +184,17 @@ def extract_times(source, options):
     own = trials.own_bins(data, first_s, window, width, options.get("to_trial_end", False), where)
     ids = [data.trial_id[i] for i in order]
     numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in ids)
-    laser, flagged = laser_of_events(
-        data.laser, order, binned.counts.shape[1], start + low, width, options["laser"], where
-    )
+    lit, flagged = laser_of_events(data.laser, order, start + low, options["laser"], where)
     arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids) if numbers else order,
-              "laser": laser}  # fmt: skip
+              "laser": laser_on(lit, 0, stop - start, width)}  # fmt: skip
     masks = {"observed": binned.observed, "counted": own}
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
     params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
     with_covariates(params, arrays, options, first_s, window)
     arrays["start_s"] = first_s + window[0] * width / 1000
+    if flagged is not None:
+        add_laser_effects(params, arrays, options, lit, flagged, window, np.full(len(taste), onset))
     return finish(params, arrays, options, start, window, np.full(len(taste), onset), flagged, where)
-
-
-def laser_of_events(laser, order, n_bins, first_ms, width, wanted, where):
-    """Fraction of each bin with the laser on (trial, bin), and flagged trials; ``first_ms`` of the first bin from the event.
-
-    Raises
-    ------
-    InputError
-        Trials are to be left out, or a regressor made, and the file does not say which or when.
-    """
-    dark = np.zeros((len(order), n_bins))
-    if laser is None:
-        if wanted != "include":
-            raise InputError(
-                f"{where}: --laser {wanted}: no column of the events is called laser (or opto, photostim, light)."
-            )
-        return dark, None
-    laser = laser.of(order)
-    if (wanted == "regressor" and laser.interval_s is None) or (
-        wanted == "exclude" and laser.where and not laser.on.any()
-    ):
-        raise InputError(f"{where}: --laser {wanted}: {laser.where}.")
-    if laser.interval_s is None:
-        return dark, laser.on
-    return laser_on(laser.interval_s * 1000 - first_ms, 0, n_bins * width, width), laser.on
 
 
 def with_covariates(params, arrays, options, first_s, window):
@@ -300,8 +263,8 @@ def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     lit = arrays["laser"].any(axis=1) if flagged is None else np.asarray(flagged, bool)
     if lit.any():
         log.info("%d of %d trials have the laser on: %s", lit.sum(), len(lit), options["laser"])
-    elif options["laser"] == "regressor":
-        log.warning("no trial has the laser on: no laser regressor")
+    elif options["laser"] in ("regressor", "kernel"):
+        log.warning("no trial has the laser on: no laser %s", options["laser"])
     if options["laser"] == "exclude":
         arrays = {name: a[~lit] for name, a in arrays.items()}
         if not len(arrays["taste"]):

@@ -15,6 +15,7 @@ from scipy.interpolate import BSpline
 from .kernels import Kernels, Window, convolve_trials, raised_cosine_kernels
 
 ORDER = 4
+N_ONSET = 10
 N_SPLINES, N_CYCLIC, N_LAGGED, N_PLANE = 8, 6, 8, 6  # functions of each basis; of a plane along each axis
 GRID = 50
 
@@ -118,9 +119,20 @@ def lagged(signal: np.ndarray, covariate: Covariate, window: Window, lead: int) 
     return Expanded(columns - centre, np.arange(len(kernels.values)), kernels.values / max(sd, 1e-12))
 
 
+def onset(signal: np.ndarray, covariate: Covariate, window: Window, lead: int) -> Expanded:
+    """A kernel from a moment on: the signal is the number of bins since then, negative where there is none."""
+    n_lags = int(covariate.high[0])
+    kernels = raised_cosine_kernels(N_ONSET, max(1, n_lags), 0)
+    since = signal[:, lead + window.start : lead + window.stop, covariate.signals[0]].astype(int)
+    inside = (since >= 0) & (since < len(kernels.values))
+    columns = kernels.values[np.where(inside, since, 0)] * inside[..., None]
+    centre = columns.mean(axis=(0, 1))
+    return Expanded(columns - centre, np.arange(len(kernels.values)), kernels.values)
+
+
 #: basis by name: one function from binned signals to columns
 BASES: dict[str, Callable[[np.ndarray, Covariate, Window, int], Expanded]] = {
-    "linear": linear, "spline": spline, "cyclic": cyclic, "lagged": lagged, "plane": plane,
+    "linear": linear, "spline": spline, "cyclic": cyclic, "lagged": lagged, "plane": plane, "onset": onset,
 }  # fmt: skip
 NEMOS_NAMES = {"linear": "linear", "spline": "BSplineEval", "cyclic": "CyclicBSplineEval", "lagged": "RaisedCosineLogConv",
-               "plane": "BSplineEval * BSplineEval"}  # fmt: skip
+               "plane": "BSplineEval * BSplineEval", "onset": "RaisedCosineLogConv"}  # fmt: skip

@@ -204,7 +204,7 @@ def covariate_curves(stored: Stored) -> Figure | None:
                 title=f"unit {population['units'][unit]}, the clearest of {len(value)}",
             )
             continue
-        lagged = covariate["basis"] == "lagged"
+        lagged = covariate["basis"] in ("lagged", "onset")
         points = x * stored.bin_ms if lagged else x
         for i, unit in enumerate(np.argsort(-clear)[:5]):
             colour = TASTE[i % len(TASTE)]
@@ -212,7 +212,8 @@ def covariate_curves(stored: Stored) -> Figure | None:
             low, high = value[unit] - 1.96 * error[unit], value[unit] + 1.96 * error[unit]
             axis.fill_between(points, low, high, color=colour, alpha=0.15, lw=0)
         axis.axhline(0, color="k", lw=0.7, ls=":")
-        axis.set(xlabel=f"ms since {covariate['name']}" if lagged else covariate["name"], ylabel="effect on the log rate",
+        since = {"onset": "the stimulus"}.get(covariate["basis"], covariate["name"].removesuffix(" kernel"))
+        axis.set(xlabel=f"ms since {since}" if lagged else covariate["name"], ylabel="effect on the log rate",
                  title=f"{covariate['name']} ({covariate['basis']}), the {min(5, len(value))} clearest of {len(value)} units")  # fmt: skip
         axis.legend(frameon=False, fontsize=6, ncols=2)
         _tidy(axis)
