@@ -13,6 +13,8 @@ app = console.application(
         "diagnose": config.DiagnoseConfig,
         "infer": config.InferConfig,
         "compare": config.CompareConfig,
+        "export": config.ExportConfig,
+        "population": config.PopulationConfig,
         "posterior-predict": config.PosteriorPredictConfig,
         "fixed-points": config.FixedPointsConfig,
         "trace": config.TraceConfig,

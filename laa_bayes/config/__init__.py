@@ -61,6 +61,9 @@ from .verbs import (
     DiagnoseConfig as DiagnoseConfig,
 )
 from .verbs import (
+    ExportConfig as ExportConfig,
+)
+from .verbs import (
     InferConfig as InferConfig,
 )
 from .verbs import (
@@ -68,6 +71,9 @@ from .verbs import (
 )
 from .verbs import (
     PlotConfig as PlotConfig,
+)
+from .verbs import (
+    PopulationConfig as PopulationConfig,
 )
 from .verbs import (
     PosteriorPredictConfig as PosteriorPredictConfig,

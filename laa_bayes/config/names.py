@@ -28,4 +28,7 @@ TraceFile = Annotated[Path, _named(".h5", ".hdf5", ".csv")]
 FigureFile = Annotated[Path, _named(".png", ".svg", ".pdf")]
 
 
+ExportFile = Annotated[Path, _named(".nc", ".npz", ".nwb")]
+
+
 FIGURE_FORMAT = Literal["png", "svg", "pdf"]

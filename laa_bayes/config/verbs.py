@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from .assumptions import Frozen, Model
-from .names import FIGURE_FORMAT, FigureFile, Hdf5File
+from .names import FIGURE_FORMAT, ExportFile, FigureFile, Hdf5File
 from .presets import PRESETS, Preset
 
 
@@ -134,6 +134,9 @@ class Reading(Frozen):
         None,
         description="file with the injected current, from the recording's start on",
         json_schema_extra={"exists": "file"},
+    )
+    junction_mv: float = Field(
+        0.0, ge=-50, le=50, description="liquid junction potential in mV, subtracted from the recorded voltage"
     )
     window: str = Field("all", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
     grid_ms: float | None = Field(
@@ -263,6 +266,24 @@ class PosteriorPredictConfig(Frozen):
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Hdf5File = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
     overwrite: bool = Field(False, description="replace an existing file")
+
+
+class ExportConfig(Frozen):
+    """Write a posterior for other tools: .nc for ArviZ, .npz as sbi has it, .nwb with the trace."""
+
+    posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True, "exists": "file"})
+    output: ExportFile = Field(description="file to write (.nc, .npz or .nwb)", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an existing file")
+
+
+class PopulationConfig(Frozen):
+    """Let cells inform one another: the prior of the population, and each cell's answer under it."""
+
+    posteriors: list[Path] = Field(
+        description="files made by infer, one a cell", json_schema_extra={"positional": True, "exists": "file"}
+    )
+    output: Path = Field(description="folder of the tables", json_schema_extra={"flags": ["-o"]})
+    overwrite: bool = Field(False, description="replace an earlier population")
 
 
 class InfoConfig(Frozen):

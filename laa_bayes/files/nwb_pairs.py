@@ -6,6 +6,7 @@ in ``ancestry`` and its electrode in ``electrode_name``; a response and its stim
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -139,7 +140,8 @@ def references(file: Any, table: Any, category: str, column: str) -> list[Part |
 
 def kind_of(item: Any) -> str:
     """Return the NWB type of an object; in version 1 the last of its ancestry."""
-    return text_of(np.ravel(item.attrs.get("ancestry", item.attrs.get("neurodata_type", "")))[-1])
+    labels: Any = np.ravel(item.attrs.get("ancestry", item.attrs.get("neurodata_type", "")))
+    return text_of(labels[-1]) if len(labels) else ""
 
 
 def text_of(value: Any) -> str:
@@ -176,10 +178,9 @@ def unit_of(series: Any) -> str:
 
 def samples(series: Any) -> Any:
     """Return the dataset of a series' samples, (n,) or (n, 1)."""
-    try:
+    shape: tuple[int, ...] = ()
+    with contextlib.suppress(KeyError, OSError, RuntimeError):  # a link that leads nowhere: said below
         shape = getattr(series.get("data"), "shape", None) or ()
-    except (KeyError, OSError, RuntimeError):  # a link that leads nowhere: said below
-        shape = ()
     return hdf5io.array(series, "data", ndim=2 if len(shape) == 2 and shape[1] == 1 else 1)
 
 

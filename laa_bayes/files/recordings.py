@@ -82,6 +82,10 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
     if request.columns and reader is not TABLE:
         raise InputError(f"{path}: --columns is for headerless tables (CSV, TSV).")
     recording = reader.read(path, request)
+    if request.junction_mv:
+        note = f"liquid junction potential {request.junction_mv:g} mV subtracted from the voltage"
+        shifted = recording.v_mv - request.junction_mv
+        recording = recording._replace(v_mv=shifted, notes=(*recording.notes, note))
     return check(recording if request.current_file is None else with_current(recording, request))
 
 

@@ -14,6 +14,7 @@ class Request(NamedTuple):
     channel: str | None = None  #: voltage channel, series or electrode, where there are several
     current_from: str | None = None  #: channel, command or stimulus that holds the injected current
     current_file: Path | None = None  #: file that holds the injected current
+    junction_mv: float = 0.0  #: liquid junction potential, subtracted from the recorded voltage
 
 
 def request_of(config: Any, sweep: int | None = None) -> Request:

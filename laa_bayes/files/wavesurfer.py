@@ -86,7 +86,9 @@ def read_wavesurfer(path: Path, file: Any, request: Request) -> Recording:
 def channels_of(path: Path, file: Any) -> Channels:
     """Return the active inputs of a file; InputError where the header lacks what their scale needs."""
     header = file["header"]
-    table = {key: next((header[n][()] for n in names if n in header), None) for key, names in FIELDS.items()}
+    table: dict[str, Any] = {
+        key: next((header[n][()] for n in names if n in header), None) for key, names in FIELDS.items()
+    }
     missing = [key for key in ("names", "units", "scales", "coefficients", "rate") if table[key] is None]
     if missing:
         raise InputError(f"{path}: the header of the WaveSurfer file has no {', no '.join(missing)}.")

@@ -162,14 +162,14 @@ def estimates(posterior: Posterior) -> dict:
     g_start = slope_conductance(extra.get("v0", theta[:, PARAMETERS.index("E_L")]), theta.T)
     return {
         "mean": {name: float(x.mean()) for name, x in columns.items()},
-        "sd": {name: float(x.std()) for name, x in columns.items()},
+        "sd": {name: float(x.std(ddof=1)) for name, x in columns.items()},
         "interval_90": {name: np.quantile(x, [0.05, 0.95]).tolist() for name, x in columns.items()},
         "units": {name: posterior.units.get(name, "1/mV") for name in columns},
         "contraction": posterior.contraction,
         "identified": {name: value >= IDENTIFIED for name, value in posterior.contraction.items()},
         "slope_conductance": {"mean": float(g_start.mean()), "sd": float(g_start.std())},
         "nuisance": {
-            name: {"mean": float(x.mean()), "sd": float(x.std()), "unit": NUISANCE[name][0]}
+            name: {"mean": float(x.mean()), "sd": float(x.std(ddof=1)), "unit": NUISANCE[name][0]}
             for name, x in extra.items()
         },
     }

@@ -8,7 +8,7 @@ from ..config import InferConfig
 from ..fit.infer import mv_per_mohm_per_unit, prepare
 from ..neuron.recording import Recording
 from ..posterior import likelihood
-from ..posterior.likelihood import Observation
+from ..posterior.likelihood import Observation, Spec
 from ..posterior.summary import Posterior
 
 
@@ -33,6 +33,7 @@ def errors_mv(posterior: Posterior, others: list[Observation]) -> dict[str, floa
     """
     found: dict[str, float | None] = {}
     for name, model in posterior.models.items():
+        assert isinstance(model.spec, Spec)
         w = model.w.copy()
         if "v0" in model.spec.names:
             w[model.spec.names.index("v0")] = 0.0
