@@ -64,10 +64,12 @@ def cells_of(estimates: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]
     for name in ("accepted_list", "idx_components"):
         item = estimates.get(name)
         if not (
-            isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iu" and item.ndim == 1
+            isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iub" and item.ndim == 1
         ):
             continue
-        kept = item[:].astype(int)
+        if item.dtype.kind == "b" and len(item) != n:
+            raise InputError(f"{path}: '/estimates/{name}' has {len(item)} flags, there are {n} components.")
+        kept = np.flatnonzero(item[:]) if item.dtype.kind == "b" else item[:].astype(int)
         if len(kept) == 0 and name == "accepted_list":
             continue
         if len(kept) and (kept.min() < 0 or kept.max() >= n):

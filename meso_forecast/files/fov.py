@@ -26,6 +26,7 @@ GENERIC = {
     "roi_delay": "the scan delays",
 }  # fmt: skip
 MOST_TRIMMED = 0.1
+LONGEST_FRAME_S = 10.0  #: a longer step between frames is a clock in another unit
 
 
 class Trace(BaseModel):
@@ -122,6 +123,9 @@ class FOVData(BaseModel):
     probability: np.ndarray = Field(description="(roi,) classifier probability of being a cell, NaN where unknown")
     position: np.ndarray = Field(description="(roi, 3) micrometres (ml, ap, dv), or pixels (x, y, 0)")
     region: np.ndarray = Field(description="(roi,) Allen CCF 2017 region id, 0 unknown")
+    region_name: np.ndarray = Field(
+        description="(roi,) name of the region as the file has it, empty where it says none"
+    )
     uuids: np.ndarray = Field(description="(roi,) text")
     roi_delay: np.ndarray = Field(
         description="(roi,) seconds after the frame's start at which the ROI's line is scanned"
@@ -159,7 +163,7 @@ class FOVData(BaseModel):
             )
         if len(self.bad_frames) != n_time:
             raise InputError(f"{what}: {terms['bad_frames']} has {len(self.bad_frames)} frames, the traces {n_time}.")
-        for label in ("roi_type", "probability", "position", "region", "uuids", "roi_delay", "red"):
+        for label in ("roi_type", "probability", "position", "region", "region_name", "uuids", "roi_delay", "red"):
             size = len(getattr(self, label))
             if size != n_rois:
                 raise InputError(f"{what}: {terms.get(label, label)} has {size} entries, the traces {n_rois} ROIs.")
@@ -168,6 +172,11 @@ class FOVData(BaseModel):
                 raise InputError(f"{trace} ({self.name}): {label} has shape {trace.shape}, F has {n_time, n_rois}.")
         if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
             raise InputError(f"{what}: {terms['times']} is not finite and increasing.")
+        step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        if step > LONGEST_FRAME_S:
+            raise InputError(
+                f"{what}: {terms['times']} has {step:g} s between frames: is it in ms or in samples? Give seconds."
+            )
         if self.bad_frames.all():
             raise InputError(
                 f"{what}: all {n_time} frames are bad ({terms['bad_frames']}). Leave this FOV out with --skip-bad-fov."
@@ -219,7 +228,7 @@ def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool
         times = times[:n_time]
     filled = {
         "bad_frames": np.zeros(len(times), bool), "roi_type": np.ones(n_rois, np.int16), "probability": np.full(n_rois, np.nan),
-        "position": np.full((n_rois, 3), np.nan), "region": np.zeros(n_rois, np.int64),
+        "position": np.full((n_rois, 3), np.nan), "region": np.zeros(n_rois, np.int64), "region_name": np.full(n_rois, ""),
         "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois), "red": np.zeros(n_rois, bool),
     }  # fmt: skip
     terms = GENERIC | given.pop("terms", {})

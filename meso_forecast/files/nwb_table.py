@@ -30,6 +30,22 @@ REGIONS = (
     "brain_location_ids_ccf_2017_estimate",
     "region_id",
 )
+REGION_NAMES = (
+    "brain_region",
+    "brain_area",
+    "region",
+    "acronym",
+    "brain_location_acronym",
+    "brain_location_acronyms",
+    "brain_location_acronyms_ccf_2017",
+    "brain_location_acronyms_ccf_2017_estimate",
+    "brain_location",
+    "beryl_location",
+    "area",
+    "structure",
+    "location",
+)
+NO_REGION = ("", "unknown", "none", "nan", "n/a", "na", "void", "root", "brain", "no region")
 MASK_VALUES = 50_000_000
 
 
@@ -69,11 +85,49 @@ def read_table(file: h5py.File, name: str, rows: np.ndarray, path: Path) -> RoiT
         log.warning("%s: no column of '%s' says which ROIs are cells; all %d are taken", path, name, len(rows))
         rule = "no column says which, all are taken"
     ids = column(IDS, kinds="SOU")
-    found["uuids"] = None if ids is None else np.array([i.decode() if isinstance(i, bytes) else str(i) for i in ids])
-    regions = column(REGIONS)
-    found["region"] = None if regions is None else regions.astype(np.int64)
+    found["uuids"] = None if ids is None else words(ids)
+    found |= regions_of(column, table, available, rows)
     found["position"] = places(column, table, rows)
     return RoiTable({k: v for k, v in found.items() if v is not None and len(v) == len(rows)}, rule)
+
+
+def words(values: np.ndarray) -> np.ndarray:
+    """Return texts or bytes as texts without blanks around them."""
+    return np.array(
+        [(v.decode(errors="replace") if isinstance(v, bytes) else str(v)).strip() for v in values], dtype=str
+    )
+
+
+def regions_of(column: Any, table: h5py.Group, available: dict[str, str], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what is known of regions: ``region`` (Allen ids) and ``region_name`` (text), each only where the file says it.
+
+    A column of either kind of name may hold numbers or text; numbers written as text are ids. ``EnumData`` (numbers that point into a
+    column of words) are read as their words. Where the table says nothing, the ``location`` of its imaging plane is every ROI's name.
+    """
+    found: dict[str, np.ndarray] = {}
+    for key in (*REGIONS, *REGION_NAMES):
+        name = available.get(key)
+        kind = getattr(table.get(name), "dtype", np.dtype("V1")).kind if name else "V"
+        values = column((key,), kinds="iufSOU") if kind in "iufSOU" else None
+        if values is None or values.ndim != 1:
+            continue
+        elements = table[name].attrs.get("elements")
+        if elements is not None and kind in "iu":
+            listed = words(table.file[elements][:])
+            values = np.array([listed[v] if v < len(listed) else "" for v in values])
+        text = values if values.dtype.kind == "U" else words(values) if kind in "SOU" else None
+        if text is not None and not all(t.lstrip("-").isdigit() for t in text):
+            known = np.array(["" if t.lower() in NO_REGION else t for t in text])
+            found.setdefault("region_name", known)
+        elif key != "location":
+            numbers = np.array([int(t) for t in text]) if text is not None else np.nan_to_num(values)
+            found.setdefault("region", numbers.astype(np.int64))
+    plane = table.get("imaging_plane/location")
+    if not found and isinstance(plane, h5py.Dataset) and plane.shape == ():
+        said = words(np.array([plane[()]], dtype=object))[0]
+        if said.lower() not in NO_REGION:
+            found["region_name"] = np.array([said] * len(rows))
+    return found
 
 
 def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:

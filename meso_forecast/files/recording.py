@@ -27,7 +27,7 @@ class Recording(NamedTuple):
     times: np.ndarray  #: (time,) s
     observed: np.ndarray  #: (time, fov) bool
     fov: np.ndarray  #: (neuron,) index of the FOV
-    region: np.ndarray
+    region: np.ndarray  #: (neuron,) text: the region as the file names it, else its Allen id, empty where unknown
     position: np.ndarray  #: (neuron, 3)
     uuid: np.ndarray
     stimuli: list[str]
@@ -53,6 +53,10 @@ def open_recording(path: str | Path) -> Recording:
         neurons = {
             k: hdf5io.array(file, f"neurons/{k}", kinds="iufSO")[:] for k in ("fov", "region", "position", "uuid")
         }
+        if "neurons/region_name" in file:
+            named = [text(v) for v in hdf5io.array(file, "neurons/region_name", ndim=1, kinds="SO")[:]]
+        else:  # files of earlier versions
+            named = [""] * len(neurons["region"])
         stimulus = hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int)
         names = [text(n) for n in hdf5io.array(file, "covariates/stimulus_names", ndim=1, kinds="SO")[:] if n]
         eid, dt_s = text(file.attrs.get("eid", "")), float(np.asarray(file.attrs.get("dt_s", np.nan)))
@@ -63,6 +67,8 @@ def open_recording(path: str | Path) -> Recording:
     for name, values in neurons.items():
         if len(values) != shape[1]:
             raise InputError(f"{path}: '/neurons/{name}' has {len(values)} entries, '/activity' {shape[1]} neurons.")
+    if len(named) != shape[1]:
+        raise InputError(f"{path}: '/neurons/region_name' has {len(named)} entries, '/activity' {shape[1]} neurons.")
     if not dt_s > 0 or not np.isfinite(times).all():
         raise InputError(
             f"{path}: 'dt_s' and '/timestamps' are expected to be positive and finite. Run preprocess again."
@@ -76,9 +82,8 @@ def open_recording(path: str | Path) -> Recording:
         x = ((x - train.mean(0)) / np.maximum(train.std(0), 1e-6)).astype(np.float32)
     panel = Panel(x, usable, label, dt_s, stimulus if names else None)
     uuids = np.array([text(u) for u in neurons["uuid"]], dtype=str)
-    return Recording(
-        path, panel, times, seen, neurons["fov"], neurons["region"], neurons["position"], uuids, names, eid
-    )
+    regions = np.array([n or (str(int(r)) if r else "") for n, r in zip(named, neurons["region"])], dtype=str)
+    return Recording(path, panel, times, seen, neurons["fov"], regions, neurons["position"], uuids, names, eid)
 
 
 def text(value: object) -> str:

@@ -25,11 +25,12 @@ from .alf import alf_fov, folder_finder
 from .behaviour import alf_behaviour
 from .caiman import caiman_fov
 from .fov import FOVData
-from .matrices import csv_fov, npy_fov
+from .matrices import npy_fov
 from .nwb import nwb_fovs
 from .nwb_behaviour import nwb_behaviour
 from .one_cache import one_finder, session_id
 from .suite2p import fall_fov, suite2p_fov, suite2p_planes
+from .text_table import csv_fov
 
 log = logging.getLogger(__package__)
 SCHEMA = "meso_forecast/activity/1"

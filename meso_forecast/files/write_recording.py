@@ -188,6 +188,7 @@ def describe(session, cells, found, scale, seen, label, clock, c: Covariates) ->
         "neurons/fov_names": Dataset(np.array([f.name for f in cells]), "", "names of the FOVs", ("fov",)),
         "neurons/roi": Dataset(np.concatenate([f.rois for f in cells]), "", "index of the ROI in its FOV", ("neuron",)),
         "neurons/region": Dataset(pick("region"), "", "Allen CCF 2017 region id, 0 unknown", ("neuron",)),
+        "neurons/region_name": Dataset(pick("region_name").astype(str), "", "region as the file names it", ("neuron",)),
         "neurons/position": Dataset(pick("position"), "um or pixel", "ml, ap, dv (or x, y, 0)", ("neuron", "axis")),
         "neurons/uuid": Dataset(pick("uuids").astype(str), "", "ROI uuid", ("neuron",)),
         "neurons/red": Dataset(pick("red").astype(np.uint8), "", "1 where labelled in the red channel", ("neuron",)),

@@ -467,3 +467,28 @@ def test_a_session_root_and_a_cell_list_of_one_column_open(tmp_path):
 def test_an_option_that_a_source_does_not_read_is_refused(tmp_path, session):
     with pytest.raises(InputError, match=r"--series: .* is of kind ALF, which does not read it"):
         opened(session, series="x")
+
+
+@pytest.mark.parametrize("column", ["brain_area", "acronym", "location", "brain_location_ids"])
+def test_regions_of_an_nwb_table_written_as_text_are_names(tmp_path, column):
+    nwb = Nwb()
+    names = ["VISp", "MOs", "unknown", "RSPd"] * (N // 4)
+    table = nwb.table(N, iscell=[[1.0, 1.0]] * N, **{column: names})
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    (fov,) = opened(nwb.write(tmp_path / "r.nwb")).fovs
+    assert fov.region_name.tolist() == ["VISp", "MOs", "", "RSPd"] * (N // 4)
+    assert not fov.region.any()
+
+
+def test_numbers_written_as_text_are_region_ids_and_a_plane_s_location_names_what_its_table_does_not(tmp_path):
+    nwb = Nwb()
+    table = nwb.table(N, iscell=[[1.0, 1.0]] * N, region_id=["385", "993", "0"] * (N // 3))
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    (fov,) = opened(nwb.write(tmp_path / "ids.nwb")).fovs
+    assert fov.region.tolist() == [385, 993, 0] * (N // 3)
+    assert set(fov.region_name) == {""}
+    nwb = Nwb()
+    table = nwb.table(N, iscell=[[1.0, 1.0]] * N)
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    (fov,) = opened(nwb.write(tmp_path / "plane.nwb")).fovs
+    assert set(fov.region_name) == {"VISp"}

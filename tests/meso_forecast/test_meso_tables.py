@@ -1,0 +1,109 @@
+"""Are text tables, clocks and CaImAn's flags what their programs meant? Each table as the program writes it, or with the trap in it."""
+
+import h5py
+import numpy as np
+import pytest
+
+from hdf5io.errors import InputError
+from meso_forecast.config import PreprocessConfig
+from meso_forecast.files.sources import open_source
+
+T, N = 300, 4
+X = np.random.default_rng(0).standard_normal((T, N)).cumsum(0).round(4)
+CLOCK = np.arange(T) * 0.2
+CELLS = [f"C{i}" for i in range(N)]
+
+
+def table(path, head, rows):
+    lines = [",".join(h) for h in head] + [",".join(str(v) for v in row) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def opened(path, **given):
+    return open_source(PreprocessConfig(source=str(path), output="x", **given)).fovs[0]
+
+
+def activity(fov):
+    return fov.fluorescence.read(0, fov.n_time)
+
+
+@pytest.mark.parametrize("name", ["time_ms", "Time (ms)"])
+def test_a_clock_in_milliseconds_is_read_as_such_where_its_name_says_so(tmp_path, name):
+    fov = opened(table(tmp_path / "ms.csv", [[name, *CELLS]], np.c_[CLOCK * 1000, X]))
+    assert np.allclose(fov.times, CLOCK)
+    assert np.allclose(activity(fov), X)
+
+
+def test_a_clock_in_milliseconds_that_does_not_say_so_is_refused(tmp_path):
+    with pytest.raises(InputError, match="200 s between frames: is it in ms"):
+        opened(table(tmp_path / "ms.csv", [["time", *CELLS]], np.c_[CLOCK * 1000, X]))
+    with h5py.File(tmp_path / "ms.h5", "w") as file:
+        file["activity_matrix"], file["timestamps"] = X, CLOCK * 1000
+    with pytest.raises(InputError, match="'/timestamps' has 200 s between frames"):
+        opened(tmp_path / "ms.h5")
+
+
+@pytest.mark.parametrize(("name", "first"), [("frame", 0), (" ", 1), ("", 0), ("Slice", 1)])
+def test_a_column_that_numbers_the_frames_is_no_neuron(tmp_path, name, first):
+    fov = opened(table(tmp_path / "f.csv", [[name, *CELLS]], np.c_[np.arange(T) + first, X]), fs_hz=5)
+    assert np.allclose(activity(fov), X)
+    assert fov.uuids.tolist() == CELLS
+
+
+def test_a_clock_without_a_name_is_refused_in_tables_and_arrays(tmp_path):
+    with pytest.raises(InputError, match="'column 0' rises in equal steps"):
+        opened(table(tmp_path / "h.csv", [], np.c_[CLOCK, X]), fs_hz=5)
+    np.save(tmp_path / "h.npy", np.c_[CLOCK, X])
+    with pytest.raises(InputError, match="column 0 rises in equal steps"):
+        opened(tmp_path / "h.npy", fs_hz=5)
+
+
+def test_pandas_names_of_columns_are_no_first_frame(tmp_path):
+    for index in (False, True):
+        head = [[*([""] if index else []), *map(str, range(N))]]
+        rows = np.c_[np.arange(T), X] if index else X
+        fov = opened(table(tmp_path / f"p{index}.csv", head, rows), fs_hz=5)
+        assert fov.n_time == T
+        assert np.allclose(activity(fov), X)
+
+
+def test_fiji_s_measures_are_not_neurons_but_the_means(tmp_path):
+    names = [" ", *(f"{kind}{i}" for i in range(1, N + 1) for kind in ("Area", "Mean", "Min", "Max"))]
+    rows = [[k + 1, *(v for x in X[k] for v in (90, x, x - 1, x + 1))] for k in range(T)]
+    fov = opened(table(tmp_path / "Results.csv", [names], rows), fs_hz=5)
+    assert np.allclose(activity(fov), X)
+    assert fov.uuids.tolist() == [f"Mean{i}" for i in range(1, N + 1)]
+
+
+def test_cells_that_inscopix_calls_accepted_are_cells(tmp_path):
+    head = [[" ", *CELLS], ["Time(s)/Cell Status", " accepted", " rejected", " undecided", " accepted"]]
+    fov = opened(table(tmp_path / "traces.csv", head, np.c_[CLOCK, X]))
+    assert np.allclose(fov.times, CLOCK)
+    assert fov.cells().tolist() == [0, 3]
+    assert np.allclose(activity(fov), X)
+
+
+def test_one_row_for_each_cell_and_frame_is_refused(tmp_path):
+    rows = [(c, k, X[k, c]) for c in range(N) for k in range(T)]
+    with pytest.raises(InputError, match="one row for each cell and frame"):
+        opened(table(tmp_path / "long.csv", [["roi", "frame", "dff"]], rows), fs_hz=5)
+
+
+def test_ids_of_cells_in_a_table_of_rows_are_no_frame(tmp_path):
+    fov = opened(table(tmp_path / "rows.csv", [["roi", *map(str, range(T))]], np.c_[np.arange(N), X.T]), fs_hz=5)
+    assert fov.n_time == T
+    assert np.allclose(activity(fov), X)
+
+
+def test_flags_of_components_are_cells_and_a_wrong_number_of_flags_is_refused(tmp_path):
+    path = tmp_path / "c.hdf5"
+    with h5py.File(path, "w") as file:
+        file["estimates/C"], file["params/data/fr"] = X.T, 5.0
+        file["estimates/idx_components"] = np.array([True, False, True, False])
+    assert opened(path).cells().tolist() == [0, 2]
+    with h5py.File(path, "a") as file:
+        del file["estimates/idx_components"]
+        file["estimates/idx_components"] = np.array([True, False])
+    with pytest.raises(InputError, match="has 2 flags, there are 4 components"):
+        opened(path)
