@@ -11,7 +11,7 @@ from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, TrainConfig
 from unit_refine.files import label_files, phy, recordings
 from unit_refine.score import predict
-from unit_refine.units import metric_names
+from unit_refine.units import labels, metric_names
 
 ROWS = [("3", "good"), ("7", "mua"), ("12", "noise")]
 WANTED = {"3": "good", "7": "mua", "12": "noise"}
@@ -99,6 +99,12 @@ def test_a_curation_file_is_read_as_it_means(case, tmp_path):
         ({"merges": [{"unit_ids": [3, 7]}]}, dict.fromkeys("37", "merged with others in this curation")),
         ({"merge_unit_groups": [[3, 7]]}, dict.fromkeys("37", "merged with others in this curation")),
         ({"splits": [{"unit_id": 3}]}, {"3": "split in this curation"}),
+        (
+            {"merges": {"12": [3, 7]}},
+            dict.fromkeys("37", "merged with others in this curation"),
+        ),  # by the new unit's id
+        ({"splits": {"12": [0, 1, 0]}}, {"12": "split in this curation"}),
+        ({"split_units": {"12": [[0, 2], [1]]}}, {"12": "split in this curation"}),
     ],
 )
 def test_units_that_a_curation_removes_merges_or_splits_are_not_learned_from(more, left_out, tmp_path):
@@ -164,6 +170,75 @@ def test_predictions_of_spikeinterfaces_units_reach_the_clusters_that_are_them(f
     phy.export(folder, own, write_group=False, overwrite=True)
     again = pd.read_csv(folder / "cluster_unit_refine.tsv", sep="\t")
     assert again["unit_refine"].tolist() == own["predicted_quality"].tolist()
+
+
+@pytest.mark.parametrize("column", ["cluster_id", "unit_id", ""])
+@pytest.mark.parametrize("of_units", [True, False])
+def test_a_table_inside_spikeinterfaces_export_is_read_by_the_ids_it_has(column, of_units, folder, tables):
+    """Ids 0 to n - 1 number Phy's clusters or, in another order, SpikeInterface's units: the counts of spikes tell which."""
+    units, metrics = np.random.default_rng(0).permutation(60), pd.read_csv(tables / "bare3.csv")
+    counts = 20 + 13 * np.arange(
+        60
+    )  # spikes of each cluster; cluster i is unit units[i], whose row of metrics is units[i]
+    np.save(folder / "spike_clusters.npy", np.repeat(np.arange(60), counts))
+    names = pd.DataFrame({"cluster_id": range(60), "si_unit_id": units})
+    names.to_csv(folder / "cluster_si_unit_ids.tsv", sep="\t", index=False)
+    by_cluster = metrics.iloc[units].assign(num_spikes=counts).rename(columns={"unit_id": column})
+    by_cluster[column] = units if of_units else np.arange(60)
+    by_cluster.sort_values(column).to_csv(folder / "quality_metrics.csv", index=False)
+    wanted = {str(i): metrics["snr"].iloc[units[i]] for i in range(60)}
+    whole = recordings.read_recording(folder, TrainConfig(inputs=[folder]))
+    assert dict(zip(whole.unit_ids, whole.table["snr"])) == pytest.approx(wanted)
+    config = TrainConfig(inputs=[folder / "quality_metrics.csv"], labels=[folder / "cluster_group.tsv"])
+    (alone,), _ = recordings.read_all(config)
+    truth = dict(zip(metrics["snr"].iloc[units].round(6), pd.read_csv(folder / "cluster_group.tsv", sep="\t")["group"]))
+    assert {round(v, 6): g for v, g in zip(alone.table["snr"], alone.labels)} == truth
+
+
+def test_ids_that_could_be_clusters_or_units_are_refused_where_nothing_tells(folder):
+    names = pd.DataFrame({"cluster_id": range(60), "si_unit_id": np.random.default_rng(0).permutation(60)})
+    names.to_csv(folder / "cluster_si_unit_ids.tsv", sep="\t", index=False)
+    table = pd.read_csv(folder / "quality_metrics.csv").rename(columns={"unit_id": ""})
+    table.drop(columns=["num_spikes"], errors="ignore").to_csv(folder / "quality_metrics.csv", index=False)
+    with pytest.raises(InputError, match="Name the column cluster_id or unit_id"):
+        recordings.read_recording(folder / "quality_metrics.csv", TrainConfig(inputs=[folder]))
+
+
+def test_metrics_of_another_sorting_and_a_second_group_file_are_told(folder, caplog):
+    table = pd.read_csv(folder / "quality_metrics.csv").assign(num_spikes=500.0)
+    table.to_csv(folder / "quality_metrics.csv", index=False)
+    groups = (folder / "cluster_group.tsv").read_text()
+    (folder / "cluster_groups.csv").write_text(groups.replace("good", "noise"))
+    n = groups.count("good")
+    phy.read(folder)
+    assert "num_spikes of the metrics is not the number of spikes" in caplog.text
+    assert f"{n} labels differ from cluster_group.tsv's, which is read" in caplog.text
+    with pytest.raises(InputError, match=f"give {folder}"):
+        phy.read(folder.parent)
+
+
+@pytest.mark.parametrize("values", [[1, 0, 1], [True, False, True], ["True", "False", "true"], [1.0, 0.0, 1.0]])
+def test_a_column_named_is_noise_means_noise_where_it_is_true(values, tables, tmp_path):
+    table = pd.read_csv(tables / "bare0.csv")
+    table["is_noise"] = (values * 20)[:60]
+    table["label"] = ([1, 0, 1] * 20)[:60]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table[["unit_id", "is_noise"]].to_csv(tmp_path / "labels.csv", index=False)
+    shared = {"inputs": [tmp_path / "t.csv"], "task": "noise_vs_neural"}
+    for config in (
+        TrainConfig(**shared, label_column="is_noise"), TrainConfig(**shared, labels=[tmp_path / "labels.csv"]),
+    ):  # fmt: skip
+        (found,), _ = recordings.read_all(config)
+        assert found.labels == ["noise", "neural", "noise"] * 20
+    (found,), _ = recordings.read_all(
+        TrainConfig(**shared, label_column="label")
+    )  # a name that says nothing: the task's rule
+    assert found.labels == [1, 0, 1] * 20
+
+
+def test_a_missing_label_of_a_nullable_column_is_no_label():
+    raw = pd.array(["good", None, "noise"], dtype="string").tolist()
+    assert labels.read_labels(raw, "three_class", "here")[0] == ["good", "", "noise"]
 
 
 def test_predictions_of_other_clusters_are_refused_and_missing_ones_named(folder, model, tables, caplog):

@@ -70,7 +70,8 @@ def read(path: Path, category: str | None = None) -> Curation:
         else:
             given = {id_text(entry["unit_id"]): labels_of(entry) for entry in content.get("manual_labels") or []}
             merges = content.get("merges", content.get("merge_unit_groups")) or []
-            left_out = changed(merges, "merged with others") | changed(content.get("splits") or [], "split")
+            splits = content.get("splits", content.get("split_units")) or []
+            left_out = changed(merges, "merged with others") | changed(splits, "split")
             removed = content.get("removed", content.get("removed_units")) or []
             left_out |= dict.fromkeys(map(id_text, removed), "removed")
             if "label_definitions" not in content and not given and not left_out:
@@ -92,9 +93,14 @@ def labels_of(entry: Mapping[str, Any]) -> dict[str, list[object]]:
     return {str(k): list(v) if isinstance(v, (list, tuple)) else [v] for k, v in found.items()}
 
 
-def changed(groups: list, why: str) -> dict[str, str]:
-    """Return the units of merge groups or splits: lists of ids, or objects with ``unit_ids`` or ``unit_id``."""
+def changed(groups: list | dict, why: str) -> dict[str, str]:
+    """Return the units of merge groups or splits: lists of ids, or objects with ``unit_ids`` or ``unit_id``.
+
+    SpikeInterface also takes objects instead of lists: merges by the id of the new unit, splits by the id of the unit.
+    """
     found: dict[str, str] = {}
+    if isinstance(groups, dict):
+        groups = [{"unit_id": i} for i in groups] if why == "split" else list(groups.values())
     for group in groups:
         ids = (
             group.get("unit_ids", [group["unit_id"]] if "unit_id" in group else [])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hdf5io.errors import InputError
 
 from ..units.assemble import Recording, cluster_text, id_text
-from ..units.labels import LABEL_COLUMNS, MEANING, tidy
+from ..units.labels import LABEL_COLUMNS, MEANING, spelled_out, tidy
 from ..units.metrics import ID_COLUMNS
 from . import curation
 from .text import TextTable, read_cells
@@ -71,7 +71,8 @@ def read_label_file(path: Path, category: str | None = None, group_by: str = "fi
         raise InputError(
             f"{path}: its column '{name}' holds Kilosort's own labels, not a curator's. Give the file that Phy wrote, cluster_group.tsv."
         )
-    return LabelFile({k: row[column] for k, row in zip(keys, rows)}, {}, groups, name)
+    labels = spelled_out([row[column] for row in rows], name)
+    return LabelFile(dict(zip(keys, labels)), {}, groups, name)
 
 
 def split_header(table: TextTable, path: Path) -> tuple[list[str], list[list[str]]]:
@@ -158,8 +159,7 @@ def labels_for(recording: Recording, path: Path, category: str | None, group_by:
         return found, notices
     labels, notices = without_kilosorts(found.labels, path.parent, path)
     units = si_unit_ids(path.parent)
-    inside = recording.source.is_dir() and recording.source.resolve() == path.resolve().parent
-    if units and not inside:
+    if units and recording.id_of != "cluster":
         mapped = {units[i]: g for i, g in labels.items() if i in units}
         ours = set(recording.unit_ids)
         if len(ours & set(mapped)) >= 0.5 * max(len(mapped), 1) or len(ours & set(labels)) < 0.5 * max(len(labels), 1):

@@ -22,6 +22,7 @@ from hdf5io.errors import InputError
 from ..units.assemble import cluster_text, id_key, id_text
 from ..units.labels import MEANING, tidy
 from ..units.metrics import KNOWN, RENAMED, id_column
+from .clusters import CLUSTERS, check_counts, clusters_of, numbering
 from .label_files import KSLABEL, kilosort_labels, read_label_file, si_unit_ids, split_header, without_kilosorts
 from .tables import read_table, take_ids
 from .text import Form, TextTable, read_cells, write_cells
@@ -30,7 +31,6 @@ log = logging.getLogger(__package__)
 
 GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_groups.tsv")
 INFO = "cluster_info.tsv"
-CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")
 OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
 TABLES = (
     "quality_metrics.csv",
@@ -67,6 +67,9 @@ def read(folder: Path) -> Clusters:
     """
     parts = [part for part in metric_tables(folder) if len(part.columns)]
     if not parts:
+        inner = next((p for p in sorted(folder.glob("*/")) if is_phy(p)), None) if not is_phy(folder) else None
+        if inner is not None:
+            raise InputError(f"{folder}: no Phy folder itself; it holds one: give {inner}.")
         raise InputError(
             f"{folder}: no metrics. Expected quality_metrics.csv, cluster_<metric>.tsv, or metrics in cluster_info.tsv."
             " Compute them with SpikeInterface (a SortingAnalyzer folder is an input too)."
@@ -74,6 +77,7 @@ def read(folder: Path) -> Clusters:
     table = pd.concat(parts, axis=1, join="outer")
     table = table.loc[:, ~table.columns.duplicated()]
     there = clusters_of(folder)
+    check_counts(folder, table)
     if there is not None:
         table = table.loc[compare(list(table.index), there, f"{folder}: its metrics", "metrics")]
     labels = read_groups(folder)
@@ -96,8 +100,14 @@ def metric_tables(folder: Path) -> list[pd.DataFrame]:
     parts = []
     names = [n for n in TABLES if (folder / n).is_file()]
     for path in [folder / n for n in names] or sorted(folder.glob("*quality_metrics*.csv")):
-        ids, table = take_ids(read_table(path), path)
-        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
+        whole = read_table(path)
+        ids, table = take_ids(whole, path)
+        clusters = {unit: cluster for cluster, unit in si_unit_ids(folder).items()}
+        if clusters and numbering(folder, table, ids, id_column(whole)) == "unit":
+            kept = np.array([i in clusters for i in ids])
+            ids, table = [clusters[i] for i in ids if i in clusters], table[kept]
+            log.warning("%s: its ids are SpikeInterface's units: read through cluster_si_unit_ids.tsv", path)
+        parts.append(table.set_index(pd.Index(map(cluster_text, ids), name="unit_id")))
     wanted = {*KNOWN, *RENAMED}
     for path in [p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in wanted]:
         ids, table = take_ids(read_table(path), path)
@@ -117,21 +127,6 @@ def info_table(path: Path) -> pd.DataFrame:
     if blank.any():
         log.warning("%s: %d rows without a cluster id left out", path, int(blank.sum()))
     return table[~blank]
-
-
-def clusters_of(folder: Path) -> set[str] | None:
-    """Return the clusters that have spikes now; None where the folder does not say."""
-    for name in CLUSTERS:
-        path = folder / name
-        if path.is_file():
-            with hdf5io.parsing(path, "a NumPy array of cluster ids"):
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-                if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
-                    raise InputError(
-                        f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
-                    )
-                return {str(i) for i in np.unique(array)}
-    return None
 
 
 def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[str]:
@@ -181,6 +176,11 @@ def read_groups(folder: Path) -> dict[str, object] | None:
         groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else {}
     if not any(tidy(g) for g in groups.values()):
         return None
+    for other in [folder / n for n in GROUPS if (folder / n).is_file() and folder / n != path]:
+        theirs = {cluster_text(i): tidy(g) for i, g in read_label_file(other).labels.items()}
+        n = sum(tidy(g) != theirs[i] for i, g in groups.items() if i in theirs)
+        if n:
+            log.warning("%s: %d labels differ from %s's, which is read", other, n, (path or other).name)
     labels, notices = without_kilosorts(groups, folder, path or folder / INFO)
     for notice in notices:
         log.warning("%s", notice)

@@ -14,10 +14,10 @@ from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
 from ..units.assemble import Recording, column, name_apart, split_by
-from ..units.labels import LABEL_COLUMNS
+from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
-from ..units.metrics import to_new_names
-from . import analyzers, phy
+from ..units.metrics import id_column, to_new_names
+from . import analyzers, clusters, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
 
@@ -35,7 +35,7 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
         if label_column not in found.property_names:
             known = ", ".join(found.property_names) or "none"
             raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
-        labels = found.property_values(label_column)
+        labels = spelled_out(found.property_values(label_column), label_column)
         if len(labels) != len(found.unit_ids):
             raise InputError(
                 f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units."
@@ -47,17 +47,20 @@ def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> 
     """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
     ids, table, labels = phy.read(path)
     if label_column is not None:
-        labels, table = column(table, label_column, path), table.drop(columns=[label_column])
+        labels = spelled_out(column(table, label_column, path), label_column)
+        table = table.drop(columns=[label_column])
     return Recording(path.name, path, ids, table, labels, {}, "cluster")
 
 
 def read_table_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
     """Return the units of a metrics table."""
-    ids, table = take_ids(read_table(path), path, config.group_by)
-    labels = None
+    whole, labels = read_table(path), None
+    ids, table = take_ids(whole, path, config.group_by)
+    id_of = clusters.numbering(path.parent, table, ids, id_column(whole)) if config.group_by == "file" else "unit"
     if label_column is not None:
-        labels, table = column(table, label_column, path), table.drop(columns=[label_column])
-    return Recording(path.stem, path, ids, table, labels, {})
+        labels = spelled_out(column(table, label_column, path), label_column)
+        table = table.drop(columns=[label_column])
+    return Recording(path.stem, path, ids, table, labels, {}, id_of)
 
 
 #: What a path may be, and who reads it; the first that says yes does.

@@ -19,7 +19,21 @@ ALIASES = {
     "mua": ("mua", "mu", "multi", "multi unit", "multi-unit", "multiunit"),
     "noise": ("noise", "artifact", "artefact", "junk"),
     "neural": ("neural", "neuron", "neuronal"),
-    "": ("", "nan", "none", "na", "unsorted", "unlabeled", "unlabelled", "unknown", "uncurated"),
+    "": (
+        "",
+        "nan",
+        "none",
+        "na",
+        "unsorted",
+        "unlabeled",
+        "unlabelled",
+        "unknown",
+        "uncurated",
+        "<na>",
+        "nat",
+        "null",
+        "n/a",
+    ),
 }
 MEANING = {spelling: label for label, spellings in ALIASES.items() for spelling in spellings}
 
@@ -43,6 +57,13 @@ NUMBERS = {
     "sua_vs_mua": {"0": "mua", "1": "good"},
     "sua_vs_all": {"0": "mua", "1": "good"},
 }
+
+
+#: What yes and no (1 and 0) mean in a column whose name says what it is about, "is_noise" above all, whatever the task's own rule.
+NAMED = {
+    "noise": ("noise", "neural"), "artifact": ("noise", "neural"), "neural": ("neural", "noise"), "neuron": ("neural", "noise"),
+}  # fmt: skip
+YES = {"1": 0, "true": 0, "yes": 0, "0": 1, "false": 1, "no": 1}
 
 
 class Encoded(NamedTuple):
@@ -88,6 +109,18 @@ def tidy(label: object) -> str:
         return ""
     text = str(label).strip().lower()
     return text[:-2] if text in ("0.0", "1.0", "2.0") else text
+
+
+def spelled_out(labels: Sequence[object], name: str) -> list[object]:
+    """Return labels in words where they are yes and no (1 and 0) and their column's name says to which question.
+
+    >>> spelled_out([1, False, None], "is_noise"), spelled_out([1, 0], "label")
+    (['noise', 'neural', None], [1, 0])
+    """
+    key = name.strip().lower().removeprefix("is").strip("_ ")
+    if key not in NAMED or not all(tidy(label) in YES or not MEANING.get(tidy(label), "-") for label in labels):
+        return list(labels)
+    return [NAMED[key][YES[tidy(label)]] if tidy(label) in YES else label for label in labels]
 
 
 def read_labels(

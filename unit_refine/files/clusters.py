@@ -1,0 +1,94 @@
+"""Which clusters does a Phy folder have now, and do the ids of a table number its clusters or a sorter's units?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import hdf5io
+from hdf5io.errors import InputError
+
+from .label_files import si_unit_ids
+
+log = logging.getLogger(__package__)
+
+CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")
+
+
+def clusters_of(folder: Path) -> set[str] | None:
+    """Return the clusters that have spikes now; None where the folder does not say."""
+    counts = spike_counts(folder)
+    return None if counts is None else set(counts)
+
+
+def spike_counts(folder: Path) -> dict[str, int] | None:
+    """Return how many spikes each cluster has now; None where the folder does not say."""
+    for name in CLUSTERS:
+        path = folder / name
+        if path.is_file():
+            with hdf5io.parsing(path, "a NumPy array of cluster ids"):
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
+                    raise InputError(
+                        f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
+                    )
+                ids, counts = np.unique(array, return_counts=True)
+                return dict(zip(map(str, ids.tolist()), counts.tolist()))
+    return None
+
+
+def numbering(folder: Path, table: pd.DataFrame, ids: Sequence[str], column: str | None) -> str:
+    """Return what the ids of a table that stands in a folder number: a sorter's "unit", or Phy's "cluster".
+
+    Only a folder that SpikeInterface exported has both (``cluster_si_unit_ids.tsv``). There the counts of spikes tell, where the
+    table has them; then ids that only one of the two has; then the name of the column.
+
+    Raises
+    ------
+    InputError : nothing tells.
+    """
+    units = si_unit_ids(folder)
+    if not units or units == {i: i for i in units}:
+        return "unit"
+    counts = spike_counts(folder)
+    if counts is not None and "num_spikes" in table.columns:
+        of_unit = {unit: counts[cluster] for cluster, unit in units.items() if cluster in counts}
+        as_cluster, as_unit = agreement(table, ids, counts), agreement(table, ids, of_unit)
+        if abs(as_cluster - as_unit) > 0.25:
+            return "cluster" if as_cluster > as_unit else "unit"
+    inverse = set(units.values())
+    as_cluster, as_unit = sum(i in units for i in ids) / len(ids), sum(i in inverse for i in ids) / len(ids)
+    if abs(as_cluster - as_unit) > 0.25:
+        return "cluster" if as_cluster > as_unit else "unit"
+    name = (column or "").strip().lower()
+    if name not in ("cluster_id", "phy_clusterid", "unit_id", "unit_ids"):
+        raise InputError(
+            f"{folder}: a table of metrics in it has ids in a column '{name}', which could be Phy's clusters or SpikeInterface's units"
+            " (cluster_si_unit_ids.tsv). Name the column cluster_id or unit_id."
+        )
+    return "cluster" if name in ("cluster_id", "phy_clusterid") else "unit"
+
+
+def agreement(table: pd.DataFrame, ids: Sequence[str], counts: Mapping[str, int]) -> float:
+    """Return the share of a table's units whose ``num_spikes`` is, to a tenth, the count of that id."""
+    spikes = pd.to_numeric(table["num_spikes"], errors="coerce").to_numpy(dtype=float)
+    now = np.array([counts.get(i, np.nan) for i in ids], dtype=float)
+    both = np.isfinite(spikes) & np.isfinite(now)
+    return float(np.mean(np.abs(spikes - now)[both] <= 0.1 * np.maximum(now[both], 10))) if both.any() else 0.0
+
+
+def check_counts(folder: Path, table: pd.DataFrame) -> None:
+    """Warn where the metrics count other spikes than the clusters of the folder have: metrics of another sorting."""
+    counts = spike_counts(folder)
+    if counts is None or "num_spikes" not in table.columns or len(table) < 5:
+        return
+    share = agreement(table, list(table.index), counts)
+    if share < 0.5:
+        log.warning(
+            "%s: for %.0f %% of the clusters num_spikes of the metrics is not the number of spikes in spike_clusters.npy:"
+            " metrics of another sorting, or computed before it was changed?", folder, 100 * (1 - share),
+        )  # fmt: skip
