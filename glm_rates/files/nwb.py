@@ -149,7 +149,7 @@ def interval_table(file: h5py.File, wanted: str | None, path: Path) -> h5py.Grou
         told = ", ".join(f"{name} ({len(table['id'])} rows)" for name, table in others.items())
         raise InputError(f"{path}: no trials, but several tables of intervals: {told}. Give --intervals NAME, or none.")
     for name, table in others.items():
-        log.info("%s: no trials; the table of intervals '%s' is used (--intervals none: none)", path.name, name)
+        log.warning("%s: no trials; rows of '%s' are used as trials (--intervals none: none)", path.name, name)
         return table
     return None
 

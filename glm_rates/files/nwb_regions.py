@@ -18,7 +18,21 @@ from .nwb_columns import column, column_names
 from .session import REGION_COLUMNS, UNKNOWN, text_of
 
 log = logging.getLogger("glm_rates.files.nwb")
-PEAK_COLUMNS = ("peak_channel_id", "peak_electrode_id", "max_channel_id", "main_channel_id")
+PEAK_COLUMNS = (
+    "peak_channel_id",
+    "peak_electrode_id",
+    "max_channel_id",
+    "main_channel_id",
+    "peak_channel",
+    "maximum_channel",
+)
+WITHIN_PROBE = (
+    "site_id",
+    "local_index",
+    "channel_id",
+    "channel",
+    "rel_id",
+)  # numbers of electrodes that begin anew on each probe
 ELECTRODES = "general/extracellular_ephys/electrodes"
 
 
@@ -64,6 +78,16 @@ def _own_column(table: h5py.Group, name: str, wanted: bool) -> list[str]:
 def _by_peak(file: h5py.File, table: h5py.Group, name: str) -> list[str]:
     """Location of the electrode whose id the unit names."""
     electrodes = hdf5io.require(file, ELECTRODES)
+    within = next((c for c in WITHIN_PROBE if c in electrodes), None)
+    if not name.endswith("_id"):  # a number on its probe, not an id
+        if within is None or "electrode_group" not in table or "group" not in electrodes:
+            raise InputError(
+                "peak channels are no ids of electrodes, and electrodes have no numbers within their probe"
+            )
+        group, number = column(electrodes, "group"), map(text_of, column(electrodes, within))
+        where = dict(zip(zip(group, number), map(text_of, column(electrodes, "location"))))
+        keys = zip(column(table, "electrode_group"), map(text_of, column(table, name)))
+        return [where.get(key, "unknown") for key in keys]
     place: dict[str, str] = {}
     for number, location in zip(map(text_of, column(electrodes, "id")), map(text_of, column(electrodes, "location"))):
         if place.setdefault(number, location) != location:

@@ -88,17 +88,34 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
         if different:
             asked = ", ".join([known[0], *different])
             raise InputError(f"{where}: which column holds the stimulus, {asked}? Give --label NAME, or --label none.")
+        if len(set(texts[known[0]]) - set(NO_LABEL)) == 1 and _candidates(
+            {k: v for k, v in columns.items() if k not in known}, n
+        ):
+            told = _told(_candidates({k: v for k, v in columns.items() if k not in known}, n))
+            raise InputError(
+                f"{where}: column '{known[0]}' has one value, '{texts[known[0]][0]}'. Give --label NAME; candidates: {told}; or "
+                f"--label {known[0]}."
+            )
         log.info("%s: the stimulus is in column '%s'", where, known[0])
         return same_spelling(texts[known[0]], where)
-    candidates = {name: len({text_of(v) for v in column} - set(NO_LABEL)) for name, column in columns.items()}
-    candidates = {k: v for k, v in candidates.items() if 2 <= v <= max(2, n // 2) and not _is_time(k)}
+    candidates = _candidates(columns, n)
     if candidates:
-        told = ", ".join(f"{name} ({count} values)" for name, count in candidates.items())
+        told = _told(candidates)
         raise InputError(
             f"{where}: no column is known to hold the stimulus. Give --label NAME; candidates: {told}; or --label none."
         )
     log.info("%s: no column with labels, every trial has the same stimulus", where)
     return ["stimulus"] * n
+
+
+def _candidates(columns: dict[str, list[Any]], n: int) -> dict[str, int]:
+    """Columns that tell some trials apart and repeat, with their numbers of values."""
+    values = {name: len({text_of(v) for v in column} - set(NO_LABEL)) for name, column in columns.items()}
+    return {k: v for k, v in values.items() if 2 <= v <= max(2, n // 2) and not _is_time(k)}
+
+
+def _told(candidates: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count} values)" for name, count in candidates.items())
 
 
 def same_spelling(labels: list[str], where: str) -> list[str]:
@@ -134,7 +151,11 @@ def on_clock(events: np.ndarray, start: np.ndarray, stop: np.ndarray, where: str
     if len(at) > 1 and inside.mean() < 0.5 and from_start.all():
         log.warning("%s counts from the start of each trial (0 to %g s): added to it", where, at.max())
         return events + start
-    return events
+    absent = known & ((events == 0) | (events == -1))
+    absent[known] &= ~inside
+    if absent.any():
+        log.warning("%s: %d time(s) of 0 or -1 outside their trials are taken as none", where, absent.sum())
+    return np.where(absent, np.nan, events)
 
 
 def _partition(labels: list[str]) -> list[int]:
