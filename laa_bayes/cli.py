@@ -13,6 +13,7 @@ app = console.application(
         "diagnose": config.DiagnoseConfig,
         "infer": config.InferConfig,
         "compare": config.CompareConfig,
+        "own": config.OwnConfig,
         "export": config.ExportConfig,
         "population": config.PopulationConfig,
         "posterior-predict": config.PosteriorPredictConfig,

@@ -70,6 +70,9 @@ from .verbs import (
     InfoConfig as InfoConfig,
 )
 from .verbs import (
+    OwnConfig as OwnConfig,
+)
+from .verbs import (
     PlotConfig as PlotConfig,
 )
 from .verbs import (

@@ -253,6 +253,30 @@ class CompareConfig(SeveralSweeps):
         )
 
 
+class OwnConfig(Reading):
+    """Infer a neuron model of your own, written as a Python file (it is run), from a recording."""
+
+    model: Path = Field(
+        description="Python file with PARAMETERS, start and slope",
+        json_schema_extra={"positional": True, "exists": "file"},
+    )
+    recording: Path = Field(
+        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
+    )
+    window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    draws: int = Field(1000, ge=100, le=100_000, description="posterior draws to keep")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    output: Path | None = Field(
+        None, description="folder of draws and table [RECORDING.own]", json_schema_extra={"flags": ["-o"]}
+    )
+    overwrite: bool = Field(False, description="replace an earlier answer")
+
+    @property
+    def target(self) -> Path:
+        """The folder of draws and table."""
+        return self.output or self.recording.with_suffix(".own")
+
+
 class PosteriorPredictConfig(Frozen):
     """Predict voltages from a posterior, for the recorded current or another one."""
 

@@ -16,12 +16,11 @@ from ..neuron.simulator import SHARP_K_MV, substeps_for
 from ..posterior import exact, likelihood, rivals, typicality
 from ..posterior.importance import N_IMPORTANCE
 from ..posterior.likelihood import Observation, Spec
-from ..posterior.summary import Posterior
+from ..posterior.summary import Posterior, surprise
 
 DEFAULT_GRID_MS = 0.25
 N_START = 4  #: starts from the network's draws
 SAME_CURRENT = 0.01  #: currents that differ by less than this share of their range are the same
-FAR = 1e-4  #: recordings: a prior surprise below this is a hard fact (the named priors are broad, cells differ)
 log = logging.getLogger("laa_bayes")
 
 
@@ -259,9 +258,5 @@ def judge(
     odd = [t.name for t in tests if t.flagged and t.name != "prior surprise"]
     if odd:
         log.warning("innovations are not exactly AR(1) noise (%s): intervals may be too narrow", ", ".join(odd))
-    surprise = next(t for t in tests if t.name == "prior surprise")
-    if surprise.p_value < FAR:
-        facts = facts + [
-            f"the optimum lies far outside the prior (p = {surprise.p_value:.1e}); is the unit, the offset or the area wrong?"
-        ]
+    facts = facts + surprise(optimum[:n])
     return typicality.judge([], facts)._replace(tests=tests)

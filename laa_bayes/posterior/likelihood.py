@@ -21,6 +21,7 @@ from jax.scipy import special as jsp
 from scipy import special
 
 from ..config import PARAMETERS, Prior
+from ..neuron.own import OwnModel, voltage_of_own
 from ..neuron.priors import inferred, theta_from_z, value_from_z
 from ..neuron.simulator import (
     SHARP_K_MV,
@@ -45,6 +46,7 @@ class Spec(NamedTuple):
     ]  #: (name, prior) of ``v0``, ``R_s``, ``sigma``, ``phi`` where they are inferred
     dt_ms: float
     substeps: int
+    own: OwnModel | None = None  #: a person's model in place of the six parameters, which are all fixed then
 
     @property
     def prior_table(self) -> dict[str, Prior]:
@@ -151,6 +153,8 @@ def predict(spec: Spec, w, observed: Observation):
     theta, extra = unpack(spec, w)
     drop = extra.get("R_s", 0.0) * observed.mv_per_mohm + jnp.zeros_like(observed.current)
     v0 = observed.v_mv[0] - drop[0] + extra["v0"] if "v0" in extra else theta[2]
+    if spec.own is not None:
+        return voltage_of_own(spec.own, extra, observed.current, v0, spec.dt_ms, 2 * spec.substeps) + drop
     if "C_2" in extra:
         steps = 1 if spec.prior_table["G_act"] == NO_ACTIVATION else 2 * spec.substeps
         second = (extra["C_2"], extra["g_c"])

@@ -16,7 +16,7 @@ from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
 from .rivals import WITH_ACTIVATION, Rival, favoured, not_excluded
-from .typicality import Typicality
+from .typicality import Typicality, prior_surprise
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
 NUISANCE = {
@@ -27,6 +27,8 @@ NUISANCE = {
 }  #: unit and meaning of what a recording adds
 COVERED = (0.75, 0.97)  #: share of residuals inside 90 % intervals of a noise that fits
 SLOWEST = 10.0  #: time constants longer than this many windows are no measurement
+FAR = 1e-4  #: a surprise under the prior below this is a hard fact on recordings (the named priors are broad, cells differ)
+FAR_TEXT = "the optimum lies far outside the prior"
 DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
 IDENTIFIED = 0.5  #: least contraction of an identified parameter
 Z_90 = 1.6449  #: half width of a central 90 % interval in sd
@@ -199,6 +201,15 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         "one_step_coverage_90": one_step,
         "read": list(posterior.recording.notes),
     }
+    model = posterior.models[found["favoured"]]
+    if posterior.spec.nuisance and found["favoured"] != "laa":  # judged is the fit of the model that answers
+        spec = model.spec
+        assert isinstance(spec, Spec)
+        found["in_window_coverage_90"] = coverage_of_mode(model, posterior.observed)
+        other = [fact for fact in found["checks"]["facts"] if not fact.startswith(FAR_TEXT)]
+        found["checks"]["facts"] = other + surprise(model.w[: len(inferred(spec.prior_table))])
+        found["verdict"] = "misspecified" if found["checks"]["facts"] else "typical"
+        found["status"] = "misspecified" if found["checks"]["facts"] else "ok"
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
     if posterior.spec.nuisance and found["favoured"] != "laa":  # what a model that loses says is no answer
         found["identified"] = dict.fromkeys(found["identified"], False)
@@ -206,6 +217,20 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
     return found
+
+
+def coverage_of_mode(model: Rival, observed: Observation) -> float:
+    """Return the share of samples inside the 90 % interval of the noise about a model at its mode."""
+    assert isinstance(model.spec, Spec)
+    r = observed.v_mv - likelihood.predictions(model.spec, model.w[None], observed)[0]
+    _, extra = likelihood.unpack(model.spec, model.w, np, special)
+    return float(np.mean(np.abs(r) <= Z_90 * extra["sigma"] / np.sqrt(1 - extra["phi"] ** 2)))
+
+
+def surprise(z: np.ndarray) -> list[str]:
+    """Return the fact that an optimum at coordinates ``z`` (d,) states, where it is too far from the prior."""
+    p = prior_surprise(z).p_value
+    return [f"{FAR_TEXT} (p = {p:.1e}); is the unit, the offset or the area wrong?"] if p < FAR else []
 
 
 def facts_of_fit(found: dict, dt_ms: float) -> list[str]:
