@@ -64,20 +64,27 @@ def write_directory(
         h5["unit_descriptor"] = _unit_table(arrays, region * 32 + np.arange(n_units) % 32)
         for unit in range(n_units):
             h5[f"sorted_units/unit{unit:03d}/times"] = _spike_samples(arrays, start, unit, before_ms, rng)
+    after_ms = arrays[0].shape[2] - before_ms
+    _write_info(folder, name, dig_ins, tastes, [len(a) for a in arrays], [before_ms, after_ms])
+    _write_trial_frame(folder / "trial_info_frame.csv", order, dig_ins, tastes)
+    np.savez(folder / "truth.npz", allow_pickle=False, **truth)
+    return path
+
+
+def _write_info(
+    folder: Path, name: str, dig_ins: list[str], tastes: list[str], trial_count: list[int], durations: list[int]
+) -> None:
+    """``.info`` and ``.params`` beside the recording."""
     info = {
         "name": name,
         "regions": ["bla", "gc"],
         "electrode_layout": {"gc": [list(range(32))], "bla": [list(range(32, 64))]},
-        "taste_params": {"dig_in_names": dig_ins, "tastes": tastes, "trial_count": [len(a) for a in arrays]},
+        "taste_params": {"dig_in_names": dig_ins, "tastes": tastes, "trial_count": trial_count},
         "laser_params": {"dig_in_names": []},
     }
     (folder / f"{name}.info").write_text(json.dumps(info, indent=1), encoding="utf-8")
-    after_ms = arrays[0].shape[2] - before_ms
-    params = {"spike_array_durations": [before_ms, after_ms], "sampling_rate": 1000 * SAMPLES_PER_MS}
+    params = {"spike_array_durations": durations, "sampling_rate": 1000 * SAMPLES_PER_MS}
     (folder / f"{name}.params").write_text(json.dumps(params, indent=1), encoding="utf-8")
-    _write_trial_frame(folder / "trial_info_frame.csv", order, dig_ins, tastes)
-    np.savez(folder / "truth.npz", allow_pickle=False, **truth)
-    return path
 
 
 def _unit_table(arrays: list[np.ndarray], electrodes: np.ndarray) -> np.ndarray:

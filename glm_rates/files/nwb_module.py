@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +31,12 @@ def write_copy(source: Path, output: Path, stored: Stored) -> int:
     """
     with parsing(source, "an NWB file"):
         try:
-            from hdmf.common import DynamicTable, VectorData
-            from pynwb import NWBHDF5IO, ProcessingModule, TimeSeries
+            from pynwb import NWBHDF5IO
         except ImportError:
             raise InputError("writing NWB needs pynwb; install the 'nwb' extra.") from None
     if "start_s" not in stored.arrays:
         raise InputError("the results do not say when their trials began; run 'glm-rates infer' on the NWB file again.")
     ids = [str(i) for i in stored.units.get("unit_id", [])]
-    order = np.argsort(stored.arrays["start_s"], kind="stable")
-    n_bins = len(stored.time_ms)
-    time = (stored.arrays["start_s"][order, None] + (np.arange(n_bins) + 0.5) * stored.bin_ms / 1000).ravel()
-    kept = np.concatenate([[True], np.diff(np.maximum.accumulate(time)) > 1e-9])  # windows that overlap: the first wins
     with hdf5io.atomic(output) as part, parsing(source, "an NWB file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with NWBHDF5IO(str(source), "r", load_namespaces=True) as reader:
@@ -53,33 +49,40 @@ def write_copy(source: Path, output: Path, stored: Stored) -> int:
                 )
             if MODULE in nwb.processing:
                 raise InputError(f"{source}: has a processing module '{MODULE}' already; give the file without it.")
-            module = ProcessingModule(name=MODULE, description="Firing rates of single trials from Poisson GLMs.")
-            to_hz = 1000 / stored.bin_ms
-            series = {
-                "firing_rate": ("rate", to_hz, "Hz", "estimated rate, fitted on all trials"),
-                "firing_rate_held_out": ("rate_cv", to_hz, "Hz", "rate of each trial from a fit without it"),
-                "log_rate_sd": ("log_rate_sd", 1.0, "log Hz", "posterior standard deviation of the log rate"),
-            }
-            for name, (key, factor, unit, text) in series.items():
-                if key in stored.arrays:
-                    data = (stored.arrays[key][order] * factor).reshape(len(time), -1)[kept]
-                    comments = json.dumps({"unit_ids": ids, "bin_ms": stored.bin_ms, "provenance": stored.provenance})
-                    module.add(
-                        TimeSeries(
-                            name=name, data=data, unit=unit, timestamps=time[kept], description=text, comments=comments
-                        )
-                    )
-            columns = {
-                "unit_id": ("id in the units table", np.array([int(i) if i.lstrip("-").isdigit() else i for i in ids]))
-            }
-            columns |= {key: (f"{key} of glm_rates", stored.arrays[key]) for key in ("bits_per_spike", "bits_per_spike_cv", "ks_pvalue")
-                        if key in stored.arrays}  # fmt: skip
-            columns["region"] = ("region", np.array(stored.regions, object))
-            made = [
-                VectorData(name=name, description=text, data=list(values)) for name, (text, values) in columns.items()
-            ]
-            module.add(DynamicTable(name="unit_scores", description="One row a unit.", columns=made))
+            module, n_samples = processing_module(stored, ids)
             nwb.add_processing_module(module)
             with NWBHDF5IO(str(part), "w", manager=reader.manager) as writer:
                 writer.export(src_io=reader, nwbfile=nwb)
-    return int(kept.sum())
+    return n_samples
+
+
+def processing_module(stored: Stored, ids: list[str]) -> tuple[Any, int]:
+    """The processing module of pynwb and the number of samples of its series."""
+    from hdmf.common import DynamicTable, VectorData
+    from pynwb import ProcessingModule, TimeSeries
+
+    order = np.argsort(stored.arrays["start_s"], kind="stable")
+    n_bins = len(stored.time_ms)
+    time = (stored.arrays["start_s"][order, None] + (np.arange(n_bins) + 0.5) * stored.bin_ms / 1000).ravel()
+    kept = np.concatenate([[True], np.diff(np.maximum.accumulate(time)) > 1e-9])  # windows that overlap: the first wins
+    module = ProcessingModule(name=MODULE, description="Firing rates of single trials from Poisson GLMs.")
+    to_hz = 1000 / stored.bin_ms
+    series = {
+        "firing_rate": ("rate", to_hz, "Hz", "estimated rate, fitted on all trials"),
+        "firing_rate_held_out": ("rate_cv", to_hz, "Hz", "rate of each trial from a fit without it"),
+        "log_rate_sd": ("log_rate_sd", 1.0, "log Hz", "posterior standard deviation of the log rate"),
+    }
+    comments = json.dumps({"unit_ids": ids, "bin_ms": stored.bin_ms, "provenance": stored.provenance})
+    for name, (key, factor, unit, text) in series.items():
+        if key in stored.arrays:
+            data = (stored.arrays[key][order] * factor).reshape(len(time), -1)[kept]
+            module.add(
+                TimeSeries(name=name, data=data, unit=unit, timestamps=time[kept], description=text, comments=comments)
+            )
+    columns = {"unit_id": ("id in the units table", np.array([int(i) if i.lstrip("-").isdigit() else i for i in ids]))}
+    scores = ("bits_per_spike", "bits_per_spike_cv", "ks_pvalue")
+    columns |= {key: (f"{key} of glm_rates", stored.arrays[key]) for key in scores if key in stored.arrays}
+    columns["region"] = ("region", np.array(stored.regions, object))
+    made = [VectorData(name=name, description=text, data=list(values)) for name, (text, values) in columns.items()]
+    module.add(DynamicTable(name="unit_scores", description="One row a unit.", columns=made))
+    return module, int(kept.sum())

@@ -148,10 +148,8 @@ def build_design(
 
     Parameters
     ----------
-    trials :
-        Binned spikes over whole trials.
-    window :
-        Bins that are modelled.
+    trials, window :
+        Binned spikes over whole trials, and the bins that are modelled.
     kernels :
         ``{"stimulus", "history", "coupling"}`` as far as ``terms`` needs them.
     terms :
@@ -169,18 +167,15 @@ def build_design(
     """
     n_trials, _, n_units = trials.counts.shape
     n_window = window.stop - window.start
-    n_rows = n_trials * n_window
+    n_rows, n_tastes = n_trials * n_window, int(trials.taste.max()) + 1
     row_trial = np.repeat(np.arange(n_trials), n_window)
-    n_tastes = int(trials.taste.max()) + 1
-    ones = np.ones((n_rows, 1))
-    blocks = {"constant": ones}
+    blocks = {"constant": np.ones((n_rows, 1))}
     if n_tastes > 1:
-        blocks["offset"] = _taste_blocks(ones, trials.taste[row_trial], n_tastes)
+        blocks["offset"] = _taste_blocks(blocks["constant"], trials.taste[row_trial], n_tastes)
     if "stimulus" in terms:
-        features = stimulus_features(trials, window, kernels["stimulus"]).reshape(n_rows, -1)
-        blocks["stimulus"] = features
+        blocks["stimulus"] = stimulus_features(trials, window, kernels["stimulus"]).reshape(n_rows, -1)
         if n_tastes > 1:
-            blocks["deviation"] = _taste_blocks(features, trials.taste[row_trial], n_tastes)
+            blocks["deviation"] = _taste_blocks(blocks["stimulus"], trials.taste[row_trial], n_tastes)
     if laser:
         blocks["laser"] = trials.laser[:, window.start : window.stop].reshape(n_rows, 1)
     blocks |= {name: columns.reshape(n_rows, -1) for name, columns in (extra or {}).items()}
@@ -198,15 +193,20 @@ def build_design(
     widths = {name: block.shape[1] for name, block in blocks.items()}
     if "history" in terms:
         widths["history"] = own.shape[2]
-    counts = np.ascontiguousarray(trials.counts[:, window.start : window.stop].reshape(n_rows, n_units).T, float)
-    reach = len(kernels["history"].values) if "history" in kernels else 0
+    counts, valid = _observed_counts(trials, window, len(kernels["history"].values) if "history" in kernels else 0)
+    shared = np.hstack(list(blocks.values()))
+    return Design(shared, own, counts, _consecutive(widths), row_trial, kernels, valid, sources)
+
+
+def _observed_counts(trials: Trials, window: Window, reach: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Counts (unit, row), 0 where a bin is no observation of the unit, and which ones are."""
+    n_units = trials.counts.shape[2]
+    counts = np.ascontiguousarray(trials.counts[:, window.start : window.stop].reshape(-1, n_units).T, float)
     valid = observations(trials, window, reach)
-    if valid is not None:
-        valid = np.ascontiguousarray(valid.reshape(n_rows, n_units).T)
-        counts = np.where(valid, counts, 0.0)
-    return Design(
-        np.hstack(list(blocks.values())), own, counts, _consecutive(widths), row_trial, kernels, valid, sources
-    )
+    if valid is None:
+        return counts, None
+    valid = np.ascontiguousarray(valid.reshape(-1, n_units).T)
+    return np.where(valid, counts, 0.0), valid
 
 
 def observations(trials: Trials, window: Window, reach: int) -> np.ndarray | None:

@@ -250,6 +250,13 @@ def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float,
     return Exact(weights, inverse_positive(curvature(rows, target, columns, np.exp(eta)) + penalty), norm)
 
 
+def nothing_known(base_coef: np.ndarray, k: int) -> State:
+    """No source is active yet; ``base_coef`` (unit, p0) are the weights without coupling."""
+    n = len(base_coef)
+    none, weights, empty = [np.zeros(0, int)] * n, [np.zeros((0, k))] * n, [np.zeros(0)] * n
+    return State(none, weights, base_coef.copy(), empty, list(empty), np.eye(k), 0.1, np.zeros((n, n)))
+
+
 def learn_screened(
     design: Design, base_coef: np.ndarray, base_prior: Prior, use: np.ndarray, k: int
 ) -> tuple[Rows, State, tuple]:
@@ -280,17 +287,7 @@ def learn_screened(
     prior = (base_precision, white.mean)
     n = len(design.counts)
     screen = Screen(rows, covariance, k)
-    none = [np.zeros(0, int)] * n
-    state = State(
-        none,
-        [np.zeros((0, k))] * n,
-        base_coef.copy(),
-        [np.zeros(0)] * n,
-        [np.zeros(0)] * n,
-        np.eye(k),
-        0.1,
-        np.zeros((n, n)),
-    )
+    state = nothing_known(base_coef, k)
     off = np.zeros((n, n), bool)
     off[use] = True
     off[np.arange(n), np.arange(n)] = False

@@ -118,16 +118,14 @@ def solve(
     start : (unit, P + K), optional
         Warm start; by default log mean count and zeros.
     method :
-        ``auto``, ``newton`` (Cholesky of each Hessian) or ``pcg``.
-    tolerance :
+        ``auto``, ``newton`` (Cholesky), ``pcg``.
+    tolerance : float
         A unit is frozen when max |gradient of the mean objective| is below it.
     precondition :
         ``(units, vectors) -> vectors`` approximating the inverse Hessian; by default `shared_preconditioner`, which a
         problem with a root cannot use.
-    single :
-        The problem's columns in float32 where the caller has them already.
-    coarse :
-        Gradients in float32 too: enough for tolerances of 1e-5 and above.
+    single, coarse :
+        The problem's columns in float32 where the caller has them; gradients in float32 too, enough for tolerances of 1e-5 and above.
 
     Returns
     -------
@@ -135,16 +133,14 @@ def solve(
         ``converged`` is False where ``max |gradient| > max(tolerance, 1e-8)``.
     """
     n_units, n_coef = problem.penalty.shape
-    if method == "auto":
-        method = "newton" if n_coef <= EXACT_UP_TO else "pcg"
+    method = ("newton" if n_coef <= EXACT_UP_TO else "pcg") if method == "auto" else method
     free = np.isfinite(problem.penalty)
     problem = problem._replace(penalty=np.where(free, problem.penalty, 0.0))
     coef = _default_start(problem) if start is None else np.where(free, start, 0.0)
     columns, direction = _prepare(problem, free, method, precondition, single, coarse)
     eta = columns.predict(coef) + np.broadcast_to(problem.offset, problem.counts.shape)
     objective = _objective(problem, slice(None), coef, eta)
-    grad_norm, stuck = np.full(n_units, np.inf), np.zeros(n_units, bool)
-    products = step = 0
+    grad_norm, stuck, products, step = np.full(n_units, np.inf), np.zeros(n_units, bool), 0, 0
     for step in range(max_newton + 1):
         active = np.flatnonzero((grad_norm > tolerance) & ~stuck)
         gradient, mu = _gradient(problem, columns, free, active, coef, eta)
@@ -155,9 +151,8 @@ def solve(
         active, mu, gradient = active[keep], mu[keep], gradient[keep]
         move, used = direction(active, mu, gradient)
         products += (used + 1) * len(active)
-        slope = (gradient * move).sum(axis=1)
         d_eta = columns.predict(move, active)
-        length, value = _armijo(problem, active, coef, eta, move, d_eta, objective, slope)
+        length, value = _armijo(problem, active, coef, eta, move, d_eta, objective, (gradient * move).sum(axis=1))
         stuck[active] = length == 0
         coef[active] += length[:, None] * move
         eta[active] += length[:, None] * d_eta
