@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,12 @@ PLACES = {
     "README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "BENCHMARKS.md": "benchmarks.md",
     **{f"{name}/README.md": f"pipelines/{name}.md" for name in bootstrap.PIPELINES},
 }  # fmt: skip
+LAST_CELL = """from pathlib import Path
+
+from IPython.display import Image, display
+
+for path in sorted(Path().rglob("*.png"))[:3]:
+    display(Image(path))"""
 
 
 def write_pages(pages: Path) -> None:
@@ -47,6 +54,10 @@ def write_pages(pages: Path) -> None:
         put(pages / f"options/{name}.md", "\n".join(options_page(name)))
         put(pages / f"code/{name}.md", "\n".join(code_page(name)))
         put(pages / f"explanation/{name}.md", "\n".join(explanation_page(name)))
+        tutorial = pages / f"tutorials/{name}.md"
+        put(pages / f"notebooks/{name}.ipynb", json.dumps(notebook(tutorial.read_text(encoding="utf-8")), indent=1))
+        link = f"\n[This page as a notebook](../notebooks/{name}.ipynb)\n"
+        put(tutorial, tutorial.read_text(encoding="utf-8") + link)
     install = pages / "install.md"
     put(install, with_sizes(install.read_text(encoding="utf-8")))
 
@@ -73,6 +84,27 @@ def relinked(text: str, source: str, place: str) -> str:
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)  # code stays as it is
     return "".join(p if p.startswith("```") else re.sub(r"\[([^\]\n]+)\]\(([^)\s]+)\)", link, p) for p in parts)
+
+
+def notebook(page: str) -> dict[str, Any]:
+    """Return a tutorial as a Jupyter notebook: text, code, commands with ``!``, and at the end the first figures that were drawn."""
+    cells = []
+    for text, kind, body in re.findall(r"(.*?)(?:^```(python|console)\n(.*?)^```$|\Z)", page, re.DOTALL | re.MULTILINE):
+        if text.strip():
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": text.strip()})
+        if kind:
+            code = body if kind == "python" else re.sub(r"^\$ ", "!", body, flags=re.MULTILINE)
+            cells.append(code_cell(code.strip()))
+    cells.append(code_cell(LAST_CELL))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell{number}"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
+
+
+def code_cell(source: str) -> dict[str, Any]:
+    """Return a cell that was not run yet."""
+    return {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
 
 
 # --- options -------------------------------------------------------------------------------------------------------------------

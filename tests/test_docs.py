@@ -1,6 +1,7 @@
 """The documentation says what the code does: its commands parse, its tutorials run, every option stands in it, every link leads somewhere."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -71,6 +72,19 @@ def test_every_link_leads_to_a_page_or_an_anchor_of_the_site(pages):
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             if not re.match(r"[a-z]+:|#", target):
                 assert (page.parent / target.partition("#")[0]).is_file(), (page.name, target)
+
+
+def test_each_tutorial_is_also_a_notebook_with_the_same_code(pages):
+    for name in PIPELINES:
+        made = json.loads((pages / f"notebooks/{name}.ipynb").read_text())
+        assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+        assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+        blocks = BLOCK.findall((ROOT / f"docs/tutorials/{name}.md").read_text())
+        code = [cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"]
+        assert code == [*(body.strip().replace("$ ", "!") for _, body in blocks), docs.LAST_CELL]
+        compile(docs.LAST_CELL, "cell", "exec")
+        text = "".join(cell["source"] for cell in made["cells"] if cell["cell_type"] == "markdown")
+        assert "```" not in text.replace("```text", "")
 
 
 def test_the_table_of_contents_names_every_page_and_no_other(pages):
