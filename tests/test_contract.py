@@ -22,6 +22,7 @@ SHARED_TEXT = [
     "commands/reproduce.py",
     "show/report.py",
     "show/report.html",
+    "show/methods.py",
     "show/figures.py",
 ]
 HEAVY = [

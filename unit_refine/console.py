@@ -252,7 +252,11 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
         from hdf5io import runs
 
         made = {"options": deciding_options(config), "provenance": run.provenance(config)}
-        runs.write_record(Path(target), {**outcome, **plain(made)})
+        whole_record = {**outcome, **plain(made)}
+        if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
+            methods = importlib.import_module(f"{PACKAGE}.show.methods")
+            methods.write_methods(whole_record, runs.record_path(Path(target)))
+        runs.write_record(Path(target), whole_record)
     return outcome
 
 

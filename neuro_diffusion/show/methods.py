@@ -96,12 +96,19 @@ def field(entry: str, name: str) -> str:
 def surnames(entry: str) -> str:
     """Return the authors as a text cites them: one, two, or the first and others."""
     names = [name.partition(",")[0].strip() for name in field(entry, "author").split(" and ")]
-    return names[0] if len(names) == 1 else f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]} et al."
+    if len(names) > 2 or names[-1] == "others":
+        return f"{names[0]} et al."
+    return " and ".join(names)
 
 
 def reference(entry: str) -> str:
     """Return an entry as a line of a list of references."""
+    authors = field(entry, "author").replace(" and others", " et al.").replace(" and ", "; ")
+    title, doi = field(entry, "title"), field(entry, "doi")
     where = ", ".join(filter(None, (field(entry, key) for key in ("journal", "booktitle", "volume", "pages"))))
-    doi = field(entry, "doi")
-    parts = [f"{field(entry, 'author').replace(' and ', '; ')} ({field(entry, 'year')}). {field(entry, 'title')}.", where and f"{where}."]
+    parts = [
+        f"{authors} ({field(entry, 'year')}).",
+        title if title.endswith("?") else f"{title}.",
+        where and f"{where}.",
+    ]
     return " ".join([*filter(None, parts), *([f"doi:{doi}"] if doi else [])])
