@@ -9,6 +9,7 @@ import numpy as np
 from .design import Design
 from .prior import Prior
 from .solver import Problem
+from .stimuli import groups_of
 
 
 class Spread(NamedTuple):
@@ -47,8 +48,15 @@ def predict(design: Design, fit: Fit) -> np.ndarray:
 def log_rate_sd(design: Design, fit: Fit, block: int = 1024) -> np.ndarray:
     """Standard deviation of each unit's log rate in each row, (unit, row); zero for a unit with too few spikes."""
     n_rows = len(design.shared)
-    out = np.zeros(design.counts.shape)
+    out, groups = np.zeros(design.counts.shape), groups_of(design)
     for unit in np.flatnonzero(fit.fitted):
+        if groups is not None:  # a row has the columns of its own stimulus only
+            place, matrix = fit.covariance[unit]
+            for stimulus, rows in enumerate(groups.rows):
+                inside = np.flatnonzero(np.isin(place, groups.wanted(stimulus)))
+                part = unit_columns(design, unit, place[inside], rows).astype(float)
+                out[unit, rows] = np.einsum("rp,rp->r", part @ matrix[np.ix_(inside, inside)], part)
+            continue
         columns = unit_columns(design, unit, fit.covariance[unit].columns)
         covariance = fit.covariance[unit].matrix.astype(np.float32)
         for first in range(0, n_rows, block):  # a block stays in cache
@@ -57,19 +65,21 @@ def log_rate_sd(design: Design, fit: Fit, block: int = 1024) -> np.ndarray:
     return np.sqrt(np.maximum(out, 0))
 
 
-def unit_columns(design: Design, unit: int | np.integer, wanted: np.ndarray) -> np.ndarray:
+def unit_columns(
+    design: Design, unit: int | np.integer, wanted: np.ndarray, rows: np.ndarray | slice = slice(None)
+) -> np.ndarray:
     """Some columns of one unit's regression in single precision: (row, wanted), numbered as its coefficients."""
-    parts = {"history": lambda at: design.own[unit][:, at]}
-    columns, out = design.all_columns, np.empty((len(design.shared), len(wanted)), np.float32)
+    shared = design.shared[rows]
+    columns, out = design.all_columns, np.empty((len(shared), len(wanted)), np.float32)
     for name, at in columns.items():
         inside = np.flatnonzero((wanted >= at.start) & (wanted < at.stop))
         local = wanted[inside] - at.start
-        if name in parts:
-            out[:, inside] = parts[name](local)
+        if name == "history":
+            out[:, inside] = design.own[unit][rows][:, local]
         elif name == "coupling" and design.sources is not None:
-            out[:, inside] = design.sources[local].T
+            out[:, inside] = design.sources[local][:, rows].T
         else:
-            out[:, inside] = design.shared[:, design.columns[name].start + local]
+            out[:, inside] = shared[:, design.columns[name].start + local]
     return out
 
 

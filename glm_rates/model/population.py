@@ -25,6 +25,7 @@ from .observation import slope_and_weight
 from .prior import Prior, grams, learn, map_weights, whiten
 from .screened import ENTER, exact, learn_screened
 from .solver import Problem, Solution, inverse_positive, solve
+from .stimuli import Groups, arrow_inverse, groups_of, sandwich, weighted_gram
 
 log = logging.getLogger(__name__)
 MIN_SPIKES = 2  # a unit with fewer spikes in the fitted rows gets its mean rate and no filters
@@ -148,7 +149,7 @@ def fit_design(
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
-    spread = inverse_hessians(problem, solution, fitted) if covariance else []
+    spread = inverse_hessians(problem, solution, fitted, groups_of(design)) if covariance else []
     coef = np.where(fitted[:, None], coef, 0.0)
     converged, grad_norm = solution.converged | ~fitted, solution.grad_norm
     return Fit(coef, spread, fitted, mean_counts(design), converged, grad_norm, problem.penalty, prior)
@@ -274,20 +275,32 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     return float(loss.sum() if test.valid is None else loss[test.valid].sum())
 
 
-def inverse_hessians(problem: Problem, solution: Solution, fitted: np.ndarray) -> list[Spread]:
+def inverse_hessians(
+    problem: Problem, solution: Solution, fitted: np.ndarray, groups: Groups | None = None
+) -> list[Spread]:
     """Posterior covariance of every fitted unit's weights from the Hessian at its optimum; nothing of the others."""
     n_units, n_coef = problem.penalty.shape
     n_rows, n_shared = problem.shared.shape
     root = np.eye(n_coef) if problem.root is None else problem.root
     mu = np.exp(problem.predict(solution.coef) + problem.offset)
     root_mu = np.sqrt(slope_and_weight(problem.counts, mu, problem.size_at(slice(None)))[1])
-    out, weighted = [Spread(np.zeros(0, int), np.zeros((0, 0)))] * n_units, np.empty((n_rows, n_coef))
+    out, weighted = (
+        [Spread(np.zeros(0, int), np.zeros((0, 0)))] * n_units,
+        np.empty((n_rows * (groups is None), n_coef)),
+    )
     for unit in np.flatnonzero(fitted):
-        np.multiply(problem.shared, root_mu[unit, :, None], out=weighted[:, :n_shared])
-        np.multiply(problem.own[unit], root_mu[unit, :, None], out=weighted[:, n_shared:])
         keep = np.flatnonzero(np.isfinite(problem.penalty[unit]))
-        hessian = (root.T @ (weighted.T @ weighted) @ root)[np.ix_(keep, keep)]
+        if groups is None:
+            np.multiply(problem.shared, root_mu[unit, :, None], out=weighted[:, :n_shared])
+            np.multiply(problem.own[unit], root_mu[unit, :, None], out=weighted[:, n_shared:])
+            hessian = (root.T @ (weighted.T @ weighted) @ root)[np.ix_(keep, keep)]
+        else:
+            gram = weighted_gram(problem.shared, problem.own[unit], root_mu[unit] ** 2, groups)
+            hessian = sandwich(root, gram)[np.ix_(keep, keep)]
         hessian[np.diag_indices_from(hessian)] += n_rows * problem.penalty[unit, keep]
         kept = root[np.ix_(keep, keep)]  # blocks of the prior are kept or dropped as a whole
-        out[unit] = Spread(keep, kept @ inverse_positive(hessian) @ kept.T)
+        if groups is None:
+            out[unit] = Spread(keep, kept @ inverse_positive(hessian) @ kept.T)
+        else:
+            out[unit] = Spread(keep, sandwich(kept.T, arrow_inverse(hessian, groups, keep)))
     return out

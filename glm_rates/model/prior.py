@@ -19,6 +19,7 @@ import numpy as np
 
 from .design import EFFECT_OF, Design
 from .solver import Problem, Solution, inverse_positive, single_precision, solve
+from .stimuli import arrow_inverse, groups_of
 
 log = logging.getLogger(__name__)
 
@@ -132,12 +133,13 @@ def _covariances(design: Design, gram: Grams, root: np.ndarray, precision: np.nd
     hessian[:, n_shared:, :n_shared] = hessian[:, :n_shared, n_shared:].transpose(0, 2, 1)
     hessian[:, n_shared:, n_shared:] = right.T @ gram.own @ right
     hessian *= np.maximum(design.counts.mean(axis=1), 0.5 / design.counts.shape[1])[:, None, None]
-    covariance = np.zeros_like(hessian)
+    covariance, groups = np.zeros_like(hessian), groups_of(design)
     for unit in range(n_units):
         keep = np.flatnonzero(np.isfinite(precision[unit]))
         inner = hessian[unit][np.ix_(keep, keep)]
         inner[np.diag_indices_from(inner)] += precision[unit, keep]
-        covariance[unit][np.ix_(keep, keep)] = inverse_positive(inner)
+        found = inverse_positive(inner) if groups is None else arrow_inverse(inner, groups, keep)
+        covariance[unit][np.ix_(keep, keep)] = found
     return hessian, covariance
 
 
