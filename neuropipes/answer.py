@@ -79,7 +79,7 @@ def ask_info(package: str, data: str) -> Answer:
     results, line = found["results"], (found["line"].strip().splitlines() or [""])[-1]
     given = results.get("next") or ()
     commands = (given,) if isinstance(given, str) else tuple(given)
-    general = () if commands else in_general(package, data)
+    general = () if commands else tuple(with_options(program, command, line) for command in in_general(package, data))
     return Answer(
         package, code, line.removeprefix(f"{data}: "), str(results.get("kind") or ""), results.get("sure") is not False,
         commands or general, bool(general), dict(gaps(program, commands or general)),
@@ -103,6 +103,17 @@ def in_general(package: str, data: str) -> tuple[str, ...]:
     real = tomllib.loads(path.read_text(encoding="utf-8")).get("real", "") if path.is_file() else ""
     typed = re.sub(r"YOUR_[A-Z_]+(\.\w+)?( \.\.\.)?", shlex.quote(data).replace("\\", r"\\"), real, count=1)
     return tuple(filter(None, typed.replace("YOUR_", "").split(" && ")))
+
+
+def with_options(program: Any, command: str, line: str) -> str:
+    """Return a command with the options that ``info`` says are missing: those that its line names and the verb has."""
+    words = command.split()
+    fields = program.verbs[words[1]].model_fields if len(words) > 1 and words[1] in program.verbs else {}
+    for option in dict.fromkeys(re.findall(r"--([a-z][a-z0-9-]*)", line)):
+        name = option.replace("-", "_")
+        if name in fields and f"--{option}" not in words:
+            command += f" --{option} {name.upper()}"
+    return command
 
 
 def gaps(program: Any, commands: Sequence[str]) -> Iterator[tuple[str, str]]:

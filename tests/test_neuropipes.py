@@ -93,7 +93,8 @@ def test_doctor_prints_what_is_in_it_and_what_to_type(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "read by meso-forecast" in done.stdout
     assert f"{T} frames" in done.stdout
-    assert "$ meso-forecast preprocess '" in done.stdout
+    assert f"$ meso-forecast preprocess '{plane}' --output session.h5 --fs-hz FS_HZ\n" in done.stdout
+    assert "    --fs-hz FS_HZ: frame" in done.stdout
     found = json.loads(ask("doctor", plane, "--json").stdout)
     assert [a["pipeline"] for a in found["read_by"]] == ["meso-forecast"]
     assert len(found["refused"]) == 4
