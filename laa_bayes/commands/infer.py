@@ -154,8 +154,8 @@ def rows_together(config: InferConfig, chosen: list[int], provenance: Mapping) -
         results = summary.results(posterior, predicted)
         target = config.target.resolve() / f"sweep_{row['sweep']:03d}.posterior.h5"
         posterior_file.write_posterior(target, posterior, results, predicted.band, provenance)
-        row |= row_of(results)
-    log.info("together: %s", line_of(results))
+        row |= row_of(results | {"sd_over_sweeps": posterior.models["laa"].sd})
+    log.info("together: %s", line_of(results | {"sd_over_sweeps": found[-1].models["laa"].sd}))
     return rows
 
 
@@ -187,7 +187,7 @@ def row_of(results: dict) -> dict[str, Any]:
     for name in results["identified"]:
         row |= {
             f"{name} ({units[name]})": results["mean"][name] if won else None,
-            f"{name} sd ({units[name]})": results["sd"][name] if won else None,
+            f"{name} sd ({units[name]})": spread_of(results, name) if won else None,
         }
     for name, value in results["nuisance"].items():
         row[f"{name} ({value['unit']})"] = value["mean"]
@@ -206,7 +206,7 @@ def line_of(results: dict) -> str:
         told, tail = membrane_of(results), ""
     else:
         told = ", ".join(
-            f"{name} {results['mean'][name]:.3g} ± {results['sd'][name]:.2g} {results['units'][name]}"
+            f"{name} {results['mean'][name]:.3g} ± {spread_of(results, name):.2g} {results['units'][name]}"
             for name in results["identified"]
         )
         tail = f" (not identified: {', '.join(lost)})" if lost else ""
@@ -220,6 +220,11 @@ def line_of(results: dict) -> str:
     if results["verdict"] == "misspecified":
         return f"misspecified, no model here explains the trace ({why}); {estimates}"
     return f"{estimates}; {results['verdict']}"
+
+
+def spread_of(results: dict, name: str) -> float:
+    """Return the standard deviation of a parameter: the posterior's, or that over sweeps where it is larger."""
+    return max(results["sd"][name], results.get("sd_over_sweeps", {}).get(name, 0.0))
 
 
 def membrane_of(results: dict) -> str:

@@ -1,4 +1,8 @@
-"""What do several sweeps of one cell say together? One membrane behind one electrode; each sweep with its own start and noise."""
+"""What do several sweeps of one cell say together? One membrane behind one electrode; each sweep with its own start and noise.
+
+Cells drift: in pA each sweep has a small current of its own beside the stimulus (``I_0``: leak or holding that changed), and the
+standard deviations are the larger of the posterior's and of a jackknife over sweeps (Tukey 1958), which sees what the model does not.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..config import PARAMETERS, UNITS, InferConfig
+from ..config import PARAMETERS, UNITS, InferConfig, Prior
 from ..neuron.recording import Recording
 from ..posterior import exact, likelihood, rivals
 from ..posterior.importance import Refined
@@ -18,7 +22,9 @@ from ..posterior.rivals import Rival
 from ..posterior.summary import Posterior
 from .infer import facts_of, judge, make_problem, mv_per_mohm_per_unit, prepare, recording_for_facts
 
+DRIFT = ("I_0", Prior(distribution="normal", center=0.0, sd=10.0))  #: pA; a cell of 6 nS rests 1.7 mV elsewhere
 CLIMB = (48, 60)  #: starts and steps: half of the starts from the passive membrane's mode
+JACKKNIFE_STEPS = 40
 log = logging.getLogger("laa_bayes")
 
 
@@ -43,12 +49,18 @@ def infer_together(recordings: Sequence[Recording], config: InferConfig) -> list
     problems = [make_problem(cut, priors, config, None) for cut, _, priors in cuts]
     singles = [spec for spec, _ in problems]
     single = singles[len(singles) // 2]
+    if cuts[0][0].current_unit == "pA":
+        single = single._replace(nuisance=(*single.nuisance, DRIFT))
     spec, observed = Joint(single, len(cuts)), stacked([one for _, one in problems])
     rng = np.random.default_rng(config.seed)
     log.info("%d sweeps together: %d coordinates, %d starts of %d steps", len(cuts), len(spec.names), *CLIMB)
     starts = starts_of(spec, observed, rng)
     refined = exact.refine(spec, observed, config.refine, rng, config.draws, starts, None, CLIMB)
     models = rivals.compare(spec, observed, refined.optimum, rng, CLIMB[1])
+    for name in {"laa", rivals.favoured(models)}:
+        over_sweeps = jackknife(models[name], observed)
+        larger = {n: max(sd, over_sweeps[n]) for n, sd in models[name].sd.items()}
+        models[name] = models[name]._replace(sd=larger)
     units = {name: UNITS[cuts[0][1]][name] for name in PARAMETERS}
     per_unit = mv_per_mohm_per_unit(cuts[0][0], config.area_um2)
     found = []
@@ -59,6 +71,21 @@ def infer_together(recordings: Sequence[Recording], config: InferConfig) -> list
         each = {name: part_of(model, i) for name, model in models.items()}
         found.append(Posterior(single, one, cut, units, own, None, own.w, verdict, each, per_unit))
     return found
+
+
+def jackknife(model: Rival, observed: Observation) -> dict[str, float]:
+    """Return the standard deviations of a model's parameters by leaving out each sweep in turn, from its mode on."""
+    assert isinstance(model.spec, Joint)
+    n, places = model.spec.n_sweeps, model.spec.places()
+    less = Joint(model.spec.single, n - 1)
+    values = []
+    for i in range(n):
+        kept, start = [j for j in range(n) if j != i], np.zeros((1, len(less.names)))
+        for place, j in zip(less.places(), kept, strict=True):
+            start[0, place] = model.w[places[j]]
+        mode = likelihood.fit(less, start, Observation(*(np.asarray(x)[kept] for x in observed)), JACKKNIFE_STEPS)
+        values.append(rivals.values_of(less, mode.w))
+    return {name: float(np.sqrt((n - 1) * np.var([float(one[name][0]) for one in values]))) for name in values[0]}
 
 
 def stacked(observed: Sequence[Observation]) -> Observation:

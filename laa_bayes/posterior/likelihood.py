@@ -33,7 +33,7 @@ from ..neuron.simulator import (
 )
 
 NO_ACTIVATION = Prior(distribution="fixed", center=0.0)
-OWN = ("v0", "sigma", "phi")  #: what every sweep has for itself, where several share one membrane and electrode
+OWN = ("v0", "sigma", "phi", "I_0")  #: what every sweep has for itself, where several share one membrane and electrode
 CHUNK = 512  #: log posteriors are evaluated in batches of this size (compiled once)
 
 
@@ -153,6 +153,8 @@ def predict(spec: Spec, w, observed: Observation):
     theta, extra = unpack(spec, w)
     drop = extra.get("R_s", 0.0) * observed.mv_per_mohm + jnp.zeros_like(observed.current)
     v0 = observed.v_mv[0] - drop[0] + extra["v0"] if "v0" in extra else theta[2]
+    if "I_0" in extra:  # what flows beside the stimulus, through the membrane alone
+        observed = observed._replace(current=observed.current + extra["I_0"])
     if spec.own is not None:
         return voltage_of_own(spec.own, extra, observed.current, v0, spec.dt_ms, 2 * spec.substeps) + drop
     if "C_2" in extra:

@@ -24,6 +24,7 @@ NUISANCE = {
     "R_s": ("MOhm", "series resistance that was left"),
     "sigma": ("mV", "sd of the noise's innovations"),
     "phi": ("1", "correlation of the noise from sample to sample"),
+    "I_0": ("pA", "current beside the stimulus in this sweep (drift of leak or holding)"),
 }  #: unit and meaning of what a recording adds
 COVERED = (0.75, 0.97)  #: share of residuals inside 90 % intervals of a noise that fits
 SLOWEST = 10.0  #: time constants longer than this many windows are no measurement

@@ -11,6 +11,9 @@ from ..posterior import likelihood
 from ..posterior.likelihood import Observation, Spec
 from ..posterior.summary import Posterior
 
+DRIFTS = np.linspace(-5.0, 5.0, 201)  #: coordinates of I_0 that are tried on a sweep
+LEAST = 10  #: samples before the first step that tell it
+
 
 def observation(posterior: Posterior, recording: Recording, config: InferConfig) -> Observation:
     """Return another sweep, cut and resampled as the fitted one was.
@@ -29,7 +32,8 @@ def observation(posterior: Posterior, recording: Recording, config: InferConfig)
 def errors_mv(posterior: Posterior, others: list[Observation]) -> dict[str, float | None]:
     """Return the root mean squared error in mV of every model over other sweeps; None without any.
 
-    Each sweep begins at its own first sample; nothing else is fitted to it.
+    Each sweep begins at its own first sample. Where the sweeps have a current of their own beside the stimulus (``I_0``), it is read off
+    the samples before the first step, and the error is that of the samples from the step on; nothing else is fitted.
     """
     found: dict[str, float | None] = {}
     for name, model in posterior.models.items():
@@ -37,8 +41,19 @@ def errors_mv(posterior: Posterior, others: list[Observation]) -> dict[str, floa
         w = model.w.copy()
         if "v0" in model.spec.names:
             w[model.spec.names.index("v0")] = 0.0
-        squares = [
-            np.mean((likelihood.predictions(model.spec, w[None], other)[0] - other.v_mv) ** 2) for other in others
-        ]
+        squares = [squared_error(model.spec, w, other) for other in others]
         found[name] = float(np.sqrt(np.mean(squares))) if squares else None
     return found
+
+
+def squared_error(spec: Spec, w: np.ndarray, other: Observation) -> float:
+    """Return the mean squared error in mV^2 of coordinates ``w`` (n_w,) over one sweep that was not fitted."""
+    if "I_0" not in spec.names:
+        return float(np.mean((likelihood.predictions(spec, w[None], other)[0] - other.v_mv) ** 2))
+    changes = np.abs(other.current - other.current[0]) > 1e-3 * np.ptp(other.current)
+    onset = int(np.argmax(changes)) if changes.any() else 0
+    tried = np.repeat(w[None], len(DRIFTS), axis=0)
+    tried[:, spec.names.index("I_0")] = DRIFTS
+    errors = (likelihood.predictions(spec, tried, other) - other.v_mv) ** 2
+    best = int(np.argmin(errors[:, :onset].mean(axis=1))) if onset >= LEAST else len(DRIFTS) // 2
+    return float(errors[best, onset:].mean())
