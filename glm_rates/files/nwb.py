@@ -137,10 +137,8 @@ def interval_table(file: h5py.File, wanted: str | None, path: Path) -> h5py.Grou
         return tables[wanted]
     if "trials" in tables:
         if len(tables) > 1:
-            others = ", ".join(name for name in tables if name != "trials")
-            log.info(
-                "%s: rows of 'trials' are used; other tables of intervals (--intervals NAME): %s", path.name, others
-            )
+            rest = ", ".join(name for name in tables if name != "trials")
+            log.info("%s: rows of 'trials' are used; other tables of intervals (--intervals NAME): %s", path.name, rest)
         return tables["trials"]
     others = {name: table for name, table in tables.items() if name != "epochs"}
     if tables and not others:

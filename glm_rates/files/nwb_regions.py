@@ -84,8 +84,8 @@ def _by_peak(file: h5py.File, table: h5py.Group, name: str) -> list[str]:
             raise InputError(
                 "peak channels are no ids of electrodes, and electrodes have no numbers within their probe"
             )
-        group, number = column(electrodes, "group"), map(text_of, column(electrodes, within))
-        where = dict(zip(zip(group, number), map(text_of, column(electrodes, "location"))))
+        on_probe = zip(column(electrodes, "group"), map(text_of, column(electrodes, within)))
+        where = dict(zip(on_probe, map(text_of, column(electrodes, "location"))))
         keys = zip(column(table, "electrode_group"), map(text_of, column(table, name)))
         return [where.get(key, "unknown") for key in keys]
     place: dict[str, str] = {}

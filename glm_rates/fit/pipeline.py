@@ -108,7 +108,7 @@ def must_apply(source: Path, config: options.ExtractOptions) -> None:
     for name, kinds in APPLIES.items():
         field = options.ExtractOptions.model_fields[name]
         if getattr(config, name) != field.default and not have & set(kinds):
-            flag = ((field.json_schema_extra or {}).get("flags") or ["--" + name.replace("_", "-")])[0]
+            flag = {"label_column": "--label", "align_column": "--align"}.get(name, "--" + name.replace("_", "-"))
             raise InputError(f"{source} is {kind}; {flag} is for {' or '.join(kinds)}.")
 
 

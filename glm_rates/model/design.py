@@ -160,10 +160,6 @@ def build_design(
         Keep the coupling columns apart, in single precision (`Design.sources`).
     extra :
         Columns (trial, bin in window, q) of further effects, by name.
-
-    Returns
-    -------
-    Design
     """
     n_trials, _, n_units = trials.counts.shape
     n_window = window.stop - window.start

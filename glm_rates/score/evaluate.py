@@ -157,16 +157,17 @@ def score_fold(
         held = at_least(predict(held_out.only(terms), fit), fit, whole)
         rate[test] = held.T.reshape(test.sum(), counts.shape[1], -1)
         rates[name] = rate.copy()
-    size = {}
+    size: dict[str, np.ndarray] = {}
     if settings.observation != "poisson":  # the full model once more, its counts no longer Poisson
         fit = observed_as(train.only(terms), settings, fit, never_two(counts), covariance=False)
         rate[test] = at_least(predict(held_out.only(terms), fit), fit, whole).T.reshape(test.sum(), counts.shape[1], -1)
         name = f"{name} ({settings.observation})"
+        assert fit.size is not None
         rates[name], size[name] = rate.copy(), fit.size
     scores = {}
     for name, r in rates.items():
         table = np.zeros((counts.shape[2], len(counts)))
-        scatter = size.get(name, np.inf)
+        scatter = size.get(name, np.array(np.inf))
         table[:, test] = np.nansum(log_likelihood(counts[test], r[test], scatter), axis=1).T
         scores[name] = table
     rate = np.where(np.isfinite(counts), rate, np.nan)
