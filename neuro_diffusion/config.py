@@ -212,7 +212,9 @@ class TrainConditionalConfig(TrainPriorConfig):
     """Train p(W | activity) and p(W) in one network (or the regression baseline)."""
 
     objective: Literal["diffusion", "regression"] = Field("diffusion", description="posterior, or regression baseline")
-    skip: Literal["gaussian", "ep"] = Field("gaussian", description="posterior that is corrected: Gaussian, or that of EP")
+    skip: Literal["gaussian", "ep"] = Field(
+        "gaussian", description="posterior that is corrected: Gaussian, or that of EP"
+    )
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's T")
     trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K, mixed in training")
     noise: tuple[float, float] = Field((0.01, 0.2), description="range of the observation noise, log-uniform")
@@ -263,8 +265,10 @@ class InferConfig(Rivals, Array, Solver, Written):
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
     estimate: tuple[Literal["input", "gain", "tau", "process", "none"], ...] = Field(
         ("input", "gain", "tau", "process"),
-        description="settings that the recording may correct where that explains it far better: constant input, scale and offset of"
-        " the rates, time constant, noise of the dynamics; none: all as told",
+        description="settings that the recording may correct: constant input, scale and offset of rates, tau, noise of the dynamics",
+    )
+    anatomy: Path | None = Field(
+        None, description="connectome: where connections exist, for EP", json_schema_extra=FILE
     )
     force: bool = Field(False, description="exit 0 whatever the verdict")
     truth: Path | None = Field(None, description="file with the true weights 'W', to be scored", json_schema_extra=FILE)

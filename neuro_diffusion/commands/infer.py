@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from hdf5io.errors import InputError
 
 from ..config import InferConfig
 from ..console import Result, Run, log
-from ..files import model_folder, posterior_file, recordings
+from ..files import connectomes, model_folder, posterior_file, recordings
 from ..fit import infer as inference
 from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate
 from ..model import explain
@@ -42,6 +43,7 @@ def run(config: InferConfig, run: Run) -> Result:
             "%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
+    others = inference.Competitors(prior, regression, config.refine, anatomy_of(config, recording))
     if config.dry_run:
         K, T, N = recording.y.shape
         line = f"would infer the weights of {N} neurons from {K} trials of {T} steps"
@@ -51,7 +53,6 @@ def run(config: InferConfig, run: Run) -> Result:
     names = tuple(n for n in config.estimate if n != "none")
     settings, judged = examine(recording, told, config.noise_std, names)
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
-    others = inference.Competitors(prior, regression, config.refine)
     found = fitted(config, model, recording, choice, others, truth)
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     results = {
@@ -79,6 +80,28 @@ def examine(
     for name, values in found.changed.items():
         log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
     return found, judge(found, len(recording.y))
+
+
+def anatomy_of(config: InferConfig, recording: recordings.Activity) -> Tensor | None:
+    """Return where anatomy (N, N) holds a connection to exist: joined by the neurons' names, or in order where a side has none."""
+    if config.anatomy is None:
+        return None
+    found, names = connectomes.load_connectome(config.anatomy), recording.names
+    N = recording.y.shape[-1]
+    if names and set(names) <= set(found.names):
+        order = [found.names.index(name) for name in names]
+    elif len(found.matrix) == N and (not names or found.names == tuple(map(str, range(N)))):
+        order = list(range(N))
+        log.warning(
+            "%s: taken in the order of the recording's neurons, for one of the two files has no names.", config.anatomy
+        )
+    else:
+        missing = sorted(set(names) - set(found.names))[:4] if names else []
+        raise InputError(
+            f"{config.anatomy}: {len(found.matrix)} neurons ({', '.join(found.names[:4])}, ...) for {N} recorded ones; expected the same"
+            f" names{' (missing ' + ', '.join(missing) + ')' if missing else ''}, or as many neurons in the same order without names."
+        )
+    return torch.from_numpy(found.matrix[np.ix_(order, order)] != 0)
 
 
 def fitted(
@@ -110,8 +133,8 @@ def fitted(
 
 def not_for_many(config: InferConfig, recording: recordings.Activity, choice: Choice) -> Iterator[str]:
     """Yield what was asked for and cannot be had of a large network."""
-    if config.prior or config.regression or config.refine != "none":
-        yield "--prior, --regression, --refine"
+    if config.prior or config.regression or config.anatomy or config.refine != "none":
+        yield "--prior, --regression, --refine, --anatomy"
     if not bool(recording.observed.all()):
         yield "a recording of part of the neurons"
     if config.guidance != 1:
@@ -127,6 +150,7 @@ def written(
     """Write the posterior and its figure; return their paths."""
     attrs = {
         "trust": found.trusted,
+        "samples_of": found.samples_of,
         "reason": results["reason"],
         "noise_std": found.noise_std,
         "verdict": results["verdict"],

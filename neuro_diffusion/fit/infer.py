@@ -21,13 +21,16 @@ from .settings import MAX_SLACK, Choice
 LARGEST = (
     400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows do not fit into memory
 )
+WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
+NOTHING = 1e-3  #: held-out log-likelihood a value by which another estimate must beat expectation propagation
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
 
 class Inference(NamedTuple):
     """Posterior over the weights of one network."""
 
-    samples: Tensor  #: (S, N, N)
+    samples: Tensor  #: (S, N, N) of the posterior that is trusted: EP's or the diffusion model's
+    samples_of: str  #: its name
     estimates: dict[str, Tensor]  #: (N, N) by method: diffusion, ridge, ep and those asked for
     ridge_sd: Tensor  #: (N, N)
     ep: Written  #: expectation propagation under the family's written-down prior
@@ -52,6 +55,7 @@ class Competitors(NamedTuple):
     prior: WeightModel | None = None  #: its unconditional score, guided by the likelihood (pigdm)
     regression: WeightModel | None = None
     refine: str = "none"  #: method of `refine_weight_matrix` on the posterior mean
+    anatomy: Tensor | None = None  #: (N, N) True where anatomy holds a connection to exist
 
 
 ALONE = Competitors()
@@ -93,8 +97,8 @@ def infer(
         test = _test_trial(y[-1:], observed, choice, whole.base.noise_std)
         size = y.shape[1] * int(observed.sum())
         heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}
-    trusted, reason = choose(whole.base, whole.samples, heldout)
-    spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0], "ep": whole.ep.sd}
+    trusted, reason = choose(whole.base, heldout, "ep" if others.anatomy is None else "anatomy")
+    spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0], "ep": whole.ep.sd, "anatomy": whole.ep.sd}
     block = observed[:, None] & observed[None]
     table = [
         {
@@ -106,7 +110,10 @@ def infer(
         for name, W in whole.estimates.items()
     ]
     noise = float(whole.base.noise_std) * choice.settings.gain
-    return Inference(whole.samples, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason)
+    written = trusted in WRITTEN
+    samples = whole.ep.samples if written else whole.samples
+    kind = trusted if written else "diffusion"
+    return Inference(samples, kind, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason)
 
 
 def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
@@ -117,8 +124,10 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
     samples = model.sample(model.prepare(likelihood(model).wide), S, guidance=guidance, generator=generator, **solver)[
         0
     ]
-    ep, written = _propagated(model, found, S, generator)
+    ep, written = _propagated(model, found, S, generator, None)
     estimates = {"diffusion": samples.mean(0), "ridge": base.mean[0], "ep": ep}
+    if others.anatomy is not None:
+        estimates["anatomy"], written = _propagated(model, found, S, generator, others.anatomy[None])
     if others.regression is not None:
         estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
     if others.prior is not None:
@@ -135,10 +144,12 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
     return _Fitted(written, estimates, samples, base)
 
 
-def _propagated(model: WeightModel, found: RowFit, S: int, generator: torch.Generator) -> tuple[Tensor, Written]:
+def _propagated(
+    model: WeightModel, found: RowFit, S: int, generator: torch.Generator, anatomy: Tensor | None
+) -> tuple[Tensor, Written]:
     """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each."""
     family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
-    posterior = propagation.propagate(found.wide, family)
+    posterior = propagation.propagate(found.wide, family, anatomy=anatomy)
     count = min(S, max(8, int(1.3e8 / N**3)))
     samples = draw(posterior, found.wide, family, count, generator)[0]
     converged = bool(posterior.converged[0])
@@ -175,12 +186,15 @@ def expected_correlation(mean: Tensor, sd: Tensor) -> float:
     return math.sqrt(explained / (explained + float((sd**2).mean()))) if explained > 0 else 0.0
 
 
-def choose(base: ridge.Ridge, samples: Tensor, heldout: Mapping[str, float]) -> tuple[str, str]:
-    """Return the name of the estimate to trust and why, in one sentence; only a held-out trial can say that data suffice."""
+def choose(base: ridge.Ridge, heldout: Mapping[str, float], written: str = "ep") -> tuple[str, str]:
+    """Return the name of the estimate to trust and why, in one sentence; only a held-out trial can say that data suffice.
+
+    Expectation propagation, under the family's prior (``ep``) or with ``anatomy`` beside it, is taken unless another is better.
+    """
     if not heldout:
-        return "diffusion", (
-            "one trial leaves nothing to hold out: the learned prior is untested on this recording; believe it only if the network "
-            "could come from the training family"
+        return written, (
+            "EP suffices as far as one trial tells: with nothing to hold out the prior is untested on this recording; believe it only "
+            "if the network could come from the training family"
         )
     claim = expected_correlation(base.mean[0], base.sd[0])
     if claim >= RIDGE_IS_ENOUGH and heldout["ridge"] > 0:
@@ -190,8 +204,13 @@ def choose(base: ridge.Ridge, samples: Tensor, heldout: Mapping[str, float]) -> 
             "a learned prior is not needed",
         )
     best = max(heldout, key=heldout.__getitem__)
-    gain = heldout["diffusion"] - heldout["ridge"]
-    return best, f"largest likelihood of the held-out trial; diffusion minus ridge {gain:+.4f} per value"
+    gain = heldout[best] - heldout[written]
+    if gain < NOTHING:
+        return (
+            written,
+            f"EP suffices: no estimate predicts the held-out trial better (largest gain {gain:+.4f} per value)",
+        )
+    return best, f"largest likelihood of the held-out trial; {best} minus EP {gain:+.4f} per value"
 
 
 def infer_large(
@@ -223,4 +242,4 @@ def infer_large(
         for name, W in estimates.items()
     ]
     written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]))
-    return Inference(samples, estimates, base.sd.float(), written, choice.noise, table, trusted, reason)
+    return Inference(samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason)

@@ -24,7 +24,10 @@ ENOUGH = {
     "tau": 45.0,
     "process": 30.0,
 }  #: gain in log evidence from which a setting is taken over
-ENOUGH_OF_MANY = {"input": 5.0, "gain": 25.0}  #: where only some rows are looked at: inside the model it is -20 or less there
+ENOUGH_OF_MANY = {
+    "input": 5.0,
+    "gain": 25.0,
+}  #: where only some rows are looked at: inside the model it is -20 or less there
 AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
 LEAST_RATIO = 1.6  #: by which an estimated time constant must differ from the one that was told
 SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood

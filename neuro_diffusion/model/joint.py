@@ -50,7 +50,7 @@ def _draw_one(
         spread = C[..., j, j].clamp_min(1e-14)
         v = 1 / (1 / spread - tau[:, j]).clamp_min(1e-3 / spread.amax())
         m = v * (mean[..., j] / spread - nu[:, j])
-        w = _draw_entry(m, v, sign[..., j], found, k, family, g)
+        w = _draw_entry(m, v, sign[..., j], found, k, found.density[k, :, j], family, g)
         gain = C[..., :, j] / spread[..., None]
         mean = mean + gain * (w - mean[..., j])[..., None]
         C = C - gain[..., :, None] * C[..., j, None, :]
@@ -96,7 +96,7 @@ def draw_row(
     tau, nu = (site[k, i] for site in found.sites)
     level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
     v = (1 / (1 / spread - tau).clamp_min(1e-3 / spread.amax())).expand(z.shape)
-    return _draw_entry(v * (mean / spread - nu), v, sign, found, k, family, g, level)
+    return _draw_entry(v * (mean / spread - nu), v, sign, found, k, found.density[k, i], family, g, level)
 
 
 def _draw_entry(
@@ -105,15 +105,16 @@ def _draw_entry(
     sign: Tensor,
     found: Propagated,
     k: int,
+    density: Tensor,
     family: Family,
     g: torch.Generator | None,
     level: Tensor | None = None,
 ) -> Tensor:
-    """Return draws of entries of known signs from their tilted densities, at given quantiles ``level`` or at random."""
+    """Return draws of entries of known signs and prior probability ``density`` from their tilted densities, at given quantiles ``level`` or at random."""
     size = torch.where(sign > 0, found.scale[k, 0], found.scale[k, 1])
     w, log_p, width = nodes(sign * m, v, size, family.log_sd)
-    log_some = torch.logsumexp(log_p, -1) + found.density[k].log()
-    log_none = (1 - found.density[k]).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
+    log_some = torch.logsumexp(log_p, -1) + density.log()
+    log_none = (1 - density).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
     chance = torch.sigmoid(log_some - log_none)
     if level is None:
         level = torch.rand(m.shape, generator=g, dtype=m.dtype)

@@ -26,6 +26,8 @@ SWEEPS = 16  #: the columns' messages come to count in full at the last: their f
 DAMPING = 0.3  #: share of the new sites in a sweep
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
 PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
+HIT, FALSE = 0.85, 0.05  #: how often a connection is there where anatomy sees one, and where it does not, before data
+RELIABILITY_WEIGHT = 5.0  #: the same of how often anatomy is right
 SIZE_WEIGHT = 5.0  #: the same of its sizes
 
 
@@ -49,7 +51,7 @@ class Propagated(NamedTuple):
     positive: Tensor  #: (B, N) probability that a column is excitatory (mean over its entries without Dale's law)
     sites: tuple[Tensor, Tensor]  #: precision and shift of the Gaussian sites, (B, N, N) each
     scale: Tensor  #: (B, 2) mean size of positive and negative weights
-    density: Tensor  #: (B)
+    density: Tensor  #: (B, N, N) prior probability of a connection as learned
     converged: Tensor  #: (B) whether the sweeps came to rest
 
 
@@ -143,7 +145,7 @@ class _State(NamedTuple):
     """What is known of each network besides its sites."""
 
     scale: Tensor  # (B, 2) mean size of positive and negative weights
-    density: Tensor  # (B)
+    density: Tensor  # (B, N, N)
     excitatory: Tensor  # (B)
 
 
@@ -155,8 +157,8 @@ def _tilt(m: Tensor, v: Tensor, state: _State, family: Family, heat: float = 1.0
     shape = (-1,) + (1,) * (m.ndim - 1)
     plus = _component(m, v, state.scale[:, 0].view(shape), family.log_sd)
     minus = _component(-m, v, state.scale[:, 1].view(shape), family.log_sd)
-    log_none = (1 - state.density).log().view(shape) - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
-    log_some = state.density.log().view(shape)
+    log_none = (1 - state.density).log() - 0.5 * m**2 / v - 0.5 * torch.log(2 * math.pi * v)
+    log_some = state.density.log()
     with_plus = torch.logaddexp(log_none, log_some + plus.log_z)
     with_minus = torch.logaddexp(log_none, log_some + minus.log_z)
     prior = torch.logit(state.excitatory).view(shape)
@@ -178,24 +180,30 @@ def _tilt(m: Tensor, v: Tensor, state: _State, family: Family, heat: float = 1.0
     return mean, (square - mean**2).clamp_min(1e-14), share_plus, share_minus, column, (plus, minus)
 
 
-def propagate(likelihood: Likelihood, family: Family, learn: bool = True) -> Propagated:
+def propagate(likelihood: Likelihood, family: Family, learn: bool = True, anatomy: Tensor | None = None) -> Propagated:
     """Return the posterior of W (B, N, N) under a family's prior.
 
     Parameters
     ----------
     likelihood : of B networks; rows with A = 0 keep the prior. learn : adapt density, sizes and signs to each network.
+    anatomy : (B, N, N) True where anatomy holds a connection to exist; None: unknown. How often it is right is learned.
     """
     data = Likelihood(likelihood.A.double(), likelihood.b.double())
-    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn)
+    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn, anatomy)
 
 
 def sweep(
-    gaussian: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], like: Tensor, family: Family, learn: bool = True
+    gaussian: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    like: Tensor,
+    family: Family,
+    learn: bool = True,
+    anatomy: Tensor | None = None,
 ) -> Propagated:
     """Return the posterior where ``gaussian(tau, nu)`` gives variance and mean of W under Gaussian sites, all shaped as ``like`` (B, N, N)."""
     b, (B, N) = torch.zeros_like(like, dtype=torch.double), like.shape[:2]
     size = torch.tensor([family.plus, family.minus], dtype=torch.double) / math.sqrt(N)
-    state = _State(size.repeat(B, 1), b.new_full((B,), family.density), b.new_full((B,), family.excitatory))
+    told = told_density(family, anatomy, b)
+    state = _State(size.repeat(B, 1), told, b.new_full((B,), family.excitatory))
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
     before, moved = torch.zeros_like(b), b.new_full((B,), math.inf)
@@ -205,12 +213,14 @@ def sweep(
         m = v * (mean / spread - nu)
         found, second, share_plus, share_minus, column, parts = _tilt(m, v, state, family, heat=(turn + 1) / SWEEPS)
         new_tau = (1 / second - 1 / v).clamp(WIDE / variance, NARROW / variance)
-        new_nu = found * (new_tau + 1 / v) - m / v  # the tilted mean, also where the precision is held within its bounds
+        new_nu = (
+            found * (new_tau + 1 / v) - m / v
+        )  # the tilted mean, also where the precision is held within its bounds
         step = DAMPING if turn else 1.0
         tau, nu = tau + step * (new_tau - tau), nu + step * (new_nu - nu)
         moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
         if learn and turn >= 3:
-            state = _learned(state, family, size, share_plus, share_minus, column, parts)
+            state = _learned(state, family, size, told, anatomy, share_plus, share_minus, column, parts)
     to = lambda z: z.to(like)  # noqa: E731
     return Propagated(
         to(found),
@@ -224,13 +234,33 @@ def sweep(
     )
 
 
-def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: Tensor, column: Tensor, parts) -> _State:
+def told_density(family: Family, anatomy: Tensor | None, like: Tensor) -> Tensor:
+    """Return the probability of each connection (B, N, N) before data: that of the family, or what anatomy makes of it."""
+    if anatomy is None:
+        return torch.full_like(like, family.density)
+    return torch.where(anatomy, HIT, FALSE).to(like)
+
+
+def _density(told: Tensor, anatomy: Tensor | None, there: Tensor) -> Tensor:
+    """Return the density that fits P(connection) ``there``, where anatomy sees a connection and where it does not each its own."""
+    found = torch.zeros_like(told)
+    weight = PRIOR_WEIGHT if anatomy is None else RELIABILITY_WEIGHT
+    for group in [torch.ones_like(told, dtype=torch.bool)] if anatomy is None else [anatomy, ~anatomy]:
+        total, count = ((v * group).sum((1, 2), keepdim=True) for v in (there, torch.ones_like(there)))
+        found = torch.where(group, (total + weight * told) / (count + weight), found)
+    return found.clamp(0.005, 0.995)
+
+
+def _learned(
+    state: _State, family: Family, size: Tensor, told_density: Tensor, anatomy: Tensor | None, plus: Tensor, minus: Tensor,
+    column: Tensor, parts: tuple[_Tilted, _Tilted],
+) -> _State:  # fmt: skip
     """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more.
 
     The sizes of positive and negative weights are learned apart, so that a family told wrongly is left behind.
     """
-    count, N = plus[0].numel(), column.shape[-1]
-    density = ((plus + minus).sum((1, 2)) + PRIOR_WEIGHT * family.density) / (count + PRIOR_WEIGHT)
+    N = column.shape[-1]
+    density = _density(told_density, anatomy, plus + minus)
     told = SIZE_WEIGHT * family.density
     gains = [
         (told + (share * part.mean / size[k]).sum((1, 2))) / (told + share.sum((1, 2)))
@@ -238,7 +268,5 @@ def _learned(state: _State, family: Family, size: Tensor, plus: Tensor, minus: T
     ]
     scales = torch.stack(gains, 1).clamp(1 / FARTHEST, FARTHEST) * size
     excitatory = (column.sum(-1) + 4 * N * family.excitatory) / (5 * N)
-    found = (
-        (old + new) / 2 for old, new in zip(state, (scales, density.clamp(0.005, 0.995), excitatory.clamp(0.02, 0.98)))
-    )
+    found = ((old + new) / 2 for old, new in zip(state, (scales, density, excitatory.clamp(0.02, 0.98))))
     return _State(*found)

@@ -69,6 +69,31 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
     assert (tmp_path / "posterior.png").stat().st_size > 1000
 
 
+def test_anatomy_is_joined_by_names_or_order_and_anything_else_refused(
+    neuro_diffusion_cli, nd_model, recording, tmp_path
+):
+    with h5py.File(recording) as file:
+        W = file["W"][()]
+    np.save(tmp_path / "anatomy.npy", np.abs(W))
+    arguments = (
+        "infer",
+        nd_model,
+        recording,
+        *fast("--anatomy", tmp_path / "anatomy.npy"),
+        "--output",
+        tmp_path / "p.h5",
+        "--json",
+    )
+    done = neuro_diffusion_cli(*arguments, "--force")
+    assert done.returncode == 0, done.stderr
+    assert "in the order of the recording's neurons" in done.stderr
+    assert "anatomy" in {row["method"] for row in json.loads(done.stdout)["results"]["methods"]}
+    np.save(tmp_path / "anatomy.npy", np.ones((3, 3)) - np.eye(3))
+    refused = neuro_diffusion_cli(*arguments, "--overwrite")
+    assert refused.returncode == 2
+    assert "3 neurons" in refused.stderr
+
+
 def test_the_same_seed_gives_the_same_json_and_another_seed_another(
     neuro_diffusion_cli, nd_here, nd_model, recording, tmp_path
 ):

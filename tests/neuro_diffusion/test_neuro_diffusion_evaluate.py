@@ -87,7 +87,7 @@ def test_the_true_weights_have_a_larger_heldout_likelihood_than_others():
 def test_ridge_is_trusted_when_the_data_determine_the_weights():
     W = sample_weight_matrix_batch(1, 6, 1.5, seed=0)[0]
     base = fit_ridge(trials_of(W, 16, 1e-3)[None], 0.1)
-    name, reason = infer.choose(base, torch.randn(8, 6, 6), {"diffusion": 9.0, "ridge": 1.0})
+    name, reason = infer.choose(base, {"diffusion": 9.0, "ep": 9.0, "ridge": 1.0})
     assert name == "ridge"
     assert "a learned prior is not needed" in reason
 
@@ -95,10 +95,20 @@ def test_ridge_is_trusted_when_the_data_determine_the_weights():
 def test_the_larger_heldout_likelihood_is_trusted_otherwise():
     W = sample_weight_matrix_batch(1, 6, 1.5, seed=0)[0]
     base = fit_ridge(trials_of(W, 1, 0.1)[None], 0.1)
-    samples = torch.randn(8, 6, 6)
-    assert infer.choose(base, samples, {"diffusion": 0.2, "ridge": 0.3})[0] == "ridge"
-    assert infer.choose(base, samples, {"diffusion": 0.4, "ridge": 0.3})[0] == "diffusion"
-    assert "untested" in infer.choose(base, samples, {})[1]
+    assert infer.choose(base, {"diffusion": 0.2, "ep": 0.1, "ridge": 0.3})[0] == "ridge"
+    assert infer.choose(base, {"diffusion": 0.4, "ep": 0.1, "ridge": 0.3})[0] == "diffusion"
+
+
+def test_expectation_propagation_suffices_unless_another_estimate_predicts_better():
+    W = sample_weight_matrix_batch(1, 6, 1.5, seed=0)[0]
+    base = fit_ridge(trials_of(W, 1, 0.1)[None], 0.1)
+    name, reason = infer.choose(base, {"diffusion": 0.4, "ep": 0.3999, "ridge": 0.3})
+    assert name == "ep"
+    assert "EP suffices" in reason
+    name, reason = infer.choose(base, {})
+    assert name == "ep"
+    assert "untested" in reason
+    assert infer.choose(base, {"anatomy": 0.3, "ep": 0.3005, "ridge": 0.1}, "anatomy")[0] == "anatomy"
 
 
 def test_the_trajectory_fit_is_kept_only_when_heldout_trials_agree():

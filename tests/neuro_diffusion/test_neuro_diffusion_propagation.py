@@ -145,3 +145,14 @@ def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
     samples = large.draw(posterior, rows, Family(), 24, torch.Generator().manual_seed(1))
     assert float(entry_correlation(posterior.mean[0], W[0])) > float(entry_correlation(found.mean.float(), W[0])) - 0.1
     assert score(samples[None], W).coverage[0].numpy() == pytest.approx([0.5, 0.8, 0.95], abs=0.2)
+
+
+def test_anatomy_raises_the_correlation_and_a_useless_one_is_not_believed(task):
+    (W, family, _), g = task, torch.Generator().manual_seed(0)
+    found = gaussian_likelihood(Regime().trials(W, 1, 50, 0.02, torch.Generator().manual_seed(1)), 0.1)
+    flipped = torch.rand(W.shape, generator=g) < 0.1
+    corr = lambda anatomy: entry_correlation(propagate(found.wide, family, anatomy=anatomy).mean, W)  # noqa: E731
+    alone = corr(None)
+    assert float((corr((W != 0) ^ flipped) - alone).mean()) > 0.05
+    useless = propagate(found.wide, family, anatomy=torch.rand(W.shape, generator=g) < 0.4)
+    assert float(useless.density.amax((1, 2)).mean()) < 0.75  # told .85
