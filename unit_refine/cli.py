@@ -16,6 +16,7 @@ app = console.application(
         "export-phy": config.ExportPhyConfig,
         "export-curation": config.ExportCurationConfig,
         "suggest": config.SuggestConfig,
+        "review": config.ReviewConfig,
         "simulate": config.SimulateConfig,
         "plot": config.PlotConfig,
         "convert-metrics": config.ConvertMetricsConfig,

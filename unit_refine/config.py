@@ -240,6 +240,18 @@ class SuggestConfig(Tables, WithModel):
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
+class ReviewConfig(Tables, WithModel):
+    """Make a page (one HTML file) on which a person looks at the units of a recording and labels them."""
+
+    n_units: int = Field(
+        1000, ge=1, le=5000, description="how many units, the least certain first", json_schema_extra={"flags": ["--n"]}
+    )
+    output: Path = Field(
+        Path("review.html"), description="page to write", json_schema_extra=OUT | {"product": "review.html"}
+    )
+    overwrite: bool = Field(False, description=OVERWRITE)
+
+
 class SimulateConfig(Command):
     """Make recordings whose every unit is known, as analyzers, metrics tables and labels."""
 
