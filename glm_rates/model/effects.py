@@ -69,8 +69,8 @@ def unit_columns(
     design: Design, unit: int | np.integer, wanted: np.ndarray, rows: np.ndarray | slice = slice(None)
 ) -> np.ndarray:
     """Some columns of one unit's regression in single precision: (row, wanted), numbered as its coefficients."""
-    shared = design.shared[rows]
-    columns, out = design.all_columns, np.empty((len(shared), len(wanted)), np.float32)
+    chosen = np.arange(len(design.shared))[rows]
+    columns, out = design.all_columns, np.empty((len(chosen), len(wanted)), np.float32)
     for name, at in columns.items():
         inside = np.flatnonzero((wanted >= at.start) & (wanted < at.stop))
         local = wanted[inside] - at.start
@@ -79,7 +79,7 @@ def unit_columns(
         elif name == "coupling" and design.sources is not None:
             out[:, inside] = design.sources[local][:, rows].T
         else:
-            out[:, inside] = shared[:, design.columns[name].start + local]
+            out[:, inside] = design.shared[np.ix_(chosen, design.columns[name].start + local)]
     return out
 
 

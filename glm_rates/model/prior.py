@@ -19,7 +19,7 @@ import numpy as np
 
 from .design import EFFECT_OF, Design
 from .solver import Problem, Solution, inverse_positive, single_precision, solve
-from .stimuli import arrow_inverse, groups_of
+from .stimuli import arrow_inverse, groups_of, shared_parts
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,8 @@ def whiten(design: Design, prior: Prior, gram: Grams) -> Whitened:
             prior.edge_precision, kernel_size(design, "coupling"), axis=1
         )
     offset = (design.own @ prior.history_mean if design.own.shape[2] else 0.0) + design.mask
-    problem = Problem(design.shared, design.own, design.counts, precision / design.counts.shape[1], offset, root)
+    penalty, parts = precision / design.counts.shape[1], shared_parts(design)
+    problem = Problem(design.shared, design.own, design.counts, penalty, offset, root, parts)
     return Whitened(problem, root, mean, precision, *_covariances(design, gram, root, precision))
 
 
@@ -195,7 +196,7 @@ def learn(
     use = np.flatnonzero(design.counts.sum(axis=1) >= 2)
     if not len(use):
         return prior, np.zeros((len(design.counts), design.n_coef))
-    single = single_precision(design.shared, design.own)
+    single = single_precision(design.shared, design.own, shared_parts(design))
     for iteration in range(max_iterations):
         white = whiten(design, prior, gram)
         solution = map_weights(white, coef, tolerance=MAP_ERROR / len(design.shared), single=single, coarse=True)

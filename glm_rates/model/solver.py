@@ -34,6 +34,10 @@ class Solution(NamedTuple):
     n_products: int  # gradients and Hessian-vector products, summed over units: 4 rows (P + K) operations each
 
 
+#: rows, the columns of ``shared`` that may differ from 0 there, and these (column, row); every row is in one part
+Parts = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
 class Columns(NamedTuple):
     """Columns of a regression in one precision, rows last, which makes the thin products of few units with many rows fast.
 
@@ -43,12 +47,18 @@ class Columns(NamedTuple):
     shared: np.ndarray  # (P, row)
     own: np.ndarray  # (unit, K, row)
     root: np.ndarray | None = None  # (P + K, P + K)
+    parts: Parts | None = None  # of ``shared``, where most of it is 0
 
     def predict(self, coef: np.ndarray, units=slice(None)) -> np.ndarray:
         """Linear predictor without the offset: (unit, row)."""
         coef = (coef if self.root is None else coef @ self.root.T).astype(self.shared.dtype, copy=False)
         n_shared = len(self.shared)
-        eta = coef[:, :n_shared] @ self.shared
+        if self.parts is None:
+            eta = coef[:, :n_shared] @ self.shared
+        else:
+            eta = np.empty((len(coef), self.shared.shape[1]), coef.dtype)
+            for rows, at, block in self.parts:
+                eta[:, rows] = coef[:, at] @ block
         if self.own.shape[1]:
             eta += np.matmul(coef[:, None, n_shared:], _pick(self.own, units))[:, 0]
         return eta
@@ -56,16 +66,23 @@ class Columns(NamedTuple):
     def pull_back(self, residual: np.ndarray, units=slice(None)) -> np.ndarray:
         """Transpose of `predict`: (unit, P + K)."""
         residual = residual.astype(self.shared.dtype, copy=False)
-        out = residual @ self.shared.T
+        if self.parts is None:
+            out = residual @ self.shared.T
+        else:
+            out = np.zeros((len(residual), len(self.shared)), residual.dtype)
+            for rows, at, block in self.parts:
+                out[:, at] += residual[:, rows] @ block.T
         if self.own.shape[1]:
             own = np.matmul(_pick(self.own, units), residual[:, :, None])[..., 0]
             out = np.concatenate([out, own], axis=1)
         return out if self.root is None else out @ self.root
 
 
-def single_precision(shared: np.ndarray, own: np.ndarray) -> Columns:
-    """Contiguous float32 copy of ``shared`` (row, P) and ``own`` (unit, row, K)."""
-    return Columns(np.ascontiguousarray(shared.T, np.float32), np.ascontiguousarray(own.transpose(0, 2, 1), np.float32))
+def single_precision(shared: np.ndarray, own: np.ndarray, parts: Parts | None = None) -> Columns:
+    """Contiguous float32 copy of ``shared`` (row, P), ``own`` (unit, row, K) and parts."""
+    thin = None if parts is None else [(rows, at, block.astype(np.float32)) for rows, at, block in parts]
+    first, second = np.ascontiguousarray(shared.T, np.float32), np.ascontiguousarray(own.transpose(0, 2, 1), np.float32)
+    return Columns(first, second, None, thin)
 
 
 class Problem(NamedTuple):
@@ -77,6 +94,7 @@ class Problem(NamedTuple):
     penalty: np.ndarray  # (unit, P + K)
     offset: np.ndarray | float = 0.0  # (unit, row)
     root: np.ndarray | None = None  # (P + K, P + K), see `Columns`
+    parts: Parts | None = None  # of ``shared``, see `Columns`
     size: np.ndarray | None = None  # (unit,) scatter of the counts (`observation`); None: all Poisson
 
     def size_at(self, units) -> np.ndarray | None:
@@ -86,7 +104,7 @@ class Problem(NamedTuple):
     @property
     def columns(self) -> Columns:
         """The columns in double precision."""
-        return Columns(self.shared.T, self.own.transpose(0, 2, 1), self.root)
+        return Columns(self.shared.T, self.own.transpose(0, 2, 1), self.root, self.parts)
 
     def predict(self, coef: np.ndarray) -> np.ndarray:
         """Linear predictor without the offset: (unit, row)."""
@@ -174,7 +192,7 @@ def _prepare(problem: Problem, free: np.ndarray, method: str, precondition, sing
     """Columns that gradients are taken with, and the function that gives Newton's direction."""
     if method == "newton" and not coarse:
         return problem.columns, _exact_direction(problem, free)
-    single = single or single_precision(problem.shared, problem.own)
+    single = single or single_precision(problem.shared, problem.own, problem.parts)
     single = single._replace(root=None if problem.root is None else problem.root.astype(np.float32))
     columns = single if coarse else problem.columns
     if method == "newton":

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from .design import Design
-from .solver import inverse_positive
+from .solver import Parts, inverse_positive
 
 MANY = 8  # stimuli from which this is faster than one dense matrix
 
@@ -43,6 +43,17 @@ def groups_of(design: Design) -> Groups | None:
     stimulus = design.shared[:, offset].argmax(axis=1)
     rest = np.setdiff1d(np.arange(max(at.stop for at in design.all_columns.values())), columns.ravel())
     return Groups([np.flatnonzero(stimulus == k) for k in range(n)], columns, rest)
+
+
+def shared_parts(design: Design) -> Parts | None:
+    """The shared columns of a design with many stimuli, one part a stimulus."""
+    groups = groups_of(design)
+    if groups is None:
+        return None
+    wanted = [np.concatenate([groups.rest[groups.rest < design.n_shared], columns]) for columns in groups.columns]
+    return [
+        (rows, at, np.ascontiguousarray(design.shared[np.ix_(rows, at)].T)) for rows, at in zip(groups.rows, wanted)
+    ]
 
 
 def weighted_gram(shared: np.ndarray, own: np.ndarray, weight: np.ndarray, groups: Groups) -> np.ndarray:
