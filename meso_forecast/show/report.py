@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +18,8 @@ import hdf5io
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WIDE = 9  #: columns from which a table needs more room than a page gives
+FILE = re.compile(r"[\w./ -]+\.(html|png|svg|pdf|csv|h5|log|md|json)")
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -55,8 +59,9 @@ def write_report(
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, question=question, headline=headline, sections=sections, verdict=verdict, warnings=warnings,
-        provenance=provenance or {}, columns=_columns, show=_show, png=_png,
+        title=title, question=question, headline=headline, verdict=verdict, warnings=warnings, provenance=provenance or {},
+        sections=[s._replace(table=_upright(s.table)) for s in sections], columns=_columns, show=_show, png=_png, is_wide=_is_wide,
+        is_file=lambda cell: FILE.fullmatch(cell) is not None and (Path(path).parent / cell).is_file(),
     )  # fmt: skip
     with hdf5io.atomic(path) as part:
         part.write_text(page, encoding="utf-8")
@@ -66,6 +71,16 @@ def write_report(
 def _columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return all keys of the rows, in order of first appearance."""
     return list(dict.fromkeys(key for row in table for key in row))
+
+
+def _upright(table: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return a table of few rows and many columns with a row for each column; others as they are."""
+    names = _columns(table)
+    if len(names) <= WIDE or len(table) >= len(names):
+        return table
+    heads = [_show(row.get(names[0], "")) for row in table]
+    unique = heads if len(set(heads)) == len(heads) else [f"{head} ({i})" for i, head in enumerate(heads, 1)]
+    return [{names[0]: name, **{h: row.get(name, "") for h, row in zip(unique, table)}} for name in names[1:]]
 
 
 def _show(value: Any) -> str:
@@ -85,3 +100,9 @@ def _png(figure: Figure | Path) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", metadata={"Software": ""})
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _is_wide(png: str) -> bool:
+    """Return whether a picture is too wide for a phone to show whole: more than twice as wide as high."""
+    width, height = struct.unpack(">II", base64.b64decode(png[:32])[16:24])
+    return width > 2 * height
