@@ -125,8 +125,15 @@ def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, n
 
 def _filter_error(matrix: np.ndarray, spread: Spread) -> np.ndarray:
     """Standard error of a filter ``matrix @ coef``: (kind, lag)."""
-    kept = matrix[..., spread.columns]
-    return np.sqrt(np.maximum(((kept @ spread.matrix) * kept).sum(-1), 0))
+    out, used = (
+        np.zeros(matrix.shape[:2]),
+        matrix.any(axis=1)[:, spread.columns],
+    )  # a kind has few columns among those of many stimuli
+    for kind, mine in enumerate(used):
+        at = np.flatnonzero(mine)
+        kept = matrix[kind][:, spread.columns[at]]
+        out[kind] = ((kept @ spread.matrix[np.ix_(at, at)]) * kept).sum(axis=-1)
+    return np.sqrt(np.maximum(out, 0))
 
 
 def _coupling(design: Design, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
