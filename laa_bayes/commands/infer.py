@@ -229,9 +229,8 @@ def spread_of(results: dict, name: str) -> float:
 
 def membrane_of(results: dict) -> str:
     """Return what the favoured model says where the activation model lost: its parameters with standard deviations and units."""
-    best, units = results["models"][results["favoured"]], {**UNITS["lumped"], **results["units"]}
-    units |= {"C_2": units["C_m"], "C_total": units["C_m"], "g_c": units["g_L"], "g_h": units["g_L"]}
-    units |= {"tau_h": "ms", "R_s": "MOhm"}
+    best = results["models"][results["favoured"]]
+    units = best["units"]
     names = [n for n in best["parameters"] if n != "R_s" and (n != "C_total" or "C_2" in best["parameters"])]
     names.sort(key=lambda name: name != "C_total")
     told = ", ".join(f"{n} {best['parameters'][n]:.3g} ± {best['sd'][n]:.2g} {units[n]}" for n in names)

@@ -25,9 +25,10 @@ CLEAR = 6.0  #: difference of BIC from which on a model is favoured over a simpl
 WITH_ACTIVATION = ("laa", "laa + two-compartment")
 SIMPLER: dict[str, tuple[str, ...]] = {
     "passive": (),
-    **dict.fromkeys(("two-compartment", "quasi-active h", "laa"), ("passive",)),
+    **dict.fromkeys(("two-compartment", "laa"), ("passive",)),
+    "quasi-active h": ("passive", "two-compartment", "laa"),
     "laa + two-compartment": ("two-compartment", "laa", "passive"),
-}  #: special cases of each model
+}  #: what each model has to beat clearly: its special cases; sag, which a window of 100 ms hardly shows, the other causes of bending too
 EXTRA = ("R_s", "C_2", "g_c", "g_h", "tau_h")  #: what a model may have beside the membrane's own parameters
 
 
@@ -144,7 +145,7 @@ def values_of(spec: Spec | Joint, w: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def favoured(models: dict[str, Rival]) -> str:
-    """Return the model that the trace supports: the best by BIC, unless it does not beat clearly a special case of itself."""
+    """Return the model that the trace supports: the best by BIC, unless it does not beat clearly what it has to (`SIMPLER`)."""
     best = min(models, key=lambda name: models[name].bic)
     while simpler := [n for n in SIMPLER[best] if n in models and models[n].bic <= models[best].bic + CLEAR]:
         best = min(simpler, key=lambda name: models[name].bic)

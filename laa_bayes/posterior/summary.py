@@ -211,6 +211,9 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         found["checks"]["facts"] = other + surprise(model.w[: len(inferred(spec.prior_table))])
         found["verdict"] = "misspecified" if found["checks"]["facts"] else "typical"
         found["status"] = "misspecified" if found["checks"]["facts"] else "ok"
+    known = units_of_models(posterior.units)
+    for one in found["models"].values():
+        one["units"] = {name: known[name] for name in one["parameters"]}
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
     if posterior.spec.nuisance and found["favoured"] != "laa":  # what a model that loses says is no answer
         found["identified"] = dict.fromkeys(found["identified"], False)
@@ -218,6 +221,12 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
     return found
+
+
+def units_of_models(units: dict[str, str]) -> dict[str, str]:
+    """Return the unit of everything that any of the compared models has."""
+    more = {"C_2": units["C_m"], "C_total": units["C_m"], "g_c": units["g_L"], "g_h": units["g_L"]}
+    return {**units, **more, "tau_h": "ms", "R_s": "MOhm"}
 
 
 def coverage_of_mode(model: Rival, observed: Observation) -> float:

@@ -12,7 +12,7 @@ import hdf5io
 
 from ..config import PARAMETERS, DiagnoseConfig, InferConfig
 from ..neuron.priors import inferred, theta_from_z
-from ..posterior.summary import NUISANCE, Posterior, Predictive
+from ..posterior.summary import NUISANCE, Posterior, Predictive, units_of_models
 from ..score import evaluate
 from ..score.diagnosis import Diagnosis
 from . import plots
@@ -187,8 +187,7 @@ def parameter_rows(results: dict) -> list[dict]:
 
 def model_rows(p: Posterior, results: dict) -> list[dict]:
     """Return one row for each model: BIC and evidence beside the best, parameters with units."""
-    units = {**p.units, "C_2": p.units["C_m"], "C_total": p.units["C_m"], "g_c": p.units["g_L"], "R_s": "MOhm"}
-    units |= {"g_h": p.units["g_L"], "tau_h": "ms"}
+    units = units_of_models(p.units)
     return [
         {
             "model": name,

@@ -76,6 +76,10 @@ def test_a_richer_model_wins_only_where_it_beats_its_special_cases_clearly():
     models["laa"] = models["laa"]._replace(bic=8.0)
     assert rivals.favoured(models) == "laa + two-compartment"
     assert rivals.not_excluded(models) == []
+    sag = {**bic, "quasi-active h": 0.0, "laa": 3.0, "laa + two-compartment": 15.0}
+    models = {name: rivals.Rival(None, np.zeros(1), {}, value, 0.0) for name, value in sag.items()}
+    assert rivals.favoured(models) == "laa"  # sag has to be clearly better than another cause of bending
+    assert rivals.not_excluded(models) == ["quasi-active h"]
 
 
 def test_two_compartments_follow_the_matrix_exponential_of_their_equation():

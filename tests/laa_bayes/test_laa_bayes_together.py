@@ -9,7 +9,7 @@ import pytest
 from laa_bayes import config
 from laa_bayes.commands.infer import line_of
 from laa_bayes.neuron import dynamics, simulator
-from laa_bayes.posterior import likelihood
+from laa_bayes.posterior import likelihood, summary
 
 THETA = (90.0, 6.0, -68.0, 5.0, -50.0, 150.0)
 
@@ -92,7 +92,12 @@ def test_the_line_of_a_lost_activation_model_holds_the_winners_numbers_only(lead
     sign = 1 if "worse" in lead else -1
     best = {"C_m": 81.0, "g_L": 5.7, "E_L": -66.6, "R_s": 11.0, "C_2": 15.0, "g_c": 40.0, "C_total": 96.0}
     models = {
-        "two-compartment": {"parameters": best, "sd": dict.fromkeys(best, 0.5), "bic": 0.0},
+        "two-compartment": {
+            "parameters": best,
+            "sd": dict.fromkeys(best, 0.5),
+            "bic": 0.0,
+            "units": summary.units_of_models(config.UNITS["lumped"]),
+        },
         "laa": {"parameters": {"C_m": 57.0}, "sd": {"C_m": 3.0}, "bic": 44.0 * sign},
     }
     results = {
