@@ -21,10 +21,13 @@ from ..model import explain
 from ..model.model import WeightModel, differences
 from ..model.propagation import Family
 from ..rate_network.activity import Regime
+from ..score.behaviour import intervals
 from ..score.evaluate import truth_scores
 from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
 from ..show import plots
 from ..show.figures import save_figure
+
+MOST_TO_RUN, MOST_RUNS = 64, 32  #: neurons, and samples, whose fixed points and responses are computed
 
 
 def run(config: InferConfig, run: Run) -> Result:
@@ -64,6 +67,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "settings": settings_of(settings, choice),
         **estimates_of(found, recording),
         "scores": None if truth is None else truth_scores(found.samples, truth),
+        "behaviour": behaviour_rows(found.samples, choice, truth),
     }
     outputs = written(config, found, recording, truth, results, run.provenance(config))
     code = 3 if bad and not config.force else 0
@@ -168,8 +172,14 @@ def written(
     panels |= {name: found.estimates[name].numpy() for name in ("ridge", "ep")}
     panels |= {"posterior mean": found.samples.mean(0).numpy(), "posterior sd": found.samples.std(0).numpy()}
     figure = config.output.with_suffix(f".{config.figure_format}")
-    save_figure(plots.weights_figure(panels, f"{config.activity.name}, {len(recording.y)} trials"), figure)
-    return {"posterior": config.output, "figure": figure}
+    title = f"{config.activity.name}, {len(recording.y)} trials"
+    save_figure(plots.weights_figure(panels, title), figure)
+    drawn = {"posterior": config.output, "figure": figure}
+    if results["behaviour"]:
+        drawn["behaviour"] = config.output.with_name(f"{config.output.stem}_behaviour.{config.figure_format}")
+        shown = min(len(found.samples), MOST_RUNS)
+        save_figure(plots.behaviour_figure(results["behaviour"], f"{title}, {shown} samples"), drawn["behaviour"])
+    return drawn
 
 
 def estimates_of(found: inference.Inference, recording: recordings.Activity) -> dict[str, Any]:
@@ -185,6 +195,14 @@ def estimates_of(found: inference.Inference, recording: recordings.Activity) -> 
         "n_observed": int(recording.observed.sum()),
         "methods": found.table,
     }
+
+
+def behaviour_rows(samples: Tensor, choice: Choice, truth: Tensor | None) -> list[dict[str, float | str]]:
+    """Return what the networks of the posterior do when they run, with intervals; nothing of networks too large for the search."""
+    if samples.shape[-1] > MOST_TO_RUN:
+        log.info("more than %d neurons: fixed points and responses are not computed.", MOST_TO_RUN)
+        return []
+    return intervals(samples[:MOST_RUNS], choice.settings.a, truth)
 
 
 def settings_of(found: Estimated | None, choice: Choice) -> dict[str, Any]:

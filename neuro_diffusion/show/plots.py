@@ -142,3 +142,19 @@ def activity_figure(y: np.ndarray, observed: np.ndarray, title: str, n_trials: i
     figure.colorbar(image, ax=axes, shrink=0.8, label="rate (as recorded)")
     figure.suptitle(f"{title}: {int(observed.sum())} of {len(observed)} neurons recorded, {y.shape[1]} steps a trial")
     return figure
+
+
+def behaviour_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Return median and 95 % interval over posterior samples of every quantity, a panel each, the true value as a cross."""
+    figure = Figure(figsize=(2.0 * len(rows), 3.0), layout="constrained")
+    for row, axis in zip(rows, np.atleast_1d(figure.subplots(1, len(rows)))):
+        low, middle, high = row["2.5 %"], row["median"], row["97.5 %"]
+        bars = [[middle - low], [high - middle]]
+        axis.errorbar([0], [middle], bars, fmt="o", capsize=4, color=COLOURS["diffusion"], label="samples, 95 %")
+        if "truth" in row:
+            axis.plot([0.3], [row["truth"]], "x", color=COLOURS["truth"], label="truth")
+        unit = " (1 / tau)" if "exponent" in row["quantity"] else ""
+        axis.set(xlim=(-0.6, 0.6), xticks=[], ylabel=f"{row['quantity']}{unit}")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title)
+    return figure
