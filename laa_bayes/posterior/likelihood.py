@@ -224,6 +224,8 @@ def predictions_under(
     r_s = np.broadcast_to(extra.get("R_s", 0.0), len(w))
     drop = np.broadcast_to(observed.mv_per_mohm, np.shape(observed.current))
     v0 = observed.v_mv[0] - r_s * drop[0] + extra["v0"] if "v0" in extra else theta[:, 2]
+    if "I_0" in extra:  # a constant current is a shift of the leak's reversal
+        theta = theta + np.outer(extra["I_0"] / theta[:, 1], np.arange(theta.shape[1]) == 2)
     return simulate(theta, current, spec.dt_ms, v0) + r_s[:, None] * mv_per_mohm
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from laa_bayes import config
 from laa_bayes.commands.infer import line_of
+from laa_bayes.fit import joint
 from laa_bayes.neuron import dynamics, simulator
 from laa_bayes.posterior import likelihood, summary
+from laa_bayes.score import held_out
 
 THETA = (90.0, 6.0, -68.0, 5.0, -50.0, 150.0)
 
@@ -48,6 +50,32 @@ def test_a_sweep_of_the_joint_model_has_its_own_start_and_noise_only():
     first, second = spec.places()[:2]
     names = spec.single.names
     assert [name for i, name in enumerate(names) if first[i] != second[i]] == ["v0", "sigma", "phi"]
+
+
+def test_another_current_is_predicted_with_the_sweeps_own_drift():
+    spec = likelihood.recording_spec(config.PRIORS["lumped"], 0.25, 2.0**-5, True)
+    spec = spec._replace(nuisance=(*spec.nuisance, joint.DRIFT))
+    current, v = sweep(60, 0)
+    observed = likelihood.Observation(v, current, 1.0, 1e-3 * current)
+    w = 0.3 * np.random.default_rng(1).standard_normal((5, len(spec.names)))
+    w[:, spec.names.index("I_0")] = np.linspace(-2, 2, 5)
+    same = likelihood.predictions_under(spec, w, observed, current, 1e-3 * current)
+    assert same == pytest.approx(likelihood.predictions(spec, w, observed), abs=1e-3)
+
+
+def test_the_drift_of_a_held_out_sweep_is_read_before_its_step():
+    spec = likelihood.recording_spec(config.PRIORS["lumped"], 0.25, 2.0**-5, True)
+    spec = spec._replace(nuisance=(*spec.nuisance, joint.DRIFT))
+    current, _ = sweep(60, 0)
+    w = 0.3 * np.random.default_rng(1).standard_normal(len(spec.names))
+    w[spec.names.index("v0")] = 0.0
+    drifted = w.copy()
+    drifted[spec.names.index("I_0")] = 1.5
+    at = likelihood.Observation(np.full(480, -65.0), current, 1.0, 1e-3 * current)
+    v = likelihood.predictions(spec, drifted[None], at)[0]
+    error = held_out.squared_error(spec, w, at._replace(v_mv=v))
+    without = np.mean((likelihood.predictions(spec, w[None], at)[0] - v) ** 2)
+    assert error < 0.01 * without
 
 
 def family(path, levels=(20, 60, 80, 40)):
