@@ -42,7 +42,11 @@ class Tables(Command):
         description="what is one recording, held out together: 'file', or the column of a table that tells them apart",
     )
     compute_missing: bool = Field(
-        False, description="compute the metrics that an analyzer lacks, in memory; its folder is not changed"
+        False,
+        description="compute the metrics that an analyzer lacks, or that a Kilosort folder has not, in memory; nothing is changed there",
+    )
+    gain_to_uv: float | None = Field(
+        None, gt=0, description="microvolt of one step of a Kilosort folder's raw file, for --compute-missing"
     )
     trust_pickles: bool = Field(
         False, description="open analyzers that hold pickled objects, which can execute anything: only your own"
@@ -154,6 +158,13 @@ class PredictConfig(Tables, WithModel):
     prior_correction: bool = Field(
         False,
         description="adapt the calibrated probabilities (never the labels) to the class shares of the new data (EM)",
+    )
+    write_phy: bool = Field(
+        False, description="also write the labels into the Phy or Kilosort folders that were read, as export-phy does"
+    )
+    write_group: bool = Field(
+        False,
+        description="with --write-phy: also fill cluster_group.tsv, keeping a backup and every label a person gave",
     )
     output: Path = Field(
         Path("model_predictions.csv"), description="table to write", json_schema_extra=OUT | {"product": "labels.csv"}

@@ -407,6 +407,17 @@ def test_units_without_metrics_are_left_to_a_person_and_say_why(model, tables, t
             "a factor of about 1e3",
         ),
         (lambda t: t.assign(repolarization_slope=-t["repolarization_slope"]), "repolarization_slope", "the other sign"),
+        (lambda t: t.assign(l_ratio=t["l_ratio"] * 1e-3), "l_ratio", "a factor of about 1e-3"),  # near zero anyway
+        (
+            lambda t: t.assign(rp_contamination=t["rp_contamination"] * 1e-6),
+            "rp_contamination",
+            "a factor of about 1e-6",
+        ),
+        (
+            lambda t: t.assign(l_ratio=np.where(t.index < 6, -1, 1) * t["l_ratio"]),
+            "l_ratio",
+            "that no training unit has",
+        ),
         (lambda t: t.assign(snr=3.0), "snr", "have the same value"),
         (lambda t: t.assign(snr=np.nan), "snr", "missing in 100%"),
     ],

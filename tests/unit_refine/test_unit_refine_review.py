@@ -13,6 +13,7 @@ import pytest
 from hdf5io.errors import InputError
 from unit_refine.config import ReviewConfig
 from unit_refine.files import label_files, pictures
+from unit_refine.files.phy import read as read_phy
 from unit_refine.score.review import content
 from unit_refine.show.review import page
 from unit_refine.units import trains
@@ -217,3 +218,16 @@ def test_several_recordings_are_not_one_page(tables, model):
     assert len(found["units"]) == 7
     assert found["merges"] == []
     assert "acg" not in found["units"][0]
+
+
+def test_counts_that_spikeinterfaces_export_leaves_out_come_from_the_spikes(phy, tmp_path):
+    folder = tmp_path / "counts"
+    shutil.copytree(phy, folder)
+    table = pd.read_csv(folder / "quality_metrics.csv").drop(columns=["firing_rate", "num_spikes"], errors="ignore")
+    table.to_csv(folder / "quality_metrics.csv", index=False)
+    found = read_phy(folder)
+    counts = np.bincount(np.load(folder / "spike_clusters.npy").ravel(), minlength=N)
+    last = np.load(folder / "spike_times.npy").max() / 30_000
+    at = [int(i) for i in found.unit_ids]
+    np.testing.assert_array_equal(found.table["num_spikes"], counts[at])
+    np.testing.assert_allclose(found.table["firing_rate"], counts[at] / last)

@@ -208,3 +208,67 @@ def test_a_model_that_spikeinterface_trained_is_read(tables, run_command, tmp_pa
     )
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["results"]["balanced_accuracy"] > 0.6
+
+
+@pytest.mark.slow
+def test_a_kilosort_folder_goes_in_and_a_labelled_phy_folder_comes_out(tmp_path, run_command):
+    """The voltage is named by params.py, with dead channels left out; nothing has computed metrics yet."""
+    import spikeinterface.core as core
+
+    from hdf5io.errors import InputError
+    from unit_refine import simulate
+    from unit_refine.config import SimulateConfig, Tables
+    from unit_refine.files import kilosort, recordings
+
+    config = SimulateConfig(n_units=12, duration_s=30, n_channels=8)
+    made = simulate.ground_truth(config, np.random.SeedSequence(0))
+    folder, gain = tmp_path / "kilosort4", 0.195
+    folder.mkdir()
+    volts = made.recording.get_traces()
+    raw = np.zeros((len(volts), 9), dtype=np.int16)  # channel 0 is dead and not in the map
+    raw[:, 1:] = np.round(volts / gain)
+    raw.tofile(tmp_path / "raw.bin")
+    spikes = made.sorting.to_spike_vector()
+    np.save(folder / "spike_times.npy", spikes["sample_index"])
+    for name in ("spike_clusters", "spike_templates"):
+        np.save(folder / f"{name}.npy", spikes["unit_index"].astype(np.int32))
+    np.save(folder / "channel_map.npy", np.arange(1, 9))
+    np.save(folder / "channel_positions.npy", made.recording.get_channel_locations())
+    text = "dat_path = '../raw.bin'\nn_channels_dat = 9\ndtype = 'int16'\noffset = 0\nsample_rate = 25000.0\nhp_filtered = True\n"
+    (folder / "params.py").write_text(text + "import os\nos.system('touch executed')\n")
+    (folder / "cluster_KSLabel.tsv").write_text("cluster_id\tKSLabel\n" + "".join(f"{i}\tgood\n" for i in range(12)))
+    with pytest.raises(InputError, match="give --gain-to-uv"):
+        kilosort.read(folder, None)
+    read = recordings.read_recording(folder, Tables(inputs=[folder], compute_missing=True, gain_to_uv=gain))
+    rounded = core.NumpyRecording([np.round(volts / gain) * gain], 25000.0)
+    rounded.set_channel_gains(1.0)
+    rounded.set_channel_offsets(0.0)
+    placed = rounded.set_probe(made.recording.get_probe())
+    rounded = rounded if placed is None else placed
+    direct = simulate.write_analyzer(made._replace(recording=rounded), tmp_path / "direct")
+    for name in ("amplitude_median", "num_spikes", "isi_violations_ratio"):
+        np.testing.assert_allclose(read.table[name], direct[name], rtol=0.03, err_msg=name)
+    for name in ("snr", "peak_to_trough_duration"):  # rest on a random choice of stretches and spikes
+        assert np.median(read.table[name] / direct[name].to_numpy()) == pytest.approx(1, abs=0.03)
+    many = pd.concat([read.table * (1 + k / 100) for k in range(5)], ignore_index=True)
+    many.assign(unit_id=range(len(many)), label=list(made.labels) * 5).to_csv(tmp_path / "units.csv", index=False)
+    train = ["--label-column", "label", "--classifiers", "LogisticRegression", "--bootstraps", "100", "--allow-small"]
+    answer = run_command("unit_refine", "train", tmp_path / "units.csv", *train, "--output", tmp_path / "model")
+    assert answer.returncode == 0, answer.stderr
+    options = [
+        "--compute-missing",
+        "--gain-to-uv",
+        gain,
+        "--write-phy",
+        "--write-group",
+        "--output",
+        tmp_path / "p.csv",
+    ]
+    answer = run_command("unit_refine", "predict", tmp_path / "model", folder, *options)
+    assert answer.returncode == 0, answer.stderr
+    groups = pd.read_csv(folder / "cluster_group.tsv", sep="\t").set_index("cluster_id")["group"]
+    assert groups.to_dict() == dict(enumerate(made.labels))
+    assert not list(tmp_path.rglob("executed"))
+    (tmp_path / "raw.bin").unlink()
+    with pytest.raises(InputError, match="is not there"):
+        kilosort.read(folder, gain)

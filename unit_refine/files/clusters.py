@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -92,3 +93,30 @@ def check_counts(folder: Path, table: pd.DataFrame) -> None:
             "%s: for %.0f %% of the clusters num_spikes of the metrics is not the number of spikes in spike_clusters.npy:"
             " metrics of another sorting, or computed before it was changed?", folder, 100 * (1 - share),
         )  # fmt: skip
+
+
+def with_counts(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return metrics with ``num_spikes`` and ``firing_rate`` (Hz) from the spikes where they lack them, as SpikeInterface's export does."""
+    counts, absent = spike_counts(folder), [n for n in ("num_spikes", "firing_rate") if n not in table.columns]
+    params, times = folder / "params.py", folder / "spike_times.npy"
+    if counts is None or not absent:
+        return table
+    spikes = np.array([counts.get(i, np.nan) for i in table.index], dtype=float)
+    told = (
+        re.search(r"^\s*sample_rate\s*=\s*([\d.eE+]+)", params.read_text(errors="replace"), re.M)
+        if params.is_file()
+        else None
+    )
+    last = 0.0
+    if told and times.is_file():
+        with hdf5io.parsing(times, "a NumPy array of spike times"):
+            last = float(np.load(times, mmap_mode="r", allow_pickle=False).max(initial=0)) / float(told[1])
+    found = {"num_spikes": spikes} | ({"firing_rate": spikes / last} if last > 0 else {})
+    found = {n: v for n, v in found.items() if n in absent}
+    log.warning(
+        "%s: %s counted from the spikes%s",
+        folder,
+        ", ".join(found),
+        " up to the last one" if "firing_rate" in found else "",
+    )
+    return table.assign(**found)

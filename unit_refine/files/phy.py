@@ -22,7 +22,7 @@ from hdf5io.errors import InputError
 from ..units.assemble import cluster_text, id_key, id_text
 from ..units.labels import MEANING, tidy
 from ..units.metrics import KNOWN, RENAMED, id_column
-from .clusters import CLUSTERS, check_counts, clusters_of, numbering
+from .clusters import CLUSTERS, check_counts, clusters_of, numbering, with_counts
 from .label_files import KSLABEL, kilosort_labels, read_label_file, si_unit_ids, split_header, without_kilosorts
 from .tables import read_table, take_ids
 from .text import Form, TextTable, read_cells, write_cells
@@ -78,6 +78,7 @@ def read(folder: Path) -> Clusters:
     table = table.loc[:, ~table.columns.duplicated()]
     there = clusters_of(folder)
     check_counts(folder, table)
+    table = with_counts(folder, table)
     if there is not None:
         table = table.loc[compare(list(table.index), there, f"{folder}: its metrics", "metrics")]
     labels = read_groups(folder)
@@ -187,6 +188,22 @@ def read_groups(folder: Path) -> dict[str, object] | None:
     return labels if any(tidy(g) for g in labels.values()) else None
 
 
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that is not Phy's, or that holds an earlier export.
+
+    Raises
+    ------
+    InputError : either of these.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such Phy folder.")
+    if not is_phy(folder):
+        raise InputError(f"{folder}: not a Phy folder (no params.py, spike_clusters.npy or cluster_*.tsv).")
+    for name in OURS:
+        if (folder / name).exists() and not overwrite:
+            raise InputError(f"{folder / name} exists already. Give --overwrite to replace the earlier export.")
+
+
 def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool) -> dict[str, Any]:
     """Write predictions into a Phy folder; return the files and how many labels went into the group file.
 
@@ -202,13 +219,7 @@ def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite
     ------
     InputError : not a Phy folder; an earlier export; predictions of other clusters.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such Phy folder.")
-    if not is_phy(folder):
-        raise InputError(f"{folder}: not a Phy folder (no params.py, spike_clusters.npy or cluster_*.tsv).")
-    for name in OURS:
-        if (folder / name).exists() and not overwrite:
-            raise InputError(f"{folder / name} exists already. Give --overwrite to replace the earlier export.")
+    check_target(folder, overwrite)
     table = as_clusters(predictions, folder)
     there = clusters_of(folder)
     if there is None:

@@ -46,7 +46,7 @@ def read(path: Path, unit_ids: Sequence[str]) -> Pictures | None:
     return found._replace(samples=found.samples[order], unit=found.unit[order], amplitudes=amplitudes)
 
 
-def _array(path: Path) -> np.ndarray | None:
+def array(path: Path) -> np.ndarray | None:
     """Return a NumPy file without pickles; None where it is absent."""
     if not path.is_file():
         return None
@@ -56,8 +56,8 @@ def _array(path: Path) -> np.ndarray | None:
 
 def of_phy(folder: Path, unit_ids: Sequence[str]) -> Pictures | None:
     """Return the spikes of a Phy folder; the template of a cluster is the mean of its spikes' templates (merges and splits)."""
-    times, clusters = _array(folder / "spike_times.npy"), _array(folder / "spike_clusters.npy")
-    of_spike = _array(folder / "spike_templates.npy")
+    times, clusters = array(folder / "spike_times.npy"), array(folder / "spike_clusters.npy")
+    of_spike = array(folder / "spike_templates.npy")
     clusters = of_spike if clusters is None else clusters
     if times is None or clusters is None:
         return None
@@ -68,7 +68,7 @@ def of_phy(folder: Path, unit_ids: Sequence[str]) -> Pictures | None:
         raise InputError(f"{params}: no line 'sample_rate = NUMBER'; without it spike times have no unit.")
     samples, clusters = times.ravel().astype(np.int64), clusters.ravel()
     unit = _index_of(clusters, [int(i) if i.lstrip("-").isdigit() else -1 for i in unit_ids])
-    amplitudes = _array(folder / "amplitudes.npy")
+    amplitudes = array(folder / "amplitudes.npy")
     templates = _phy_templates(folder)
     if templates is not None and of_spike is not None and len(of_spike) == len(unit) and len(templates):
         of_spike = of_spike.ravel()
@@ -92,9 +92,9 @@ def _index_of(values: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
 
 def _phy_templates(folder: Path) -> np.ndarray | None:
     """Return dense templates (n, samples, channels): Kilosort's are dense, SpikeInterface's name their channels (-1: none)."""
-    templates = _array(folder / "templates.npy")
+    templates = array(folder / "templates.npy")
     channels = next(
-        (a for n in ("template_ind.npy", "templates_ind.npy") if (a := _array(folder / n)) is not None), None
+        (a for n in ("template_ind.npy", "templates_ind.npy") if (a := array(folder / n)) is not None), None
     )
     if templates is None or channels is None or channels.shape != (len(templates), templates.shape[2]):
         return templates
@@ -127,13 +127,13 @@ Getter = Callable[[str], np.ndarray | None]
 def _of_folder(folder: Path) -> tuple[Getter, float | None]:
     info = folder / "sorting" / "numpysorting_info.json"
     rate = hdf5io.read_json(info).get("sampling_frequency") if info.is_file() else None
-    spikes = _array(folder / "sorting" / "spikes.npy")
+    spikes = array(folder / "sorting" / "spikes.npy")
 
     def get(name: str) -> np.ndarray | None:
         if name == "templates":
-            return _array(folder / "extensions" / "templates" / "average.npy")
+            return array(folder / "extensions" / "templates" / "average.npy")
         if name == "amplitudes":
-            return _array(folder / "extensions" / "spike_amplitudes" / "amplitudes.npy")
+            return array(folder / "extensions" / "spike_amplitudes" / "amplitudes.npy")
         return None if spikes is None or name not in (spikes.dtype.names or ()) else spikes[name]
 
     return get, rate

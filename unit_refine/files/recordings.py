@@ -45,7 +45,14 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
 
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
     """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
-    ids, table, labels = phy.read(path)
+    if config.compute_missing and not any(len(part.columns) for part in phy.metric_tables(path)) and phy.is_phy(path):
+        from . import kilosort
+
+        found, groups = kilosort.read(path, config.gain_to_uv), phy.read_groups(path)
+        ids, table = found.unit_ids, found.table
+        labels = None if groups is None else [groups.get(i, "") for i in ids]
+    else:
+        ids, table, labels = phy.read(path)
     if label_column is not None:
         labels = spelled_out(column(table, label_column, path), label_column)
         table = table.drop(columns=[label_column])

@@ -1,6 +1,7 @@
 """Does this model apply here? Each metric of a new recording beside the recordings that the model learned from.
 
-A metric is told when its quartiles all lie beyond those of every training recording, when most of its values lie outside the training
+A metric is told when its quartiles all lie beyond those of every training recording, when its order of magnitude does by a factor of
+ten (a metric that is mostly near zero does not show another unit otherwise), when most of its values lie outside the training
 units', when one value dominates, when it is missing, or when it goes along with the other metrics as another one does: another unit (V for uV, ms for s), another sign, another program's definition
 or swapped columns look like that. A difference between two real recordings can look like that too, so this is a warning, never a
 refusal. The rule and its limits are our own; measured on leave-one-mouse-out pairs (README).
@@ -18,6 +19,8 @@ import pandas as pd
 QUARTILES = (0.25, 0.5, 0.75)
 TAILS = (0.005, 0.995)
 MARGIN = 0.75  #: how far beyond every training recording a quartile lies, in interquartile ranges of the training units
+DECADES = 1.0  #: how far beyond every training recording the order of magnitude lies; another unit of measure is three or more
+WRONG_SIGN = 0.05  #: share of units with a sign that no training unit has
 OUTSIDE, DOMINANT, MISSING = 0.6, 0.5, 0.9  #: shares of units from which a metric is told
 SWAPPED = 0.3  #: by how much a metric must go along with the others like another one rather than like itself
 MIN_UNITS = 10  #: fewer units tell nothing about a distribution
@@ -52,14 +55,14 @@ def reference(metrics: pd.DataFrame, groups: np.ndarray) -> dict[str, Any]:
         spread = float(np.subtract(*np.quantile(z, [QUARTILES[2], QUARTILES[0]])))
         found[str(name)] = {
             "scale": scale, "quartiles": quartiles, "tails": [float(q) for q in np.quantile(z, TAILS)], "spread": spread,
-            "nonzero": [d["nonzero"] for d in per if d["nonzero"]], "missing": max(d["missing"] for d in per),
+            "nonzero": [d["nonzero"] for d in per if d["nonzero"]], "magnitude": [d["magnitude"] for d in per if d["magnitude"]], "signs": [float(np.mean(z < 0)), float(np.mean(z > 0))], "missing": max(d["missing"] for d in per),
             "dominant": max(d["dominant"] for d in per),
         }  # fmt: skip
     return {"metrics": found, "correlation": correlations(metrics)}
 
 
 def describe(values: np.ndarray, scale: float) -> dict[str, Any]:
-    """Return quartiles (of all and of non-zero values, arsinh scale), share missing and share of the most frequent value."""
+    """Return quartiles (of all and of non-zero values, arsinh scale; of log10 of the size of the latter), share missing and share of the most frequent value."""
     finite = values[np.isfinite(values)]
     z = np.arcsinh(finite / scale)
     enough = len(z) >= MIN_UNITS
@@ -67,6 +70,9 @@ def describe(values: np.ndarray, scale: float) -> dict[str, Any]:
     return {
         "quartiles": [float(q) for q in np.quantile(z, QUARTILES)] if enough else [],
         "nonzero": [float(q) for q in np.quantile(nonzero, QUARTILES)] if len(nonzero) >= MIN_UNITS else [],
+        "magnitude": [float(q) for q in np.quantile(np.log10(np.abs(finite[finite != 0])), QUARTILES)]
+        if len(nonzero) >= MIN_UNITS
+        else [],
         "missing": 1 - len(finite) / max(len(values), 1),
         "dominant": float(np.unique(z, return_counts=True)[1].max() / len(z)) if enough else 0.0,
     }
@@ -108,15 +114,26 @@ def judge(values: np.ndarray, known: Mapping[str, Any]) -> tuple[str, float]:
     outside = float(np.mean((z < low) | (z > high)))
     if own["dominant"] > max(DOMINANT, known["dominant"] + 0.25):
         return f"{own['dominant']:.0%} of the units have the same value", outside
+    signs = [float(np.mean(z < 0)), float(np.mean(z > 0))]
+    if any(k == 0 and share > WRONG_SIGN for k, share in zip(known.get("signs", (1.0, 1.0)), signs)):
+        return (
+            f"the other sign: {max(s for k, s in zip(known['signs'], signs) if k == 0):.0%} of the units have one that no training unit has",
+            outside,
+        )
     odd = beyond(own["quartiles"], known["quartiles"], known["spread"])
     if known["nonzero"] and own["nonzero"]:
         spread = max(q[2] - q[0] for q in known["nonzero"])
         odd = odd or beyond(own["nonzero"], known["nonzero"], spread)
+    if known.get("magnitude") and own["magnitude"]:
+        odd = odd or beyond(own["magnitude"], known["magnitude"], DECADES / MARGIN)
     if not odd and outside <= OUTSIDE:
         return "", outside
     usual = float(np.sinh(np.median([q[1] for q in known["quartiles"]])) * known["scale"])
     middle = float(np.median(finite))
-    return f"{looks_like(middle, usual, known['scale'])}median {middle:.3g}, in training {usual:.3g}", outside
+    power = 0.0
+    if known.get("magnitude") and own["magnitude"]:
+        power = own["magnitude"][1] - float(np.median([q[1] for q in known["magnitude"]]))
+    return f"{looks_like(middle, usual, known['scale'], power)}median {middle:.3g}, in training {usual:.3g}", outside
 
 
 def beyond(own: list[float], theirs: list[list[float]], spread: float) -> bool:
@@ -125,15 +142,19 @@ def beyond(own: list[float], theirs: list[list[float]], spread: float) -> bool:
     return bool((quartiles < table.min(axis=0) - margin).all() or (quartiles > table.max(axis=0) + margin).all())
 
 
-def looks_like(middle: float, usual: float, scale: float) -> str:
-    """Return what a difference looks like: another sign, or a factor of a thousand or a million."""
+def looks_like(middle: float, usual: float, scale: float, power: float) -> str:
+    """Return what a difference looks like: another sign, or a factor of a thousand or a million.
+
+    Parameters
+    ----------
+    middle, usual : median now, and in training.
+    power : difference of the medians of log10 of the sizes of the values that are not zero.
+    """
     if middle * usual < 0 and min(abs(middle), abs(usual)) > 0.3 * scale:
         return "the other sign: "
-    if middle and usual:
-        power = math.log10(abs(middle) / abs(usual))
-        for step in (3, 6):
-            if abs(abs(power) - step) < 0.6:
-                return f"another unit (a factor of about 1e{int(math.copysign(step, power))}): "
+    for step in (3, 6):
+        if abs(abs(power) - step) < 0.6:
+            return f"another unit (a factor of about 1e{int(math.copysign(step, power))}): "
     return ""
 
 
