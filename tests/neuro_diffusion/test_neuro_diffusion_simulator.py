@@ -215,3 +215,28 @@ def test_check_simulator_passes_and_would_notice_a_wrong_time_constant(monkeypat
         lambda W, h, T, dt, tau, **k: right(W, h, T, dt, tau * 1.01, **k),
     )
     assert not check(20, 50, 1)[0].passed
+
+
+def test_a_time_constant_for_each_neuron_is_that_neurons_alone(network):
+    """Uncoupled neurons decay each at its own pace; equal time constants give what one does; noise and inputs go along."""
+    h0 = torch.tensor([1.0, 2.0, 0.5], dtype=torch.double)
+    tau = torch.tensor([0.5, 1.0, 4.0], dtype=torch.double)
+    _, h = simulate_rate_network(torch.zeros(3, 3, dtype=torch.double), h0, 20, 0.1, tau, return_h=True)
+    torch.testing.assert_close(h[-1], h0 * (1 - 0.1 / tau) ** 19)
+    W = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    for method in ("euler", "exp_euler", "rk4"):
+        one, each = (simulate_rate_network(W, h0, 30, 0.1, t, 0.3, method=method) for t in (2.0, np.full(3, 2.0)))
+        torch.testing.assert_close(one, each)
+    with pytest.raises(ValueError, match="one for each of 3 neurons"):
+        simulate_rate_network(W, h0, 30, 0.1, np.ones(4))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"T": 10.0}, "T is 10.0; a whole number is expected"), ({"dt": "fast"}, "dt is 'fast'; one number is expected"),
+    ({"noise_std": np.ones(3)}, "noise_std is .*; one number is expected"), ({"I": np.full(3, np.nan)}, "I .* not finite"),
+])  # fmt: skip
+def test_what_is_no_number_is_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_rate_network(
+            **{"W": torch.zeros(3, 3), "h0": torch.zeros(3), "T": 10, "dt": 0.1, "tau": 1.0} | options
+        )
