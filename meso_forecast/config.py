@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ModelName = Literal[
     "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "nlinear", "dlinear", "var",
-    "stack", "informer", "informer-hf", "autoformer-hf",
+    "stack", "informer", "patchtst", "tsmixer", "itransformer", "poco", "informer-hf", "autoformer-hf",
 ]  # fmt: skip
 
 
@@ -167,7 +167,7 @@ class Window(Base):
     spike_weight: float = Field(
         1.0,
         ge=1,
-        description="weight of frames above 2.5 sd in the loss of nlinear, dlinear and the Hugging Face models; mean weight 1",
+        description="weight of frames above 2.5 sd in the loss of the networks that see the activity itself (not informer); mean weight 1",
     )
     scale_penalty: float = Field(
         0.0, ge=0, description="penalty on the squared log of the predicted scale, Hugging Face models"
@@ -191,7 +191,7 @@ class TrainConfig(Window, Output):
     """Fit one forecaster on one or several recordings; make a model folder."""
 
     recordings: list[Path] = positional(
-        "preprocessed sessions; several train one network with a read-in and read-out for each", "file"
+        "preprocessed sessions; several train one network where the model allows it", "file"
     )
     model: ModelName = Field("informer", description="which forecaster")
     output: Path = Field(description="model folder to make")

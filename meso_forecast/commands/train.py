@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdf5io.errors import InputError
-
 from ..config import TrainConfig
 from ..console import Result, Run
 from ..files.model_folder import neuron_key, save_model
@@ -16,10 +14,6 @@ from ..fit.registry import FORECASTERS, fit_named, open_checked, trained_spans
 def run(config: TrainConfig, run: Run) -> Result:
     """Fit ``config.model`` on ``config.recordings``."""
     recordings = [open_checked(path, config.context, config.horizon) for path in config.recordings]
-    if len(recordings) > 1 and not FORECASTERS[config.model].several:
-        raise InputError(
-            f"--model {config.model} is trained on one recording; several share a network with --model informer only."
-        )
     if config.dry_run:
         return Result({}, {}, f"would train {config.model} on {describe(recordings)}; nothing written")
     work = None if FORECASTERS[config.model].closed_form else config.output / "training"

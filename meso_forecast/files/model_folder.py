@@ -71,7 +71,7 @@ def save_model(folder: Path, about: Mapping[str, Any], forecasters: list[Probabi
         plain[f"r{i}/info"] = forecaster.point.info
         for name, part in forecaster.point.parts().items():
             pack(f"r{i}/{name}", part, arrays, plain)
-    nets = forecasters[0].point.nets()
+    nets = networks_by_name(forecasters)
     for kind, net in nets.items():
         for name, weight in net.state_dict().items():
             arrays[f"{kind}/{name}"] = np.ascontiguousarray(weight.detach().cpu().numpy())
@@ -82,6 +82,14 @@ def save_model(folder: Path, about: Mapping[str, Any], forecasters: list[Probabi
     text = json.dumps({**about, "networks": networks, "structure": plain}, indent=1, default=lambda v: v.tolist())
     with hdf5io.atomic(folder / "model.json") as part:
         part.write_text(text + "\n", encoding="utf-8")
+
+
+def networks_by_name(forecasters: list[Probabilistic]) -> dict[str, Any]:
+    """Return the networks of all recordings: shared ones by their name, others by ``r<recording>.<name>``."""
+    nets = [f.point.nets() for f in forecasters]
+    if all(other[kind] is net for other in nets for kind, net in nets[0].items()):
+        return nets[0]
+    return {f"r{i}.{kind}": net for i, each in enumerate(nets) for kind, net in each.items()}
 
 
 def load_model(folder: Path) -> Saved:
@@ -118,7 +126,9 @@ def opened(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Saved:
         spread, info = unpack(f"r{i}/spread", arrays, structure), structure[f"r{i}/info"]
         names = {k.split("/")[1] for k in structure if k.startswith(f"r{i}/")} - {"spread", "info"}
         parts = {name: unpack(f"r{i}/{name}", arrays, structure) for name in names if f"r{i}/{name}" in structure}
-        point = POINTS[structure[f"r{i}"]].from_parts(parts, nets, spread, info, i)
+        own = {k.removeprefix(f"r{i}."): net for k, net in nets.items() if k.startswith(f"r{i}.")}
+        place = 0 if own else i  # a network of its own knows one recording
+        point = POINTS[structure[f"r{i}"]].from_parts(parts, own or nets, spread, info, place)
         forecasters.append(Probabilistic(point, spread, about["context"]))
     return Saved(about, forecasters)
 

@@ -57,7 +57,6 @@ class Choice(NamedTuple):
 
     fit: Callable[[Sequence[Panel], Any, Any], list]  #: (panels, config, training options) -> forecasters, one a panel
     closed_form: bool = False  #: nothing is trained
-    several: bool = False  #: several recordings share one network
 
 
 def closed_form(name: str) -> Choice:
@@ -75,7 +74,18 @@ def time_linear(name: str) -> Choice:
     def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
         from .fit_network import fit_time_linear
 
-        return [fit_time_linear(name, p, config.context, config.horizon, options, config.spike_weight) for p in panels]
+        return fit_time_linear(name, panels, config.context, config.horizon, options, config.spike_weight)
+
+    return Choice(fit)
+
+
+def rival(name: str) -> Choice:
+    """Return the choice of a published forecaster, written anew."""
+
+    def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
+        from .fit_network import fit_rival
+
+        return fit_rival(name, panels, config.context, config.horizon, options, config.spike_weight)
 
     return Choice(fit)
 
@@ -90,7 +100,7 @@ def hugging_face(name: str) -> Choice:
         size = (config.d_model, config.layers, config.attention, config.spike_weight, config.scale_penalty)
         shapes = [Architecture(name, p.x.shape[1], config.context, config.horizon, *size) for p in panels]
         try:
-            return [fit_hugging_face(panel, shape, options) for panel, shape in zip(panels, shapes)]
+            return fit_hugging_face(panels, shapes, options)
         except ValueError as error:
             raise InputError(str(error)) from None
 
@@ -108,7 +118,8 @@ FORECASTERS: dict[str, Choice] = {
     **{name: closed_form(name) for name in CLOSED_FORM},
     "nlinear": time_linear("nlinear"),
     "dlinear": time_linear("dlinear"),
-    "informer": Choice(informer, several=True),
+    "informer": Choice(informer),
+    **{name: rival(name) for name in ("patchtst", "tsmixer", "itransformer", "poco")},
     "informer-hf": hugging_face("informer-hf"),
     "autoformer-hf": hugging_face("autoformer-hf"),
 }

@@ -11,11 +11,13 @@ from torch import nn
 
 from .hugging_face import Architecture, HuggingFace
 from .networks import BODIES, POINT_NETWORKS, Correction, PointForecast
+from .rivals import RIVALS, Rival
 from .shared import SharedMLP
 
 BUILDERS = {
     **{name: lambda *sizes: Correction(*sizes) for name in BODIES},
     **{name: lambda *sizes: PointForecast(*sizes) for name in POINT_NETWORKS},
+    **{name: lambda *sizes: Rival(*sizes) for name in RIVALS},
     **{name: lambda *sizes: HuggingFace(Architecture(*sizes)) for name in ("informer-hf", "autoformer-hf")},
     **{name: lambda *sizes: SharedMLP(*sizes) for name in ("tide", "tide-population")},
 }

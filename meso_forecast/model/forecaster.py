@@ -85,15 +85,16 @@ class StimulusMean(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A network on the activity itself (DLinear, NLinear)."""
+    """A network on the activity itself (DLinear, NLinear, the rivals)."""
 
     net: Any
     spread: StudentT | None
     info: dict[str, Any]
+    recording: int = 0  #: which of the recordings that share the network
 
     def forecast(self, panel: Panel, origins: np.ndarray) -> np.ndarray:
         """Return forecasts of the frames after ``origins``."""
-        return predict(self.net, panel.x, origins, batch=128).astype(np.float32)
+        return predict(self.net, panel.x, origins, self.recording, batch=128).astype(np.float32)
 
     def parts(self) -> dict[str, Any]:
         """Return what a model folder holds of it, by name."""
@@ -106,7 +107,7 @@ class Network(NamedTuple):
     @classmethod
     def from_parts(cls, parts: Mapping, nets: Mapping, spread: StudentT, info: dict, recording: int) -> Network:
         """Return the forecaster that `parts` came from."""
-        return cls(nets["net"], spread, info)
+        return cls(nets["net"], spread, info, recording)
 
 
 def predict(net, x: np.ndarray, origins: np.ndarray, recording: int = 0, batch: int = 1024) -> np.ndarray:

@@ -206,7 +206,6 @@ def test_a_finished_training_is_not_made_again_and_other_settings_are_refused(me
     [
         (["compare", "SESSION", "--context", "900", "--output", "OUT"], "windows of 900 + 8 frames without a gap"),
         (["forecast", "SESSION", "SESSION", "--output", "OUT"], "is a file, a folder is expected"),
-        (["train", "SESSION", "SESSION", "--model", "ar", "--output", "OUT"], "is trained on one recording"),
         (["forecast", "FOLDER", "FOLDER", "--output", "OUT"], "is a folder, a file is expected"),
         (["preprocess", "eid:1234", "--output", "OUT"], "--one-cache DIR is needed"),
         (
