@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def loaded(name):
     return module
 
 
-exporters = loaded("exporters")
+exporters, readme = loaded("exporters"), loaded("test_readme")
 CASES, FOREIGN, T = exporters.CASES, exporters.FOREIGN, exporters.T
 frame, in_folder, metrics, spikes, suite2p, written = (
     exporters.frame, exporters.in_folder, exporters.metrics, exporters.spikes, exporters.suite2p, exporters.written,
@@ -64,6 +65,9 @@ def test_doctor_is_right_on_nineteen_of_twenty_real_layouts(pipelines, layouts, 
             )
         else:
             assert answers[0].commands, name
+            for command in answers[0].commands:
+                words = [answer.GAP.sub("10", w) if answer.GAP.fullmatch(w) else w for w in shlex.split(command)]
+                readme.parse(words)
             assert str(place) in " ".join(answers[0].commands), (name, answers[0].commands)
     rate = 1 - len(wrong) / len(CASES)
     print(f"doctor: right on {rate:.1%} of {len(CASES)}", *(f"  {k}: {v}" for k, v in wrong.items()), sep="\n")
@@ -93,8 +97,9 @@ def test_doctor_prints_what_is_in_it_and_what_to_type(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "read by meso-forecast" in done.stdout
     assert f"{T} frames" in done.stdout
-    assert f"$ meso-forecast preprocess '{plane}' --output session.h5 --fs-hz FS_HZ\n" in done.stdout
-    assert "    --fs-hz FS_HZ: frame" in done.stdout
+    typed = next(line for line in done.stdout.splitlines() if f"$ meso-forecast preprocess '{plane}' " in line)
+    asked = re.search(r"--fs-hz (FS_HZ|HZ)", typed)
+    assert f"    {asked[0]}: frame rate in Hz" in done.stdout
     found = json.loads(ask("doctor", plane, "--json").stdout)
     assert [a["pipeline"] for a in found["read_by"]] == ["meso-forecast"]
     assert len(found["refused"]) == 4
