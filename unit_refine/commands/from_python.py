@@ -71,36 +71,22 @@ def train_model(
     >>> from unit_refine import train_model
     >>> train_model(mode="csv", labels=[y], metrics_paths=["quality_metrics.csv"], folder="model")  # doctest: +SKIP
     """
-    sources = list((metrics_paths if mode == "csv" else analyzers if mode == "analyzers" else None) or [])
-    if not sources:
-        raise InputError(
-            f"train_model: mode is '{mode}'; expected 'csv' with metrics_paths=[...] or 'analyzers' with analyzers=[...]."
-        )
-    if labels is None or folder is None or len(labels) != len(sources):
-        raise InputError(
-            "train_model: give folder=, and labels= with one sequence or mapping of labels for each recording."
-        )
+    sources = sources_of(mode, metrics_paths, analyzers, labels, folder)
     places = [Path(p) if mode == "csv" else Path(f"analyzer_{i}") for i, p in enumerate(sources)]
     given = {
         "metric_names": metric_names, "imputation_strategies": imputation_strategies, "scaling_techniques": scaling_techniques,
-        "classifiers": classifiers,
+        "classifiers": names_only(classifiers),
     }  # fmt: skip
-    spaces: list[str] = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
-    if spaces:
-        raise InputError(
-            f"classifiers: a search space for {', '.join(spaces)} is not taken; give names only, search_iterations says how many of the"
-            " built-in settings are tried."
-        )
     chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | translated(options)
-    chosen |= {
-        "inputs": places,
-        "task": task or guess_task(labels),
-        "output": Path(folder),
-        "overwrite": overwrite,
-        "seed": 0 if seed is None else seed,
-    }
+    chosen |= {"inputs": places, "task": task or guess_task(labels or []), "output": Path(folder or ""), "overwrite": overwrite,
+               "seed": 0 if seed is None else seed}  # fmt: skip
     config = checked(chosen)
-    recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels)]
+    recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels or [])]
+    return train_and_write(config, recordings, seed)
+
+
+def train_and_write(config: TrainConfig, recordings: Sequence[Recording], seed: int | None) -> Outcome:
+    """Train on recordings in memory and write the model folder; as the command does, without a console."""
     with staging(hdf5io.claim(config.output, config.overwrite)) as part:
         units = assemble(name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
         for notice in units.notices:
@@ -113,6 +99,36 @@ def train_model(
         )
         hdf5io.write_json(part / hdf5io.MARKER, training_results(outcome))
     return outcome
+
+
+def sources_of(mode: str, metrics_paths: Any, analyzers: Any, labels: Any, folder: Any) -> list[Any]:
+    """Return what to read, one entry a recording.
+
+    Raises
+    ------
+    InputError : another mode; nothing to read; labels or a folder are not given.
+    """
+    sources = list((metrics_paths if mode == "csv" else analyzers if mode == "analyzers" else None) or [])
+    if not sources:
+        raise InputError(
+            f"train_model: mode is '{mode}'; expected 'csv' with metrics_paths=[...] or 'analyzers' with analyzers=[...]."
+        )
+    if labels is None or folder is None or len(labels) != len(sources):
+        raise InputError(
+            "train_model: give folder=, and labels= with one sequence or mapping of labels for each recording."
+        )
+    return sources
+
+
+def names_only(classifiers: Any) -> Any:
+    """Return the names of classifiers; a search space of one's own is refused."""
+    spaces: list[str] = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
+    if spaces:
+        raise InputError(
+            f"classifiers: a search space for {', '.join(spaces)} is not taken; give names only, search_iterations says how many of the"
+            " built-in settings are tried."
+        )
+    return classifiers
 
 
 def checked(chosen: dict[str, Any]) -> TrainConfig:

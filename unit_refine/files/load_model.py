@@ -7,12 +7,10 @@ anything of it is built. The folder has the files that SpikeInterface and UnitRe
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +21,16 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..model.calibration import Sigmoid
-from ..units.assemble import id_text
-from ..units.labels import MEANING, tidy
 from . import check_model
+from .model_info import (
+    class_names,
+    first_line,
+    info_digest,
+    read_info,
+    read_probe,
+    read_sigmoid,
+    read_threshold,
+)
 
 log = logging.getLogger(__package__)
 
@@ -120,10 +125,6 @@ def old_module_names() -> Iterator[None]:
             del sys.modules["_loss"]
 
 
-def first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:160]
-
-
 def version_notices(caught: list[warnings.WarningMessage]) -> list[str]:
     """Return one line for all warnings about another scikit-learn version."""
     messages: list[Any] = [w.message for w in caught if hasattr(w.message, "original_sklearn_version")]
@@ -141,89 +142,6 @@ def translate_old_attributes(pipeline: Any) -> None:
             known = getattr(part, "_fill_dtype", None) or getattr(part, "_fit_dtype", None) or part.statistics_.dtype
             part._fill_dtype = getattr(part, "_fill_dtype", known)
             part._fit_dtype = getattr(part, "_fit_dtype", known)
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """Return model_info.json, what this program uses of it checked.
-
-    Raises
-    ------
-    InputError : the file is absent or not what it should be.
-    """
-    path = folder / "model_info.json"
-    if not path.is_file():
-        raise InputError(
-            f"{folder}: no 'model_info.json' beside the model; without it the meaning of its classes is unknown."
-            " Copy it from where the model was made, train again, or say with --class-names what they are."
-        )
-    info = hdf5io.read_json(path)
-    try:
-        conversion = {int(code): str(name) for code, name in info["label_conversion"].items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected JSON with 'label_conversion' (class number to name): {first_line(error)}."
-        ) from None
-    for key in ("scores", "requirements", "metric_params", "thresholds", "calibration"):
-        if not isinstance(info.get(key) or {}, dict):
-            raise InputError(f"{path}: '{key}' is {type(info[key]).__name__}, an object is expected.")
-        info[key] = info.get(key) or {}
-    return {**info, "label_conversion": conversion}
-
-
-def class_names(pipeline: Any, info: Mapping[str, Any], given: Sequence[str], where: Path) -> tuple[str, ...]:
-    """Return the names of a model's classes in the order of its probabilities.
-
-    Parameters
-    ----------
-    given : ``NUMBER=NAME`` of the user, over what the folder says.
-
-    Raises
-    ------
-    InputError : a class without a name, or two with the same; ``given`` names no class of the model.
-    """
-    codes = [id_text(code) for code in np.asarray(pipeline.classes_).tolist()]
-    names = {id_text(code): str(name) for code, name in info["label_conversion"].items()}
-    if not all(code.lstrip("-").isdigit() for code in codes):
-        names = {code: code for code in codes}  # the model's classes are words themselves
-    for pair in given:
-        code, equals, name = pair.partition("=")
-        if not equals or code.strip() not in codes or not name.strip():
-            raise InputError(
-                f"--class-names '{pair}': expected CLASS=NAME with one of the model's classes {', '.join(codes)}."
-            )
-        names[code.strip()] = MEANING.get(tidy(name), name.strip()) or name.strip()
-    absent = [code for code in codes if code not in names]
-    if absent:
-        raise InputError(
-            f"{where}: model_info.json names classes {', '.join(sorted(names)) or 'none'}, the model has {', '.join(codes)}."
-        )
-    found = tuple(names[code] for code in codes)
-    if len(set(found)) < len(found):
-        raise InputError(f"{where}: two classes have the same name ({', '.join(found)}).")
-    return found
-
-
-def read_threshold(info: Mapping[str, Any], n_classes: int, where: Path) -> float:
-    """Return the operating point on the probability of class 1."""
-    value = info["thresholds"].get("class_1", 0.5)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise InputError(f"{where}: model_info.json: threshold {value!r}, a number between 0 and 1 is expected.")
-    return float(value) if n_classes == 2 else 0.5
-
-
-def read_sigmoid(info: Mapping[str, Any], k: int, where: Path) -> Sigmoid | None:
-    """Return the calibration of a model of ``k`` classes, None where the folder has none."""
-    if not info["calibration"]:
-        return None
-    shapes = {"slope": (k - 1, k - 1), "intercept": (k - 1,), "prior": (k,)}
-    try:
-        found = Sigmoid(*(np.asarray(info["calibration"][key], dtype=float) for key in Sigmoid._fields))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: model_info.json: calibration is incomplete ({first_line(error)}).") from None
-    for key, value in found._asdict().items():
-        if value.shape != shapes[key] or not np.isfinite(value).all():
-            raise InputError(f"{where}: model_info.json: calibration '{key}' does not fit {k} classes.")
-    return found
 
 
 def load(folder: Path, names: Sequence[str] = (), max_memory: int = MAX_MEMORY, strict: bool = True) -> Model:
@@ -293,46 +211,6 @@ def predict_proba(model: Model, metrics: pd.DataFrame) -> np.ndarray:
     return p
 
 
-def read_probe(folder: Path) -> dict[str, Any]:
-    """Return the probe set of a model folder; empty where there is none."""
-    path = folder / "probe_set.json"
-    return hdf5io.read_json(path) if path.is_file() else {}
-
-
-def read_reference(folder: Path) -> dict[str, Any]:
-    """Return what the training recordings looked like (see ``score.applies``); empty where the folder does not say.
-
-    Raises
-    ------
-    InputError : not such a file.
-    """
-    path = folder / "training_reference.json"
-    if not path.is_file():
-        return {}
-    found = hdf5io.read_json(path)
-    wanted = {
-        "scale": float,
-        "quartiles": list,
-        "nonzero": list,
-        "tails": list,
-        "spread": float,
-        "missing": float,
-        "dominant": float,
-    }
-    metrics, correlation = found.get("metrics"), found.get("correlation")
-    good = (
-        isinstance(metrics, dict)
-        and isinstance(correlation, dict)
-        and all(isinstance(v, dict) for v in correlation.values())
-    )
-    if not good or any(
-        not isinstance(own, dict) or any(not isinstance(own.get(k), (t, int)) for k, t in wanted.items())
-        for own in metrics.values()
-    ):
-        raise InputError(f"{path}: not what training wrote there. Copy it from where the model was made, or remove it.")
-    return found
-
-
 def read_training_data(model: Model) -> pd.DataFrame | None:
     """Return the metrics of the training units, where the folder holds them."""
     path = model.folder / "training_data.csv"
@@ -356,12 +234,6 @@ def replay(model: Model) -> float | None:
             raise
         where = model.folder / "probe_set.json"
         raise InputError(f"{where}: not a probe set of this model ({first_line(error)}).") from None
-
-
-def info_digest(folder: Path) -> str:
-    """Return the SHA-256 of what model_info.json says, however it is laid out."""
-    text = json.dumps(hdf5io.read_json(folder / "model_info.json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(model: Model) -> list[str]:

@@ -21,7 +21,7 @@ import hdf5io
 
 from ..config import TrainConfig
 from ..units.metrics import QUALITY_METRICS, TEMPLATE_METRICS
-from .load_model import info_digest
+from .model_info import info_digest
 
 PROBE_ROWS = 20
 

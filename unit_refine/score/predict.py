@@ -12,7 +12,7 @@ import pandas as pd
 from hdf5io.errors import InputError
 
 from ..config import PredictConfig
-from ..files import load_model, recordings
+from ..files import load_model, model_info, recordings
 from ..files.load_model import Model
 from ..model import calibration, decisions
 from ..units.assemble import Recording
@@ -94,7 +94,7 @@ def predict_one(model: Model, table: pd.DataFrame, where: str, prior_correction:
 
 def reference_of(model: Model) -> Mapping[str, Any]:
     """Return what the training recordings of a model looked like; nothing where its folder does not say."""
-    known = load_model.read_reference(model.folder)
+    known = model_info.read_reference(model.folder)
     if known:
         return known
     units = load_model.read_training_data(model)
