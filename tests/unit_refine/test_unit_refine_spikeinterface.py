@@ -247,7 +247,7 @@ def test_a_kilosort_folder_goes_in_and_a_labelled_phy_folder_comes_out(tmp_path,
     rounded = rounded if placed is None else placed
     direct = simulate.write_analyzer(made._replace(recording=rounded), tmp_path / "direct")
     for name in ("amplitude_median", "num_spikes", "isi_violations_ratio"):
-        np.testing.assert_allclose(read.table[name], direct[name], rtol=0.03, err_msg=name)
+        np.testing.assert_allclose(read.table[name], direct[name], rtol=0.03, atol=0.5, err_msg=name)  # uV
     for name in ("snr", "peak_to_trough_duration"):  # rest on a random choice of stretches and spikes
         assert np.median(read.table[name] / direct[name].to_numpy()) == pytest.approx(1, abs=0.03)
     many = pd.concat([read.table * (1 + k / 100) for k in range(5)], ignore_index=True)
