@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """Return the wheel, built from a copy of what the project ships."""
+    """Return the wheel, built from the source distribution of a copy of what the project ships."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ["pyproject.toml", "README.md", "LICENSE", "CITATION.cff"]:
         (source / name).write_bytes((ROOT / name).read_bytes())
@@ -28,7 +29,7 @@ def wheel(tmp_path_factory):
                 (source / path.relative_to(ROOT)).write_bytes(path.read_bytes())
     (source / "tests").mkdir()
     (source / "tests/test_nothing.py").write_text("")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(source)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(target.glob("neuropipes-*.whl"))
@@ -66,6 +67,14 @@ def test_it_holds_what_is_shipped_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {*SHIPPED}
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_made_of(wheel):
+    with tarfile.open(next(wheel.parent.glob("neuropipes-*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CITATION.cff"} <= held
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if ".dist-info" not in name} <= held
 
 
 def test_it_holds_every_module_page_and_demo(wheel):
