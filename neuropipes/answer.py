@@ -24,7 +24,7 @@ from . import program_of
 
 GAP = re.compile(r"[A-Z][A-Z0-9_]+(\.\w+)?")  #: a word of a command line that the reader fills in
 
-ASKED = re.compile(r"Give --([a-z0-9-]+) (\w+)")  #: how a pipeline asks for an option
+ASKED = re.compile(r"(?:Give|Name one:) --([a-z0-9-]+) (\w+)")  #: how a pipeline asks for an option
 
 
 class Answer(NamedTuple):

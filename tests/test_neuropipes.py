@@ -74,6 +74,29 @@ def test_doctor_is_right_on_nineteen_of_twenty_real_layouts(pipelines, layouts, 
     assert rate >= 0.95, wrong
 
 
+@pytest.mark.real
+def test_doctor_is_right_on_nineteen_of_twenty_real_recordings(pipelines, real_data):
+    kinds = {
+        "glm_rates": "*.nwb",
+        "unit_refine": "*.csv",
+        "laa_bayes": "*/*.[an][bp][fz]",
+        "neuro_diffusion": "*/*.mat",
+    }
+    paths = {path: package for package, pattern in kinds.items() for path in sorted(real_data(package).glob(pattern))}
+    for place in ("glm_rates/locust_20000421", "meso_forecast/mesoscope_passive", "meso_forecast/suite2p_plane0"):
+        paths[real_data(place)] = place.partition("/")[0]
+    wrong = {}
+    for path, package in paths.items():
+        _, _, answers = doctor.examine(pipelines, path)
+        clamped = any("voltage clamp" in a.line for a in answers)  # refused, and rightly
+        said = [a.package for a in answers if a.reads or a.asks]
+        if said[:1] != ([] if clamped else [package]):
+            wrong[path.name] = said
+    print(f"doctor: right on {len(paths) - len(wrong)} of {len(paths)} real recordings")
+    assert len(paths) >= 20
+    assert len(wrong) <= len(paths) / 20, wrong
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_what_nobody_reads_is_said_so(name, pipelines, tmp_path):
     _, _, answers = doctor.examine(pipelines, FOREIGN[name](tmp_path))
