@@ -1,6 +1,6 @@
 """What do the five pipelines do? Runs each one end to end on recordings that it simulates itself.
 
-The steps stand in each package's ``demo.toml``, with the CPU seconds that each took when it was measured; a short calibration says
+The steps stand in each package's ``demo.toml``, with the seconds that each took when it was measured; a short calibration says
 how long that is here. Every step is run as a user types it. The output folder then holds ``index.html`` with every report, figure and
 timing. A pipeline that fails is reported, the others go on.
 """
@@ -109,7 +109,7 @@ def read_demo(name: str) -> dict[str, Any]:
 
 
 def seconds_of(step: Mapping[str, Any]) -> float:
-    """Return the CPU seconds that a step took when it was measured; 5 where nobody did."""
+    """Return the seconds that a step took when it was measured; 5 where nobody did."""
     return float(step.get("seconds", 5.0))
 
 
@@ -146,7 +146,7 @@ class Clock:
         return time.monotonic() - self.began
 
     def left(self, finished: float) -> str:
-        """Note a step by the CPU seconds that were foreseen for it; return what remains, by what the steps so far really took."""
+        """Note a step by the seconds that were foreseen for it; return what remains, by what the steps so far really took."""
         self.done += self.scale * finished
         total = sum(self.expected.values())
         weight = self.done / total if total else 1.0  # what was seen counts by how much of the whole it is
