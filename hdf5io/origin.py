@@ -26,7 +26,13 @@ COMPUTING = {
     "keras": "keras", "bayesflow": "bayesflow", "numpyro": "numpyro", "neo": "neo", "pynwb": "pynwb", "one": "ONE-api",
     "matplotlib": "matplotlib", "pyarrow": "pyarrow", "dask": "dask",
 }  # fmt: skip
-NOT_INPUT = {"report.html", "result.json", "unfinished.json", "methods.md", "references.bib"}  #: what runs leave in a folder beside what it is
+NOT_INPUT = {
+    "report.html",
+    "result.json",
+    "unfinished.json",
+    "methods.md",
+    "references.bib",
+}  #: what runs leave in a folder beside what it is
 
 
 def provenance(

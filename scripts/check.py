@@ -15,7 +15,7 @@ from pathlib import Path
 
 import bootstrap
 
-CODE = [*bootstrap.PIPELINES, "hdf5io"]
+CODE = [*bootstrap.PIPELINES, "hdf5io", "neuropipes"]
 NOTHING_COLLECTED = 5  # pytest's exit code when no docstring has an example
 
 

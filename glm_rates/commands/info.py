@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+from typing import Any
+
 from ..config import InfoConfig
 from ..console import Result, Run, table
 from ..files.describe import describe
@@ -12,8 +16,23 @@ def run(config: InfoConfig, run: Run) -> Result:
     kind, found = describe(config.data)
     rows = [{"what": name.replace("_", " "), "value": _short(value)} for name, value in found.items()]
     return Result(
-        {}, {"kind": kind, **found}, f"{table(rows)}\n{config.data}: {kind}" if rows else f"{config.data}: {kind}"
+        {},
+        {"kind": kind, **found, "next": next_commands(config.data, kind, found)},
+        f"{table(rows)}\n{config.data}: {kind}" if rows else f"{config.data}: {kind}",
     )
+
+
+def next_commands(path: Path, kind: str, found: dict[str, Any]) -> list[str]:
+    """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
+    data = shlex.quote(str(path))
+    if kind in ("NWB file", "spike table"):
+        table = " --events EVENTS.csv" if kind == "spike table" else " --segment-s 10"
+        return [f"glm-rates infer {data}{'' if found['n_events'] else table} --output rates.h5"]
+    return {
+        "blech_clust directory": [f"glm-rates infer {data} --include-coupling --separate-regions"],
+        "exchange folder of glm-rates extract": [f"glm-rates fit {data} --output rates.h5"],
+        "results of glm-rates infer": [f"glm-rates plot {data} --output figures"],
+    }.get(kind, [])
 
 
 def _short(value: object) -> str:

@@ -125,10 +125,8 @@ def filters(design: Design, fit: Fit, bin_ms: int, n_tastes: int) -> dict[str, n
 
 def _filter_error(matrix: np.ndarray, spread: Spread) -> np.ndarray:
     """Standard error of a filter ``matrix @ coef``: (kind, lag)."""
-    out, used = (
-        np.zeros(matrix.shape[:2]),
-        matrix.any(axis=1)[:, spread.columns],
-    )  # a kind has few columns among those of many stimuli
+    out = np.zeros(matrix.shape[:2])
+    used: np.ndarray = np.any(matrix, axis=1)[:, spread.columns]  # a kind has few columns among those of many stimuli
     for kind, mine in enumerate(used):
         at = np.flatnonzero(mine)
         kept = matrix[kind][:, spread.columns[at]]

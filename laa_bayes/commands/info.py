@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hdf5io
 
 from ..config import UNITS, InfoConfig
 from ..console import Result, Run
-from ..files import bank, model_folder, posterior_file, recordings
+from ..files import recordings
 from ..files.request import request_of
-from ..neuron.recipe import Recipe
 from ..neuron.recording import step_onsets, upward_crossings
+
+if TYPE_CHECKING:
+    from ..neuron.recipe import Recipe  # models and posteriors bring jax: each is imported where it is read
 
 MODEL_KEYS = ("preset", "versions", "epochs", "training_seconds", "validation_loss", "data_sha256")
 
@@ -17,7 +23,25 @@ MODEL_KEYS = ("preset", "versions", "epochs", "training_seconds", "validation_lo
 def run(config: InfoConfig, run: Run) -> Result:
     """Describe one file or folder."""
     results = describe(config)
-    return Result({}, results, "; ".join(f"{key}: {value}" for key, value in results.items()))
+    more = {**results, "next": next_commands(config.path, results)}
+    return Result({}, more, "; ".join(f"{key}: {value}" for key, value in results.items()))
+
+
+def next_commands(path: Path, found: dict) -> list[str]:
+    """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
+    data = shlex.quote(str(path))
+    part = " --window sub-threshold" if found.get("spikes") else ""
+    many = f"laa-bayes infer none {data} --sweeps all --output sweeps"
+    one = f"laa-bayes infer none {data}{part} --output posterior.h5"
+    return {
+        "model": [f"laa-bayes diagnose {data}", f"laa-bayes infer {data} RECORDING --output posterior.h5"],
+        "bank": [f"laa-bayes train --bank {data} --output MODEL"],
+        "posterior": [
+            f"laa-bayes plot {data} --kind fit --output fit.png",
+            f"laa-bayes posterior-predict {data} --output predicted.h5",
+        ],
+        "recording": [many, one] if found.get("sweeps", 1) > 1 else [one],
+    }.get(str(found["kind"]), [])
 
 
 def describe(config: InfoConfig) -> dict:
@@ -27,16 +51,29 @@ def describe(config: InfoConfig) -> dict:
         return describe_model(path)
     if (path / "bank.json").exists():
         return describe_bank(path)
-    kind = posterior_file.kind_of(path)
-    if kind == "posterior":
-        return {"kind": kind, **posterior_file.read_posterior(path).results}
-    if kind == "prediction":
-        return {"kind": kind, **posterior_file.describe_prediction(path)}
+    if is_ours(path):
+        from ..files import posterior_file
+
+        kind = posterior_file.kind_of(path)
+        if kind == "posterior":
+            return {"kind": kind, **posterior_file.read_posterior(path).results}
+        if kind == "prediction":
+            return {"kind": kind, **posterior_file.describe_prediction(path)}
     return describe_recording(config)
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether an HDF5 file was made by this pipeline."""
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        return False
+    with hdf5io.read(path) as file:
+        return str(file.attrs.get("schema", "")).startswith("laa_bayes/")
 
 
 def describe_model(folder: Path) -> dict:
     """Return how a model was trained and what it assumes."""
+    from ..files import model_folder
+
     table = model_folder.read_json(folder)
     known = {key: table.get(key) for key in MODEL_KEYS}
     return {"kind": "model", **known, **describe_recipe(model_folder.recipe_of(folder, table))}
@@ -44,6 +81,8 @@ def describe_model(folder: Path) -> dict:
 
 def describe_bank(folder: Path) -> dict:
     """Return how many traces of which recipe a bank has."""
+    from ..files import bank
+
     found = bank.read_recipe(folder)
     finished = sum(bank.is_finished(found, folder, i, count) for i, count in found.shards())
     counts = {"n": found.n, "shards": len(found.shards()), "finished": finished, "seed": found.seed}

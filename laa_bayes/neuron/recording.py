@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, optimize, signal
 
 from hdf5io.errors import InputError
 
@@ -197,6 +196,8 @@ def decimate(x: np.ndarray, ratio: float) -> np.ndarray:
     fraction = Fraction(ratio).limit_denominator(200)
     pad = int(np.ceil(20 * ratio)) // fraction.numerator * fraction.numerator + fraction.numerator
     padded = np.pad(x, pad, mode="edge")
+    from scipy import signal  # here, since it takes half a second to load
+
     filtered = signal.resample_poly(padded, fraction.denominator, fraction.numerator)
     skip = pad * fraction.denominator // fraction.numerator
     return filtered[skip : skip + int((len(x) - 1) / ratio + 1e-6) + 1]
@@ -223,6 +224,8 @@ def textbook_fit(recording: Recording) -> dict[str, float] | None:
     onset, dt = onsets[0], recording.dt_ms
     step = float(np.median(recording.current[onset + 2 :]) - np.median(recording.current[: onset - 1]))
     response = (recording.v_mv[onset:] - recording.v_mv[: onset - 1].mean()) / step  # positive whatever the step's sign
+    from scipy import ndimage, optimize  # here, since they take half a second to load
+
     smooth = ndimage.uniform_filter1d(response, max(1, round(SMOOTH_MS / dt)), mode="nearest")
     peak = int(np.argmax(smooth))
     first = int(np.argmax(smooth > 0.1 * smooth[peak]))

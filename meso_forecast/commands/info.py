@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from hdf5io.errors import InputError
 from ..config import InfoConfig
 from ..console import Result, Run
 from ..files.fov import FOVData
-from ..files.model_folder import load_model
 from ..files.one_cache import find_sessions
 from ..files.recording import SCHEMA as RECORDING
 from ..files.recording import open_recording
@@ -25,8 +26,31 @@ MADE = f"{KNOWN}; a ONE cache; a recording, forecast, model folder or report mad
 
 
 def run(config: InfoConfig, run: Run) -> Result:
-    """Describe whatever lies at a path."""
-    path = config.path
+    """Describe whatever lies at a path, and say what is typed next."""
+    found = described(config.path)
+    return found._replace(results={**found.results, "next": next_commands(config.path, found.results)})
+
+
+def next_commands(path: Path, found: Mapping[str, Any]) -> list[str]:
+    """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
+    data, kind = shlex.quote(str(path)), found["kind"]
+    made = {
+        "model": [f"meso-forecast forecast {data} SESSION.h5 --output forecast.h5"],
+        "ONE cache": [f"meso-forecast sessions {data} --output sessions.csv"],
+        "recording": [f"meso-forecast compare {data} --output compare"],
+        "forecast": [f"meso-forecast plot {data} SESSION.h5 --output figures"],
+    }
+    if "fovs" not in found:
+        return made.get(kind, [])
+    rate = "" if found["fovs"][0]["fs_hz"] else " --fs-hz HZ"
+    return [
+        f"meso-forecast preprocess {data}{rate} --output session.h5",
+        "meso-forecast compare session.h5 --output compare",
+    ]
+
+
+def described(path: Path) -> Result:
+    """Describe by what it is."""
     if path.is_dir():
         return of_folder(path)
     if path.suffix.lower() == ".json":
@@ -44,6 +68,8 @@ def run(config: InfoConfig, run: Run) -> Result:
 def of_folder(path: Path) -> Result:
     """Describe a model folder, a report, a session, a suite2p folder or a cache."""
     if (path / "model.json").is_file():
+        from ..files.model_folder import load_model  # here, since it brings scipy
+
         about = load_model(path).about
         results = {"kind": "model", **{k: about[k] for k in ("model", "context", "horizon", "recordings")}}
         n = ", ".join(str(r["n_neurons"]) for r in about["recordings"])
@@ -119,7 +145,7 @@ def of_source(path: Path) -> Result:
     behaviour = session.behaviour()
     n_trials = sum(len(t.start) for t in behaviour.trials)
     results = {"kind": kind, "eid": session.eid, "subject": session.subject, "fovs": fovs, "n_trials": n_trials,
-               "wheel": bool(behaviour.wheels)}  # fmt: skip
+               "wheel": bool(behaviour.wheels), "sure": kind != "matrix"}  # fmt: skip
     rate = f"{fovs[0]['fs_hz']:.4g} Hz" if known_rate else "a frame rate that is not said (--fs-hz)"
     n = sum(f["n_cells"] for f in fovs)
     line = f"{path}: {kind}, {len(fovs)} fields of view, {n} cells, {fovs[0]['n_frames']} frames at {rate}, {n_trials} trials"

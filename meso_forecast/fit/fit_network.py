@@ -24,8 +24,8 @@ def fit_shared_net(net: nn.Module, panels: Sequence[Panel], context: int, horizo
     """Train one network on the training windows of all recordings, stop on the validation windows; one forecaster a recording."""
     sources = []
     for panel in panels:
-        parts = (window_origins(panel.usable, panel.label, part, context, horizon) for part in (0, 1))
-        sources.append(Source(torch.from_numpy(panel.x), None, *parts, None, context, horizon, panel.x))
+        train, validation = (window_origins(panel.usable, panel.label, part, context, horizon) for part in (0, 1))
+        sources.append(Source(torch.from_numpy(panel.x), None, train, validation, None, context, horizon, panel.x))
     fitted = fit(net, sources, options)
     info = {"epochs": fitted.epochs, "validation_loss": fitted.best_loss, **about}
     return [Network(net, None, dict(info), i) for i in range(len(panels))]

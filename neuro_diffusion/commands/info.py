@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+from typing import Any
+
 from ..config import InfoConfig
 from ..console import Result, Run
 from ..files.identify import describe
@@ -11,7 +15,24 @@ def run(config: InfoConfig, run: Run) -> Result:
     """Describe it in one line, or with --json in full."""
     found = describe(config.path, config.dataset, config.rows)
     facts = ", ".join(f"{name} {_short(value)}" for name, value in found.items() if name != "kind")
-    return Result({}, found, f"{config.path}: {found['kind']}; {facts}")
+    more = {**found, "next": next_commands(config.path, found)}
+    return Result({}, more, f"{config.path}: {found['kind']}; {facts}")
+
+
+def next_commands(path: Path, found: dict[str, Any]) -> list[str]:
+    """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
+    data, kind = shlex.quote(str(path)), str(found["kind"])
+    if kind.endswith(" model"):
+        return [f"neuro-diffusion infer {data} ACTIVITY --output posterior.h5"]
+    train = "neuro-diffusion train-conditional networks --output model"
+    return {
+        "activity": [f"neuro-diffusion infer MODEL {data} --output posterior.h5"],
+        "connectome": [f"neuro-diffusion import-connectome {data} --output networks", train],
+        "data set": [f"neuro-diffusion train-conditional {data} --output model"],
+        "folder of .pt networks": [f"neuro-diffusion import-pt {data} --output networks", train],
+        "posterior": [f"neuro-diffusion plot {data} --output posterior.png"],
+        "samples of a prior": [f"neuro-diffusion plot {data} --output samples.png"],
+    }.get(kind, [])
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,11 @@ import h5py
 import hdf5io
 from hdf5io.errors import InputError
 
-from . import connectomes, dataset, model_folder, posterior_file, pt_folders, recordings
+from . import (
+    connectomes,
+    posterior_file,
+    recordings,
+)  # data sets, models and .pt files bring torch: imported where they are read
 
 
 def describe(path: Path, array: str | None = None, rows: str | None = None) -> dict[str, Any]:
@@ -52,9 +56,13 @@ def _folder(path: Path) -> dict[str, Any]:
         return _data_set(path)
     if (path / "model.json").is_file():
         return _model(path)
-    if (path / model_folder.STATE).is_file():
+    if (path / "resume.safetensors").is_file():
+        from . import model_folder
+
         return {"kind": "unfinished training", "step": model_folder.step_of(path)}
     if any(path.glob("network_*.pt")):
+        from . import pt_folders
+
         paths = pt_folders.list_pt(path)
         shapes = {name: list(a.shape) for name, a in pt_folders.read_pt(paths[0]).items()}
         return {"kind": "folder of .pt networks", "n_networks": len(paths), "shapes": shapes}
@@ -66,6 +74,8 @@ def _folder(path: Path) -> dict[str, Any]:
 
 
 def _data_set(path: Path) -> dict[str, Any]:
+    from . import dataset
+
     found = dataset.load_metadata(path)
     options = found["config"]
     shards = -(-options["n_networks"] // options["shard_size"])
@@ -77,6 +87,8 @@ def _data_set(path: Path) -> dict[str, Any]:
 
 
 def _model(path: Path) -> dict[str, Any]:
+    from . import model_folder
+
     model = model_folder.load_model(path)
     parameters = sum(p.numel() for p in model.parameters())
     return {"kind": f"{model.spec.objective} model", "n_parameters": parameters, **model.spec._asdict()}
@@ -111,6 +123,8 @@ def _connectome(path: Path, array: str | None = None) -> dict[str, Any]:
 
 
 def _shard(path: Path) -> dict[str, Any]:
+    from . import dataset
+
     with hdf5io.read(path, dataset.SCHEMA, ["index"]) as file:
         return {"kind": "shard of a data set", "n_networks": int(file["index"].size), "arrays": sorted(file)}
 
@@ -119,5 +133,5 @@ SCHEMAS: dict[str, Callable[[Path], dict[str, Any]]] = {
     posterior_file.SCHEMA: _posterior,
     posterior_file.SAMPLES_SCHEMA: _samples,
     recordings.SCHEMA: _recording,
-    dataset.SCHEMA: _shard,
+    "neuro_diffusion/networks/1": _shard,
 }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
-from torch import Tensor
 
 import hdf5io
 from hdf5io import Dataset
 from hdf5io.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # what is read is first an array; torch takes a second to load
 
 SCHEMA = "neuro_diffusion/posterior/1"
 SAMPLES_SCHEMA = "neuro_diffusion/samples/1"

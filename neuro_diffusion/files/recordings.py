@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 import hdf5io
 from hdf5io.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # what is read is first an array; torch takes a second to load
 
 from .containers import format_of, load
 from .tables import Table, is_number, number, plain_name, read_table
@@ -109,6 +110,8 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
         _check_axes(path, y[:, :, observed])
+    import torch
+
     return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed), names)
 
 
@@ -325,6 +328,8 @@ def load_truth(path: Path, N: int) -> Tensor:
     found = load(path, format_of(path), None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
     if not np.isfinite(found.values).all():
         raise InputError(f"{path}: '{found.name}' is not finite.")
+    import torch
+
     return torch.from_numpy(found.values.astype(np.float32))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,45 @@ from hdf5io.errors import InputError
 
 from ..config import InfoConfig, Tables
 from ..console import Result, Run
-from ..files import load_model, recordings
+from ..files import recordings
 from ..files.label_files import read_label_file
 from ..files.tables import read_predictions, read_table
+from ..units.labels import LABEL_COLUMNS
 from ..units.metrics import KNOWN
 
 
 def run(config: InfoConfig, run: Run) -> Result:
+    """Say what it is and what is typed next."""
+    found = described(config)
+    return found._replace(results={**found.results, "next": next_commands(config.model, found.results)})
+
+
+def next_commands(path: Path, found: Mapping[str, Any]) -> list[str]:
+    """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
+    data = shlex.quote(str(path))
+    if found.get("label_columns"):
+        return [f"unit-refine train {data} --label-column {found['label_columns'][0]} --output model"]
+    if found.get("kind") == "units" and found["counts"]:
+        return [f"unit-refine train {data} --output model"]
+    return {
+        "units": [
+            f"unit-refine predict MODEL {data} --output predictions.csv",
+            f"unit-refine train {data} --labels LABELS --output model",
+        ],
+        "labels": [f"unit-refine train METRICS --labels {data} --output model"],
+        "predictions": [
+            f"unit-refine export-phy {data} PHY_FOLDER",
+            f"unit-refine export-curation {data} --output curation.json",
+        ],
+    }.get(found.get("kind", ""), [f"unit-refine predict {data} NEW_UNITS --output predictions.csv"])
+
+
+def described(config: InfoConfig) -> Result:
+    """Describe by what it is."""
     path = config.model
     if path.is_dir() and ((path / "model_info.json").exists() or any(path.glob("*.skops"))):
         return of_model(config)
-    if path.is_file() and path.suffix.lower() in (".json", ".tsv"):
+    if path.is_file() and (path.suffix.lower() in (".json", ".tsv") or path.name == "cluster_groups.csv"):
         return of_labels(path)
     if path.is_file() and "predicted_quality" in read_table(path).columns:
         return of_predictions(path)
@@ -28,6 +58,8 @@ def run(config: InfoConfig, run: Run) -> Result:
 
 def of_model(config: InfoConfig) -> Result:
     """Say what a model is, and whether it still answers as it did; exit 3 when it does not."""
+    from ..files import load_model  # here, since it brings scikit-learn
+
     results = load_model.describe(config.model, config.class_names, config.max_memory)
     drift = results["probe_set_change"]
     if drift is None:
@@ -68,8 +100,16 @@ def of_units(path: Path) -> Result:
         raise InputError(f"{path}: none of its columns is a known quality or template metric; it has {columns}.")
     counts = {} if recording.labels is None else counted(recording.labels)
     shown = f", labels: {', '.join(f'{n} {name}' for name, n in counts.items())}" if counts else ""
-    results = {"kind": "units", "n_units": len(recording.unit_ids), "metric_names": metrics, "counts": counts}
-    return Result({}, results, f"{path}: {len(recording.unit_ids)} units, {len(metrics)} known metrics{shown}")
+    labelled = [c for c in LABEL_COLUMNS if c in recording.table.columns and c not in KNOWN]
+    results: dict[str, Any] = {
+        "label_columns": labelled,
+        "kind": "units",
+        "n_units": len(recording.unit_ids),
+        "metric_names": metrics,
+        "counts": counts,
+    }
+    told = f"; labels may be in {', '.join(labelled)}" if labelled and not counts else ""
+    return Result({}, results, f"{path}: {len(recording.unit_ids)} units, {len(metrics)} known metrics{shown}{told}")
 
 
 def counted(labels: Any) -> dict[str, int]:
