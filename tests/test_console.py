@@ -29,7 +29,7 @@ class Config(BaseModel):
     '''Go.'''
     model_config = ConfigDict(frozen=True, extra="forbid")
     files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
-    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep"] = Field("work", description="what")
+    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into"] = Field("work", description="what")
     bin_ms: int = Field(25, ge=1, description="bin size in ms")
     time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
     strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
@@ -56,9 +56,12 @@ def run(config, run):
     def missing(_): import a_library_that_is_not_there
     faults = {"bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
               "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing}
+    if config.what == "into":
+        run.provenance(config)
+        config.labels.write_text("with results")
     if config.what in faults:
         raise faults[config.what]("the message")
-    if config.what == "folder":
+    if config.what in ("folder", "into"):
         config.output.mkdir(exist_ok=True)
         (config.output / "part").write_text("")
         if (config.output.parent / "trap").exists():
@@ -394,6 +397,17 @@ DAMAGED = [
     '{"pipeline": "toy", "command": "go", "options": {}, "provenance": {"inputs": "["}}',
     '{"pipeline": "toy", "command": 3, "provenance": {"config": "x", "inputs": "{}"}}',
 ]
+
+
+def test_a_recording_that_results_went_into_is_not_called_changed(toy, tmp_path):
+    labels, out = tmp_path / "labels.csv", tmp_path / "out"
+    labels.write_text("as recorded")
+    assert toy("go", "x", "--what", "into", "--labels", str(labels), "--output", str(out)).returncode == 0
+    assert "changed since" not in toy("reproduce", str(out)).stdout
+    labels.write_text("as recorded")
+    assert "changed since" not in toy("reproduce", str(out)).stdout
+    labels.write_text("by another program")
+    assert f"changed since: {labels}" in toy("reproduce", str(out)).stdout
 
 
 @pytest.mark.parametrize("content", DAMAGED)

@@ -126,6 +126,13 @@ class Run:
         self.hashes.update(json.loads(made["inputs"]))
         return made
 
+    def written_into(self, output: Path | None) -> dict[str, str]:
+        """Return the SHA-256, after the work, of the inputs that results went into."""
+        import hdf5io
+
+        now = {path: hdf5io.sha256(path, leave_out=output) for path in self.hashes if Path(path).exists()}
+        return {path: digest for path, digest in now.items() if digest != self.hashes[path]}
+
 
 @dataclass
 class Program:
@@ -287,6 +294,9 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
             methods = importlib.import_module(f"{PACKAGE}.show.methods")
             methods.write_methods(whole_record, runs.record_path(Path(target)))
         runs.write_record(Path(target), whole_record)
+        after = run.written_into(getattr(config, "output", None))
+        if after:
+            runs.write_record(Path(target), {**whole_record, "inputs_after": after})
     return outcome
 
 

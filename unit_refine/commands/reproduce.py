@@ -35,7 +35,8 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     if record.get("pipeline") != PACKAGE or options is None or inputs is None:
         raise InputError(f"{path}: no whole record of a run of this pipeline, with its options and inputs.")
     made = record["provenance"]
-    changed = list(_changed(inputs, options.get("output")))
+    after = record.get("inputs_after")
+    changed = list(_changed(inputs, after if isinstance(after, dict) else {}, options.get("output")))
     results: dict[str, Any] = {k: made.get(k) for k in ("command", "versions", "commit")} | {"changed_inputs": changed}
     typed = str(made.get("command", ""))
     if not config.run:
@@ -49,12 +50,12 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     return Result({}, results, f"{path}: {line}", 0 if same else 3)
 
 
-def _changed(inputs: Mapping[str, str], output: str | None) -> Iterator[str]:
-    """Yield the inputs that are gone or have another content now."""
+def _changed(inputs: Mapping[str, str], after: Mapping[str, str], output: str | None) -> Iterator[str]:
+    """Yield the inputs that are gone or have another content now, neither that of before the run nor that with its results."""
     from hdf5io import sha256
 
     for path, digest in inputs.items():
-        if not Path(path).exists() or sha256(path, leave_out=output) != digest:
+        if not Path(path).exists() or sha256(path, leave_out=output) not in (digest, after.get(path)):
             yield path
 
 
