@@ -157,4 +157,16 @@ def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fol
     for before, after in evaluate.nested_pairs(names):
         step = evaluate.compare(table[names.index(after)], table[names.index(before)], spikes, fold)
         out["steps"][f"{after} over {before}"] = step._asdict()
+    if len(names) > 1:
+        out["against_best"] = _against_the_best_rival(out["models"], names, table, spikes, fold)
     return out
+
+
+def _against_the_best_rival(
+    models: dict, names: list[str], table: np.ndarray, spikes: np.ndarray, fold: np.ndarray
+) -> dict:
+    """The full model over the baseline that predicts held-out trials best, paired by fold."""
+    rivals = {name: models[name]["pooled"] if name in models else 0.0 for name in evaluate.BASELINES if name in names}
+    best = max(rivals, key=lambda name: np.nan_to_num(rivals[name], nan=-np.inf))
+    found = evaluate.compare(table[-1], table[names.index(best)], spikes, fold)
+    return {"model": names[-1], "baseline": best, **found._asdict()}

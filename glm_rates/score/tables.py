@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ..console import Answer, answer
 from ..files.exchange import Fitted
 from ..files.stored import Stored
 
@@ -94,10 +96,24 @@ def json_results(stored: Stored) -> dict[str, Any]:
         "bits_per_spike_cv": {k: summary["models"][last][k] for k in three} if last else None,
         "models": summary["models"],
         "steps": summary["steps"],
+        "answer": answer_of(stored),
         "n_converged": int(arrays["converged"].sum()),
         "n_explained": explained(stored),
         "units": units,
     }
+
+
+def answer_of(stored: Stored) -> Answer | None:
+    """Does the model predict held-out trials better than the best baseline? None where nothing was held out."""
+    found = stored.summary.get("against_best")
+    if not found:
+        return None
+    names = {"homogeneous": "the mean rate of the stimulus", "psth": "the PSTH", "rolling window": "the rolling window"}
+    gain, low, high = (
+        math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")
+    )
+    what = f"the model of {found['model'].replace('+', ', ')}"
+    return answer(what, names[found["baseline"]], gain, low, high, "bits per spike on held-out trials")
 
 
 def explained(stored: Stored) -> int | None:

@@ -14,7 +14,7 @@ from hdf5io.errors import InputError
 
 from ..files.results import Place
 from ..files.stored import Stored, read_results, safe_names
-from ..score.tables import explained, json_results
+from ..score.tables import answer_of, explained, json_results
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
@@ -45,6 +45,7 @@ def finish(
         if cv
         else f"{found['bits_per_spike']['pooled']:.4f} in-sample bits per spike"
     )
+    said += f"; {found['answer'].sentence}" if found["answer"] else ""
     return outputs, found, f"{found['n_units']} units, {said}; {place.file}"
 
 
@@ -104,7 +105,7 @@ def read_rows(path: Path) -> list[dict]:
 def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnings: list[str]) -> Path:
     """Write ``report.html``: how many units are explained, by what, and whether to believe it."""
     models, steps = stored.summary["models"], stored.summary["steps"]
-    n_units, scores = len(stored.regions), stored.arrays.get("bits_per_spike_cv")
+    n_units, scores, told = len(stored.regions), stored.arrays.get("bits_per_spike_cv"), answer_of(stored)
     headline = {"units": n_units, "in-sample bits per spike, pooled": stored.summary["bits_per_spike"]["pooled"]}
     if models:
         last = list(models)[-1]
@@ -141,6 +142,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
         title=title,
         question=question,
         headline=headline,
+        verdict=told.sentence if told else "",
         sections=useful,
         warnings=warnings,
         provenance=stored.provenance,

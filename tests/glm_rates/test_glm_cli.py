@@ -77,6 +77,19 @@ def test_the_summary_begins_with_the_original_columns(inferred):
     assert answer["results"]["n_converged"] == 5
 
 
+def test_the_answer_is_against_the_best_baseline_and_the_same_everywhere(inferred):
+    folder, answer = inferred
+    found, models = answer["results"]["answer"], answer["results"]["models"]
+    best = max(0.0, models["psth"]["pooled"], models["rolling window"]["pooled"])
+    assert found["gain"] == pytest.approx(models["history+stimulus+coupling"]["pooled"] - best, abs=1e-12)
+    assert found["low"] < found["gain"] < found["high"]
+    expected = "yes" if found["low"] > 0 else "no" if found["high"] < 0 else "cannot tell"
+    assert found["verdict"] == expected
+    record = json.loads((folder / "glm_output" / "result.json").read_text())
+    assert found["sentence"] in record["line"]
+    assert found["sentence"] in (folder / "glm_output" / "report.html").read_text()
+
+
 def test_figures_report_and_models_are_written(inferred):
     folder = inferred[0] / "glm_output"
     names = {
