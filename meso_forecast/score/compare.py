@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activity.windows import Panel, gather
+from ..console import Answer
 from ..files.recording import Recording
 from ..fit.registry import part_origins
 from ..model import probability
@@ -96,7 +97,9 @@ def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, s
     v = decide(outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(panel))
     gate = outcome.info[outcome.judged].get("gate_open")
     sentence = v.sentence + ("" if gate is None else f"; gate {'open' if gate else 'closed'}")
+    gain = (v.comparison.skill, v.comparison.low, v.comparison.high)
     results |= {
+        "answer": Answer(v.answer, sentence, v.baseline, *gain, "of the baseline's squared error"),
         "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
         "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip

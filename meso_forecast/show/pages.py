@@ -91,7 +91,8 @@ def write_folder(
     best = next(iter(results["models"]))
     write_report(
         folder / "report.html", title="Forecasting cortex", question=question,
-        headline={"verdict": results["verdict"], "least error": best, "its MSE (z²)": results["models"][best]["mse_mean"],
+        verdict=results["verdict"],
+        headline={"least error": best, "its MSE (z²)": results["models"][best]["mse_mean"],
                   "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
         sections=[
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),

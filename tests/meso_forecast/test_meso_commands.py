@@ -45,6 +45,9 @@ def test_compare_ranks_on_identical_windows_and_writes_a_report(meso, small_sess
     assert row["skill_vs_ar"] == 0
     assert f"beats the best baseline ({results['best_baseline']}, chosen on validation): " in results["verdict"]
     assert results["verdict_answer"] in ("yes", "no", "cannot tell")
+    answer = results["answer"]
+    assert (answer["verdict"], answer["sentence"]) == (results["verdict_answer"], results["verdict"])
+    assert [answer["low"], answer["high"]] == results["verdict_interval"]
     assert results["verdict"] == json.loads((tmp_path / "run/result.json").read_text())["results"]["verdict"]
     report = (tmp_path / "run/report.html").read_text()
     assert results["verdict"] in report
