@@ -155,6 +155,8 @@ def behaviour_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
             axis.plot([0.3], [row["truth"]], "x", color=COLOURS["truth"], label="truth")
         unit = " (1 / tau)" if "exponent" in row["quantity"] else ""
         axis.set(xlim=(-0.6, 0.6), xticks=[], ylabel=f"{row['quantity']}{unit}")
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncol=2
+    )
     figure.suptitle(title)
     return figure
