@@ -96,6 +96,7 @@ def make_project(folder):
     (folder / "scripts").mkdir()
     for script in (ROOT / "scripts").glob("*.py"):
         shutil.copy(script, folder / "scripts")
+    shutil.copytree(ROOT / "neuropipes", folder / "neuropipes", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def environment_without_uv():

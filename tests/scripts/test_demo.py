@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def project(ready_project):
     """Return the ready project with the demo and the page of this one; its demos are as they were at the end of the test."""
-    if not (ready_project / "neuropipes").exists():
-        for name in ("neuropipes", "hdf5io", "glm_rates/show"):
+    if not (ready_project / "hdf5io").exists():
+        for name in ("hdf5io", "glm_rates/show"):
             shutil.copytree(ROOT / name, ready_project / name, ignore=shutil.ignore_patterns("__pycache__"))
         demo = ready_project / "laa_bayes/demo.toml"
         demo.write_text(demo.read_text() + "seconds = 60.0\n")
