@@ -29,7 +29,8 @@ def correlogram(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarr
     ----------
     first, second : sorted spike times in ms.
 
-    >>> correlogram(np.array([0.0, 3.2]))[28], correlogram(np.array([0.0]), np.array([3.2]))[28]
+    >>> one, other = np.array([0.0, 3.2]), np.array([3.2])
+    >>> int(correlogram(one)[28]), int(correlogram(one[:1], other)[28])
     (1, 1)
     """
     other = first if second is None else second
