@@ -133,7 +133,7 @@ class H5:
         node = self.array(name, ndim, kinds)
         try:
             node[tuple(slice(0, 1) for _ in node.shape)]
-        except Exception:  # neither library has the filter
+        except (OSError, RuntimeError):  # neither library has the filter (HDF5ExtError is a RuntimeError)
             raise InputError(f"{text}, nor does PyTables; pip install hdf5plugin.") from None
         return node
 
