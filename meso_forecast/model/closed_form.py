@@ -14,10 +14,11 @@ import numpy as np
 from ..activity.windows import VALIDATION, Panel, columns_of, gather
 from . import probability
 from .forecaster import Linear, StimulusMean, held_out_mse
-from .linear import Columns, LinearMap, design, moments, row_chunks
+from .linear import REFERENCES, Columns, LinearMap, design, moments, row_chunks
 from .stack import (
     ORDERS,
     OWN_PENALTIES,
+    SELECTION_NEURONS,
     Member,
     Plan,
     choose,
@@ -97,6 +98,60 @@ def fit_autoregression(panel: Panel, context: int, horizon: int, orders, penalti
     return fit_plan(plan, panel, {"order": member.order, "own_penalty": member.own_penalty})
 
 
+class ByNeuron:
+    """Collects each neuron's held-out squared error, (neuron,), while a plan is fitted, over all windows and over validation windows."""
+
+    def __init__(self, validating: np.ndarray) -> None:
+        self.validating = validating
+        self.every: list[np.ndarray] = []
+        self.late: list[np.ndarray] = []
+
+    def __call__(self, neurons: slice, residual: np.ndarray) -> None:
+        square = np.square(residual, dtype=float)
+        self.every.append(np.nanmean(square, axis=(0, 1)))
+        self.late.append(np.nanmean(square[self.validating], axis=0))
+
+
+def fit_around_levels(panel: Panel, context: int, horizon: int, seed: int = 0) -> Linear:
+    """Return for each neuron the autoregression around the level that suits it: training mean, last value, context or slow mean.
+
+    A running level follows a drift, and the regression's constant extrapolates it. Orders and penalties are chosen for all neurons, the
+    level for each by its held-out error over blocks; nothing here sees another neuron. So it is what a forecaster that finds relations
+    between neurons has to beat where activity drifts.
+    """
+    n, c = panel.x.shape[1], Columns(context, horizon, min(max(ORDERS), context))
+    origins, block = training_windows(panel, context, horizon)
+    sample = np.sort(np.random.default_rng(seed).choice(n, min(n, SELECTION_NEURONS), replace=False))
+    m = moments(panel, origins, block, c, neurons=sample)
+    fits, every, late = [], [], []
+    for reference in REFERENCES:
+        member = choose_members(m, c, (reference,))[0]
+        own = c._replace(order=member.order)
+        plan = Plan(own, np.zeros((n, 0)), [member], np.ones((1, horizon)), np.zeros((1, horizon)), np.zeros(horizon))
+        found = ByNeuron(panel.label[origins + 1] == VALIDATION)
+        fits.append(fit_plan(plan, panel, {}, found)._replace(info=member._asdict()))
+        every.append(np.concatenate(found.every))
+        late.append(np.concatenate(found.late, axis=1))
+    best, order = np.argmin(every, axis=0), max(f.map.columns.order for f in fits)
+    own = np.stack([widened(f.map, order) for f in fits])[best, np.arange(n)]
+    spread = probability.StudentT(
+        *(
+            np.stack([getattr(f.spread, k) for f in fits])[best, ..., np.arange(n)].T
+            for k in probability.StudentT._fields
+        )
+    )
+    errors = np.stack(late)[best, :, np.arange(n)].mean(0).tolist()
+    levels = {f.info["reference"]: int((best == i).sum()) for i, f in enumerate(fits)}
+    info = {"levels": levels, "held_out_mse": errors, "held_out_by": BY_FOLDS, "validation_mse": errors}
+    return Linear(LinearMap(c._replace(order=order), own, np.zeros((0, n, horizon)), np.zeros((n, 0))), spread, info)
+
+
+def widened(fitted: LinearMap, order: int) -> np.ndarray:
+    """Return own weights (neuron, own, horizon) with zeros for lags up to ``order``."""
+    have = fitted.columns.order
+    return np.insert(fitted.own, [have] * (order - have), 0, axis=1)
+
+
 def fit_plan(
     plan: Plan, panel: Panel, info: dict, projector: Callable[[slice, np.ndarray], None] | None = None
 ) -> Linear:
@@ -164,6 +219,7 @@ CLOSED_FORM: dict[str, Callable[[Panel, int, int, int], Any]] = {
     ),
     "ar16": lambda panel, context, horizon, seed: fit_autoregression(panel, context, horizon, (16,), (1e-4,)),
     "ar": lambda panel, context, horizon, seed: fit_autoregression(panel, context, horizon, ORDERS, OWN_PENALTIES),
+    "ar-drift": fit_around_levels,
     "var": fit_var,
     "stack": fit_stack,
 }

@@ -16,7 +16,17 @@ import numpy as np
 from ..activity.windows import TEST, TRAIN, Panel, release
 from .scores import Comparison, Scores, compare
 
-BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "var")
+BASELINES = (
+    "persistence",
+    "mean",
+    "context-mean",
+    "stimulus-mean",
+    "linear-regression",
+    "ar",
+    "ar16",
+    "ar-drift",
+    "var",
+)
 WORTHWHILE = 0.005  #: a gain below half a percent of the error is none
 SAMPLE_FRAMES = 2000
 OUTSIDE_EXPECTED, OUTSIDE_DRIFTED = 0.02, 0.06

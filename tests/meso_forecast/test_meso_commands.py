@@ -9,7 +9,17 @@ import h5py
 import numpy as np
 import pytest
 
-BASELINES = ("persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "var")
+BASELINES = (
+    "persistence",
+    "mean",
+    "context-mean",
+    "stimulus-mean",
+    "linear-regression",
+    "ar",
+    "ar16",
+    "ar-drift",
+    "var",
+)
 FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]
 
 

@@ -76,7 +76,7 @@ def test_persistence_repeats_the_last_frame(panel):
 
 
 @pytest.mark.parametrize(
-    "name", ["persistence", "mean", "context-mean", "linear-regression", "ar", "ar16", "var", "stack"]
+    "name", ["persistence", "mean", "context-mean", "linear-regression", "ar", "ar16", "ar-drift", "var", "stack"]
 )
 def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
     fitted = closed_form.fit_closed_form(name, panel, CONTEXT, HORIZON)
@@ -87,7 +87,7 @@ def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
     assert np.array_equal(fitted.forecast(panel, origins), fitted.forecast(panel._replace(x=later), origins))
 
 
-@pytest.mark.parametrize("name", ["ar", "var", "stack"])
+@pytest.mark.parametrize("name", ["ar", "ar-drift", "var", "stack"])
 def test_the_test_part_changes_no_fitted_statistic(panel, name):
     other = panel.x.copy()
     other[panel.label == windows.TEST] = 7.0
@@ -165,3 +165,41 @@ def test_the_stacks_error_is_that_of_blocks_that_were_not_fitted():
     nothing = total.yy.sum(0)
     assert (held_out > nothing).all()
     assert (in_sample < nothing).all()
+
+
+def drifting(seed: int, n_time: int = 1400, n: int = 8) -> np.ndarray:
+    """Return independent autoregressions on linear drifts of up to several standard deviations, half of the neurons; the rest are noise."""
+    rng = np.random.default_rng(seed)
+    e = rng.standard_normal((n_time, n))
+    x, phi = e.copy(), np.where(np.arange(n) % 2, rng.uniform(0.3, 0.98, n), 0)
+    for t in range(1, n_time):
+        x[t] = phi * x[t - 1] + e[t]
+    return x + np.linspace(0, 1, n_time)[:, None] * rng.normal(0, 4, n) * (phi > 0) * x.std(0) / 2
+
+
+def test_no_baseline_but_the_one_around_running_levels_follows_a_drift():
+    """Each neuron gets its level, and on independent drifting neurons nothing that sees the population does better."""
+    gains = []
+    for seed in range(3):
+        panel = panel_of(drifting(seed))
+        origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+        y = gather(panel.x, origins, 1, HORIZON)
+        fits = {k: closed_form.fit_closed_form(k, panel, CONTEXT, HORIZON) for k in ("ar", "ar-drift", "stack")}
+        mse = {k: ((y - f.forecast(panel, origins)) ** 2).mean() for k, f in fits.items()}
+        gains.append([1 - mse["ar-drift"] / mse[k] for k in ("ar", "stack")])
+        assert fits["ar-drift"].info["levels"]["mean"] < 8
+    over_ar, over_stack = np.mean(gains, axis=0)
+    assert over_ar > 0.02
+    assert over_stack > -0.002
+
+
+def test_walks_are_forecast_around_their_last_value_and_noise_around_its_mean():
+    e = np.random.default_rng(4).standard_normal((2000, 8))
+    panel = panel_of(np.c_[e[:, :4].cumsum(0), e[:, 4:]])
+    found = closed_form.fit_closed_form("ar-drift", panel, CONTEXT, HORIZON)
+    last = found.forecast(panel, np.array([1500, 1700]))[:, 0, :4]
+    assert np.abs(last - panel.x[[1500, 1700], :4]).max() < 0.2
+    assert np.abs(found.forecast(panel, np.array([1500, 1700]))[:, :, 4:]).max() < 0.3
+    assert sum(found.info["levels"].values()) == 8
+    assert found.spread.scale.shape == found.spread.df.shape == (HORIZON, 8)
+    assert found.spread.power.shape == found.spread.one_step.shape == (8,)
