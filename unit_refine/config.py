@@ -119,7 +119,12 @@ class TrainConfig(Labelled):
     )
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
     allow_small: bool = Field(False, description="go on with 50 labelled units or fewer, or fewer than 6 of a class")
-    jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
+    jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it", json_schema_extra=SAME)
+    scheduler: str | None = Field(
+        None,
+        description="Dask scheduler (tcp://HOST:8786) or slurm:FILE.toml that works instead of local processes",
+        json_schema_extra=SAME,
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
     figure_format: Format = Field("png", **FORMAT)
     output: Path = Field(Path("unit_refine_model"), description="model folder to make", json_schema_extra=OUT)

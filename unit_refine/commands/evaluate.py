@@ -24,6 +24,7 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     line = (
         f"balanced accuracy {results['balanced_accuracy']:.3f} ({results['balanced_accuracy_low']:.3f} to "
         f"{results['balanced_accuracy_high']:.3f} over {results['interval_over']}), precision {results['precision']:.3f}, "
-        f"ROC AUC {results['roc_auc']:.3f}, calibration error {results['ece']:.3f}, {results['n_units']} units"
+        f"ROC AUC {results['roc_auc']:.3f}, calibration error {results['ece']:.3f}, {results['n_units']} units; "
+        f"{results['answer'].sentence}"
     )
     return Result(outputs, results, line, record=config.output)

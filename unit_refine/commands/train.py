@@ -23,7 +23,7 @@ def run(config: TrainConfig, run: Run) -> Result:
     line = (
         f"{config.output}: {results['classifier']}, balanced accuracy {results['balanced_accuracy']:.3f} "
         f"({results['balanced_accuracy_low']:.3f} to {results['balanced_accuracy_high']:.3f}) on held-out {results['interval_over']},"
-        f" {describe(units)}"
+        f" {describe(units)}; {results['answer'].sentence}"
     )
     outputs = {"model": config.output, "report": config.output / "report.html"}
     return Result(outputs, results, line, record=config.output)

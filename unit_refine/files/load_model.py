@@ -221,6 +221,28 @@ def read_training_data(model: Model) -> pd.DataFrame | None:
         return table[[n for n in model.metric_names if n in table.columns]].astype("float32")
 
 
+def read_training_labels(model: Model) -> np.ndarray | None:
+    """Return the class index of each training unit, in the order of `read_training_data`; None where the folder does not say."""
+    path = model.folder / "labels.csv"
+    if not path.is_file():
+        return None
+    with hdf5io.parsing(path, "a table of training labels"):
+        table = pd.read_csv(path)
+        y = pd.to_numeric(table[table.columns[-1]], errors="coerce").to_numpy(dtype=float)
+    known = len(y) and np.isin(y, np.arange(len(model.classes))).all()
+    return y.astype(int) if known and len(np.unique(y)) == len(model.classes) else None
+
+
+def read_training_groups(model: Model, n: int) -> np.ndarray:
+    """Return the recording of each training unit; all of one where the folder does not say."""
+    path = model.folder / "held_out_predictions.csv"
+    if not path.is_file():
+        return np.zeros(n, dtype=int)
+    with hdf5io.parsing(path, "a table of held-out predictions"):
+        groups = pd.read_csv(path, usecols=["recording"], dtype=str)["recording"].to_numpy(dtype=str)
+    return groups if len(groups) == n else np.zeros(n, dtype=int)
+
+
 def replay(model: Model) -> float | None:
     """Return the largest change of a probability on the model's probe set; None where the folder has none."""
     probe = read_probe(model.folder)

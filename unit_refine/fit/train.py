@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from .. import workers
 from ..model.decisions import HeldOut, balanced_accuracy, decide
 from ..model.pipelines import Setting, fit, probabilities
 
@@ -46,20 +47,32 @@ class Trained(NamedTuple):
     threshold_gain: float  #: balanced accuracy a tuned threshold gains on recordings that did not choose it
 
 
+class Hands(NamedTuple):
+    """Who works: local processes, or a scheduler (see ``workers.run``). The result does not depend on it."""
+
+    jobs: int = 1
+    scheduler: str | None = None
+
+
+ALONE = Hands()
+
+
 def run_tasks(
-    tasks: Sequence[Task], metrics: pd.DataFrame, y: np.ndarray, n_classes: int, seed: int, jobs: int
-) -> list:
+    tasks: Sequence[Task], metrics: pd.DataFrame, y: np.ndarray, n_classes: int, seed: int, hands: Hands = ALONE
+) -> list[tuple[np.ndarray, Pipeline]]:
     """Return ``(probabilities of the test rows, pipeline)`` of each task, in order; the one place where work fans out."""
+    given = [(t.setting, metrics.iloc[t.train], y[t.train], metrics.iloc[t.test], n_classes, seed) for t in tasks]
+    done = workers.run(fit_and_predict, given, jobs=hands.jobs, scheduler=hands.scheduler, what="fits")
+    found = dict(done)
+    return [found[i] for i in range(len(tasks))]
 
-    def work(task: Task) -> tuple[np.ndarray, Pipeline]:
-        pipeline = fit(task.setting, metrics.iloc[task.train], y[task.train], seed)
-        return probabilities(pipeline, metrics.iloc[task.test], n_classes), pipeline
 
-    if jobs == 1 or len(tasks) == 1:
-        return [work(task) for task in tasks]
-    from joblib import Parallel, delayed
-
-    return Parallel(n_jobs=min(jobs, len(tasks)))(delayed(work)(task) for task in tasks)
+def fit_and_predict(
+    setting: Setting, metrics: pd.DataFrame, y: np.ndarray, others: pd.DataFrame, n_classes: int, seed: int
+) -> tuple[np.ndarray, Pipeline]:
+    """Fit one setting and predict other units: a pure piece of work."""
+    pipeline = fit(setting, metrics, y, seed)
+    return probabilities(pipeline, others, n_classes), pipeline
 
 
 def folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -87,12 +100,12 @@ def score_settings(
     groups: np.ndarray,
     n_folds: int,
     seed: int,
-    jobs: int,
+    hands: Hands = ALONE,
 ) -> list[dict[str, Any]]:
     """Return balanced accuracy, macro precision and recall of each setting, pooled over grouped folds."""
     parts, n_classes = folds(y, groups, n_folds, seed), len(np.unique(y))
     tasks = [Task(c, train, test) for c in candidates for train, test in parts]
-    answers = run_tasks(tasks, metrics, y, n_classes, seed, jobs)
+    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands)
     rows = []
     for i, candidate in enumerate(candidates):
         mine = answers[i * len(parts) : (i + 1) * len(parts)]
@@ -112,17 +125,17 @@ def choose(
     groups: np.ndarray,
     n_folds: int,
     seed: int,
-    jobs: int,
+    hands: Hands = ALONE,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Return the setting with the best grouped score, the earlier one when equal, and the table of scores."""
     if len(candidates) == 1:
         return candidates[0], []
-    rows = score_settings(candidates, metrics, y, groups, n_folds, seed, jobs)
+    rows = score_settings(candidates, metrics, y, groups, n_folds, seed, hands)
     return max(rows, key=lambda row: row["balanced_accuracy"])["setting"], rows
 
 
 def hold_out(
-    candidates: Sequence[Setting], metrics: pd.DataFrame, y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int, jobs: int = 1,
+    candidates: Sequence[Setting], metrics: pd.DataFrame, y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int, hands: Hands = ALONE,
     progress: Callable[[str], None] = log.info,
 ) -> HeldOut:  # fmt: skip
     """Return predictions of every unit by models that were chosen and fitted without its recording (nested, grouped).
@@ -133,12 +146,12 @@ def hold_out(
     outer = folds(y, groups, MAX_OUTER_FOLDS if len(np.unique(groups)) > 1 else 5, seed)
     chosen = []
     for i, (train, _) in enumerate(outer):
-        setting, _ = choose(candidates, metrics.iloc[train], y[train], groups[train], n_folds, seed, jobs)
+        setting, _ = choose(candidates, metrics.iloc[train], y[train], groups[train], n_folds, seed, hands)
         chosen.append(setting)
         if len(candidates) > 1:
             progress(f"outer fold {i + 1} of {len(outer)}: {setting.classifier} {setting.params or ''}".rstrip())
     tasks = [Task(s, train, test) for s, (train, test) in zip(chosen, outer)]
-    answers = run_tasks(tasks, metrics, y, n_classes, seed, jobs)
+    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands)
     p = np.full((len(y), n_classes), np.nan)
     for (_, test), (part, _) in zip(outer, answers):
         p[test] = part
@@ -174,7 +187,7 @@ def train(
     groups: np.ndarray,
     n_folds: int,
     seed: int,
-    jobs: int = 1,
+    hands: Hands = ALONE,
 ) -> Trained:
     """Return the model for use, with the predictions that tell how good it is.
 
@@ -186,10 +199,10 @@ def train(
     groups : (n,) recording of each unit.
     n_folds : inner folds.
     """
-    held_out = hold_out(candidates, metrics, y, groups, n_folds, seed, jobs)
+    held_out = hold_out(candidates, metrics, y, groups, n_folds, seed, hands)
     seen = np.isfinite(held_out.p[:, 0])
     threshold, gain = tune_threshold(held_out.p[seen], y[seen], groups[seen])
-    setting, rows = choose(candidates, metrics, y, groups, n_folds, seed, jobs)
+    setting, rows = choose(candidates, metrics, y, groups, n_folds, seed, hands)
     log.info("fitting %s to all %d units", setting.classifier, len(y))
     pipeline = fit(setting, metrics, y, seed, None if threshold == 0.5 else threshold)
     return Trained(pipeline, setting, held_out, rows, threshold, gain)

@@ -14,10 +14,11 @@ from hdf5io.errors import InputError
 from ..config import CompareConfig, Labelled
 from ..files import load_model, recordings
 from ..files.load_model import Model
+from ..model.decisions import decide
 from ..units.assemble import Recording, Units, assemble
-from ..units.labels import task_of
-from ..units.metrics import RENAMED
-from . import evaluate
+from ..units.labels import classes_of, task_of
+from ..units.metrics import RENAMED, to_new_names
+from . import baselines, evaluate
 from .predict import predict_one
 
 log = logging.getLogger(__package__)
@@ -32,6 +33,7 @@ class Evaluation(NamedTuple):
     threshold: float
     scores: evaluate.Scores
     odd: list[dict[str, Any]]  #: metrics that do not look like the training recordings'
+    against: baselines.Against  #: the best baseline on the model's training units, on these units
 
 
 def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -> Evaluation:
@@ -57,7 +59,26 @@ def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -
     options: dict[str, Any] = {"threshold": model.threshold, "bootstraps": bootstraps, "seed": seed}
     scores = evaluate.score(units.y, answer["p"], answer["calibrated"], units.groups, units.classes, **options)
     odd = [finding._asdict() for finding in answer["odd"]]
-    return Evaluation(units, answer["p"], answer["calibrated"], model.threshold, scores, odd)
+    beside = beside_baseline(model, units, decide(answer["p"], model.threshold), task, bootstraps, seed)
+    return Evaluation(units, answer["p"], answer["calibrated"], model.threshold, scores, odd, beside)
+
+
+def beside_baseline(
+    model: Model, units: Units, guess: np.ndarray, task: str, bootstraps: int, seed: int
+) -> baselines.Against:
+    """Return how much better a model is than the best baseline on its training units; one label for all where these are not known."""
+    known, y = load_model.read_training_data(model), load_model.read_training_labels(model)
+    name, other = baselines.ALWAYS, np.zeros(len(guess), int)
+    if known is not None and y is not None and len(y) == len(known):
+        known = to_new_names(known)
+        groups = load_model.read_training_groups(model, len(y))
+        name, rule = baselines.choose(
+            known, y, groups, len(model.classes), task if model.classes == classes_of(task) else None
+        )
+        other = rule(units.metrics)
+    return baselines.against(
+        name, units.y, guess, other, units.groups, len(model.classes), bootstraps=bootstraps, seed=seed
+    )
 
 
 def keep_names(model: Model, found: Sequence[Recording]) -> list[str]:
@@ -97,6 +118,8 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
         "interval_over": scores.resampled,
         "by_group": scores.by_group,
         "odd_metrics": evaluation.odd,
+        "answer": baselines.answered(evaluation.against, "the model", len(evaluation.odd)),
+        "further": baselines.further(evaluation.against, len(evaluation.units.y)),
     }
 
 

@@ -112,6 +112,18 @@ def balanced_calibration_error(p: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(errors))
 
 
+def blocks_of(groups: np.ndarray, n_units: int, seed: int) -> tuple[np.ndarray, int, str]:
+    """Return what an interval resamples: the block of each unit, how many blocks, and whether they are recordings or units.
+
+    Units of one recording are resampled in up to fifty blocks.
+    """
+    names, of_group = np.unique(groups, return_inverse=True)
+    if len(names) > 1:
+        return of_group, len(names), "recordings"
+    n_blocks = min(n_units, 50)
+    return np.random.default_rng(seed).permutation(n_units) % n_blocks, n_blocks, "units"
+
+
 def score(
     y: np.ndarray, p: np.ndarray, calibrated: np.ndarray, groups: np.ndarray, classes: Sequence[str], *,
     threshold: float = 0.5, bootstraps: int = 1000, seed: int = 0,
@@ -127,10 +139,7 @@ def score(
     """
     guess, k = decide(p, threshold), len(classes)
     names, of_group = np.unique(groups, return_inverse=True)
-    blocks, n_blocks, resampled = of_group, len(names), "recordings"
-    if n_blocks == 1:
-        n_blocks, resampled = min(len(y), 50), "units"
-        blocks = np.random.default_rng(seed).permutation(len(y)) % n_blocks
+    blocks, n_blocks, resampled = blocks_of(groups, len(y), seed)
     matrices = np.stack([confusion_matrix(y[blocks == b], guess[blocks == b], k) for b in range(n_blocks)])
     auc_parts = []
     for c in range(k) if k > 2 else [1]:

@@ -15,8 +15,9 @@ from hdf5io.errors import InputError
 from ..config import TrainConfig
 from ..fit import train as training
 from ..model import calibration, pipelines
+from ..model.decisions import decide
 from ..units.assemble import Units
-from . import applies, evaluate
+from . import applies, baselines, evaluate
 
 log = logging.getLogger(__package__)
 
@@ -33,6 +34,7 @@ class Outcome(NamedTuple):
     curve: list[dict[str, float]]  #: abstention curve
     importance: list[dict[str, Any]]
     reference: dict[str, Any]  #: what the training recordings look like, see `applies`
+    against: baselines.Against  #: the best baseline on the same held-out units
 
     @property
     def best_pipeline(self) -> Any:
@@ -59,7 +61,8 @@ def run_training(config: TrainConfig, units: Units) -> Outcome:
         units.metrics.shape[1],
         n_groups,
     )
-    found = training.train(candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, config.jobs)
+    hands = training.Hands(config.jobs, config.scheduler)
+    found = training.train(candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, hands)
     seen = np.isfinite(found.held_out.p[:, 0])
     if not seen.all():
         log.warning("%d units of recordings without which a class is empty have no held-out score", int((~seen).sum()))
@@ -77,8 +80,18 @@ def run_training(config: TrainConfig, units: Units) -> Outcome:
         units, found, scores, score_animals(config, candidates, units, options), calibration.fit_sigmoid(p, y), calibrated,
         evaluate.abstention_curve(y, p, found.threshold, groups),
         evaluate.permutation_importance(found.held_out, units.metrics, units.y, config.seed),
-        applies.reference(units.metrics, units.groups),
+        applies.reference(units.metrics, units.groups), beside_baseline(config, found, units, seen),
     )  # fmt: skip
+
+
+def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, seen: np.ndarray) -> baselines.Against:
+    """Return how much better the model is than the best baseline, chosen in each fold without the recording held out."""
+    k, held = len(units.classes), found.held_out
+    name, guess = baselines.held_out(units.metrics, units.y, units.groups, held.folds, k, config.task)
+    ours, groups = decide(held.p[seen], found.threshold), units.groups[seen]
+    return baselines.against(
+        name, units.y[seen], ours, guess[seen], groups, k, bootstraps=config.bootstraps, seed=config.seed
+    )
 
 
 def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
@@ -87,7 +100,13 @@ def score_animals(config: TrainConfig, candidates: list, units: Units, options: 
         return None
     log.info("holding out whole animals")
     held = training.hold_out(
-        candidates, units.metrics, units.y, units.animals, config.cv_folds, config.seed, config.jobs
+        candidates,
+        units.metrics,
+        units.y,
+        units.animals,
+        config.cv_folds,
+        config.seed,
+        training.Hands(config.jobs, config.scheduler),
     )
     seen = np.isfinite(held.p[:, 0])
     p, y, groups = held.p[seen], units.y[seen], units.animals[seen]
@@ -121,5 +140,7 @@ def training_results(outcome: Outcome) -> dict[str, Any]:
         "threshold_gain": outcome.trained.threshold_gain,
         "abstention": outcome.curve,
         "by_group": scores.by_group,
+        "answer": baselines.answered(outcome.against, "the model"),
+        "further": baselines.further(outcome.against, len(y)),
     }
     return results

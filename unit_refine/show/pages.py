@@ -32,7 +32,38 @@ CAPTIONS = {
     "abstention_curve": "The least confident units of each predicted class are left to a person.",
     "metric_distributions": "The metrics that matter most, by predicted class.",
 }
-TABLE_KEYS = ("group", "n_units", "balanced_accuracy", "precision", "recall", "roc_auc", "ece")
+#: What the columns of the tables of scores are called.
+NAMES = {
+    "group": "recording", "n_units": "units", "balanced_accuracy": "balanced accuracy", "precision": "precision",
+    "roc_auc": "area under the ROC curve", "ece": "calibration error",
+}  # fmt: skip
+TRIED = {
+    "classifier name": "classifier", "imputation_strategy": "missing values", "scaling_strategy": "scaling",
+    "balanced_accuracy": "balanced accuracy", "model_id": "number", "best_params": "settings",
+}  # fmt: skip
+TERMS = (
+    "Balanced accuracy: the mean over the classes of the share found (recall). Precision: the share of a class's predictions that are"
+    " right, mean over the classes. Calibration error: the mean gap between a probability and how often it comes true."
+)
+
+
+def scored(rows: Sequence[Mapping[str, Any]], what: str = "recording") -> list[dict[str, Any]]:
+    """Return a table of scores with columns that a reader knows."""
+    return [{what if key == "group" else name: row[key] for key, name in NAMES.items()} for row in rows]
+
+
+def further(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return the section that says what would narrow the answer; none where nothing can be predicted."""
+    if not rows:
+        return []
+    text = (
+        "Half of the 95 % interval of the answer, now and after further labels of the same kind. It assumes that further recordings"
+        " differ as these do."
+    )
+    table = [
+        {"further labels": r["measurement"], f"now ({r['unit']})": r["now"], "then, predicted": r["then"]} for r in rows
+    ]
+    return [Section("What would narrow the answer", text, table)]
 
 
 def training(
@@ -52,12 +83,12 @@ def training(
     r = outcomes.training_results(outcome)
     several = r["n_recordings"] > 1
     sections = [
-        Section("Each recording, held out" if several else "One recording, its units held out", table=[{k: row[k] for k in TABLE_KEYS} for row in scores.by_group], figures=captioned(figures, "score_by_recording", "confusion_matrix")),
+        Section("Each recording, held out" if several else "One recording, its units held out", TERMS, scored(scores.by_group), captioned(figures, "score_by_recording", "confusion_matrix")),
         Section("How sure", uncertainty_text(r), figures=captioned(figures, "calibration", "abstention_curve", "roc_precision_recall")),
-        Section("Which metrics matter", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "sd": row["sd"]} for row in outcome.importance], figures=captioned(figures, "permutation_importance", "metric_distributions")),
+        Section("Which metrics matter", "What balanced accuracy loses when metrics that carry the same information are shuffled together among the units of held-out recordings. Metrics have SpikeInterface's names.", table=[{"metrics": ", ".join(row["metrics"]), "balanced accuracy lost": row["drop"], "standard deviation of three shuffles": row["sd"]} for row in outcome.importance], figures=captioned(figures, "permutation_importance", "metric_distributions")),
     ]  # fmt: skip
     if outcome.trained.table:
-        tried = save_model.accuracies(outcome).to_dict("records")
+        tried = save_model.accuracies(outcome).rename(columns=TRIED).to_dict("records")
         sections.append(
             Section(
                 "Settings tried",
@@ -72,20 +103,29 @@ def training(
             Section(
                 "Each animal, held out",
                 text,
-                [{k: row[k] for k in TABLE_KEYS} for row in outcome.animal_scores.by_group],
+                scored(outcome.animal_scores.by_group, "animal"),
             ),
         )
     headline = {
         f"balanced accuracy, {'unseen recordings' if several else 'unseen units of the same recording'}": r["balanced_accuracy"],
         f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
         "one new recording, 95 %": f"{r['new_recording_low']:.2f} to {r['new_recording_high']:.2f}" if np.isfinite(r["new_recording_low"]) else "needs three recordings",
-        "precision": r["precision"], "ROC AUC": r["roc_auc"], "calibration error": r["ece"], "units": r["n_units"],
+        **with_intervals(r), "units": r["n_units"],
     }  # fmt: skip
+    sections += further(r["further"])
     write_report(
         folder / "report.html", title=f"Unit classifier: {', '.join(units.classes)}",
         question="Can a classifier stand in for the curator on recordings it has not seen?", headline=headline, sections=sections,
-        warnings=warnings, provenance=provenance,
+        warnings=warnings, provenance=provenance, verdict=r["answer"].sentence,
     )  # fmt: skip
+
+
+def with_intervals(r: Mapping[str, Any]) -> dict[str, str]:
+    """Return precision, area under the ROC curve and calibration error with their 95 % intervals."""
+    return {
+        NAMES[key]: f"{r[key]:.3f} ({r[f'{key}_low']:.3f} to {r[f'{key}_high']:.3f})"
+        for key in ("precision", "roc_auc", "ece")
+    }
 
 
 def uncertainty_text(r: Mapping[str, Any]) -> str:
@@ -146,23 +186,22 @@ def evaluation(
         found.units.metrics, np.array(classes)[guess], list(found.units.metrics.columns)
     )
     save_all(figures, folder / "figures", form)
-    rows = [{k: row[k] for k in TABLE_KEYS} for row in found.scores.by_group]
-    pd.DataFrame(rows).to_csv(folder / "scores_by_recording.csv", index=False)
+    keys = ["group", "n_units", "balanced_accuracy", "precision", "recall", "roc_auc", "ece"]
+    pd.DataFrame(found.scores.by_group)[keys].to_csv(folder / "scores_by_recording.csv", index=False)
     r = compare.evaluation_results(found)
     headline = {
         "balanced accuracy": r["balanced_accuracy"],
         f"95 % over {r['interval_over']}": f"{r['balanced_accuracy_low']:.3f} to {r['balanced_accuracy_high']:.3f}",
     }
-    headline |= {
-        "precision": r["precision"],
-        "ROC AUC": r["roc_auc"],
-        "calibration error": r["ece"],
-        "units": r["n_units"],
-    }
-    sections = [Section("By recording", table=rows, figures=captioned(figures, *figures))]
+    headline |= {**with_intervals(r), "units": r["n_units"]}
+    sections = [Section("By recording", TERMS, scored(found.scores.by_group), captioned(figures, *figures))]
+    if found.odd:
+        odd = [{"metric": o["metric"], "what is odd": o["why"]} for o in found.odd]
+        sections.insert(0, Section("Metrics that do not look like the training recordings'", "", odd))
+    sections += further(r["further"])
     write_report(
         folder / "report.html", title="Score on labelled units", question="Does this model agree with the curator of these recordings?",
-        headline=headline, sections=sections, warnings=warnings, provenance=provenance,
+        headline=headline, sections=sections, warnings=warnings, provenance=provenance, verdict=r["answer"].sentence,
     )  # fmt: skip
 
 
