@@ -158,6 +158,11 @@ class Window(Base):
 
     context: int = Field(48, ge=4, le=2000, description="frames that a forecast sees")
     horizon: int = Field(8, ge=1, le=200, description="frames that are forecast")
+    behaviour: Literal["none", "past", "known"] = Field(
+        "none",
+        description="what stack and informer see of trials, wheel, licks, cameras: past up to the last frame seen; known: also the"
+        " stimuli of the frames that are forecast",
+    )
     body: Literal["mlp", "informer", "gru"] = Field("mlp", description="network of our correction")
     epochs: int = Field(60, ge=1, description="most passes over the training windows")
     batch: int = Field(128, ge=1, description="windows in a batch")

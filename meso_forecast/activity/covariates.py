@@ -1,4 +1,7 @@
-"""What was the animal seeing and doing on each frame? Trials and wheel, put on the frames of the common clock, causally."""
+"""What was the animal seeing and doing on each frame? Trials, wheel, licks, cameras, put on the frames of the common clock, causally.
+
+Every value of a frame comes from times at or before the frame's own, by the clock of what was recorded.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 PHASES = ("none", "before stimulus", "stimulus", "after feedback")
+MOST_STIMULI = 16  #: types with an input each; with more there is one for all
+STALE_S = 1.0  #: a value that is older is not known any more
 
 
 class Trials(NamedTuple):
@@ -26,11 +31,21 @@ class Wheel(NamedTuple):
     position: np.ndarray  #: rad
 
 
+class Signal(NamedTuple):
+    """Something that was recorded of the animal by a clock of its own: motion energy of a camera, pupil, running speed, licks."""
+
+    name: str
+    times: np.ndarray  #: s, ascending
+    values: np.ndarray | None  #: None: these are times of events, such as licks
+    unit: str = ""
+
+
 class Behaviour(NamedTuple):
     """What a session says of behaviour, by its own clocks."""
 
     trials: tuple[Trials, ...] = ()
     wheels: tuple[Wheel, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 class Covariates(NamedTuple):
@@ -41,10 +56,14 @@ class Covariates(NamedTuple):
     names: list[str]  #: stimulus types, such as "left 0.25"
     phase: np.ndarray  #: index in ``PHASES``
     last_stimulus_s: float  #: end of the last stimulus, NaN without trials
+    signals: np.ndarray = np.zeros((0, 0))  #: (time, signal), NaN where it is not known
+    signal_names: tuple[str, ...] = ()
+    has_wheel: bool = False
 
     def until(self, n: int) -> Covariates:
         """Return the first ``n`` frames."""
-        return self._replace(wheel_rad_s=self.wheel_rad_s[:n], stimulus=self.stimulus[:n], phase=self.phase[:n])
+        cut = {name: getattr(self, name)[:n] for name in ("wheel_rad_s", "stimulus", "phase", "signals")}
+        return self._replace(**cut)
 
 
 def covariates(behaviour: Behaviour, clock: np.ndarray) -> Covariates:
@@ -54,8 +73,56 @@ def covariates(behaviour: Behaviour, clock: np.ndarray) -> Covariates:
     for trials in behaviour.trials:
         c = with_trials(c, trials, clock)
     for wheel in behaviour.wheels:
-        c = c._replace(wheel_rad_s=c.wheel_rad_s + wheel_velocity(wheel, clock))
-    return c
+        c = c._replace(wheel_rad_s=c.wheel_rad_s + wheel_velocity(wheel, clock), has_wheel=True)
+    columns = [since_frame(signal, clock) for signal in behaviour.signals]
+    signals = np.stack(columns, axis=1) if columns else np.zeros((len(clock), 0))
+    return c._replace(signals=signals, signal_names=tuple(s.name for s in behaviour.signals))
+
+
+def since_frame(s: Signal, clock: np.ndarray) -> np.ndarray:
+    """Return a signal's mean (events: their rate in Hz) after the frame before and up to each frame, (time,).
+
+    Where no value fell in between, the last one counts for ``STALE_S``; NaN where none is known.
+    """
+    before = np.r_[clock[0] - np.median(np.diff(clock)), clock[:-1]]
+    if s.values is None:
+        at = np.searchsorted(s.times, np.stack([before, clock]), side="right")
+        return (at[1] - at[0]) / (clock - before)
+    known = np.isfinite(s.values)
+    times, values = s.times[known], s.values[known]
+    if not len(times):
+        return np.full(len(clock), np.nan)
+    first, last = np.searchsorted(times, np.stack([before, clock]), side="right")
+    total, n = np.r_[0, np.cumsum(values)], last - first
+    at = np.maximum(last - 1, 0)
+    fresh = (last > 0) & (clock - times[at] <= STALE_S)
+    return np.where(n > 0, (total[last] - total[first]) / np.maximum(n, 1), np.where(fresh, values[at], np.nan))
+
+
+def inputs_of(c: Covariates) -> tuple[np.ndarray, list[str]]:
+    """Return what forecasters may see of behaviour, (time, input), and the name of each; nothing that does not vary.
+
+    Wheel velocity and speed, signals, phases of the trial, stimuli.
+    """
+    columns = {"wheel velocity": c.wheel_rad_s, "wheel speed": np.abs(c.wheel_rad_s)} if c.has_wheel else {}
+    columns |= dict(zip(c.signal_names, c.signals.T))
+    columns |= {f"trial: {name}": c.phase == i for i, name in enumerate(PHASES) if i}
+    columns |= {
+        f"stimulus {name}" if name != "any" else "stimulus": v for name, v in stimuli_of(c.stimulus, c.names).items()
+    }
+    kept = {name: v for name, v in columns.items() if np.isfinite(v).any() and np.nanmax(v) > np.nanmin(v)}
+    return np.stack([*kept.values()], axis=1).astype(np.float32) if kept else np.zeros((len(c.phase), 0), np.float32), [
+        *kept
+    ]
+
+
+def stimuli_of(stimulus: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """Return whether each type of stimulus is on, (time,) bool by name; whether ``any`` is where there are many types."""
+    if not names:
+        return {}
+    if len(names) > MOST_STIMULI:
+        return {"any": stimulus > 0}
+    return {name: stimulus == i for i, name in enumerate(names, 1)}
 
 
 def wheel_velocity(wheel: Wheel, clock: np.ndarray) -> np.ndarray:

@@ -25,6 +25,12 @@ class Panel(NamedTuple):
     label: np.ndarray  #: (time,) int8, part of the split that a target of this frame belongs to
     dt_s: float = 0.2  #: frame interval
     stimulus: np.ndarray | None = None  #: (time,) int, stimulus on each frame, 0 for none
+    inputs: np.ndarray | None = None  #: (time, input) behaviour that forecasters see up to the origin, unit variance
+    known: np.ndarray | None = None  #: (time, stimulus) what is known in advance, seen up to the last target
+
+    def without_behaviour(self) -> Panel:
+        """Return the panel as forecasters see it that know of activity alone."""
+        return self._replace(inputs=None, known=None)
 
 
 def observed_runs(usable: np.ndarray) -> np.ndarray:

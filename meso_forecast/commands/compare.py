@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from hdf5io.errors import InputError
+
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.recording import Recording
-from ..fit.registry import FORECASTERS, fit_named, open_checked
+from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, fit_named, open_checked
 from ..score import compare
 from ..score.verdict import BASELINES
 from ..show import pages
@@ -17,11 +19,16 @@ log = logging.getLogger(__package__)
 
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit and rank forecasters."""
-    recording = open_checked(config.recording, config.context, config.horizon)
+    recording = open_checked(config.recording, config.context, config.horizon, config.behaviour)
     models = list(dict.fromkeys([*BASELINES, *config.models]))
     if recording.panel.stimulus is None and "stimulus-mean" in models:
         models.remove("stimulus-mean")
         log.info("stimulus-mean is left out: this recording has no stimuli")
+    seeing = [m for m in models if m in SEE_BEHAVIOUR] if config.behaviour != "none" else []
+    if config.behaviour != "none" and not seeing:
+        raise InputError(
+            f"--behaviour {config.behaviour}: none of --models sees behaviour; {' and '.join(SEE_BEHAVIOUR)} do."
+        )
     judged = config.models[-1] if "informer" not in config.models else "informer"
     models = [m for m in models if m != judged] + [judged]
     if config.dry_run:
@@ -30,6 +37,11 @@ def run(config: CompareConfig, run: Run) -> Result:
         models, lambda name: fit_named(name, [recording.panel], config)[0], recording, config.context, config.horizon
     )
     results, line = compare.judged_results(outcome, recording.panel, config.context, config.horizon, config.seed)
+    if seeing:
+        blind = recording._replace(panel=recording.panel.without_behaviour())
+        fits = {name: fit_named(name, [blind.panel], config)[0] for name in seeing}
+        results["behaviour"] = compare.behaviour_adds(outcome, fits, recording, config.behaviour, config.context)
+        line += "; " + results["behaviour"]["sentence"]
     results["seeds"] = other_seeds(config, recording, outcome, models)
     made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
     question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"

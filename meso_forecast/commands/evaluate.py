@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config import EvaluateConfig
 from ..console import Result, Run
-from ..files.model_folder import forecaster_for, load_model
+from ..files.model_folder import forecaster_for, load_model, seen_by
 from ..fit.registry import open_checked, part_origins, warn_if_trained_on
 from ..model.closed_form import fit_closed_form
 from ..model.forecaster import with_spread
@@ -17,7 +17,7 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     """Score a model folder on a recording's test part."""
     saved = load_model(config.model)
     context, horizon, name = saved.about["context"], saved.about["horizon"], saved.about["model"]
-    recording = open_checked(config.recording, context, horizon)
+    recording = seen_by(saved, open_checked(config.recording, context, horizon))
     forecaster, trained = forecaster_for(saved, recording)
     if config.dry_run:
         return Result({}, {}, f"would score {name} on {config.recording}; nothing written")
@@ -26,9 +26,8 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     def fit(wanted: str):
         if wanted == name:
             return forecaster
-        return with_spread(
-            fit_closed_form(wanted, recording.panel, context, horizon, config.seed), recording.panel, context, horizon
-        )
+        panel = recording.panel.without_behaviour()
+        return with_spread(fit_closed_form(wanted, panel, context, horizon, config.seed), panel, context, horizon)
 
     baselines = [m for m in BASELINES if m != name and (m != "stimulus-mean" or recording.panel.stimulus is not None)]
     outcome = compare.run([*baselines, name], fit, recording, context, horizon)

@@ -10,14 +10,19 @@ from ..activity.windows import PARTS, window_origins
 from ..config import ForecastConfig
 from ..console import Result, Run
 from ..files.forecast_file import save_forecast
-from ..files.model_folder import forecaster_for, load_model
+from ..files.model_folder import forecaster_for, load_model, seen_by
 from ..files.recording import Recording, open_recording
 from ..fit.registry import warn_if_trained_on
 
 
 def run(config: ForecastConfig, run: Run) -> Result:
     """Forecast the windows of a part."""
-    saved, recording = load_model(config.model), open_recording(config.recording)
+    saved = load_model(config.model)
+    recording = seen_by(saved, open_recording(config.recording))
+    if config.part == "last" and saved.about.get("behaviour") == "known":
+        raise InputError(
+            f"{config.recording}: the model was trained to know stimuli in advance; those after the end are not in it."
+        )
     forecaster, trained = forecaster_for(saved, recording)
     origins = chosen_origins(recording, config.part, saved.about["context"], saved.about["horizon"])[:: config.every]
     results = {"n_windows": len(origins), "n_neurons": recording.panel.x.shape[1], "horizon": saved.about["horizon"],

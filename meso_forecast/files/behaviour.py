@@ -1,8 +1,9 @@
-"""How are trials and wheel read from ALF? They are optional: what is missing or odd is said and never stops the traces."""
+"""How are trials, wheel, licks and cameras read from ALF? They are optional: what is missing or odd is said and never stops the traces."""
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,84 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..activity.covariates import Behaviour, Trials, Wheel
+from ..activity.covariates import Behaviour, Signal, Trials, Wheel
 from .alf import Finder, folder_finder
 from .fov import load_npy
 
 log = logging.getLogger(__package__)
+CAMERAS = ("left", "right", "body")
 TIMES = ("stimOn_times", "stimOff_times", "feedback_times", "response_times", "contrastLeft", "contrastRight")
 
 
 def alf_behaviour(session_folder: Path | None, revision: str | None = None) -> Behaviour:
-    """Return trials and wheel of an ALF session; empty where it has no task."""
+    """Return trials, wheel, licks and cameras of an ALF session; empty where it has none."""
     if session_folder is None:
         return Behaviour()
     trials: list[Any] = []
     wheels: list[Any] = []
+    signals: list[Any] = []
     for folder in [session_folder / "alf", *sorted((session_folder / "alf").glob("task_*"))]:
         if not folder.is_dir():
             continue
         find = folder_finder(folder, revision)
-        for read, found in ((alf_trials, trials), (alf_wheel, wheels)):
+        readers = [(alf_trials, trials), (alf_wheel, wheels), (alf_licks, signals)]
+        readers += [(partial(read, view=view), signals) for read in (alf_motion, alf_pupil) for view in CAMERAS]
+        for read, found in readers:
             try:
                 item = read(find)
             except InputError as error:
                 log.warning("left out, the traces do not need it: %s", error)
                 continue
-            if item is not None:
+            if item is not None and not (found is signals and item.name in {s.name for s in signals}):
                 found.append(item)
-    return Behaviour(tuple(trials), tuple(wheels))
+    return Behaviour(tuple(trials), tuple(wheels), tuple(signals))
+
+
+def alf_licks(find: Finder) -> Signal | None:
+    """Return the times of licks, None without any."""
+    path = find("licks.times.npy")
+    if path is None:
+        return None
+    times = column(path)
+    return Signal("licks", np.sort(times[np.isfinite(times)]), None, "Hz")
+
+
+def alf_motion(find: Finder, view: str) -> Signal | None:
+    """Return the motion energy of a camera's region of interest, None where there is none."""
+    path = find(f"{view}Camera.ROIMotionEnergy.npy")
+    return None if path is None else camera_signal(find, view, f"motion energy, {view} camera", column(path), path)
+
+
+def alf_pupil(find: Finder, view: str) -> Signal | None:
+    """Return the pupil diameter that a camera saw, as tracked (the smoothed one looks ahead), None where there is none."""
+    path = find(f"_ibl_{view}Camera.features.pqt")
+    if path is None:
+        return None
+    values = read_table(path).get("pupilDiameter_raw")
+    return None if values is None else camera_signal(find, view, f"pupil diameter, {view} camera", values, path)
+
+
+def camera_signal(find: Finder, view: str, name: str, values: np.ndarray, path: Path) -> Signal:
+    """Return a value for each frame of a camera by the camera's own clock.
+
+    Raises
+    ------
+    InputError : the camera's times are missing, do not ascend, or are fewer.
+    """
+    clock = find(f"_ibl_{view}Camera.times.npy")
+    if clock is None:
+        raise InputError(f"{path}: the times of this camera, '_ibl_{view}Camera.times.npy', are missing.")
+    times = column(clock)
+    if len(times) < len(values) or not len(values):
+        raise InputError(f"{clock}: {len(times)} times for {len(values)} frames of {path.name}.")
+    if len(times) > len(
+        values
+    ):  # the first frames of a video are those that were not kept, as IBL's own loader assumes
+        log.info("%s: %d times for %d frames; the first are left out", clock, len(times), len(values))
+        times = times[-len(values) :]
+    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise InputError(f"{clock}: the camera's times are not finite and ascending.")
+    return Signal(name, times, values)
 
 
 def alf_wheel(find: Finder) -> Wheel | None:

@@ -22,7 +22,7 @@ from ..model.forecaster import Linear, Network, Probabilistic, StimulusMean
 from ..model.linear import Columns, LinearMap
 from ..model.mixture import Mixture, Prior
 from ..model.probability import StudentT
-from .recording import Recording
+from .recording import Recording, with_behaviour
 
 TUPLES: dict[str, Any] = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean, Prior)}
 POINTS: dict[str, Any] = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Mixture, Network)}
@@ -55,7 +55,15 @@ def unpack(prefix: str, arrays: Mapping[str, np.ndarray], plain: Mapping[str, An
     for name in kind._fields:
         key = f"{prefix}/{name}"
         nested = isinstance(plain.get(key), str) and plain[key] in TUPLES
-        values.append(unpack(key, arrays, plain) if nested else arrays[key] if key in arrays else plain[key])
+        values.append(
+            unpack(key, arrays, plain)
+            if nested
+            else arrays[key]
+            if key in arrays
+            else plain[key]
+            if key in plain
+            else kind._field_defaults[name]
+        )
     return kind(*values)
 
 
@@ -163,6 +171,20 @@ def networks_of(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> d
         )
         for kind, shape in networks.items()
     }
+
+
+def seen_by(saved: Saved, recording: Recording) -> Recording:
+    """Return a recording with the behaviour that a model was trained with.
+
+    Raises
+    ------
+    InputError : the recording has other behaviour.
+    """
+    use, wanted = saved.about.get("behaviour", "none"), saved.about.get("inputs", [])
+    if use != "none" and recording.input_names != wanted:
+        have = ", ".join(recording.input_names) or "none"
+        raise InputError(f"{recording.path}: the model sees behaviour ({', '.join(wanted)}), the recording has {have}.")
+    return with_behaviour(recording, use)
 
 
 def forecaster_for(saved: Saved, recording: Recording) -> tuple[Probabilistic, dict[str, Any]]:

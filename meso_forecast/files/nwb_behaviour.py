@@ -1,4 +1,7 @@
-"""How are trials and wheel read from an NWB file? They are optional: what is missing or odd is said and never stops the traces."""
+"""How are trials, wheel, licks, pupil, running and motion energy read from an NWB file?
+
+They are optional: what is missing or odd is said and never stops the traces.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..activity.covariates import Behaviour, Trials, Wheel
+from ..activity.covariates import Behaviour, Signal, Trials, Wheel
 from .nwb import regular_clock
 
 log = logging.getLogger(__package__)
@@ -34,21 +37,28 @@ KIND = (
     "trial_type",
     "orientation",
 )
+SIGNALS = {
+    "pupil": ("pupil",),
+    "licks": ("lick",),
+    "motion energy": ("motion_energy", "motionenergy"),
+    "running speed": ("running_speed", "runningspeed", "running"),
+}
+SMOOTHED = ("smooth",)  #: over the frames before and after: it looks ahead
 SIDES = (("contrast_left", "contrast_right"), ("left_contrast", "right_contrast"), ("contrastleft", "contrastright"))
 
 
 def nwb_behaviour(path: Path) -> Behaviour:
-    """Return trials and wheel of an NWB file; empty where it has none."""
+    """Return trials, wheel and signals of an NWB file; empty where it has none."""
     with hdf5io.read(path) as file:
         found: dict[str, Any] = {}
-        for what, read in (("trials", trials_of), ("wheel", wheel_of)):
+        for what, read in (("trials", trials_of), ("wheel", wheel_of), ("signals", signals_of)):
             try:
                 with hdf5io.parsing(path, f"an NWB file with {what}"):
                     found[what] = read(file)
             except InputError as error:
                 log.warning("left out, the traces do not need it: %s", error)
     trials, wheel = found.get("trials"), found.get("wheel")
-    return Behaviour(() if trials is None else (trials,), () if wheel is None else (wheel,))
+    return Behaviour(() if trials is None else (trials,), () if wheel is None else (wheel,), found.get("signals", ()))
 
 
 def trials_of(file: h5py.File) -> Trials | None:
@@ -101,13 +111,49 @@ def wheel_of(file: h5py.File) -> Wheel | None:
     named = [n for n in names if "position" in n.lower()] or [n for n in names if "velocity" not in n.lower()]
     if not named:
         return None
-    item = file[min(named, key=lambda n: (len(n), n))]
+    times, position = series(file[min(named, key=lambda n: (len(n), n))])
+    return Wheel(times, np.nan_to_num(position))
+
+
+def series(item: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+    """Return times and values, (time,) each, of a time series; of several columns the first.
+
+    Raises
+    ------
+    InputError : its clock does not fit or does not ascend.
+    """
     data = hdf5io.array(item, "data", ndim=(1, 2))
-    position = data[:].reshape(len(data), -1)[:, 0].astype(float)
+    values = data[:].reshape(len(data), -1)[:, 0].astype(float)
     if "timestamps" in item:
         times = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float)
     else:
-        times = regular_clock(item, len(position))
-    if len(times) != len(position) or (np.diff(times) < 0).any():
-        raise InputError(f"{file.filename}: '{item.name}': its clock does not fit or does not ascend.")
-    return Wheel(times, np.nan_to_num(position))
+        times = regular_clock(item, len(values))
+    if len(times) != len(values) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise InputError(f"{item.file.filename}: '{item.name}': its clock does not fit or does not ascend.")
+    return times, values
+
+
+def signals_of(file: h5py.File) -> tuple[Signal, ...]:
+    """Return pupil, running, motion energy (one number a time) and licks, each by its clock; one that is odd is left out and told."""
+    found: dict[str, Signal] = {}
+
+    def visit(name: str, item: Any) -> None:
+        kind = next((k for k, words in SIGNALS.items() if any(w in name.lower() for w in words)), None)
+        if kind is None or not isinstance(item, h5py.Group) or not name.startswith(("processing", "acquisition")):
+            return
+        is_series = "data" in item and isinstance(item["data"], h5py.Dataset) and item["data"].ndim == 1
+        events = kind == "licks" and "timestamps" in item
+        if not (is_series or events) or any(w in name.lower() for w in SMOOTHED):
+            return
+        title = kind if kind not in found else f"{kind} ({name.rpartition('/')[2]})"
+        try:
+            if events:
+                times = np.sort(hdf5io.array(item, "timestamps", ndim=1)[:].astype(float))
+                found[title] = Signal(title, times[np.isfinite(times)], None, "Hz")
+            else:
+                found[title] = Signal(title, *series(item))
+        except InputError as error:
+            log.warning("left out, the traces do not need it: %s", error)
+
+    file.visititems(visit)
+    return tuple(found.values())

@@ -14,7 +14,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..activity.windows import Panel
+from ..activity.windows import TRAIN, Panel
 
 SCHEMA = "meso_forecast/recording/1"
 
@@ -32,6 +32,8 @@ class Recording(NamedTuple):
     uuid: np.ndarray
     stimuli: list[str]
     eid: str
+    inputs: np.ndarray  #: (time, input) behaviour as recorded, NaN where it is not known
+    input_names: list[str]
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -59,8 +61,13 @@ def open_recording(path: str | Path) -> Recording:
             named = [""] * len(neurons["region"])
         stimulus = hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int)
         names = [text(n) for n in hdf5io.array(file, "covariates/stimulus_names", ndim=1, kinds="SO")[:] if n]
+        inputs, input_names = np.zeros((shape[0], 0), np.float32), []
+        if "covariates/inputs" in file:  # files of earlier versions have none
+            inputs = hdf5io.array(file, "covariates/inputs", ndim=2)[:]
+            input_names = [text(n) for n in hdf5io.array(file, "covariates/input_names", ndim=1, kinds="SO")[:] if n]
         eid, dt_s = text(file.attrs.get("eid", "")), float(np.asarray(file.attrs.get("dt_s", np.nan)))
-    sizes = {"observed": len(seen), "timestamps": len(times), "split": len(label), "covariates/stimulus": len(stimulus)}
+    sizes = {"observed": len(seen), "timestamps": len(times), "split": len(label), "covariates/stimulus": len(stimulus),
+             "covariates/inputs": len(inputs)}  # fmt: skip
     for name, size in sizes.items():
         if size != shape[0]:
             raise InputError(f"{path}: '/{name}' has {size} frames, '/activity' {shape[0]}.")
@@ -69,6 +76,10 @@ def open_recording(path: str | Path) -> Recording:
             raise InputError(f"{path}: '/neurons/{name}' has {len(values)} entries, '/activity' {shape[1]} neurons.")
     if len(named) != shape[1]:
         raise InputError(f"{path}: '/neurons/region_name' has {len(named)} entries, '/activity' {shape[1]} neurons.")
+    if inputs.shape[1] != len(input_names):
+        raise InputError(
+            f"{path}: '/covariates/inputs' has {inputs.shape[1]} columns, {len(input_names)} names. Run preprocess again."
+        )
     if not dt_s > 0 or not np.isfinite(times).all():
         raise InputError(
             f"{path}: 'dt_s' and '/timestamps' are expected to be positive and finite. Run preprocess again."
@@ -83,7 +94,37 @@ def open_recording(path: str | Path) -> Recording:
     panel = Panel(x, usable, label, dt_s, stimulus if names else None)
     uuids = np.array([text(u) for u in neurons["uuid"]], dtype=str)
     regions = np.array([n or (str(int(r)) if r else "") for n, r in zip(named, neurons["region"])], dtype=str)
-    return Recording(path, panel, times, seen, neurons["fov"], regions, neurons["position"], uuids, names, eid)
+    return Recording(
+        path, panel, times, seen, neurons["fov"], regions, neurons["position"], uuids, names, eid, inputs, input_names
+    )
+
+
+def with_behaviour(recording: Recording, use: str) -> Recording:
+    """Return a recording whose panel shows behaviour to the forecasters.
+
+    Parameters
+    ----------
+    use : ``none``; ``past``: behaviour up to the origin; ``known``: also the stimuli of the frames that are forecast.
+
+    Raises
+    ------
+    InputError : the recording has no behaviour, or no stimuli.
+    """
+    if use == "none":
+        return recording._replace(panel=recording.panel.without_behaviour())
+    if not recording.input_names:
+        raise InputError(
+            f"{recording.path}: no behaviour in it; leave out --behaviour, or run preprocess on a session with trials, wheel or cameras."
+        )
+    p = recording.panel
+    train = recording.inputs[p.usable & (p.label == TRAIN)].astype(float)
+    with np.errstate(all="ignore"):
+        mean, sd = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    inputs = np.nan_to_num((recording.inputs - mean) / np.where(sd > 0, sd, np.inf)).astype(np.float32)
+    stimuli = [i for i, name in enumerate(recording.input_names) if name.startswith("stimulus")]
+    if use == "known" and not stimuli:
+        raise InputError(f"{recording.path}: --behaviour known: no stimuli in it. Give --behaviour past.")
+    return recording._replace(panel=p._replace(inputs=inputs, known=inputs[:, stimuli] if use == "known" else None))
 
 
 def text(value: object) -> str:

@@ -14,7 +14,7 @@ from hdf5io import Dataset
 from hdf5io.errors import InputError
 
 from ..activity import preprocess as pre
-from ..activity.covariates import PHASES, Covariates, covariates
+from ..activity.covariates import PHASES, Covariates, covariates, inputs_of
 from ..activity.observed import MANY_GAPS, Observed, observed, warmed
 from ..activity.reading import BLOCK, Rules
 from ..activity.split import SplitRule, split_label
@@ -60,7 +60,7 @@ def write_recording(
         "observed_fraction": float(seen.all(1).mean()), "dropped": dropped, "skipped_fovs": session.skipped,
         "frames": {name: int((label == value).sum()) for name, value in PARTS.items()},
         "not_observed": {f.name: counts for f, counts in zip(cells, o.counts)}, "pauses": o.pauses[:MOST_PAUSES],
-        "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "baseline_below_floor": low,
+        "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "behaviour": inputs_of(c)[1], "baseline_below_floor": low,
     }  # fmt: skip
 
 
@@ -180,6 +180,7 @@ def describe(session, cells, found, scale, seen, label, clock, c: Covariates) ->
     n = [len(f.rois) for f in cells]
     pick = lambda name: np.concatenate([np.asarray(getattr(f, name))[c.rois] for f, c in zip(session.fovs, cells)])  # noqa: E731
     hot = np.eye(len(c.names) + 1, dtype=np.uint8)[c.stimulus][:, 1:]
+    inputs, input_names = inputs_of(c)
     return {
         "observed": Dataset(seen.astype(np.uint8), "", "1 where the FOV's frame is good", ("time", "fov")),
         "timestamps": Dataset(clock, "s", "common clock", ("time",)),
@@ -200,5 +201,7 @@ def describe(session, cells, found, scale, seen, label, clock, c: Covariates) ->
         "covariates/stimulus": Dataset(c.stimulus.astype(np.int16), "", "0 none, else 1 + index in stimulus_names", ("time",)),
         "covariates/stimulus_one_hot": Dataset(hot, "", "one column a stimulus type", ("time", "stimulus")),
         "covariates/stimulus_names": Dataset(np.array(c.names or [""]), "", "stimulus types", ("stimulus",)),
+        "covariates/inputs": Dataset(inputs, "", "behaviour that forecasters may see, each by its name", ("time", "input")),
+        "covariates/input_names": Dataset(np.array(input_names or [""]), "", "names of the inputs", ("input",)),
         "covariates/phase": Dataset(c.phase.astype(np.int8), "", "; ".join(f"{i} {p}" for i, p in enumerate(PHASES)), ("time",)),
     }  # fmt: skip

@@ -43,7 +43,9 @@ def fit_informer(panels: Sequence[Panel], context: int, horizon: int, body: str,
     prepared = [prepare(panel, context, horizon, options.seed) for panel in panels]
     latents = min(s.inputs.shape[1] for s, _, _ in prepared)
     outputs = min(s.outputs.shape[1] for s, _, _ in prepared)
-    prepared = [(correction.Spaces(s.inputs[:, :latents], s.outputs[:, :outputs]), b, h) for s, b, h in prepared]
+    prepared = [
+        (s._replace(inputs=s.inputs[:, :latents], outputs=s.outputs[:, :outputs]), b, h) for s, b, h in prepared
+    ]
     net = fit_network(panels, prepared, body, context, horizon, options)
     sources = traces_of(
         panels, [correction.inputs_of(p, s) for p, (s, _, _) in zip(panels, prepared)], context, horizon, options.seed
@@ -63,10 +65,10 @@ def fit_network(
 ) -> Correction:  # fmt: skip
     """Return the trained network of the correction."""
     lags = min(correction.BODY_LAGS, context)
-    latents, outputs = prepared[0][0].inputs.shape[1], prepared[0][0].outputs.shape[1]
+    outputs = prepared[0][0].outputs.shape[1]
     sources = [source(panel, s, held, lags, horizon) for panel, (s, _, held) in zip(panels, prepared)]
     torch.manual_seed(options.seed)
-    net = Correction(body, lags, latents, horizon, outputs, len(panels))
+    net = Correction(body, lags, sources[0].x.shape[1], horizon, outputs, len(panels))
     with torch.no_grad():  # targets of unit size for the optimiser; predictions are scaled back by the last layer
         unit = float(np.sqrt(np.mean([size_of(s) for s in sources])))
     fitted = fit(net, [s._replace(target=s.target / unit) for s in sources if s.target is not None], options)
@@ -108,7 +110,7 @@ class Collector:
 
 def prepare(panel: Panel, context: int, horizon: int, seed: int) -> tuple[correction.Spaces, Linear, HeldOut]:
     """Return projections, the fitted stack and its held-out residuals."""
-    s, n = correction.spaces(panel, seed), panel.x.shape[1]
+    s, n = correction.spaces(panel, seed, horizon), panel.x.shape[1]
     origins = training_windows(panel, context, horizon)[0]
     sample = np.sort(np.random.default_rng(seed).choice(n, min(n, SAMPLE_NEURONS), replace=False))
     collector = Collector(s.outputs, panel.label[origins + 1] == VALIDATION, sample)

@@ -14,12 +14,13 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from ..activity.windows import TRAIN, VALIDATION, Panel, observed_runs, window_origins
-from ..files.recording import Recording, open_recording
+from ..files.recording import Recording, open_recording, with_behaviour
 from ..model.closed_form import CLOSED_FORM, fit_closed_form
 from ..model.forecaster import Probabilistic, with_spread
 from .options import Options
 
 log = logging.getLogger(__package__)
+SEE_BEHAVIOUR = ("stack", "informer")
 LEAST_WINDOWS = {"training": 50, "validation": 10, "test": 10}
 
 
@@ -33,14 +34,14 @@ def options_of(config: Any, folder: Path | None = None, seed: int | None = None)
     )  # fmt: skip
 
 
-def open_checked(path: Path, context: int, horizon: int) -> Recording:
+def open_checked(path: Path, context: int, horizon: int, behaviour: str = "none") -> Recording:
     """Open a recording and make sure that every part of its split has windows.
 
     Raises
     ------
-    InputError : the recording is too short for this context and horizon, or too full of gaps.
+    InputError : the recording is too short for this context and horizon, too full of gaps, or without the wanted behaviour.
     """
-    recording = open_recording(path)
+    recording = with_behaviour(open_recording(path), behaviour)
     p = recording.panel
     for part, (name, least) in enumerate(LEAST_WINDOWS.items()):
         n = len(window_origins(p.usable, p.label, part, context, horizon))
@@ -130,6 +131,8 @@ def fit_named(
 ) -> list[Probabilistic]:
     """Return one fitted forecaster for each panel."""
     options = options_of(config, folder, config.seed if seed is None else seed)
+    if name not in SEE_BEHAVIOUR:
+        panels = [panel.without_behaviour() for panel in panels]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         points = FORECASTERS[name].fit(panels, config, options)

@@ -182,6 +182,7 @@ def mean_of(errors: list[tuple[int, list[float]]]) -> list[float]:
 
 def fit_var(panel: Panel, context: int, horizon: int, seed: int) -> Linear:
     """Return the reduced-rank VAR (own lags and lags of latents), joint or sequential as cross-validation chooses."""
+    panel = panel.without_behaviour()
     plan = plan_stack(panel, context, horizon, seed, choose_members=only_var)
     return fit_plan(plan, panel, plan.members[0]._asdict())
 

@@ -29,6 +29,7 @@ class Spaces(NamedTuple):
 
     inputs: np.ndarray  #: (neuron, latent), unit variance latents
     outputs: np.ndarray  #: (neuron, output), orthonormal
+    ahead: int = 0  #: frames that what is known in advance is seen ahead
 
 
 class Gate(NamedTuple):
@@ -41,11 +42,11 @@ class Gate(NamedTuple):
     energy: np.ndarray  #: (horizon,), mean squared size of the shrunk correction, the weight of the online prior
 
 
-def spaces(panel: Panel, seed: int) -> Spaces:
+def spaces(panel: Panel, seed: int, ahead: int = 0) -> Spaces:
     """Return input and output projections from the training and validation frames."""
     frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
     basis = principal_basis(panel.x, frames, OUTPUTS, seed)
-    return Spaces(basis[:, :BODY_LATENTS], np.linalg.qr(basis)[0])
+    return Spaces(basis[:, :BODY_LATENTS], np.linalg.qr(basis)[0], ahead)
 
 
 class Projector:
@@ -107,8 +108,14 @@ def online_coefficient(
 
 
 def inputs_of(panel: Panel, s: Spaces) -> np.ndarray:
-    """Return the latents the network sees, (time, latent) float32; unobserved frames hold zeros and are in no window."""
-    return np.where(panel.usable[:, None], project(panel.x, s.inputs), 0).astype(np.float32)
+    """Return what the network sees, (time, latent [+ input]) float32; unobserved frames hold zeros and are in no window.
+
+    Behaviour stands beside the latents; of what is known in advance, the frame of the last target.
+    """
+    parts = [project(panel.x, s.inputs), *([] if panel.inputs is None else [panel.inputs])]
+    if panel.known is not None:
+        parts.append(panel.known[np.minimum(np.arange(len(panel.x)) + s.ahead, len(panel.x) - 1)])
+    return np.where(panel.usable[:, None], np.concatenate(parts, axis=1), 0).astype(np.float32)
 
 
 class Corrected:

@@ -37,7 +37,7 @@ class Linear(NamedTuple):
 
     def forecast(self, panel: Panel, origins: np.ndarray) -> np.ndarray:
         """Return forecasts of the frames after ``origins``."""
-        return self.map.forecast(panel.x, panel.usable, origins)
+        return self.map.forecast(panel, origins)
 
     def parts(self) -> dict[str, Any]:
         """Return what a model folder holds of it, by name."""

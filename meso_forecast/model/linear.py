@@ -4,6 +4,7 @@ Every linear forecaster here is one map from the columns
 
     own     x[t], x[t-1], ..  |  context mean  |  slow mean (causal EMA)  |  1          of the neuron itself
     shared  lags of PCA latents  |  their context mean  |  their slow mean             of the population
+            lags of behaviour  |  stimuli of the next frames, where they are known in advance
 
 to the next ``horizon`` frames of a neuron. A *reference* (training mean, last value, context mean, slow mean) is subtracted from
 lags and targets and added back: a linear change of columns. So the second moments of (own, targets, shared), summed over blocks
@@ -36,6 +37,9 @@ class Columns(NamedTuple):
     order: int
     rank: int = 0
     lags: int = 0
+    inputs: int = 0  #: behaviour, ``input_lags`` lags of each
+    input_lags: int = 0
+    known: int = 0  #: what is known in advance, ``horizon`` frames of each
 
     @property
     def n_own(self) -> int:
@@ -45,6 +49,11 @@ class Columns(NamedTuple):
     @property
     def n_shared(self) -> int:
         """Return the number of shared columns."""
+        return self.n_latent + self.inputs * self.input_lags + self.known * self.horizon
+
+    @property
+    def n_latent(self) -> int:
+        """Return the number of shared columns that come from latents; they are the first."""
         return self.rank * (self.lags + 2) if self.rank else 0
 
     def reference(self, name: str) -> int | None:
@@ -69,11 +78,11 @@ class LinearMap(NamedTuple):
     shared: np.ndarray  #: (shared, neuron, horizon)
     basis: np.ndarray  #: (neuron, rank), projects activity on latents
 
-    def forecast(self, x: np.ndarray, usable: np.ndarray, origins: np.ndarray) -> np.ndarray:
-        """Return forecasts (window, horizon, neuron) float32 of the frames after ``origins``; sees nothing later than them."""
-        c, origins = self.columns, np.asarray(origins)
+    def forecast(self, panel: Panel, origins: np.ndarray) -> np.ndarray:
+        """Return forecasts (window, horizon, neuron) float32 of the frames after ``origins``; sees no activity later than them."""
+        c, origins, x, usable = self.columns, np.asarray(origins), panel.x, panel.usable
         out = np.empty((len(origins), c.horizon, x.shape[1]), np.float32)
-        latents = series_of(project(x, self.basis), usable) if c.rank else None
+        latents = shared_series(panel, c, self.basis)
         for rows in row_chunks(x.shape[1]):
             own = series_of(columns_of(x, rows), usable)
             for part in row_chunks(len(origins), CHUNK_WINDOWS):
@@ -134,11 +143,35 @@ def own_columns(s: Series, origins: np.ndarray, c: Columns, targets: bool = Fals
     return v
 
 
+def shared_series(panel: Panel, c: Columns, basis: np.ndarray) -> Series | None:
+    """Return latents, behaviour and what is known in advance, beside each other; None where no column needs them.
+
+    Raises
+    ------
+    ValueError : the columns need behaviour, and the panel has none, or another number of inputs.
+    """
+    parts = [project(panel.x, basis[:, : c.rank])] if c.rank else []
+    for n, given in ((c.inputs, panel.inputs), (c.known, panel.known)):
+        if n and (given is None or given.shape[1] != n):
+            raise ValueError(
+                f"{n} inputs of behaviour are needed; the recording has {0 if given is None else given.shape[1]}"
+            )
+        parts += [given] if n and given is not None else []
+    return series_of(np.concatenate(parts, axis=1), panel.usable) if parts else None
+
+
 def shared_columns(s: Series, origins: np.ndarray, c: Columns) -> np.ndarray:
-    """Return the shared columns (window, (lags + 2) * rank): lags of the latents, their context mean, their slow mean."""
-    k = c.rank
-    parts = [s.x[origins - lag, :k] for lag in range(c.lags)]
-    return np.concatenate([*parts, s.context_mean(origins, c.context)[:, :k], s.slow[origins, :k]], axis=1)
+    """Return the shared columns (window, ``c.n_shared``): lags of the latents, their context mean, their slow mean; behaviour.
+
+    Of behaviour there are lags; of what is known in advance, the frames of the targets (the last frame stands for those after the end).
+    """
+    k, parts = c.rank, []
+    if k:
+        parts = [s.x[origins - lag, :k] for lag in range(c.lags)]
+        parts += [s.context_mean(origins, c.context)[:, :k], s.slow[origins, :k]]
+    parts += [s.x[origins - lag, k : k + c.inputs] for lag in range(c.input_lags)]
+    ahead = [np.minimum(origins + h, len(s.x) - 1) for h in range(1, c.horizon + 1) if c.known]
+    return np.concatenate([*parts, *(s.x[rows, k + c.inputs :] for rows in ahead)], axis=1)
 
 
 def project(x: np.ndarray, basis: np.ndarray, chunk: int = 1024) -> np.ndarray:
@@ -186,7 +219,7 @@ def moments(
     ----------
     panel : the recording.
     origins, block : (window,), the block of each window; windows of block -1 are left out.
-    latents : of at least ``c.rank`` channels, needed when ``c.rank`` is not zero.
+    latents : see `shared_series`, needed when there are shared columns.
     neurons : indices or slice of neurons.
     """
     neurons = np.arange(panel.x.shape[1])[slice(None) if neurons is None else neurons]
@@ -216,14 +249,16 @@ class Design(NamedTuple):
     back: np.ndarray  #: (own, horizon), the reference, added to the forecast
     lags: np.ndarray  #: (shared feature,), shared column of each lag of a latent
     minus: np.ndarray | None  #: (shared feature,), shared column of the latent's reference, subtracted
+    behaviour: np.ndarray  #: (further shared feature,), shared columns of behaviour, taken as they are
 
     def of_shared(self, values: np.ndarray) -> np.ndarray:
         """Return shared features along the last axis from shared columns."""
-        return values[..., self.lags] if self.minus is None else values[..., self.lags] - values[..., self.minus]
+        latent = values[..., self.lags] if self.minus is None else values[..., self.lags] - values[..., self.minus]
+        return np.concatenate([latent, values[..., self.behaviour]], axis=-1) if len(self.behaviour) else latent
 
 
-def design(c: Columns, reference: str, order: int, rank: int = 0, lags: int = 0) -> Design:
-    """Return the columns of an autoregression of ``order`` (and ``lags`` of ``rank`` latents) around a reference."""
+def design(c: Columns, reference: str, order: int, rank: int = 0, lags: int = 0, behaviour: bool = False) -> Design:
+    """Return the columns of an autoregression of ``order`` (``lags`` of ``rank`` latents, behaviour) around a reference."""
     r = c.reference(reference)
     own = np.zeros((c.n_own, order + 1))
     own[np.arange(order), np.arange(order)] = 1
@@ -238,7 +273,9 @@ def design(c: Columns, reference: str, order: int, rank: int = 0, lags: int = 0)
     columns = lag * c.rank + latent
     minus = None if r is None else latent if r == 0 else (c.lags + r - c.order) * c.rank + latent
     keep = slice(None) if minus is None else columns != minus
-    return Design(own[:, np.abs(own).sum(0) > 0], target, back, columns[keep], None if minus is None else minus[keep])
+    further = np.arange(c.n_latent, c.n_shared if behaviour else c.n_latent)
+    kept = None if minus is None else minus[keep]
+    return Design(own[:, np.abs(own).sum(0) > 0], target, back, columns[keep], kept, further)
 
 
 class Reduced(NamedTuple):
@@ -303,8 +340,8 @@ def take_blocks(r: Reduced, blocks: np.ndarray | list[int]) -> Reduced:
 
 def raw_weights(c: Columns, d: Design, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return weights on raw columns: own (neuron, own, horizon), shared (shared, neuron, horizon)."""
-    shared = np.zeros((c.n_shared, len(a), a.shape[-1]))
-    shared[d.lags] = b.swapaxes(0, 1)
+    shared, b, n = np.zeros((c.n_shared, len(a), a.shape[-1])), b.swapaxes(0, 1), len(d.lags)
+    shared[d.lags], shared[d.behaviour] = b[:n], b[n:]
     if d.minus is not None:
-        np.subtract.at(shared, d.minus, b.swapaxes(0, 1))
+        np.subtract.at(shared, d.minus, b[:n])
     return d.own @ a + d.back, shared

@@ -1,7 +1,7 @@
 """Which linear forecaster can be trusted on this recording? A stack, chosen by blocked cross-validation.
 
 Members: an autoregression (AR) and an autoregression with lags of the population's latents (AR+VAR), each around four references
-(training mean, last value, context mean, slow mean); persistence; the training mean. Orders and penalties are chosen by blocked
+(training mean, last value, context mean, slow mean); where there is behaviour, each also with it; persistence; the training mean. Orders and penalties are chosen by blocked
 cross-validation over training and validation together, the members are mixed by convex weights per horizon that minimise the
 held-out squared error, and everything is refitted on training and validation. As all members are linear in the same columns the
 result is one linear map. The training mean is always a candidate, so that noise is forecast as noise.
@@ -28,13 +28,13 @@ from .linear import (
     moments,
     own_columns,
     principal_basis,
-    project,
     raw_weights,
     reduce,
     ridge,
     row_chunks,
     series_of,
     shared_columns,
+    shared_series,
     squared_error,
     take_blocks,
 )
@@ -43,6 +43,7 @@ ORDERS = (2, 4, 8, 16, 32)
 OWN_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 SHAPES = ((32, 4), (16, 8), (8, 16), (24, 12))  # latents, lags
 SHARED_PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+INPUT_LAGS = 8  #: frames of behaviour that are seen
 N_BLOCKS = 5
 SELECTION_NEURONS = 128
 FIT_NEURONS = 256
@@ -59,15 +60,16 @@ class Member(NamedTuple):
     lags: int = 0
     shared_penalty: float = np.inf
     joint: bool = True
+    behaviour: bool = False  #: sees behaviour, where there is any
 
     @property
     def columns(self) -> tuple:
         """Return what the member's columns depend on."""
-        return self.reference, self.order, self.rank, self.lags
+        return self.reference, self.order, self.rank, self.lags, self.behaviour
 
     def design(self, c: Columns) -> Design:
         """Return this member's change of columns."""
-        return design(c, self.reference, self.order, self.rank, self.lags)
+        return design(c, self.reference, self.order, self.rank, self.lags, self.behaviour)
 
     def solve(self, r: Reduced, n_own: int, horizon: int):
         """Return own and shared weights fitted on summed moments."""
@@ -124,13 +126,17 @@ def choose_members(m: Moments, c: Columns, references=REFERENCES) -> list[Member
         ar = choose([Member(reference, p, OWN_PENALTIES[1]) for p in orders], m, c)
         ar = choose([ar._replace(own_penalty=penalty) for penalty in OWN_PENALTIES], m, c)
         members.append(ar)
-        if c.rank < 2:
-            continue
-        if shape is None:
-            shape = choose([ar._replace(rank=k, lags=q, shared_penalty=1e-2) for k, q in dict.fromkeys(shapes)], m, c)
-        var = ar._replace(rank=shape.rank, lags=shape.lags)
-        var = choose([var._replace(shared_penalty=penalty) for penalty in SHARED_PENALTIES], m, c)
-        members.append(choose([var, var._replace(joint=False)], m, c))
+        if c.rank >= 2:
+            if shape is None:
+                shape = choose(
+                    [ar._replace(rank=k, lags=q, shared_penalty=1e-2) for k, q in dict.fromkeys(shapes)], m, c
+                )
+            var = ar._replace(rank=shape.rank, lags=shape.lags)
+            var = choose([var._replace(shared_penalty=penalty) for penalty in SHARED_PENALTIES], m, c)
+            members.append(choose([var, var._replace(joint=False)], m, c))
+        if c.n_shared > c.n_latent:
+            seeing = members[-1]._replace(behaviour=True, joint=True)
+            members.append(choose([seeing._replace(shared_penalty=p) for p in SHARED_PENALTIES], m, c))
     return [*members, Member("last"), Member("mean")]
 
 
@@ -187,11 +193,15 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
         raise ValueError(f"only {len(origins)} windows of {context} + {horizon} frames for training; 50 are needed")
     rank = min(max(k for k, _ in SHAPES), n_neurons)
     lags = min(max(q for _, q in SHAPES), context)
-    c = Columns(context, horizon, min(max(ORDERS), context), rank if rank > 1 else 0, lags if rank > 1 else 0)
+    inputs, known = (0 if given is None else given.shape[1] for given in (panel.inputs, panel.known))
+    shape = (rank, lags) if rank > 1 else (0, 0)
+    c = Columns(
+        context, horizon, min(max(ORDERS), context), *shape, inputs, min(INPUT_LAGS, context) if inputs else 0, known
+    )
     frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
     basis = principal_basis(panel.x, frames, rank, seed)
     sample = np.sort(np.random.default_rng(seed).choice(n_neurons, min(n_neurons, SELECTION_NEURONS), replace=False))
-    m = moments(panel, origins, block, c, latents_of(panel, c, basis), sample)
+    m = moments(panel, origins, block, c, shared_series(panel, c, basis), sample)
     members = choose_members(m, c)
     products = error_products(members, m, c)
     weights = np.stack([convex_weights(p) for p in products], axis=1)
@@ -208,6 +218,8 @@ def compact(plan: Plan) -> Plan:
     order = max(1, max(m.order for m in used))
     cv = np.stack([e for e, w in zip(plan.cv_mse, plan.weights) if w.max() > 1e-6])
     c = plan.columns._replace(order=order, rank=rank, lags=lags)
+    if not any(m.behaviour for m in used):
+        c = c._replace(inputs=0, input_lags=0, known=0)
     return plan._replace(
         columns=c, basis=plan.basis[:, :rank], members=used, weights=weights / weights.sum(0), cv_mse=cv
     )
@@ -224,11 +236,6 @@ def mixed_weights(plan: Plan, reduced: list[tuple[Design, Reduced]], left_out: i
     return own, shared
 
 
-def latents_of(panel: Panel, c: Columns, basis: np.ndarray) -> Series | None:
-    """Return the population's latents, None where no column needs them."""
-    return series_of(project(panel.x, basis), panel.usable) if c.rank else None
-
-
 def neurons_at_once(n_windows: int, horizon: int) -> int:
     """Return how many neurons' residuals fit into ``RESIDUAL_BYTES``, at most ``FIT_NEURONS``."""
     return min(FIT_NEURONS, max(1, RESIDUAL_BYTES // (4 * horizon * max(n_windows, 1))))
@@ -242,7 +249,7 @@ def fit_chunks(plan: Plan, panel: Panel) -> Iterator[tuple[slice, np.ndarray, np
     """
     c = plan.columns
     origins, block = training_windows(panel, c.context, c.horizon)
-    latents = latents_of(panel, c, plan.basis)
+    latents = shared_series(panel, c, plan.basis)
     for part in row_chunks(panel.x.shape[1], neurons_at_once(len(origins), c.horizon)):
         m = moments(panel, origins, block, c, latents, part)
         reduced = [(d := member.design(c), reduce(m, d)) for member in plan.members]

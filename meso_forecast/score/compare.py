@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,3 +106,27 @@ def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, s
     }  # fmt: skip
     error = outcome.scores[outcome.judged].mse.mean()
     return results, f"{sentence} (MSE {error:.4f}, {len(outcome.origins)} test windows)"
+
+
+def behaviour_adds(
+    outcome: Outcome, blind: Mapping[str, Probabilistic], recording: Recording, use: str, context: int
+) -> dict[str, Any]:
+    """Return how much less error each model makes with behaviour than the same model fitted without it: a paired ablation.
+
+    Parameters
+    ----------
+    outcome : scores of the models that saw behaviour.
+    blind : the same models, fitted on activity alone.
+    use : ``past`` or ``known``.
+    """
+    panel, horizon = recording.panel.without_behaviour(), outcome.truth.shape[1]
+    block, rows = block_length(context, horizon, len(outcome.origins)), []
+    for name, forecaster in blind.items():
+        without = score(outcome.truth, forecaster.forecast(panel, outcome.origins))
+        c = compare(outcome.scores[name], without, block)
+        rows.append({"model": name, "adds": c.skill, "low": c.low, "high": c.high, "by_horizon": c.per_horizon.tolist(),
+                     "mse_without": float(without.mse.mean()), "mse_with": float(outcome.scores[name].mse.mean())})  # fmt: skip
+    last = rows[-1]
+    known = "; the stimuli of the forecast frames were given as known in advance" if use == "known" else ""
+    said = f"behaviour adds {last['adds']:+.1%} ({last['low']:+.1%} to {last['high']:+.1%}) to {last['model']}{known}"
+    return {"use": use, "inputs": recording.input_names, "models": rows, "sentence": said}

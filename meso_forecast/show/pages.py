@@ -96,7 +96,22 @@ def write_folder(
                   "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
         sections=[
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
+            *behaviour_section(results.get("behaviour")),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
         warnings=run.warnings, provenance=run.provenance(config),
     )  # fmt: skip
+
+
+def behaviour_section(found: Mapping[str, Any] | None) -> list[Section]:
+    """Return the table of what behaviour adds; nothing where forecasters saw activity alone."""
+    if not found:
+        return []
+    rows = [
+        {"model": row["model"], "MSE without behaviour (z²)": row["mse_without"], "MSE with it (z²)": row["mse_with"],
+         "less error": f"{row['adds']:+.1%}", "95 % interval": f"{row['low']:+.1%} to {row['high']:+.1%}"}
+        for row in found["models"]
+    ]  # fmt: skip
+    known = " The stimuli of the forecast frames were known in advance." if found["use"] == "known" else ""
+    text = f"The same forecaster fitted with and without behaviour ({', '.join(found['inputs'])}), on the same test windows.{known}"
+    return [Section("What behaviour adds", text, rows)]

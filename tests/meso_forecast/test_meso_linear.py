@@ -133,13 +133,13 @@ def test_held_out_residuals_come_from_folds_that_did_not_see_them(panel):
     _, _, _, residual = next(stack.fit_chunks(plan, panel))
     origins, block = stack.training_windows(panel, CONTEXT, HORIZON)
     rest, c = block != 2, plan.columns
-    latents = stack.latents_of(panel, c, plan.basis)
+    latents = linear.shared_series(panel, c, plan.basis)
     m = linear.moments(panel, origins, np.where(rest & (block >= 0), 0, -1), c, latents)
     reduced = [(d := member.design(c), linear.reduce(m, d)) for member in plan.members]
     own, shared = stack.mixed_weights(plan, reduced, None)
     fitted = linear.LinearMap(c, own, shared, plan.basis)
     rows = np.flatnonzero(block == 2)
-    direct = gather(panel.x, origins[rows], 1, HORIZON) - fitted.forecast(panel.x, panel.usable, origins[rows])
+    direct = gather(panel.x, origins[rows], 1, HORIZON) - fitted.forecast(panel, origins[rows])
     assert residual[rows] == pytest.approx(direct, abs=1e-4)
     assert np.isnan(residual[block < 0]).all()
 
