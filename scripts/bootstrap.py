@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -241,6 +242,25 @@ def run_inside(script: str, parser: argparse.ArgumentParser, ours: list[str] | N
         wanted = getattr(settings, "only", None) or PIPELINES
         python = next(iter(prepare(settings, wanted).values()))
     become([str(python), script, *sys.argv[1:]], dict(os.environ, NEUROPIPES_INSIDE=str(ROOT)))
+
+
+def python_with(extra: str, module: str) -> Path:
+    """Return a Python that has a tool of pyproject's ``extra``: this one, or that of ``.venvs/EXTRA``, which is made once."""
+    import tomllib
+
+    if importlib.util.find_spec(module):
+        return Path(sys.executable)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    folder = ROOT / ".venvs" / extra
+    python, mark = program(folder), folder / "tool.txt"
+    if not (python.exists() and mark.exists() and mark.read_text(encoding="utf-8").split() == wanted[extra]):
+        folder.mkdir(parents=True, exist_ok=True)
+        installer, log = installers.choose(say), folder / "setup.log"
+        say(f"{', '.join(wanted[extra])} into {folder.relative_to(ROOT)}, once")
+        installer.create(folder, log)
+        installer.install(python, wanted[extra], log, None)
+        mark.write_text("\n".join(wanted[extra]), encoding="utf-8")
+    return python
 
 
 def become(command: list[str], env: dict[str, str] | None = None) -> NoReturn:

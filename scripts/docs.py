@@ -17,12 +17,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import bootstrap
-import installers
 
 ROOT = bootstrap.ROOT
 BUILD = ROOT / "build" / "docs"
@@ -252,27 +251,6 @@ def configuration(pages: Path) -> str:
     return text + f"docs_dir: {pages.name}\nsite_dir: site\n"
 
 
-def python_with_mkdocs() -> str:
-    """Return a Python that has mkdocs-material: this one, or that of ``.venvs/docs``, which is made once."""
-    import tomllib
-
-    if util.find_spec("material") and util.find_spec("mkdocs"):
-        return sys.executable
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"][
-        "docs"
-    ]
-    folder = ROOT / ".venvs" / "docs"
-    python, mark = bootstrap.program(folder), folder / "docs.txt"
-    if not (python.exists() and mark.exists() and mark.read_text(encoding="utf-8").split() == wanted):
-        folder.mkdir(parents=True, exist_ok=True)
-        installer, log = installers.choose(bootstrap.say), folder / "setup.log"
-        bootstrap.say(f"{', '.join(wanted)} into {folder.relative_to(ROOT)}, once")
-        installer.create(folder, log)
-        installer.install(python, wanted, log, None)
-        mark.write_text("\n".join(wanted), encoding="utf-8")
-    return str(python)
-
-
 def without_network(site: Path) -> None:
     """Let every page take the search's helper from the site instead of from a server."""
     for page in site.rglob("*.html"):
@@ -292,7 +270,7 @@ def main() -> int:
         print(BUILD / "pages")
         return 0
     with bootstrap.reporting():
-        python = python_with_mkdocs()
+        python = str(bootstrap.python_with("docs", "mkdocs"))
     (BUILD / "mkdocs.yml").write_text(configuration(BUILD / "pages"), encoding="utf-8")
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     command = [python, "-m", "mkdocs", "--quiet", "build", "--strict", "--config-file", str(BUILD / "mkdocs.yml")]
