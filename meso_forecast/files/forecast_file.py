@@ -18,12 +18,16 @@ from .recording import Recording
 SCHEMA = "meso_forecast/forecast/1"
 
 
-def save_forecast(path: Path, recording: Recording, origins, forecast: Forecast, levels, about, provenance) -> None:
-    """Write a forecast: mean, quantiles, and which frames they are for."""
+def save_forecast(
+    path: Path, recording: Recording, origins, forecast: Forecast, levels, about, provenance, adaptive: np.ndarray
+) -> None:
+    """Write a forecast: mean, quantiles, which frames they are for; ``adaptive`` (window, horizon, neuron): half widths at 90 %."""
     window = ("window", "horizon", "neuron")
     datasets = {
         "mean": Dataset(forecast.mean.astype(np.float32), "z", "point forecast", window),
         "quantiles": Dataset(quantiles(forecast, levels), "z", "quantiles of the student-t", ("level", *window)),
+        "adaptive_half_width": Dataset(adaptive.astype(np.float32), "z", "90 % interval that follows its own misses: mean +- this;"
+                                       " NaN where it cannot be promised", window),
         "levels": Dataset(np.asarray(levels), "", "quantile levels", ("level",)),
         "origin": Dataset(origins, "frame", "last frame each forecast saw", ("window",)),
         "origin_time": Dataset(recording.times[origins], "s", "its time", ("window",)),

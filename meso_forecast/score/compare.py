@@ -13,7 +13,7 @@ from ..activity.windows import Panel, gather
 from ..console import Answer
 from ..files.recording import Recording
 from ..fit.registry import part_origins
-from ..model import probability
+from ..model import conformal, probability
 from ..model.forecaster import Forecast, Probabilistic
 from .scores import Scores, block_draws, block_length, block_sums, compare, interval, rank, score
 from .verdict import best_baseline, decide, drift_of
@@ -35,15 +35,17 @@ class Outcome(NamedTuple):
     judged: str
 
 
-def score_model(forecaster: Probabilistic, recording: Recording, origins: np.ndarray, truth: np.ndarray):
-    """Return (forecast, scores, calibration) on the given windows."""
+def score_model(
+    forecaster: Probabilistic, recording: Recording, origins: np.ndarray, truth: np.ndarray, adaptive: bool = False
+):
+    """Return (forecast, scores, calibration) on the given windows; ``adaptive``: also of intervals that follow their misses."""
     forecast = forecaster.forecast(recording.panel, origins)
     rows = slice(None, None, max(1, truth.size // 2_000_000))
     below = [
         (truth[rows] <= probability.quantile(forecast.mean[rows], forecast.scale[rows], forecast.df, q)).mean()
         for q in LEVELS
     ]
-    return forecast, score(truth, forecast), np.array(below)
+    return forecast, score(truth, forecast, origins if adaptive else None), np.array(below)
 
 
 def run(models: list[str], fit, recording: Recording, context: int, horizon: int) -> Outcome:
@@ -54,7 +56,9 @@ def run(models: list[str], fit, recording: Recording, context: int, horizon: int
     for name in models:
         began = time.process_time()
         forecaster = fit(name)
-        forecast, scores[name], calibration[name] = score_model(forecaster, recording, origins, truth)
+        forecast, scores[name], calibration[name] = score_model(
+            forecaster, recording, origins, truth, name == models[-1]
+        )
         seconds[name] = time.process_time() - began
         info[name] = getattr(forecaster.point, "info", {})
         log.info("%-18s mse %.4f, %.1f CPU s", name, scores[name].mse.mean(), seconds[name])
@@ -78,6 +82,12 @@ def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[
             "coverage_90": s.coverage_90, "event_auc": s.event_auc, "mse_mean": s.mse.mean(),
             "ci": interval(s.window_mse, block, seed), "seconds": round(outcome.seconds[name], 2),
         }  # fmt: skip
+        if s.adaptive_90 is not None and s.interval_score is not None:
+            row |= {
+                "adaptive_90": s.adaptive_90,
+                "interval_score_t": s.interval_score[0],
+                "interval_score_adaptive": s.interval_score[1],
+            }
         row["validation_mse"] = outcome.info[name].get("validation_mse")
         for other in ("persistence", "ar", "ar16", "mean"):
             if other in outcome.scores:
@@ -104,6 +114,7 @@ def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, s
         "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
         "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
+    results["intervals"] = intervals_of(outcome)
     error = outcome.scores[outcome.judged].mse.mean()
     return results, f"{sentence} (MSE {error:.4f}, {len(outcome.origins)} test windows)"
 
@@ -130,3 +141,15 @@ def behaviour_adds(
     known = "; the stimuli of the forecast frames were given as known in advance" if use == "known" else ""
     said = f"behaviour adds {last['adds']:+.1%} ({last['low']:+.1%} to {last['high']:+.1%}) to {last['model']}{known}"
     return {"use": use, "inputs": recording.input_names, "models": rows, "sentence": said}
+
+
+def intervals_of(outcome: Outcome) -> dict[str, Any]:
+    """Return how often 90 % intervals of the judged model hold the truth, and whether they are an answer: 87 to 93 %."""
+    s, n = outcome.scores[outcome.judged], len(outcome.origins)
+    covers = {"student_t": float(s.coverage_90.mean())}
+    if s.adaptive_90 is not None:
+        covers["adaptive"] = float(s.adaptive_90.mean())
+    return {
+        "covers": covers,
+        "answer": {k: "yes" if conformal.answered(v, n) else "no answer" for k, v in covers.items()},
+    }

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..model import conformal
 from ..model.probability import crps_student_t
 
 EVENT_SD = 2.0
@@ -32,6 +33,12 @@ class Scores(NamedTuple):
     event_auc: np.ndarray  #: NaN where there is no event
     window_mse: np.ndarray  #: (window, horizon), mean over neurons
     neuron_mse: np.ndarray  #: (horizon, neuron)
+    adaptive_90: np.ndarray | None = (
+        None  #: coverage of 90 % intervals that follow their own misses, see `model.conformal`
+    )
+    interval_score: tuple[float, float] | None = (
+        None  #: of the student-t's 90 % intervals, of those that follow their misses
+    )
 
 
 class Comparison(NamedTuple):
@@ -43,17 +50,19 @@ class Comparison(NamedTuple):
     per_horizon: np.ndarray
 
 
-def score(y: np.ndarray, forecast) -> Scores:
+def score(y: np.ndarray, forecast, origins: np.ndarray | None = None) -> Scores:
     """Return the scores of a probabilistic forecast.
 
     Parameters
     ----------
     y : (window, horizon, neuron), truth.
     forecast : a ``model.Forecast``.
+    origins : (window,), ascending; with them intervals that follow their own misses are scored too.
     """
     error = y - forecast.mean
     square = error.astype(float) ** 2
     variance = y.var(0, dtype=float).sum(1)
+    adaptive, winkler = (None, None) if origins is None else adaptive_scores(error, forecast, origins)
     crps, inside_50, inside_90 = (np.empty(y.shape[1]) for _ in range(3))
     df = np.broadcast_to(forecast.df, y.shape) if forecast.df.ndim == 3 else forecast.df
     for h in range(y.shape[1]):
@@ -64,8 +73,17 @@ def score(y: np.ndarray, forecast) -> Scores:
         inside_90[h] = (ratio <= stats.t.ppf(0.95, d)).mean()
     return Scores(
         square.mean((0, 2)), np.abs(error).mean((0, 2)), 1 - square.mean(0).sum(1) / np.maximum(variance, 1e-12),
-        correlation(y, forecast.mean), crps, inside_50, inside_90, event_auc(y, forecast.mean), square.mean(2), square.mean(0),
+        correlation(y, forecast.mean), crps, inside_50, inside_90, event_auc(y, forecast.mean), square.mean(2), square.mean(0), adaptive, winkler,
     )  # fmt: skip
+
+
+def adaptive_scores(error: np.ndarray, forecast, origins: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return the coverage (horizon,) of 90 % intervals that follow their own misses, and the interval scores of t and of them."""
+    t = stats.t.ppf((1 + conformal.LEVEL) / 2, forecast.df) * forecast.scale
+    ratio = np.abs(error) / forecast.scale
+    found = conformal.radius(ratio, origins, forecast.df)
+    scores = conformal.interval_score(error, t), conformal.interval_score(error, found * forecast.scale)
+    return conformal.coverage(ratio, found), scores
 
 
 def correlation(y: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Does a model forecast better than the best of the simple answers, and may the question be asked of this test part?
 
 The best baseline is the one with the least error on validation windows, so that the test part does not choose its own opponent. A
-model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean; it does not where the
-interval leaves no room for a gain of half a percent; else nobody can tell. Where test activity leaves the range of the training part,
-that is said in the same sentence.
+model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean and the last value (where
+the test part is another regime, validation may have chosen a poor opponent); it does not where the interval leaves no room for a gain
+of half a percent; else nobody can tell. Where test activity leaves the range of the training part, that is said in the same sentence.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ BASELINES = (
     "ar-drift",
     "var",
 )
+FLOORS = {
+    "mean": "the training mean",
+    "persistence": "the last value",
+}  #: whatever validation chose, these must be beaten too
 WORTHWHILE = 0.005  #: a gain below half a percent of the error is none
 SAMPLE_FRAMES = 2000
 OUTSIDE_EXPECTED, OUTSIDE_DRIFTED = 0.02, 0.06
@@ -82,17 +86,20 @@ def best_baseline(info: Mapping[str, Mapping[str, Any]], judged: str) -> str:
 def decide(name: str, scores: Mapping[str, Scores], baseline: str, block: int, drift: Drift) -> Verdict:
     """Return the verdict on a model."""
     c = compare(scores[name], scores[baseline], block)
-    above_mean = compare(scores[name], scores["mean"], block) if "mean" in scores and name != "mean" else c
-    if c.low > 0 and above_mean.low > 0:
+    floors = {
+        other: compare(scores[name], scores[other], block) for other in FLOORS if other in scores and other != name
+    }
+    failed = [other for other, floor in floors.items() if floor.low <= 0]
+    if c.low > 0 and not failed:
         answer = "yes"
-    elif c.high < WORTHWHILE or (c.low > 0 and above_mean.high < WORTHWHILE):
+    elif c.high < WORTHWHILE or (c.low > 0 and any(floors[other].high < WORTHWHILE for other in failed)):
         answer = "no"
     else:
         answer = "cannot tell"
     by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
     sentence = f"{name} beats the best baseline ({baseline}, chosen on validation): {answer}, {by}"
-    if c.low > 0 and above_mean.low <= 0:
-        sentence += "; no better than the training mean"
+    if c.low > 0 and failed:
+        sentence += f"; not shown to be better than {' and '.join(FLOORS[other] for other in failed)}"
     if drift.drifted:
         sentence += (
             f"; the test part drifted: {drift.outside:.0%} of its values lie outside the training part's 1st to 99th percentile"

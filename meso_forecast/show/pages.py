@@ -96,11 +96,28 @@ def write_folder(
                   "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
         sections=[
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
+            interval_section(results),
             *behaviour_section(results.get("behaviour")),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
         warnings=run.warnings, provenance=run.provenance(config),
     )  # fmt: skip
+
+
+def interval_section(results: Mapping[str, Any]) -> Section:
+    """Return how often the judged model's 90 % intervals hold the truth, and whether they are an answer."""
+    row, found = results["models"][results["judged"]], results["intervals"]
+    names = {
+        "student_t": ("Student's t", "interval_score_t"),
+        "adaptive": ("adaptive conformal", "interval_score_adaptive"),
+    }
+    rows = [
+        {"90 % interval": names[kind][0], "holds the truth": f"{share:.1%}", "87 to 93 % promised": found["answer"][kind],
+         "interval score (z, smaller is better)": row.get(names[kind][1], float("nan"))}
+        for kind, share in found["covers"].items()
+    ]  # fmt: skip
+    text = "Student's t comes from errors before the test part; the adaptive interval widens after its own misses and narrows after hits."
+    return Section(f"Intervals of {results['judged']}", text, rows)
 
 
 def behaviour_section(found: Mapping[str, Any] | None) -> list[Section]:

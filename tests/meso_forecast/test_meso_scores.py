@@ -99,7 +99,16 @@ def test_beating_a_baseline_where_nothing_can_be_forecast_is_no_victory():
     v = verdict.decide("x", found | {"x": found["mean"]}, "ar", 30, NO_DRIFT)
     assert v.comparison.low > 0
     assert v.answer == "no"
-    assert v.sentence.endswith("no better than the training mean")
+    assert v.sentence.endswith("not shown to be better than the training mean")
+
+
+def test_a_poor_opponent_that_validation_chose_does_not_make_a_victory():
+    """On a walk validation may choose an autoregression; who beats it and not the last value has found nothing."""
+    found = judged({"mean": 3.0, "ar": 1.2, "persistence": 1.0, "x": 1.0})
+    v = verdict.decide("x", found | {"x": found["persistence"]}, "ar", 30, NO_DRIFT)
+    assert v.comparison.low > 0
+    assert v.answer == "no"
+    assert v.sentence.endswith("not shown to be better than the last value")
 
 
 def test_with_too_few_blocks_nobody_can_tell():
