@@ -20,6 +20,7 @@ THERE: dict[str, Any] = {"exists": "any"}
 SAME: dict[str, Any] = {"same": True}
 OVERWRITE = "replace an earlier result"
 FORMAT: dict[str, Any] = {"description": "format of the figures", "json_schema_extra": {"flags": ["--format"]}}
+LABELLERS = "other programs' criteria beside the model: bombcell, allen, ibl, spikeinterface, kslabel, or JSON files of thresholds"
 Format = Literal["png", "svg", "pdf"]
 
 
@@ -160,6 +161,7 @@ class PredictConfig(Tables, WithModel):
     min_confidence: float = Field(
         0.0, ge=0, le=1, description="leave a unit to a person when its prediction_confidence is below this"
     )
+    labellers: list[str] = Field([], description=LABELLERS)
     prior_correction: bool = Field(
         False,
         description="adapt the calibrated probabilities (never the labels) to the class shares of the new data (EM)",
@@ -193,13 +195,20 @@ class CompareConfig(Labelled):
     """Score several models on the same labelled units, side by side."""
 
     models: list[Path] = Field(
-        min_length=2, description="model folders, comma-separated or repeated", json_schema_extra=THERE
+        min_length=1, description="model folders, comma-separated or repeated", json_schema_extra=THERE
     )
+    labellers: list[str] = Field([], description=LABELLERS)
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
     output: Path | None = Field(None, description="table (CSV) to write; default: print only", json_schema_extra=OUT)
     overwrite: bool = Field(False, description=OVERWRITE)
     dry_run: bool = Field(False, description="read models and units, say what would be compared, write nothing")
+
+    @model_validator(mode="after")
+    def _two_at_least(self):
+        if len(self.models) + len(self.labellers) < 2:
+            raise ValueError("--models: one model beside nothing; give two, or one and --labellers")
+        return self
 
 
 class InfoConfig(Command):

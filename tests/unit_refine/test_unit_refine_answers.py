@@ -158,3 +158,39 @@ def test_kilosorts_labels_are_read_beside_the_table(tmp_path):
     (tmp_path / "cluster_KSLabel.tsv").write_text("cluster_id\tKSLabel\n0\tgood\n1\tmua\n")
     found = labellers.ask("kslabel", units_of(snr=[1.0, 2.0])._replace(source=tmp_path / "m.csv"))
     assert found.labels.tolist() == ["good", "mua"]
+
+
+def test_labellers_stand_beside_the_model(tables, model, run_command, tmp_path):
+    (tables / "cluster_KSLabel.tsv").unlink(missing_ok=True)
+    rules = tmp_path / "mine.json"
+    rules.write_text(json.dumps({"noise": {"snr": {"greater": 2}}, "mua": {"isi_violations_ratio": {"less": 0.5}}}))
+    options = ["--label-column", "label", "--labellers", f"allen,spikeinterface,{rules}", "--json"]
+    answer = run_command("unit_refine", "compare", tables / "rec3.csv", "--models", model, *options)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)["results"]
+    scores = {row["model"]: row["balanced_accuracy"] for row in found["models"]}
+    assert [scores["allen"], scores["spikeinterface"]] == [
+        None,
+        None,
+    ]  # they know no noise, the model has three classes
+    assert 0.3 < scores["mine"] <= 1
+    table = pd.read_csv(tables / "rec3.csv")
+    by_hand = np.where(~(table["snr"] >= 2), "noise", np.where(table["isi_violations_ratio"] > 0.5, "mua", "good"))
+    hits = [np.mean(by_hand[table["label"] == c] == c) for c in ("good", "mua", "noise")]
+    assert scores["mine"] == pytest.approx(np.mean(hits))
+    pair = next(r for r in found["agreement"] if (r["first"], r["second"]) == ("curator", "mine"))
+    assert sum(pair["confusion"].values()) == pair["n_units"] == len(table)
+    own = [r for r in found["excluded_by"] if (r["labeller"], r["metric"]) == ("mine", "snr")]
+    assert own[0]["n_excluded"] == int((~(table["snr"] >= 2)).sum())
+
+
+def test_predictions_say_which_metric_excluded_a_unit(tables, model, run_command, tmp_path):
+    out = tmp_path / "p.csv"
+    answer = run_command("unit_refine", "predict", model, tables / "bare3.csv", "--labellers", "allen", "--output", out)
+    assert answer.returncode == 0, answer.stderr
+    table = pd.read_csv(out, keep_default_na=False)
+    bare = pd.read_csv(tables / "bare3.csv")
+    assert ((table["allen"] == "good") == (table["allen_excluded_by"] == "")).all()
+    cut = bare["isi_violations_ratio"] > 0.5
+    assert table["allen_excluded_by"][cut.to_numpy()].str.contains("isi_violations_ratio").all()
+    assert "consensus" not in table.columns

@@ -16,9 +16,14 @@ def run(config: CompareConfig, run: Run) -> Result:
         n_units = sum(len(found.unit_ids) for found in units)
         told = f"would compare {len(classes)} models on {n_units} units of {len(units)} inputs; nothing written"
         return Result({}, {"n_models": len(classes), "n_units": n_units, "classes": classes}, told)
-    table = compare(config)
+    found = compare(config)
     if config.output is not None:
-        write_table(table, config.output)
-    rows = table.to_dict("records")
-    line = "; ".join(f"{r['model']}: {r['balanced_accuracy']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in rows)
-    return Result({"table": config.output} if config.output else {}, {"models": rows}, line, record=config.output)
+        write_table(found.table, config.output)
+    rows = found.table.to_dict("records")
+    line = "; ".join(
+        f"{r['model']}: {r['balanced_accuracy']:.3f} ({r['low']:.3f} to {r['high']:.3f})"
+        for r in rows
+        if r["balanced_accuracy"] == r["balanced_accuracy"]
+    )
+    results = {"models": rows, "agreement": found.agreement, "excluded_by": found.exclusions}
+    return Result({"table": config.output} if config.output else {}, results, line, record=config.output)

@@ -18,7 +18,7 @@ from ..model.decisions import decide
 from ..units.assemble import Recording, Units, assemble
 from ..units.labels import classes_of, task_of
 from ..units.metrics import RENAMED, to_new_names
-from . import baselines, evaluate
+from . import baselines, beside, evaluate
 from .predict import predict_one
 
 log = logging.getLogger(__package__)
@@ -123,15 +123,48 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def compare(config: CompareConfig) -> pd.DataFrame:
-    """Return scores of several models on the same units, the best first; all must tell apart the same classes."""
+class Comparison(NamedTuple):
+    """Models and other labellers on the same labelled units."""
+
+    table: pd.DataFrame  #: a row for each, the best first
+    agreement: list[dict[str, Any]]  #: Cohen's kappa and confusion of every two, the curator among them
+    exclusions: list[dict[str, Any]]  #: which metric of which labeller excluded how many
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Return scores of several models and labellers on the same units; all models must tell apart the same classes."""
     loaded = [load_model.load(path, max_memory=config.max_memory) for path in config.models]
     if len({tuple(sorted((task_of(m.classes) or ("", m.classes))[1])) for m in loaded}) > 1:
         shown = "; ".join(f"{m.folder}: {', '.join(m.classes)}" for m in loaded)
         raise InputError(f"--models: they tell apart different classes ({shown}); compare models of one task.")
-    rows = []
+    rows, voices, first = [], list[beside.Voice](), None
     for model in loaded:
-        scores = evaluate_model(model, config, config.bootstraps, config.seed).scores
-        row = {"model": str(model.folder), **{name: scores.values[name] for name in evaluate.SCORES}}
-        rows.append(row | {"low": scores.low["balanced_accuracy"], "high": scores.high["balanced_accuracy"]})
-    return pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable")
+        found = evaluate_model(model, config, config.bootstraps, config.seed)
+        row = {"model": str(model.folder), **{name: found.scores.values[name] for name in evaluate.SCORES}}
+        rows.append(
+            row | {"low": found.scores.low["balanced_accuracy"], "high": found.scores.high["balanced_accuracy"]}
+        )
+        first = first or found
+        voices.append(voice_of(model, found, first.units))
+    assert first is not None  # at least one model is asked for
+    units, (task, _) = first.units, task_of(loaded[0].classes) or ("", [])
+    order = [list(classes_of(task)).index(c) for c in (task_of(loaded[0].classes) or ("", []))[1]]
+    y, classes = np.array(order)[units.y], classes_of(task)
+    if config.labellers:
+        voices += beside.voices_of(config.labellers, recordings.read_all(config)[0], config, units, task)
+    voices = beside.with_consensus(voices) if len(voices) > 2 or config.labellers else voices
+    rows += [
+        beside.score_voice(v, y, units.groups, len(classes), config.bootstraps, config.seed)
+        for v in voices[len(loaded) :]
+    ]
+    table = pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable")
+    return Comparison(table, beside.agreement(voices, y, classes), beside.exclusions(voices[len(loaded) :], y, classes))
+
+
+def voice_of(model: Model, found: Evaluation, units: Units) -> beside.Voice:
+    """Return what a model calls the units of another evaluation, as classes of the task in alphabetical order."""
+    task, order = task_of(model.classes) or ("", [])
+    guess = np.array([list(classes_of(task)).index(c) for c in order])[decide(found.p, found.threshold)]
+    own = dict(zip(zip(found.units.groups.tolist(), found.units.unit_ids), guess.tolist()))
+    keys = zip(units.groups.tolist(), units.unit_ids)
+    return beside.Voice(str(model.folder), np.array([own.get(k, -1) for k in keys]), [""] * len(units.y))

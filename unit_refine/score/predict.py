@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +16,10 @@ from ..files import load_model, model_info, recordings
 from ..files.load_model import Model
 from ..model import calibration, decisions
 from ..units.assemble import Recording
+from ..units.labels import TASKS, classes_of
 from ..units.metrics import match_model
 from . import applies
+from .beside import ask_all, into_predictions
 
 log = logging.getLogger(__package__)
 
@@ -152,7 +154,9 @@ def predict_inputs(config: PredictConfig) -> Predictions:
     tables, report = [], []
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)
-    for recording in recordings.read_unlabelled(config, config.inputs):
+    found = recordings.read_unlabelled(config, config.inputs)
+    others = dict(zip(config.labellers, ask_all(config.labellers, found)))
+    for recording in found:
         answer = predict(model, recording.table, str(recording.source), second, config.prior_correction)
         for notice in answer["notices"]:
             log.warning("%s", notice)
@@ -161,7 +165,13 @@ def predict_inputs(config: PredictConfig) -> Predictions:
         tables.append(prediction_table(answer, recording, config.abstain, config.min_confidence))
         odd = [finding._asdict() for finding in answer["odd"]]
         report.append({"recording": recording.name, "odd_metrics": odd, "class_shares": answer["shares"]})
-    return Predictions(pd.concat(tables, ignore_index=True), report)
+    whole = pd.concat(tables, ignore_index=True)
+    return Predictions(into_predictions(whole, answer["classes"], others, task_in_order(answer["classes"])), report)
+
+
+def task_in_order(classes: Sequence[str]) -> str | None:
+    """Return the task whose class names these are, in whatever order; None for other names."""
+    return next((task for task in TASKS if sorted(classes_of(task)) == sorted(classes)), None)
 
 
 def prediction_results(found: Predictions) -> dict[str, Any]:
