@@ -36,31 +36,14 @@ from pydantic import BaseModel
 
 from hdf5io.errors import EnvironmentMissing, InputError, NoSpace
 
-from .options import (
-    OWN,
-    SHARED_VERBS,
-    build_config,
-    deciding_options,
-    field_parameters,
-    input_paths,
-    own_parameters,
-    tidy_arguments,
-)
+from . import options
 
 PACKAGE = (__package__ or "neuropipes").partition(".")[0]
 PROGRAM = PACKAGE.replace("_", "-")
 T = TypeVar("T")
 log = logging.getLogger(PACKAGE)
-ENVELOPE = (
-    "pipeline",
-    "command",
-    "version",
-    "seed",
-    "outputs",
-    "results",
-    "warnings",
-    "seconds",
-)  #: what --json prints
+#: what --json prints
+ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "warnings", "seconds")
 
 
 class Result(NamedTuple):
@@ -112,9 +95,7 @@ class Run:
     began: float
     warnings: list[str] = field(default_factory=list)
     inputs: list[Path] = field(default_factory=list)  #: files and folders that the command reads
-    hashes: dict[str, str] = field(
-        default_factory=dict
-    )  #: their SHA-256 when first asked for: before results went into them
+    hashes: dict[str, str] = field(default_factory=dict)  #: their SHA-256 from before results went into them
 
     def provenance(self, config: BaseModel, inputs: Sequence[str | Path] = ()) -> dict[str, str]:
         """Return the attributes that say how an output was made (see ``hdf5io.provenance``)."""
@@ -180,7 +161,7 @@ def application(
     ) -> None:
         pass
 
-    whole = Program(name, {**verbs, **SHARED_VERBS}, aliases or {}, extra, main, app)
+    whole = Program(name, {**verbs, **options.SHARED_VERBS}, aliases or {}, extra, main, app)
     for verb, config_class in whole.verbs.items():
         app.command(verb)(body_of(whole, verb, config_class))
     return whole
@@ -190,10 +171,10 @@ def body_of(whole: Program, verb: str, config_class: type[BaseModel]) -> Any:
     """Return the function that Typer calls for a verb: its parameters are the fields of the config."""
 
     def body(**given: Any) -> None:
-        own = {key: given.pop(key) for key in OWN if key in given}
+        own = {key: given.pop(key) for key in options.OWN if key in given}
         raise typer.Exit(execute(whole, verb, given, **own))
 
-    body.__signature__ = inspect.Signature([*own_parameters(config_class), *field_parameters(config_class)])  # type: ignore[attr-defined]
+    body.__signature__ = inspect.Signature(options.parameters(config_class))  # type: ignore[attr-defined]
     body.__annotations__ = {}
     body.__doc__ = inspect.getdoc(config_class)
     return body
@@ -206,7 +187,7 @@ def entry_point(whole: Program) -> Callable[[], NoReturn]:
         words = sys.argv[1:] or ["--help"]
         verb = whole.aliases.get(words[0], words[0])
         if verb in whole.verbs:
-            words = [verb, *tidy_arguments(whole.verbs[verb], words[1:])]
+            words = [verb, *options.tidy_arguments(whole.verbs[verb], words[1:])]
         try:
             code = whole.app(args=words, prog_name=whole.name, standalone_mode=False)
             sys.stdout.flush()
@@ -235,8 +216,8 @@ def execute(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are cleaned up
     try:
         with logging_to_stderr(run, quiet, verbose), contextlib.redirect_stdout(sys.stderr):
-            config = build_config(whole.verbs[verb], given, config_file)
-            run.inputs = input_paths(config)
+            config = options.build_config(whole.verbs[verb], given, config_file)
+            run.inputs = options.input_paths(config)
             outcome = rehearsed(config, run) if rehearse else once(whole, verb, config, run)
     except KeyboardInterrupt:
         fail(f"{verb}: interrupted")
@@ -258,7 +239,7 @@ def once(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, An
         return recorded(whole, verb, config, run)
     from hdf5io import runs
 
-    wanted = {"pipeline": PACKAGE, "command": verb, "options": deciding_options(config)}
+    wanted = {"pipeline": PACKAGE, "command": verb, "options": options.deciding_options(config)}
     with runs.exclusive(Path(target)) as claim:
         rules = {name: getattr(config, name, False) for name in ("overwrite", "resumes")}
         grows = getattr(config, "grows", ())
@@ -288,7 +269,7 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
     if target is not None and Path(target).exists() and not getattr(config, "dry_run", False):
         from hdf5io import runs
 
-        made = {"options": deciding_options(config), "provenance": run.provenance(config)}
+        made = {"options": options.deciding_options(config), "provenance": run.provenance(config)}
         whole_record = {**outcome, **plain(made)}
         if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
             methods = importlib.import_module(f"{PACKAGE}.show.methods")

@@ -97,6 +97,11 @@ def rehearsed_by_console(config_class: type[BaseModel]) -> bool:
     return "dry_run" not in fields and ("output" in fields or hasattr(config_class, "target"))
 
 
+def parameters(config_class: type[BaseModel]) -> list[inspect.Parameter]:
+    """Return the shell parameters of a verb: those that every command has, then one for each field of its config."""
+    return [*own_parameters(config_class), *field_parameters(config_class)]
+
+
 def own_parameters(config_class: type[BaseModel]) -> list[inspect.Parameter]:
     """Return the options that every command has and that are no part of its config."""
     options = {
