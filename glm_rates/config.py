@@ -63,7 +63,7 @@ class ExtractOptions(_Frozen):
     )
     observed: Path | None = Field(
         None,
-        description="when units were recorded: a table start_s,stop_s[,unit_id]; bins outside are no observations",
+        description="when units were recorded: a table start_s,stop_s[,unit_id] on the recording's clock; bins outside are no observations",
         json_schema_extra={"exists": "file"},
     )
     covariates: list[Path] = Field(

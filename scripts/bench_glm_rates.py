@@ -1,6 +1,7 @@
 """How fast are the ridge fits of glm_rates, against whom, and to what accuracy?
 
     python scripts/bench.py glm_rates [--units 40 200] [--quick]
+    python scripts/bench_glm_rates.py --coupling-scale
 
 One gustatory-like recording is simulated (30 trials a taste, bins of 25 ms, window 1500-4500 ms). Every competitor gets the same
 design, the same ridge and one BLAS thread; times are CPU seconds of this process (user + system), imports not counted. The gaps
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,12 +26,17 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402 (after the thread settings)
+from scipy.stats import rankdata  # noqa: E402
 
 from glm_rates import config, simulate  # noqa: E402
+from glm_rates.fit.populations import Population, fit_population  # noqa: E402
 from glm_rates.model import design, kernels, population, solver  # noqa: E402
+from glm_rates.score import evaluate  # noqa: E402
 
 STRENGTH = 1e-3
 N_TASTES = 4
+SCALE = ((40, "full", 5, 0), (40, "screened", 5, 0), (100, "screened", 1, 0), (200, "screened", 1, 0), (600, "screened", 0, 0),
+         (40, "full", 5, 1), (40, "screened", 5, 1), (200, "screened", 5, 0), (1000, "screened", 0, 0))  # fmt: skip
 
 
 class Answer(NamedTuple):
@@ -287,6 +295,73 @@ def scaling() -> None:
         print(f"  cost grows as {name}^{power:.2f}")
 
 
+def coupled_population(n_units: int, seed: int = 0):
+    """4 tastes x 30 trials with 15 % of the pairs of a region coupled: (trials, simulated session).
+
+    Above 200 units the weights are scaled by sqrt(200 / units), so that a unit's input from all its sources varies as it does there.
+    """
+    chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=30, n_tastes=N_TASTES)
+    drawn = simulate.draw_truth
+    weaker = min(1.0, np.sqrt(200 / n_units))
+
+    def draw(settings, rng):
+        truth, region = drawn(settings, rng)
+        return truth._replace(coupling=truth.coupling * weaker), region
+
+    simulate.draw_truth = draw
+    session = simulate.simulate(chosen, np.random.default_rng(seed))
+    simulate.draw_truth = drawn
+    flat = session.counts.reshape(-1, session.counts.shape[2], n_units)
+    taste = np.repeat(np.arange(N_TASTES), 30)
+    return design.Trials(flat, taste, np.full(len(flat), 80), np.zeros(flat.shape[:2])), session
+
+
+def coupling_at(n_units: int, method: str, n_folds: int, seed: int = 0) -> None:
+    """Print one line: CPU seconds, peak memory, AUC of edges of the fit of everything, and held-out bits of the first fold, or of all."""
+    trials, session = coupled_population(n_units, seed)
+    window, settings = kernels.Window(60, 180), population.Settings(include_coupling=True, coupling_method=method)
+    one = Population("all", None, np.arange(n_units), np.arange(len(trials.counts)), trials)
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    seconds, found = cpu(fit_population, one, window, settings)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    edge, other = (session.truth.coupling != 0).any(axis=2), ~np.eye(n_units, dtype=bool)
+    ranks = rankdata(found["edge_probability"][other])
+    n_edges = edge[other].sum()
+    auc = (ranks[edge[other]].mean() - (n_edges + 1) / 2) / (other.sum() - n_edges)
+    print(f"  {n_units:5d} {method:9s} seed {seed}: {seconds:7.1f} CPU s, peak {peak:.2f} GB ({began:.2f} before), AUC {auc:.3f}, "
+          f"mean count {trials.counts.mean():.3f}", flush=True)  # fmt: skip
+    if not n_folds:
+        return
+    counts = trials.counts[:, window.start : window.stop]
+    fold = evaluate.fold_of_trials(trials.taste, 5)
+    seconds, parts = cpu(lambda: [evaluate.score_fold(trials, window, settings, 5, k) for k in range(n_folds)])
+    seen = fold < n_folds
+    n_spikes = counts.sum(axis=1).T[:, seen]
+    total = {name: sum(p.log_likelihood[name] for p in parts)[:, seen] for name in parts[0].log_likelihood}
+    truth = session.rate.reshape(trials.counts.shape)[:, window.start : window.stop]
+    total["true rates"] = evaluate.log_likelihood(counts, truth, np.array(np.inf)).sum(axis=1).T[:, seen]
+    bits = {n: evaluate.compare(t, total["homogeneous"], n_spikes, fold[seen]).pooled for n, t in total.items()}
+    told = ", ".join(
+        f"{name} {bits[name]:.4f}" for name in ("history+stimulus", "history+stimulus+coupling", "true rates")
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(
+        f"        {n_folds} fold(s), nested models: {seconds:.1f} CPU s, peak {peak:.2f} GB; held-out bits: {told}",
+        flush=True,
+    )
+
+
+def coupling_scale() -> None:
+    """Print the table of coupling among many units, each line by a process of its own."""
+    print(
+        "\ncoupling, 4 tastes x 30 trials, 14 400 rows, fit of everything (base fit included), then held-out folds",
+        flush=True,
+    )
+    for n_units, method, n_folds, seed in SCALE:
+        line = [sys.executable, __file__, "--coupling-at", str(n_units), method, str(n_folds), str(seed)]
+        subprocess.run(line, check=True)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,7 +369,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="40 units, only scikit-learn as competitor, no growth table"
     )
+    parser.add_argument("--coupling-scale", action="store_true", help="only the table of coupling among many units")
+    parser.add_argument("--coupling-at", nargs=4, metavar=("UNITS", "METHOD", "FOLDS", "SEED"), help="one line of it")
     chosen = parser.parse_args(argv)
+    if chosen.coupling_at:
+        n_units, method, n_folds, seed = chosen.coupling_at
+        return coupling_at(int(n_units), method, int(n_folds), int(seed))
+    if chosen.coupling_scale:
+        return coupling_scale()
     for n_units in [40] if chosen.quick else chosen.units:
         for coupling in (True, False):
             compare(n_units, coupling, chosen.quick)

@@ -338,6 +338,6 @@ def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:
     lost = int(np.isnan(out).sum())
     if lost:
         raise InputError(
-            f"{recording.h5.parent}: covariates need the time of every trial; trial_info_frame.csv lacks {lost} of {taste.dig_in}."
+            f"{recording.h5.parent}: covariates and --observed need the time of every trial; trial_info_frame.csv lacks {lost} of {taste.dig_in}."
         )
     return out

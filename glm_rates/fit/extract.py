@@ -106,11 +106,45 @@ def extract_blech(source, options):
         "laser": laser_on(lit, 0, stop - start, width),
     }
     arrays["observed"] = np.concatenate(observed)
-    if options.get("covariates") or options.get("drift"):
+    if options.get("covariates") or options.get("drift") or options.get("observed"):
         onsets = np.concatenate([stimulus_times(recording, t) for t in recording.tastes])
-        with_covariates(params, arrays, options, onsets + (start - recording.before_ms) / 1000, window)
+        first_s = onsets + (start - recording.before_ms) / 1000
+        with_covariates(params, arrays, options, first_s, window)
+        with_observed(arrays, options, recording, chosen, first_s)
     add_laser_effects(params, arrays, options, lit, flagged, window, np.full(len(taste), onset))
     return finish(params, arrays, options, start, window, np.full(len(taste), onset), flagged, str(source))
+
+
+def with_observed(arrays, options, recording, chosen, first_s):
+    """Mask what ``--observed`` says was not recorded; units are named by their ``unit_number``.
+
+    Parameters
+    ----------
+    first_s : (trial,)
+        When the first bin of each trial begins, in s of the recording.
+
+    Raises
+    ------
+    InputError
+        It names other units, or no trial lies in the time that it says was recorded.
+    """
+    if not options.get("observed"):
+        return
+    from ..files.spike_table import read_observed
+    from .trials import observed_bins
+
+    path, numbers = Path(options["observed"]), [_plain(v) for v in recording.units.get("unit_number", [])]
+    n = recording.shapes[recording.tastes[0].dig_in][1]
+    ids = [str(v) for v in numbers] if len(set(numbers)) == n else [str(i) for i in range(n)]
+    told = read_observed(path, ids, options.get("sampling_rate") or recording.sampling_rate)
+    counts, width = arrays["counts"], options["bin_size"]
+    seen = observed_bins([told[i] for i in chosen], first_s, counts.shape[1], width, str(path))
+    stray = int(counts[~seen].sum())
+    if stray:
+        log.warning(
+            "%s: %d spike(s) lie outside the time in which their unit was observed; they are not used", path, stray
+        )
+    arrays["counts"], arrays["observed"] = np.where(seen, counts, 0).astype(counts.dtype), arrays["observed"] & seen
 
 
 def select_units(recording, options):

@@ -86,7 +86,7 @@ def extract(source: Path, config: options.ExtractOptions, folder: Path) -> tuple
 
 APPLIES = {  # options that only some inputs have a place for
     "h5": ("a blech_clust directory",), "events": ("a spike table",), "intervals": ("an NWB file",),
-    "observed": ("an NWB file", "a spike table"), "label_column": ("an NWB file", "a spike table with --events"),
+    "label_column": ("an NWB file", "a spike table with --events"),
     "align_column": ("an NWB file", "a spike table with --events"), "region_column": ("an NWB file", "a spike table"),
     "to_trial_end": ("an NWB file", "a spike table with --events"), "trial_window": ("an NWB file", "a spike table with --events"),
     "segment_s": ("an NWB file", "a spike table"),

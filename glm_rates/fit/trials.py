@@ -148,6 +148,25 @@ def bin_spikes(data: Session, first_s: np.ndarray, n_bins: int, bin_ms: int, whe
     return Binned(np.where(observed, counts, 0).astype(np.int16), observed, None)
 
 
+def observed_bins(intervals: list[np.ndarray], first_s: np.ndarray, n_bins: int, bin_ms: int, where: str) -> np.ndarray:
+    """Which bins of each trial lie in the time in which each unit was recorded: (trial, bin, unit).
+
+    Raises
+    ------
+    InputError
+        None does; both ranges are told.
+    """
+    edges = first_s[:, None] + np.arange(n_bins + 1) * bin_ms / 1000
+    seen = np.stack([covered(edges[:, :-1], edges[:, 1:], merged(mine)) for mine in intervals], axis=2)
+    if not seen.any():
+        told = np.concatenate([np.reshape(i, (-1, 2)) for i in intervals if len(i)] or [np.full((1, 2), np.nan)])
+        raise InputError(
+            f"{where}: units were observed between {told.min():g} and {told.max():g} s, the trials lie between {edges.min():g} and "
+            f"{edges.max():g} s: is it the same unit of time and the same clock?"
+        )
+    return seen
+
+
 def own_bins(
     data: Session, first_s: np.ndarray, window: tuple[int, int], bin_ms: int, to_trial_end: bool, where: str
 ) -> np.ndarray | None:

@@ -310,3 +310,90 @@ def test_units_are_selected_by_the_columns_of_the_descriptor(folder):
     assert params["regions"] == ["gc"] * arrays["counts"].shape[2]
     assert 0 < arrays["counts"].shape[2] < 5
     assert all(number < 32 for number in params["units"]["electrode_number"])
+
+
+def in_order(folder):
+    """Start of each trial's stimulus in s, by dig-in and trial of the dig-in."""
+    rows = sorted(rows_of(folder), key=lambda r: (r["dig_in_name_taste"], int(r["taste_rel_trial_num"])))
+    return np.array([float(r["start_taste"]) / RATE for r in rows])
+
+
+@pytest.mark.parametrize("column", ["s", "samples"])
+def test_a_unit_that_fell_off_is_no_silent_unit(folder, tmp_path, column):
+    """The headstage of unit 1 was off for some trials: no bin of it counts there, all others do."""
+    onset = in_order(folder)
+    low, high = np.sort(onset)[5] - 3, np.sort(onset)[9] - 3  # between trials, which are 10 s apart
+    scale = 1 if column == "s" else RATE
+    lines = [
+        f"{u},{a * scale},{b * scale}" for u in range(5) for a, b in ([(0, 1e4)] if u != 1 else [(0, low), (high, 1e4)])
+    ]
+    (tmp_path / "observed.csv").write_text(f"unit_id,start_{column},stop_{column}\n" + "\n".join(lines))
+    _, complete = stage.extract_blech(folder, request())
+    _, arrays = stage.extract_blech(folder, request(observed=str(tmp_path / "observed.csv")))
+    off = (onset > low) & (onset < high)
+    assert off.sum() == 4
+    np.testing.assert_array_equal(~arrays["observed"][:, :, 1].any(axis=1), off)
+    assert arrays["observed"][~off].all()
+    assert arrays["observed"][:, :, [0, 2, 3, 4]].all()
+    assert not arrays["counts"][off, :, 1].any()
+    np.testing.assert_array_equal(arrays["counts"][~off], complete["counts"][~off])
+
+
+def test_trials_outside_all_observed_time_are_left_out_and_another_clock_is_refused(folder, tmp_path, caplog):
+    onset, table = np.sort(in_order(folder)), tmp_path / "observed.csv"
+    table.write_text(f"start_s,stop_s\n{onset[3] - 5},1e5\n")
+    _, arrays = stage.extract_blech(folder, request(observed=str(table)))
+    assert len(arrays["taste"]) == len(onset) - 3
+    assert "observed" not in arrays
+    assert "3 of 18 trials left out" in caplog.text
+    table.write_text("start_s,stop_s\n0,1\n")
+    with pytest.raises(InputError, match="same unit of time and the same clock"):
+        stage.extract_blech(folder, request(observed=str(table)))
+    table.write_text("unit_id,start_s,stop_s\n77,0,1e5\n")
+    with pytest.raises(InputError, match="no unit '77'"):
+        stage.extract_blech(folder, request(observed=str(table)))
+    (folder / "trial_info_frame.csv").unlink()
+    with pytest.raises(InputError, match=r"trial_info_frame\.csv lacks"):
+        stage.extract_blech(folder, request(observed=str(table)))
+
+
+def unknown_filter(file, name):
+    """Store an array as a compression that nobody here has would: its id in the file, its bytes unreadable."""
+    data = np.asarray(file[name])
+    attrs = dict(file[name].attrs)
+    del file[name]
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(data.shape)
+    plist.set_filter(32999, h5py.h5z.FLAG_OPTIONAL)
+    space, kind = h5py.h5s.create_simple(data.shape), h5py.h5t.py_create(data.dtype)
+    made = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, plist))
+    made.id.write_direct_chunk((0,) * data.ndim, b"\x01" * 64)
+    for key, value in attrs.items():
+        made.attrs[key] = value
+
+
+@pytest.mark.parametrize("kind", ["directory", "nwb"])
+def test_a_compression_that_nobody_has_is_one_line(folder, tmp_path, kind, run_command):
+    if kind == "nwb":
+        pynwb = pytest.importorskip("pynwb")
+        import datetime
+
+        nwb = pynwb.NWBFile("a test", "id", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+        for unit in range(2):
+            nwb.add_unit(spike_times=np.arange(200) * 0.5 + unit)
+        for trial in range(12):
+            nwb.add_trial(start_time=5.0 + 7 * trial, stop_time=8.0 + 7 * trial)
+        with pynwb.NWBHDF5IO(tmp_path / "s.nwb", "w") as io:
+            io.write(nwb)
+        path, name, more = tmp_path / "s.nwb", "units/spike_times", ["--output", tmp_path / "rates.h5"]
+    else:
+        path, name, more = folder / "simulated.h5", "spike_trains/board-DIN-09/spike_array", []
+    with h5py.File(path, "r+") as file:
+        unknown_filter(file, name)
+    done = run_command("glm_rates", "infer", folder if kind == "directory" else path, "--cv-folds", 0, *more)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "32999" in line]
+    assert len(lines) == 1
+    assert name in lines[0]
+    assert "hdf5plugin" in lines[0]
+    assert "Traceback" not in done.stderr

@@ -314,7 +314,7 @@ def test_an_electrode_in_two_regions_has_none(folder, caplog):
 @pytest.mark.parametrize(
     ("name", "more", "said"),
     [
-        ("dir", {"observed": "o.csv"}, "is a blech_clust directory; --observed is for an NWB file or a spike table"),
+        ("dir", {"events": "o.csv"}, "is a blech_clust directory; --events is for a spike table"),
         ("dir", {"label_column": "x"}, "--label is for an NWB file or a spike table with --events"),
         ("s.nwb", {"events": "e.csv"}, "is an NWB file; --events is for a spike table"),
         ("s.csv", {"intervals": "x"}, "is a spike table; --intervals is for an NWB file"),
