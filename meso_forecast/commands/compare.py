@@ -36,16 +36,17 @@ def run(config: CompareConfig, run: Run) -> Result:
     outcome = compare.run(
         models, lambda name: fit_named(name, [recording.panel], config)[0], recording, config.context, config.horizon
     )
-    results, line = compare.judged_results(outcome, recording.panel, config.context, config.horizon, config.seed)
+    results, line = compare.judged_results(outcome, recording, config.context, config.horizon, config.seed)
     if seeing:
         blind = recording._replace(panel=recording.panel.without_behaviour())
         fits = {name: fit_named(name, [blind.panel], config)[0] for name in seeing}
         results["behaviour"] = compare.behaviour_adds(outcome, fits, recording, config.behaviour, config.context)
         line += "; " + results["behaviour"]["sentence"]
     results["seeds"] = other_seeds(config, recording, outcome, models)
+    cells = results["where"].pop("by_cell")
     made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
     question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"
-    pages.write_folder(config.output, results, made, run, config, question)
+    pages.write_folder(config.output, recording, cells, results, made, run, config, question)
     return Result(
         {"folder": config.output, "report": config.output / "report.html"}, results, line, record=config.output
     )

@@ -31,11 +31,11 @@ def run(config: EvaluateConfig, run: Run) -> Result:
 
     baselines = [m for m in BASELINES if m != name and (m != "stimulus-mean" or recording.panel.stimulus is not None)]
     outcome = compare.run([*baselines, name], fit, recording, context, horizon)
-    results, line = compare.judged_results(outcome, recording.panel, context, horizon, config.seed)
-    outputs = {}
+    results, line = compare.judged_results(outcome, recording, context, horizon, config.seed)
+    cells, outputs = results["where"].pop("by_cell"), {}
     if config.output is not None:
         made = pages.figures(outcome, recording, context, horizon, config.seed)
         question = f"How well does {config.model.name} forecast {config.recording.name}?"
-        pages.write_folder(config.output, results, made, run, config, question)
+        pages.write_folder(config.output, recording, cells, results, made, run, config, question)
         outputs = {"report": config.output / "report.html"}
     return Result(outputs, results, line, record=config.output)

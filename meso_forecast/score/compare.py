@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..activity.windows import Panel, gather
+from ..activity.windows import gather
 from ..console import Answer
 from ..files.recording import Recording
 from ..fit.registry import part_origins
 from ..model import conformal, probability
 from ..model.forecaster import Forecast, Probabilistic
+from . import where
 from .scores import Scores, block_draws, block_length, block_sums, compare, interval, rank, score
 from .verdict import best_baseline, decide, drift_of
 
@@ -40,12 +41,13 @@ def score_model(
 ):
     """Return (forecast, scores, calibration) on the given windows; ``adaptive``: also of intervals that follow their misses."""
     forecast = forecaster.forecast(recording.panel, origins)
+    block = block_length(forecaster.context, truth.shape[1], len(origins))
     rows = slice(None, None, max(1, truth.size // 2_000_000))
     below = [
         (truth[rows] <= probability.quantile(forecast.mean[rows], forecast.scale[rows], forecast.df, q)).mean()
         for q in LEVELS
     ]
-    return forecast, score(truth, forecast, origins if adaptive else None), np.array(below)
+    return forecast, score(truth, forecast, origins if adaptive else None, block), np.array(below)
 
 
 def run(models: list[str], fit, recording: Recording, context: int, horizon: int) -> Outcome:
@@ -101,11 +103,15 @@ def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[
             "context": context, "horizon": horizon, "block_frames": block}  # fmt: skip
 
 
-def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, seed: int) -> tuple[dict[str, Any], str]:
+def judged_results(
+    outcome: Outcome, recording: Recording, context: int, horizon: int, seed: int
+) -> tuple[dict[str, Any], str]:
     """Return the results with the verdict in it, and the line for a person: one sentence, the same everywhere."""
     results = results_of(outcome, context, horizon, seed)
     block = block_length(context, horizon, len(outcome.origins))
-    v = decide(outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(panel))
+    v = decide(
+        outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(recording.panel)
+    )
     gate = outcome.info[outcome.judged].get("gate_open")
     sentence = v.sentence + ("" if gate is None else f"; gate {'open' if gate else 'closed'}")
     gain = (v.comparison.skill, v.comparison.low, v.comparison.high)
@@ -115,6 +121,10 @@ def judged_results(outcome: Outcome, panel: Panel, context: int, horizon: int, s
         "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
     results["intervals"] = intervals_of(outcome)
+    results["where"] = where.where(
+        outcome.scores[outcome.judged], outcome.scores[v.baseline], recording.region, recording.panel.dt_s, seed
+    )
+    results["where"]["sentence"] = where.sentence(results["where"], v.baseline)
     error = outcome.scores[outcome.judged].mse.mean()
     return results, f"{sentence} (MSE {error:.4f}, {len(outcome.origins)} test windows)"
 

@@ -36,6 +36,7 @@ class Scores(NamedTuple):
     adaptive_90: np.ndarray | None = (
         None  #: coverage of 90 % intervals that follow their own misses, see `model.conformal`
     )
+    block_sse: np.ndarray | None = None  #: (block, horizon, neuron), squared error summed over consecutive windows
     interval_score: tuple[float, float] | None = (
         None  #: of the student-t's 90 % intervals, of those that follow their misses
     )
@@ -50,7 +51,7 @@ class Comparison(NamedTuple):
     per_horizon: np.ndarray
 
 
-def score(y: np.ndarray, forecast, origins: np.ndarray | None = None) -> Scores:
+def score(y: np.ndarray, forecast, origins: np.ndarray | None = None, block: int | None = None) -> Scores:
     """Return the scores of a probabilistic forecast.
 
     Parameters
@@ -58,6 +59,7 @@ def score(y: np.ndarray, forecast, origins: np.ndarray | None = None) -> Scores:
     y : (window, horizon, neuron), truth.
     forecast : a ``model.Forecast``.
     origins : (window,), ascending; with them intervals that follow their own misses are scored too.
+    block : length of blocks of windows, for intervals of single neurons.
     """
     error = y - forecast.mean
     square = error.astype(float) ** 2
@@ -73,8 +75,16 @@ def score(y: np.ndarray, forecast, origins: np.ndarray | None = None) -> Scores:
         inside_90[h] = (ratio <= stats.t.ppf(0.95, d)).mean()
     return Scores(
         square.mean((0, 2)), np.abs(error).mean((0, 2)), 1 - square.mean(0).sum(1) / np.maximum(variance, 1e-12),
-        correlation(y, forecast.mean), crps, inside_50, inside_90, event_auc(y, forecast.mean), square.mean(2), square.mean(0), adaptive, winkler,
+        correlation(y, forecast.mean), crps, inside_50, inside_90, event_auc(y, forecast.mean), square.mean(2), square.mean(0), adaptive, whole_blocks(square, block), winkler,
     )  # fmt: skip
+
+
+def whole_blocks(square: np.ndarray, block: int | None) -> np.ndarray | None:
+    """Return squared errors summed over blocks of windows, (block, horizon, neuron) float32; a short last one is left out."""
+    if block is None:
+        return None
+    n = max(len(square) // block, 1)
+    return block_sums(square[: n * block], block).astype(np.float32)
 
 
 def adaptive_scores(error: np.ndarray, forecast, origins: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:

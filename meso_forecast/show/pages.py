@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+import hdf5io
+
 from ..config import CompareConfig, EvaluateConfig
 from ..console import Run
 from ..files.recording import Recording
@@ -72,10 +74,20 @@ CAPTIONS = {
 }
 
 
+def cell_rows(recording: Recording, cells: np.ndarray) -> list[dict[str, Any]]:
+    """Return a row for each cell: which it is, where, and its skill with limits."""
+    return [
+        {"cell": i, "uuid": str(recording.uuid[i]), "fov": int(recording.fov[i]), "region": str(recording.region[i]),
+         "skill": float(row[0]), "low": float(row[1]), "high": float(row[2])}
+        for i, row in enumerate(cells)
+    ]  # fmt: skip
+
+
 def write_folder(
-    folder: Path, results: Mapping, made: Mapping, run: Run, config: CompareConfig | EvaluateConfig, question: str
-) -> None:
-    """Write the figures in the wanted format, and the report."""
+    folder: Path, recording: Recording, cells: np.ndarray, results: Mapping, made: Mapping, run: Run, config: CompareConfig | EvaluateConfig, question: str
+) -> None:  # fmt: skip
+    """Write the figures in the wanted format, the table of cells, and the report."""
+    hdf5io.write_csv(folder / "cells.csv", cell_rows(recording, cells))
     for name, figure in made.items():
         save_figure(figure, folder / "figures" / f"{name}.{config.figure_format}")
     table = [
@@ -96,12 +108,32 @@ def write_folder(
                   "test windows": results["n_test_windows"], "neurons": results["n_neurons"]},
         sections=[
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
+            *where_sections(results["where"], results["best_baseline"]),
             interval_section(results),
             *behaviour_section(results.get("behaviour")),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
         warnings=run.warnings, provenance=run.provenance(config),
     )  # fmt: skip
+
+
+def where_sections(found: Mapping[str, Any], baseline: str) -> list[Section]:
+    """Return the tables of skill by region and by time ahead."""
+    interval = lambda row: f"{row['low']:+.1%} to {row['high']:+.1%}"  # noqa: E731
+    regions = [
+        {"region": row["region"], "cells": row["cells"], f"less error than {baseline}": f"{row['skill']:+.1%}", "95 % interval": interval(row)}
+        for row in found["by_region"]
+    ]  # fmt: skip
+    ahead = [
+        {"time ahead (s)": row["seconds"], f"less error than {baseline}": f"{row['skill']:+.1%}", "interval (95 % for all rows together)": interval(row)}
+        for row in found["by_horizon"]
+    ]  # fmt: skip
+    text = "Intervals draw blocks of time and cells. Every cell stands in cells.csv, drawn towards its region."
+    said = found["sentence"]
+    return [
+        Section("Where it forecasts better", text, regions),
+        Section("How far ahead", said[0].upper() + said[1:] + ".", ahead),
+    ]
 
 
 def interval_section(results: Mapping[str, Any]) -> Section:
