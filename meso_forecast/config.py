@@ -212,6 +212,20 @@ class CompareConfig(Window, Output):
         ["nlinear", "dlinear", "stack", "informer"],
         description="forecasters to compare with the baselines from persistence to var, which are always there",
     )
+    sweep_contexts: list[int] = Field(
+        [], description="also compare these numbers of frames seen, on the same test windows"
+    )
+    sweep_horizons: list[int] = Field([], description="also compare these numbers of frames forecast")
+    preset: Literal["none", "zapbench"] = Field(
+        "none",
+        description="zapbench: 4 and 256 frames seen, 32 forecast, mean absolute errors in units of the activity, as that benchmark has them",
+    )
+    published: Path | None = Field(
+        None,
+        description="JSON table of published errors to set beside (method, context, condition, steps_ahead, MAE), such as ZAPBench's"
+        " combined.json",
+        json_schema_extra={"exists": "file"},
+    )
     n_seeds: int = Field(
         1,
         ge=1,
@@ -220,6 +234,14 @@ class CompareConfig(Window, Output):
     )
     output: Path = Field(description="folder for the report, figures and result.json")
     figure_format: FigureFormat = figure_format()
+
+    @model_validator(mode="after")
+    def _sweeps_are_windows(self) -> CompareConfig:
+        if any(not 4 <= c <= 2000 for c in self.sweep_contexts) or any(not 1 <= h <= 200 for h in self.sweep_horizons):
+            raise ValueError("--sweep-contexts: 4 to 2000, --sweep-horizons: 1 to 200 frames are expected")
+        if self.published is not None and self.preset == "none":
+            raise ValueError("--published: it stands beside --preset zapbench")
+        return self
 
 
 class Trained(Output):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+import hdf5io
 from hdf5io.errors import InputError
 
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.recording import Recording
 from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, fit_named, open_checked
-from ..score import compare
+from ..score import compare, sweep
 from ..score.verdict import BASELINES
 from ..show import pages
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__package__)
 
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit and rank forecasters."""
+    if config.preset == "zapbench":
+        config = config.model_copy(update={"context": max(sweep.ZAPBENCH_CONTEXTS), "horizon": sweep.ZAPBENCH_HORIZON})
     recording = open_checked(config.recording, config.context, config.horizon, config.behaviour)
     models = list(dict.fromkeys([*BASELINES, *config.models]))
     if recording.panel.stimulus is None and "stimulus-mean" in models:
@@ -42,6 +46,8 @@ def run(config: CompareConfig, run: Run) -> Result:
         fits = {name: fit_named(name, [blind.panel], config)[0] for name in seeing}
         results["behaviour"] = compare.behaviour_adds(outcome, fits, recording, config.behaviour, config.context)
         line += "; " + results["behaviour"]["sentence"]
+    if config.preset == "zapbench" or config.sweep_contexts or config.sweep_horizons:
+        results["sweep"] = swept(config, recording, judged)
     results["seeds"] = other_seeds(config, recording, outcome, models)
     cells = results["where"].pop("by_cell")
     made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
@@ -50,6 +56,31 @@ def run(config: CompareConfig, run: Run) -> Result:
     return Result(
         {"folder": config.output, "report": config.output / "report.html"}, results, line, record=config.output
     )
+
+
+def swept(config: CompareConfig, recording: Recording, judged: str) -> dict[str, Any]:
+    """Return the errors of the judged model and of simple ones over contexts and horizons, and published ones beside them.
+
+    Raises
+    ------
+    InputError : the published table lacks a column.
+    """
+    contexts, horizons = config.sweep_contexts or [config.context], config.sweep_horizons or [config.horizon]
+    if config.preset == "zapbench":
+        contexts, horizons = list(sweep.ZAPBENCH_CONTEXTS), [sweep.ZAPBENCH_HORIZON]
+    open_checked(config.recording, max(contexts), max(horizons))
+
+    def fit(name: str, context: int, horizon: int):
+        return fit_named(name, [recording.panel], config.model_copy(update={"context": context, "horizon": horizon}))[0]
+
+    found: dict[str, Any] = {"rows": sweep.sweep(recording, contexts, horizons, judged, fit), "preset": config.preset}
+    if config.published is not None:
+        with hdf5io.parsing(config.published, "a JSON table with method, context, condition, steps_ahead, MAE"):
+            content = hdf5io.read_json(config.published, (dict, list))
+            columns = content if isinstance(content, dict) else {k: [row[k] for row in content] for k in content[0]}
+            columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in columns.items()}
+            found["published"] = sweep.published_rows(columns)
+    return found
 
 
 def other_seeds(config, recording: Recording, outcome, models: list[str]) -> dict[str, list[float]]:

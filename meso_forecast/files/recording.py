@@ -34,6 +34,7 @@ class Recording(NamedTuple):
     eid: str
     inputs: np.ndarray  #: (time, input) behaviour as recorded, NaN where it is not known
     input_names: list[str]
+    scale: np.ndarray  #: (neuron,) units of the activity as it was read for one unit of ``panel.x``
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -65,6 +66,9 @@ def open_recording(path: str | Path) -> Recording:
         if "covariates/inputs" in file:  # files of earlier versions have none
             inputs = hdf5io.array(file, "covariates/inputs", ndim=2)[:]
             input_names = [text(n) for n in hdf5io.array(file, "covariates/input_names", ndim=1, kinds="SO")[:] if n]
+        scale = np.ones(shape[1])
+        if "normalization/scale" in file:
+            scale = hdf5io.array(file, "normalization/scale", ndim=1)[:].astype(float)
         eid, dt_s = text(file.attrs.get("eid", "")), float(np.asarray(file.attrs.get("dt_s", np.nan)))
     sizes = {"observed": len(seen), "timestamps": len(times), "split": len(label), "covariates/stimulus": len(stimulus),
              "covariates/inputs": len(inputs)}  # fmt: skip
@@ -90,12 +94,25 @@ def open_recording(path: str | Path) -> Recording:
     usable = seen.all(1)
     if units != "z":
         train = x[usable & (label == 0)]
-        x = ((x - train.mean(0)) / np.maximum(train.std(0), 1e-6)).astype(np.float32)
+        sd = np.maximum(train.std(0), 1e-6)
+        x, scale = ((x - train.mean(0)) / sd).astype(np.float32), scale * sd
     panel = Panel(x, usable, label, dt_s, stimulus if names else None)
     uuids = np.array([text(u) for u in neurons["uuid"]], dtype=str)
     regions = np.array([n or (str(int(r)) if r else "") for n, r in zip(named, neurons["region"])], dtype=str)
     return Recording(
-        path, panel, times, seen, neurons["fov"], regions, neurons["position"], uuids, names, eid, inputs, input_names
+        path,
+        panel,
+        times,
+        seen,
+        neurons["fov"],
+        regions,
+        neurons["position"],
+        uuids,
+        names,
+        eid,
+        inputs,
+        input_names,
+        scale,
     )
 
 

@@ -16,6 +16,7 @@ from ..files.recording import Recording
 from ..model import probability
 from ..score.compare import LEVELS, Outcome, horizon_interval
 from ..score.scores import block_length, rank
+from ..score.sweep import ZAPBENCH_STEPS
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
@@ -110,6 +111,7 @@ def write_folder(
             Section("Comparison", "Errors are on z-scored activity (training mean and sd), on the same test windows for every model.", table),
             *where_sections(results["where"], results["best_baseline"]),
             interval_section(results),
+            *sweep_sections(results.get("sweep")),
             *behaviour_section(results.get("behaviour")),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
@@ -134,6 +136,34 @@ def where_sections(found: Mapping[str, Any], baseline: str) -> list[Section]:
         Section("Where it forecasts better", text, regions),
         Section("How far ahead", said[0].upper() + said[1:] + ".", ahead),
     ]
+
+
+def sweep_sections(found: Mapping[str, Any] | None) -> list[Section]:
+    """Return the tables of a sweep; with the preset the errors at the benchmark's steps, published ones beside them."""
+    if not found:
+        return []
+    rows = [
+        {"frames seen": row["context"], "frames forecast": row["horizon"], "model": row["model"], "MSE (z²)": row["mse"],
+         "MSE, common horizons (z²)": row["mse_common"],
+         "against the best baseline": f"{row['skill']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if "skill" in row else ""}
+        for row in found["rows"]
+    ]  # fmt: skip
+    sections = [Section("How much is seen, how far is forecast", "The same test windows for every row.", rows)]
+    if found["preset"] == "zapbench":
+        every = [*found["rows"], *found.get("published", [])]
+        steps = [
+            {"frames seen": row["context"], "model": row["model"], "mean": float(np.mean(row["mae_by_step"])),
+             **{f"step {s}": row["mae_by_step"][s - 1] for s in ZAPBENCH_STEPS if s <= len(row["mae_by_step"])}}
+            for row in every
+        ]  # fmt: skip
+        text = (
+            "Mean absolute error in units of the activity at steps ahead, each stretch of test frames counting the same, as in ZAPBench"
+            " (Lueckmann et al. 2025, arXiv 2503.02618)."
+        )
+        if "published" not in found:
+            text += " Its published errors (gs://zapbench-release/dataframes/20250131/combined.json) stand beside with --published FILE."
+        sections.append(Section("ZAPBench's protocol", text, steps))
+    return sections
 
 
 def interval_section(results: Mapping[str, Any]) -> Section:

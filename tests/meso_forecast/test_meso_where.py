@@ -1,5 +1,7 @@
 """Is it found where and how far a forecast is better, with intervals that hold?"""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.signal import lfilter
@@ -8,7 +10,7 @@ from meso_forecast.activity.split import chronological_split
 from meso_forecast.activity.windows import Panel, gather, window_origins
 from meso_forecast.model.closed_form import fit_closed_form
 from meso_forecast.model.forecaster import with_spread
-from meso_forecast.score import where
+from meso_forecast.score import sweep, where
 from meso_forecast.score.scores import score
 
 CONTEXT, HORIZON, BLOCK = 16, 8, 48
@@ -90,3 +92,52 @@ def test_the_longest_horizon_with_skill_is_where_the_memory_ends():
     nothing = where.where(scored(panel, "mean"), scored(panel, "mean"), np.full(20, "A"), 0.2)
     assert nothing["longest_horizon_frames"] == 0
     assert "at no horizon" in where.sentence(nothing, "mean")
+
+
+def test_the_absolute_error_counts_every_condition_the_same_in_units_of_the_activity():
+    error = np.zeros((6, 2, 2))
+    error[:4], error[4:] = 1, -4
+    tested = np.array([0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1], bool)
+    conditions = sweep.condition_of(tested, np.array([0, 1, 2, 3, 8, 9]))
+    assert conditions.tolist() == [0, 0, 0, 0, 1, 1]
+    assert sweep.mae_by_step(error, np.array([1.0, 3]), conditions) == pytest.approx([5, 5])
+
+
+def test_published_errors_are_averaged_over_conditions_and_seeds():
+    table = {
+        "method": ["unet"] * 6, "context": [4] * 6, "condition": ["dots", "dots", "dark", "dots", "dots", "dark"],
+        "steps_ahead": [1, 1, 1, 2, 2, 2], "MAE": [1.0, 3.0, 4.0, 2.0, 2.0, 6.0],
+    }  # fmt: skip
+    assert sweep.published_rows(table) == [
+        {"context": 4, "horizon": 2, "model": "unet (published)", "mae_by_step": [3.0, 4.0]}
+    ]
+
+
+def test_compare_sweeps_contexts_and_keeps_the_benchmarks_protocol(meso, tmp_path):
+    rng = np.random.default_rng(0)
+    x = lfilter([1], [1, -0.9], rng.standard_normal((2400, 5)), axis=0)
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    made = meso("preprocess", tmp_path / "x.npy", "--fs-hz", 1, "--time-axis", "rows", "--output", tmp_path / "s.h5")
+    assert made.returncode == 0, made.stderr
+    steps = {"method": ["mean"] * 32, "context": [4] * 32, "condition": ["dark"] * 32, "MAE": [0.5] * 32}
+    (tmp_path / "p.json").write_text(json.dumps(steps | {"steps_ahead": list(range(1, 33))}))
+    told = meso(
+        "compare", tmp_path / "s.h5", "--models", "stack", "--preset", "zapbench", "--published", tmp_path / "p.json",
+        "--output", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    results = json.loads(told.stdout)["results"]
+    assert (results["context"], results["horizon"]) == (256, 32)
+    rows = results["sweep"]["rows"]
+    assert {(r["context"], r["horizon"]) for r in rows} == {(4, 32), (256, 32)}
+    last = next(r for r in rows if r["model"] == "persistence" and r["context"] == 4)
+    assert (
+        last["mae_by_step"]
+        == next(r for r in rows if r["model"] == "persistence" and r["context"] == 256)["mae_by_step"]
+    )
+    panel_scale = x[: int(0.7 * 2400)].std(0).mean()
+    assert last["mae_by_step"][0] == pytest.approx(np.abs(np.diff(x, axis=0)).mean(), rel=0.15)
+    assert last["mae_by_step"][0] / panel_scale < 0.6
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "ZAPBench" in page
+    assert "mean (published)" in page
