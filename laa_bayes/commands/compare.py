@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from ..config import UNITS, CompareConfig
 from ..console import Result, Run, table
 from ..files import recordings
 from ..files.request import request_of
+
+if TYPE_CHECKING:
+    from ..posterior.likelihood import Observation
+    from ..posterior.summary import Posterior
 
 log = logging.getLogger("laa_bayes")
 
@@ -29,51 +33,61 @@ def run(config: CompareConfig, run: Run) -> Result:
         return Result({}, {"n_time": len(recording.v_mv), "sweep": config.sweep}, told)
     from ..fit.infer import infer
     from ..fit.joint import infer_together
-    from ..posterior import likelihood, summary
+    from ..posterior import answers, summary
     from ..score import held_out
 
     asked = config.inference()
     fitted = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
     if config.sweeps is None:
-        posterior = infer(recording, asked, None)
+        together = [infer(recording, asked, None)]
     else:
         several = [recordings.read_recording(config.recording, request_of(config, sweep)) for sweep in fitted]
-        posterior = infer_together(several, asked)[0]
+        together = infer_together(several, asked)
+    posterior = together[0]
     results = summary.results(posterior, summary.predictive(posterior, config.seed))
-    others: list[likelihood.Observation] = []
-    for sweep in (i for i in range(n) if i not in fitted):
-        if len(others) == config.held_out:
-            break
-        try:
-            others.append(
-                held_out.observation(
-                    posterior, recordings.read_recording(config.recording, request_of(config, sweep)), asked
-                )
-            )
-        except InputError as error:
-            log.info("sweep %d is not scored: %s", sweep, error)
-    errors = held_out.errors_mv(posterior, others)
+    others = other_sweeps(config, posterior, [i for i in range(n) if i not in fitted])
+    each = held_out.errors_mv(posterior, others)
+    errors, bic = held_out.pooled(each), {name: m["bic"] for name, m in results["models"].items()}
+    found_out = summary.answered(together, results)
+    if len(others) > 1:  # sweeps that no model has seen judge better than the fitted ones
+        found_out["answer"] = answers.answer_held_out(
+            each, bic, results["favoured"], summary.against_all(results)
+        )._asdict()
     models = {name: m | {"held_out_rmse_mv": errors[name]} for name, m in results["models"].items()}
     rows = [row_of(name, m, {**UNITS["lumped"], **results["units"]}) for name, m in models.items()]
     hdf5io.write_csv(config.target / "models.csv", rows)
     found = {
         "favoured": results["favoured"], "models": models, "n_held_out": len(others), "sweeps": fitted, "verdict": results["verdict"],
-        "facts": results["checks"]["facts"], "read": results["read"],
+        "facts": results["checks"]["facts"], "read": results["read"], "answer": found_out["answer"], "further": found_out["further"],
     }  # fmt: skip
     hdf5io.write_json(config.target / "models.json", found | {"provenance": run.provenance(config)})
     log.info("\n%s", table(rows))
-    told = ", ".join(
+    numbers = ", ".join(
         f"{key} {value}"
         for key, value in rows[list(models).index(results["favoured"])].items()
         if key.startswith(("C_total", "g_L"))
     )
-    line = f"favoured: {results['favoured']} ({told}); held-out sweeps: {len(others)}; {config.target / 'models.csv'}"
+    line = f"{found_out['answer']['sentence']}; favoured: {results['favoured']} ({numbers}); held-out sweeps: {len(others)}; {config.target / 'models.csv'}"
     bad = results["verdict"] == "misspecified"
-    if bad:
-        line = f"no model here explains the trace ({'; '.join(results['checks']['facts'])}); {line}"
     return Result(
         {"table": config.target / "models.csv", "models": config.target / "models.json"}, found, line, 3 if bad else 0
     )
+
+
+def other_sweeps(config: CompareConfig, posterior: Posterior, sweeps: list[int]) -> list[Observation]:
+    """Return the first of the sweeps that were not fitted and have the window; at most ``held_out`` of them."""
+    from ..score import held_out
+
+    others: list[Observation] = []
+    for sweep in sweeps:
+        if len(others) == config.held_out:
+            break
+        try:
+            recording = recordings.read_recording(config.recording, request_of(config, sweep))
+            others.append(held_out.observation(posterior, recording, config.inference()))
+        except InputError as error:
+            log.info("sweep %d is not scored: %s", sweep, error)
+    return others
 
 
 def row_of(name: str, model: dict[str, Any], units: dict[str, str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     if chosen and chosen[-1] >= n:
         raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
     target.mkdir(parents=True, exist_ok=True)
-    rows = (rows_together if config.together else rows_one_by_one)(config, chosen, run.provenance(config))
+    rows, told = (rows_together if config.together else rows_one_by_one)(config, chosen, run.provenance(config))
     provenance = run.provenance(config)
     hdf5io.write_csv(target / "sweeps.csv", rows)
     outputs = {"folder": target, "table": target / "sweeps.csv"}
@@ -88,10 +88,11 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     if fitted and config.report:
         from ..show import pages
 
-        outputs |= pages.write_sweeps(config, target, rows, provenance, run.warnings)
+        outputs |= pages.write_sweeps(config, target, rows, told, provenance, run.warnings)
     good = sum(row["verdict"] == "typical" for row in fitted)
-    counts = {"n_sweeps": len(rows), "n_fitted": len(fitted), "n_typical": good}
-    line = f"{len(rows)} sweeps: {good} typical, {len(fitted) - good} misspecified, {len(rows) - len(fitted)} left out; {outputs['table']}"
+    counts = {"n_sweeps": len(rows), "n_fitted": len(fitted), "n_typical": good, **told}
+    found = f"{told['answer']['sentence']}; " if told["answer"] else ""
+    line = f"{found}{len(rows)} sweeps: {good} typical, {len(fitted) - good} misspecified, {len(rows) - len(fitted)} left out; {outputs['table']}"
     log.info("\n%s", table([{k: v for k, v in row.items() if k != "file"} for row in rows]))
     bad = good == 0 and not config.force
     return Result(outputs, counts | {"sweeps": rows}, line, 3 if bad else 0, record=target)
@@ -105,8 +106,10 @@ def for_one_sweep(config: InferConfig, sweep: int, window: str) -> InferConfig:
     return config.model_copy(update=changes | {"recording": config.recording.resolve()})
 
 
-def rows_one_by_one(config: InferConfig, chosen: list[int], provenance: Mapping) -> list[dict[str, Any]]:
-    """Return the table of sweeps that are inferred each for itself."""
+def rows_one_by_one(
+    config: InferConfig, chosen: list[int], provenance: Mapping
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the table of sweeps that are inferred each for itself, and the answer that they give (None where none was fitted)."""
     target = config.target.resolve()
     tasks = [
         (for_one_sweep(config, sweep, "auto"), target / f"sweep_{sweep:03d}.posterior.h5", provenance)
@@ -114,15 +117,22 @@ def rows_one_by_one(config: InferConfig, chosen: list[int], provenance: Mapping)
     ]
     log.info("%d sweeps; each takes some seconds to a minute", len(tasks))
     rows: list[dict] = [{} for _ in tasks]
-    for done, (i, row) in enumerate(workers.run(infer_sweep, tasks, jobs=config.jobs, what="sweeps"), 1):
+    bic: list[dict[str, float]] = []
+    for done, (i, (row, one)) in enumerate(workers.run(infer_sweep, tasks, jobs=config.jobs, what="sweeps"), 1):
         rows[i] = row
+        bic += [one] if one and row["verdict"] == "typical" else []
         told = row["verdict"] + (row["reason"] and f": {row['reason']}")
         log.info("%d of %d: sweep %d %s", done, len(tasks), row["sweep"], told)
-    return rows
+    from ..posterior import answers
+
+    alike = [one for one in bic if one.keys() == bic[0].keys()]
+    return rows, {"answer": answers.answer_of_sweeps(alike)._asdict() if alike else None, "further": []}
 
 
-def rows_together(config: InferConfig, chosen: list[int], provenance: Mapping) -> list[dict[str, Any]]:
-    """Return the table of sweeps that share one membrane; those without a window are left out with the reason.
+def rows_together(
+    config: InferConfig, chosen: list[int], provenance: Mapping
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the table of sweeps that share one membrane, and their answer; those without a window are left out with the reason.
 
     Raises
     ------
@@ -149,24 +159,27 @@ def rows_together(config: InferConfig, chosen: list[int], provenance: Mapping) -
             f"{config.recording}: --together takes 2 to {MOST_TOGETHER} sweeps, {len(kept)} can be used{reasons}."
         )
     found = joint.infer_together([recording for _, _, recording in kept], kept[0][1])
+    answered: dict[str, Any] = {}
     for (row, one, _), posterior in zip(kept, found, strict=True):
         predicted = summary.predictive(posterior, one.seed)
         results = summary.results(posterior, predicted)
+        answered = answered or summary.answered(found, results)
+        results |= {key: answered[key] for key in ("answer", "further")}
         target = config.target.resolve() / f"sweep_{row['sweep']:03d}.posterior.h5"
         posterior_file.write_posterior(target, posterior, results, predicted.band, provenance)
         row |= row_of(results | {"sd_over_sweeps": posterior.models["laa"].sd})
     log.info("together: %s", line_of(results | {"sd_over_sweeps": found[-1].models["laa"].sd}))
-    return rows
+    return rows, {key: answered[key] for key in ("answer", "further")}
 
 
-def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> dict[str, Any]:
-    """Return one row of the table of sweeps; a sweep that has no window or no current is left out with the reason."""
+def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return one row of the table of sweeps and the BIC of each model; a sweep without window or current is left out with the reason."""
     row: dict[str, Any] = {"file": config.recording.name, "sweep": config.sweep, "verdict": "left out", "reason": ""}
     try:
         results, _ = infer_one(config, target, provenance, [])
     except InputError as error:
-        return row | {"reason": str(error)}
-    return row | row_of(results)
+        return row | {"reason": str(error)}, {}
+    return {**row, **row_of(results)}, {name: one["bic"] for name, one in results["models"].items()}
 
 
 def row_of(results: dict) -> dict[str, Any]:
@@ -198,10 +211,9 @@ def row_of(results: dict) -> dict[str, Any]:
 
 
 def line_of(results: dict) -> str:
-    """Return one line for a person: the answer with units, what is not identified, the verdict; a losing model's numbers are left out."""
+    """Return one line for a person: the answer, estimates with units, what is not identified; a losing model's numbers are left out."""
+    wrong = results["verdict"] == "misspecified"
     lost = [name for name, known in results["identified"].items() if not known]
-    flagged = [name for name, t in results["checks"]["tests"].items() if t["flagged"]]
-    why = "; ".join(results["checks"]["facts"]) or ", ".join(flagged)
     if results["nuisance"] and results["favoured"] != "laa":
         told, tail = membrane_of(results), ""
     else:
@@ -209,17 +221,12 @@ def line_of(results: dict) -> str:
             f"{name} {results['mean'][name]:.3g} ± {spread_of(results, name):.2g} {results['units'][name]}"
             for name in results["identified"]
         )
-        tail = f" (not identified: {', '.join(lost)})" if lost else ""
+        tail = f" (not identified: {', '.join(lost)})" if lost and not wrong else ""
     rest = [name for name in results["not_excluded"] if name != "passive"]
     if results["nuisance"] and rest and results["favoured"] != "passive":
         tail += f"; not told apart from {' and '.join(rest)}"
     quality = f"{results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else "not refined"
-    estimates = f"{told}{tail}; {quality}"
-    if results["verdict"] == "misspecified" and not results["nuisance"] and not results["checks"]["facts"]:
-        return f"misspecified, the residuals are not the white noise that was told ({why}): --noise estimate infers it; {estimates}"
-    if results["verdict"] == "misspecified":
-        return f"misspecified, no model here explains the trace ({why}); {estimates}"
-    return f"{estimates}; {results['verdict']}"
+    return f"{results['answer']['sentence']}; {told}{tail}; {quality}" + ("" if wrong else f"; {results['verdict']}")
 
 
 def spread_of(results: dict, name: str) -> float:

@@ -24,6 +24,7 @@ class Preset(Frozen):
     n_components: int = Field(
         0, description="mlp: principal components of the trace, whitened, that the network sees; 0: the trace itself"
     )
+    frame: int = Field(1, ge=1, description="lstm, gru: samples that one recurrent step reads")
     flow: Literal["affine", "spline"] = "affine"
     flow_depth: int = 6
     flow_widths: tuple[int, ...] = (128, 128)
@@ -62,5 +63,15 @@ PRESETS: dict[str, Preset] = {
         summary_widths=(64, 64),
         flow_depth=6,
         offline_noise=True,
+    ),
+    "seed-short": Preset(
+        n_simulations=100_096,
+        epochs=10,
+        learning_rate=2e-3,
+        warmup_steps=200,
+        summary="lstm",
+        summary_widths=(64, 64),
+        frame=25,
+        flow_depth=6,
     ),
 }

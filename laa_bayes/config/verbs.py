@@ -40,7 +40,7 @@ class TrainConfig(Model):
     """Train the posterior network; a time estimate comes first. An option left out takes the preset's value."""
 
     resumes: ClassVar[bool] = True
-    preset: Literal["quick", "standard", "full", "seed", "demo"] = Field(
+    preset: Literal["quick", "standard", "full", "seed", "seed-short", "demo"] = Field(
         "quick", description="named set of training options"
     )
     bank: Path | None = Field(
@@ -71,6 +71,7 @@ class TrainConfig(Model):
         None, description="summary network; 'stats' = MLP on summary statistics"
     )
     summary_widths: list[int] | None = Field(None, description="hidden units of the summary network")
+    frame: int | None = Field(None, ge=1, le=100, description="lstm, gru: samples that one recurrent step reads")
     flow: Literal["affine", "spline"] | None = Field(None, description="transform of the coupling layers")
     flow_depth: int | None = Field(None, ge=1, le=32, description="number of coupling layers")
     batch_norm: Literal["actnorm", "subnet", "none"] | None = Field(

@@ -123,9 +123,16 @@ class ConvSummary(TraceSummary):
 
 @serializable("laa_bayes.networks")
 class LSTMSummary(TraceSummary):
-    """Stacked LSTM layers with tanh cells (a ReLU cell over 500 steps is unstable), then a ReLU layer."""
+    """Stacked LSTM layers with tanh cells (a ReLU cell over 500 steps is unstable), then a ReLU layer.
+
+    One recurrent step reads ``frame`` samples; what is left over at the end is filled with the last sample.
+    """
 
     cell = keras.layers.LSTM
+
+    def __init__(self, frame: int = 1, **kwargs):
+        self.frame = int(frame)
+        super().__init__(**kwargs)
 
     def make_layers(self) -> None:
         last = len(self.widths) - 1
@@ -133,10 +140,15 @@ class LSTMSummary(TraceSummary):
         self.hidden = keras.layers.Dense(self.widths[-1], activation="relu")
 
     def encode(self, x, training: bool = False):
-        x = x[..., None]
+        n_time = x.shape[1]
+        padded = keras.ops.pad(x, [[0, 0], [0, -n_time % self.frame]], mode="edge")
+        x = keras.ops.reshape(padded, (-1, padded.shape[1] // self.frame, self.frame))
         for layer in self.recurrent:
             x = layer(x)
         return self.hidden(x)
+
+    def get_config(self) -> dict:
+        return super().get_config() | serialize({"frame": self.frame})
 
 
 @serializable("laa_bayes.networks")
@@ -219,6 +231,8 @@ def build_approximator(preset: Preset, current: np.ndarray) -> bf.ContinuousAppr
     choices: dict[str, dict[str, Any]] = {
         "stats": {"edges": segment_edges(current)},
         "mlp": {"n_components": min(preset.n_components, len(current))},
+        "lstm": {"frame": preset.frame},
+        "gru": {"frame": preset.frame},
     }
     extra = choices.get(preset.summary, {})
     summary = SUMMARIES[preset.summary](widths=preset.summary_widths, summary_dim=preset.summary_dim, **extra)

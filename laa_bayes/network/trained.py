@@ -47,6 +47,11 @@ class TrainedModel(NamedTuple):
         flow = self.approximator.inference_network
         return np.asarray(flow.log_prob(np.asarray(z, np.float32), conditions=summary), float)
 
+    def log_densities(self, z: np.ndarray, v_mv: np.ndarray) -> np.ndarray:
+        """Return the log posterior density (n,) of coordinates (n, n_inferred), each for its own trace of ``v_mv`` (n, n_time)."""
+        flow = self.approximator.inference_network
+        return np.asarray(flow.log_prob(np.asarray(z, np.float32), conditions=self.summaries(v_mv)), float)
+
     def summaries(self, v_mv: np.ndarray) -> np.ndarray:
         """Return summaries (n_trace, n_summary) of noisy traces."""
         parts = [

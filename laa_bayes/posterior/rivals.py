@@ -18,7 +18,7 @@ from scipy import special
 from ..config import PARAMETERS, Prior
 from . import likelihood
 from .importance import evidence
-from .likelihood import NO_ACTIVATION, Joint, Observation, Optimum, Spec
+from .likelihood import NO_ACTIVATION, OWN, Joint, Observation, Optimum, Spec
 
 N_START = 24  #: starts of each fit, besides the optimum of the activation model
 CLEAR = 6.0  #: difference of BIC from which on a model is favoured over a simpler one
@@ -45,6 +45,8 @@ class Rival(NamedTuple):
     )  #: standard deviations of the parameters, from the curvature at the mode
     evidence_error: float = float("nan")  #: standard error of the log evidence
     evidence_k: float = float("nan")  #: Pareto k of its weights: above .7 the error is not to be trusted
+    information: np.ndarray | None = None  #: (n_shared, n_shared) of one sweep on what sweeps share, without the prior
+    n_sweeps: int = 1
 
 
 def passive(spec: Spec) -> Spec:
@@ -131,7 +133,20 @@ def rival(
     return Rival(
         spec, w, {name: float(x[0]) for name, x in values.items()}, float(bic), log_evidence,
         {name: float(np.std(x)) for name, x in spread.items()}, error, k,
+        shared_information(spec, mode.precision[best]), spec.n_sweeps if isinstance(spec, Joint) else 1,
     )  # fmt: skip
+
+
+def shared_information(spec: Spec | Joint, precision: np.ndarray) -> np.ndarray:
+    """Return what one sweep tells of the coordinates that sweeps share, from the precision of all: its own ones are taken out."""
+    shared = [i for i, name in enumerate(spec.names) if name.split(".")[0] not in OWN]
+    own = [i for i in range(len(precision)) if i not in shared]
+    rest = precision[np.ix_(own, own)]
+    cross = precision[np.ix_(shared, own)]
+    whole = precision[np.ix_(shared, shared)] - np.eye(len(shared))
+    if own:
+        whole = whole - cross @ np.linalg.solve(rest, cross.T)
+    return whole / (spec.n_sweeps if isinstance(spec, Joint) else 1)
 
 
 def values_of(spec: Spec | Joint, w: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..config import PARAMETERS
 from ..neuron.dynamics import slope_conductance
 from ..neuron.priors import inferred, theta_from_z
 from ..neuron.recording import Recording, textbook_fit
-from . import likelihood
+from . import answers, likelihood
 from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
@@ -132,6 +133,17 @@ def summary(posterior: Posterior) -> dict:
     }
 
 
+def against_all(found: dict) -> str:
+    """Return why no model is to be believed, in words; nothing where the verdict is typical."""
+    if found["verdict"] != "misspecified":
+        return ""
+    facts = "; ".join(found["checks"]["facts"])
+    flagged = ", ".join(name for name, test in found["checks"]["tests"].items() if test["flagged"])
+    if facts or found["nuisance"]:
+        return f"misspecified, no model here explains the trace ({facts or flagged})"
+    return f"misspecified, the residuals are not the white noise that was told ({flagged}): --noise estimate infers it"
+
+
 def comparison(models: dict[str, Rival]) -> dict:
     """Return which model the trace supports, and every model's parameters, BIC less the best one's, and evidence."""
     best, top = min(m.bic for m in models.values()), max(m.log_evidence for m in models.values())
@@ -220,7 +232,19 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
     if facts:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
-    return found
+    return found | answered([posterior], found)
+
+
+def answered(together: Sequence[Posterior], found: dict) -> dict:
+    """Return ``answer`` and ``further`` of one sweep, or of sweeps that share one membrane; nothing is identified or planned without a model."""
+    first, favoured_one, wrong = together[0], found["favoured"], found["verdict"] == "misspecified"
+    told = answers.answer_of(
+        [p.models for p in together], [p.observed for p in together], favoured_one, against_all(found)
+    )
+    units = units_of_models(first.units)
+    plan = [] if wrong else answers.further(first.models, first.observed, favoured_one, units)
+    known = {"identified": dict.fromkeys(found["identified"], False)} if wrong else {}
+    return {"answer": told._asdict(), "further": plan, **known}
 
 
 def units_of_models(units: dict[str, str]) -> dict[str, str]:

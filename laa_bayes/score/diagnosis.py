@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..config import DiagnoseConfig
+from ..console import Answer
 from ..network.trained import TrainedModel
 from ..neuron.priors import inferred, theta_from_z
 from ..neuron.simulator import add_noise, draw, simulate
 from ..posterior import exact as refining
 from ..posterior import likelihood, typicality
 from ..posterior.likelihood import Observation
-from . import evaluate
+from . import baselines, evaluate
 
 N_PREDICTIVE, N_PREDICTIVE_DRAWS = 20, 100
 log = logging.getLogger("laa_bayes")
@@ -40,6 +41,7 @@ class Diagnosis(NamedTuple):
     typicality: dict[str, float]  #: share of clean traces flagged, by test and in all
     findings: list[evaluate.Finding]
     verdict: str
+    answer: Answer
 
 
 def fresh_traces(model: TrainedModel, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +67,8 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
     log.info("predictive and typicality checks")
     covered, example = predictive_check(model, v[:N_PREDICTIVE], draws[:N_PREDICTIVE], config.seed)
     findings = evaluate.judge(table, ratio)
-    ranks = evaluate.sbc_ranks(draws, truth)
+    ranks, verdict = evaluate.sbc_ranks(draws, truth), evaluate.worst(findings)
+    failed = "miscalibrated, see what failed" if verdict == "fail" else ""
     return Diagnosis(
         names,
         truth,
@@ -83,7 +86,8 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
         example,
         flagged_shares(model, v[: config.n_typical], draws[: config.n_typical], config.seed),
         findings,
-        evaluate.worst(findings),
+        verdict,
+        baselines.answer_of(model, truth, v, config.seed, failed),
     )
 
 
@@ -172,6 +176,7 @@ def results(d: Diagnosis) -> dict:
         parameters[name]["verdict"] = evaluate.worst([f for f in d.findings if f.parameter == name])
     return {
         "verdict": d.verdict,
+        "answer": d.answer._asdict(),
         "parameters": parameters,
         "sd_ratio": float(np.median(sharp.sd_ratio)) if sharp else None,
         "c2st": float(np.median(sharp.c2st)) if sharp else None,

@@ -29,21 +29,25 @@ def observation(posterior: Posterior, recording: Recording, config: InferConfig)
     return Observation(cut.v_mv, cut.current, posterior.observed.noise_mv, drop)
 
 
-def errors_mv(posterior: Posterior, others: list[Observation]) -> dict[str, float | None]:
-    """Return the root mean squared error in mV of every model over other sweeps; None without any.
+def errors_mv(posterior: Posterior, others: list[Observation]) -> dict[str, np.ndarray]:
+    """Return the root mean squared error in mV of every model on each other sweep, (n_other,).
 
     Each sweep begins at its own first sample. Where the sweeps have a current of their own beside the stimulus (``I_0``), it is read off
     the samples before the first step, and the error is that of the samples from the step on; nothing else is fitted.
     """
-    found: dict[str, float | None] = {}
+    found: dict[str, np.ndarray] = {}
     for name, model in posterior.models.items():
         assert isinstance(model.spec, Spec)
         w = model.w.copy()
         if "v0" in model.spec.names:
             w[model.spec.names.index("v0")] = 0.0
-        squares = [squared_error(model.spec, w, other) for other in others]
-        found[name] = float(np.sqrt(np.mean(squares))) if squares else None
+        found[name] = np.sqrt([squared_error(model.spec, w, other) for other in others])
     return found
+
+
+def pooled(errors: dict[str, np.ndarray]) -> dict[str, float | None]:
+    """Return the root of the mean squared error over sweeps; None without any."""
+    return {name: float(np.sqrt(np.mean(one**2))) if len(one) else None for name, one in errors.items()}
 
 
 def squared_error(spec: Spec, w: np.ndarray, other: Observation) -> float:

@@ -24,6 +24,30 @@ CALIBRATION_TEXT = (
     "network that ignores half of the trace passes it with intervals that are too wide. The next section therefore compares with the exact posterior."
 )
 
+FURTHER_TEXT = (
+    "Half of the 95 % interval of the main parameter, now and as it would be after further measurements of the same cell. It assumes that "
+    "the favoured model is right and that the cell does not change."
+)
+
+TERMS = (
+    "Ranks: how many of the draws lie below the true value; uniform where the posterior is calibrated. 'Log gamma' compares their "
+    "distribution with the 99 % and the 95 % band of uniform ranks: below zero it leaves the band. 'Largest distance': of the "
+    "ranks' distribution function from the uniform one. Contraction: 1 - posterior variance / prior variance. z: (mean - truth) / sd."
+)
+
+CALIBRATION_NAMES = {
+    "log_gamma_01": "log gamma, 99 % band", "log_gamma_05": "log gamma, 95 % band",
+    "ecdf_distance": "ranks, largest distance from uniform", "ecdf_distance_se": "its standard error",
+    "coverage_50": "truth inside the 50 % interval", "coverage_50_se": "standard error of the 50 %",
+    "coverage_90": "truth inside the 90 % interval", "coverage_90_se": "standard error of the 90 %",
+    "calibration_error": "mean error of 19 coverages", "contraction": "contraction, median", "median_z": "z, median",
+    "bias": "bias (prior sd)", "recovery_r": "correlation of mean and truth",
+}  # fmt: skip
+FINDING_NAMES = {
+    "coverage_50": "truth inside the 50 % interval", "coverage_90": "truth inside the 90 % interval",
+    "calibration_error": "mean error of 19 coverages", "contraction": "contraction, median", "median_z": "z, median",
+}  # fmt: skip
+
 MODELS_TEXT = (
     "Favoured: {}. The same noise, initial voltage and series resistance for all, each at its posterior mode; evidence "
     "importance-sampled about it, with its standard error. The passive membrane is kept unless another is better by 6 in BIC; models within 6 of the favoured one are not excluded."
@@ -35,20 +59,30 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
     names = list(d.names)
     mean, sd = d.draws.mean(axis=1), d.draws.std(axis=1)
     calibration = [
-        {"parameter": name, **{k: round(v, 3) for k, v in c._asdict().items()}} for name, c in d.table.items()
+        {"parameter": name, **{CALIBRATION_NAMES[k]: round(v, 3) for k, v in c._asdict().items()}}
+        for name, c in d.table.items()
     ]
     z = (mean - d.truth) / sd
     sections = [
         Section(
             "Verdict",
-            f"Verdict: {d.verdict}.",
-            [f._asdict() for f in d.findings if f.verdict != "pass"]
-            or [{"finding": "every demand is met", "n": len(d.findings)}],
+            f"Verdict: {d.verdict}. {demands_text(d)}",
+            [
+                {
+                    "parameter": f.parameter,
+                    "score": FINDING_NAMES.get(f.score, f.score),
+                    "found": f.value,
+                    "demanded": f.demand,
+                    "verdict": f.verdict,
+                }
+                for f in d.findings
+                if f.verdict != "pass"
+            ],
         ),
         Section("Training", "", figures={"Training and validation loss.": plots.losses(history)}),
         Section(
             "Calibration",
-            CALIBRATION_TEXT,
+            f"{CALIBRATION_TEXT}\n\n{TERMS}",
             calibration,
             {
                 "Histograms of the rank of the true value among the draws; flat is calibrated.": plots.rank_histograms(
@@ -81,6 +115,28 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
         text = "Share of clean simulations that each of the seven tests flags (nominal .7 % each)."
         sections.append(Section("Typicality on clean traces", text, typical))
     return sections
+
+
+def demands_text(d: Diagnosis) -> str:
+    """Return how many demands are met."""
+    met = sum(f.verdict == "pass" for f in d.findings)
+    return f"{met} of {len(d.findings)} demands on calibration and sharpness are met."
+
+
+def further_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return the section that says what would narrow the answer; none where nothing can be predicted."""
+    if not rows:
+        return []
+    table = [
+        {
+            "further measurement": r["measurement"],
+            "parameter": r["of"],
+            f"now ({r['unit']})": f"± {r['now']:.3g}",
+            "then, predicted": f"± {r['then']:.3g}",
+        }
+        for r in rows
+    ]
+    return [Section("What would narrow the answer", FURTHER_TEXT, table)]
 
 
 def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Section:
@@ -163,6 +219,7 @@ def inference_sections(p: Posterior, predicted: Predictive, results: dict) -> li
         Section("Fit", "", figures={"Trace, posterior predictive band, residual, current.": fit}),
         Section("Posterior", "", figures={"Draws of every pair of parameters.": plots.pairs(sets, free, p.units)}),
         Section("Typicality", f"Verdict: {results['verdict']}; {facts}.", checks),
+        *further_sections(results["further"]),
     ]
 
 
@@ -238,7 +295,9 @@ def write_diagnosis(
     question = "Are the network's posteriors calibrated, sharp and right?"
     texts: dict[str, Any] = {"title": f"Diagnosis of {config.model.name}", "question": question, "headline": headline}
     path = folder / "report.html"
-    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    report = write_report(
+        path, **texts, sections=sections, warnings=warnings, provenance=provenance, verdict=found.answer.sentence
+    )
     return {"report": Path(report), "table": folder / "diagnosis.json", **written}
 
 
@@ -260,10 +319,7 @@ def write_inference(
         "favoured model": results["favoured"],
         "refinement": results["refine"],
         "effective sample size": results["ess"],
-        **{
-            name: f"{results['mean'][name]:.4g} ± {results['sd'][name]:.2g} {results['units'][name]}"
-            for name in results["identified"]
-        },
+        **headline_numbers(results),
     }
     question = "Which membrane parameters explain this trace, and can the model be believed?"
     texts: dict[str, Any] = {
@@ -272,12 +328,32 @@ def write_inference(
         "headline": headline,
     }
     path = output.with_suffix(".report.html")
-    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    report = write_report(
+        path,
+        **texts,
+        sections=sections,
+        warnings=warnings,
+        provenance=provenance,
+        verdict=results["answer"]["sentence"],
+    )
     return written | {"report": Path(report)}
 
 
+def headline_numbers(results: dict) -> dict[str, str]:
+    """Return the parameters of the favoured model with their standard deviations; none where no model is to be believed."""
+    if results["verdict"] == "misspecified":
+        return {}
+    if results["nuisance"] and results["favoured"] != "laa":
+        best = results["models"][results["favoured"]]
+        mean, sd, units, names = best["parameters"], best["sd"], best["units"], ("C_total", "g_L", "E_L")
+    else:
+        mean, sd, units = results["mean"], results["sd"], results["units"]
+        names = tuple(name for name, known in results["identified"].items() if known)
+    return {name: f"{mean[name]:.4g} ± {sd[name]:.2g} {units[name]}" for name in names}
+
+
 def write_sweeps(
-    config: InferConfig, folder: Path, rows: list[dict], provenance: Mapping, warnings: list[str]
+    config: InferConfig, folder: Path, rows: list[dict], told: dict, provenance: Mapping, warnings: list[str]
 ) -> dict[str, Path]:
     """Write figure and report of the sweeps of a file; return their paths."""
     fitted = [row for row in rows if row["verdict"] != "left out"]
@@ -291,11 +367,12 @@ def write_sweeps(
         "A sweep whose steps are all followed by spikes is left out. 'favoured' is the model that the sweep supports."
     )
     sections = [Section("Sweeps", text, shown, {"The favoured model's membrane, sweep by sweep.": figure})]
+    sections += further_sections(told["further"])
     headline = {"sweeps": len(rows), "fitted": len(fitted), "typical": sum(r["verdict"] == "typical" for r in rows)}
     question = "Which membrane parameters explain each sweep, and do the sweeps agree?"
     texts: dict[str, Any] = {"title": f"Sweeps of {config.recording.name}", "question": question, "headline": headline}
-    path = folder / "report.html"
-    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance)
+    path, verdict = folder / "report.html", told["answer"]["sentence"] if told["answer"] else ""
+    report = write_report(path, **texts, sections=sections, warnings=warnings, provenance=provenance, verdict=verdict)
     return written | {"report": Path(report)}
 
 

@@ -208,4 +208,8 @@ def test_a_wrong_noise_that_was_told_is_no_verdict_on_the_models(nuisance, facts
         "favoured": "laa", "not_excluded": [], "models": {}, "refine": "laplace", "ess": 0.9, "verdict": "misspecified",
         "checks": {"tests": tests, "facts": facts},
     }  # fmt: skip
-    assert line_of(results).startswith(f"misspecified, {said}; C_m 1 ± 0.01 uF/cm2")
+    first = summary.against_all(results)
+    assert first == f"misspecified, {said}"
+    line = line_of(results | {"answer": {"sentence": f"{first}; the laa model beats passive: yes"}})
+    assert line.startswith(f"misspecified, {said}; the laa model beats passive: yes; C_m 1 ± 0.01 uF/cm2")
+    assert "identified" not in line

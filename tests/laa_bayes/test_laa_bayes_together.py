@@ -131,9 +131,11 @@ def test_the_line_of_a_lost_activation_model_holds_the_winners_numbers_only(lead
     results = {
         "mean": {"C_m": 57.3}, "sd": {"C_m": 3.0}, "units": {"C_m": "pF"}, "identified": {"C_m": False}, "nuisance": {"v0": 0.0},
         "checks": {"tests": {}, "facts": []}, "favoured": "two-compartment", "not_excluded": [], "models": models,
-        "refine": "smc", "ess": 0.4, "verdict": "typical",
+        "refine": "smc", "ess": 0.4, "verdict": "typical", "answer": {"sentence": "the two-compartment model beats laa: yes"},
     }  # fmt: skip
     line = line_of(results)
-    assert line.startswith("two-compartment membrane: C_total 96 ± 0.5 pF, C_m 81 ± 0.5 pF, g_L 5.7 ± 0.5 nS")
+    assert line.startswith(
+        "the two-compartment model beats laa: yes; two-compartment membrane: C_total 96 ± 0.5 pF, C_m 81 ± 0.5 pF, g_L 5.7 ± 0.5 nS"
+    )
     assert lead in line
     assert "57" not in line
