@@ -96,7 +96,12 @@ class Labelled(Tables):
 class TrainConfig(Labelled):
     """Learn a curator's labels; make a model folder that SpikeInterface and UnitRefine read."""
 
-    task: Task = Field("three_class", description="which classes to tell apart")
+    task: Task = Field("three_class", description="which classes to tell apart; with --add the base model's")
+    add: Path | None = Field(
+        None,
+        description="base model (a folder of train) whose units are learned from too: a few labels of a new recording then suffice",
+        json_schema_extra={"exists": "folder"},
+    )
     classifiers: list[Classifier] = Field(
         ["vote"],
         min_length=1,

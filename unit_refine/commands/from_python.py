@@ -18,11 +18,11 @@ from ..files import compute_metrics
 from ..files.label_files import LabelFile, join
 from ..files.recordings import read_recording
 from ..files.save_model import staging, write_model
-from ..fit.workflow import check_size
+from ..fit.workflow import assembled, with_base_task
 from ..options import describe_error
 from ..score.outcome import Outcome, run_training, training_results
 from ..show import pages
-from ..units.assemble import Recording, assemble, id_text, name_apart
+from ..units.assemble import Recording, id_text, name_apart
 from ..units.labels import MEANING, tidy
 from ..units.metrics import to_new_names
 
@@ -80,7 +80,7 @@ def train_model(
     chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | translated(options)
     chosen |= {"inputs": places, "task": task or guess_task(labels or []), "output": Path(folder or ""), "overwrite": overwrite,
                "seed": 0 if seed is None else seed}  # fmt: skip
-    config = checked(chosen)
+    config = with_base_task(checked(chosen))
     recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels or [])]
     return train_and_write(config, recordings, seed)
 
@@ -88,10 +88,7 @@ def train_model(
 def train_and_write(config: TrainConfig, recordings: Sequence[Recording], seed: int | None) -> Outcome:
     """Train on recordings in memory and write the model folder; as the command does, without a console."""
     with staging(hdf5io.claim(config.output, config.overwrite)) as part:
-        units = assemble(name_apart(recordings), config, config.task, config.metric_names, config.duplicates)
-        for notice in units.notices:
-            log.warning("%s", notice)
-        check_size(units, config.allow_small)
+        units = assembled(name_apart(recordings), [], config)
         outcome = run_training(config, units)
         write_model(part, config, outcome, training_results(outcome))
         pages.training(

@@ -235,12 +235,29 @@ def read_training_labels(model: Model) -> np.ndarray | None:
 
 def read_training_groups(model: Model, n: int) -> np.ndarray:
     """Return the recording of each training unit; all of one where the folder does not say."""
+    found = _held_out_column(model, n, "recording")
+    return np.full(n, "base model") if found is None else found.astype(str).to_numpy(dtype=str)
+
+
+def read_training_weights(model: Model, n: int) -> np.ndarray:
+    """Return what each training unit weighed, 1 where the folder does not say."""
+    found = _held_out_column(model, n, "weight")
+    return np.ones(n) if found is None else pd.to_numeric(found, errors="coerce").fillna(1.0).clip(1e-3, 1e3).to_numpy()
+
+
+def read_training_ids(model: Model, n: int) -> list[str]:
+    """Return the unit id of each training unit, numbered where the folder does not say."""
+    found = _held_out_column(model, n, "unit_id")
+    return [str(i) for i in range(n)] if found is None else found.astype(str).tolist()
+
+
+def _held_out_column(model: Model, n: int, name: str) -> pd.Series | None:
     path = model.folder / "held_out_predictions.csv"
     if not path.is_file():
-        return np.zeros(n, dtype=int)
+        return None
     with hdf5io.parsing(path, "a table of held-out predictions"):
-        groups = pd.read_csv(path, usecols=["recording"], dtype=str)["recording"].to_numpy(dtype=str)
-    return groups if len(groups) == n else np.zeros(n, dtype=int)
+        table = pd.read_csv(path, dtype=str)
+    return table[name] if name in table.columns and len(table) == n else None
 
 
 def replay(model: Model) -> float | None:

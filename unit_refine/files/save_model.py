@@ -122,6 +122,8 @@ def held_out_table(outcome: Any) -> pd.DataFrame:
     table = pd.DataFrame(
         {"unit_id": units.unit_ids, "recording": units.groups, "label": np.array(units.classes)[units.y]}
     )
+    if units.weight is not None:
+        table["weight"] = units.weight
     for i, name in enumerate(units.classes):
         table[f"p_{name}"], table[f"calibrated_{name}"] = p[:, i], outcome.calibrated[:, i]
     return table

@@ -58,21 +58,31 @@ ALONE = Hands()
 
 
 def run_tasks(
-    tasks: Sequence[Task], metrics: pd.DataFrame, y: np.ndarray, n_classes: int, seed: int, hands: Hands = ALONE
-) -> list[tuple[np.ndarray, Pipeline]]:
+    tasks: Sequence[Task], metrics: pd.DataFrame, y: np.ndarray, n_classes: int, seed: int, hands: Hands = ALONE,
+    weight: np.ndarray | None = None,
+) -> list[tuple[np.ndarray, Pipeline]]:  # fmt: skip
     """Return ``(probabilities of the test rows, pipeline)`` of each task, in order; the one place where work fans out."""
-    given = [(t.setting, metrics.iloc[t.train], y[t.train], metrics.iloc[t.test], n_classes, seed) for t in tasks]
+    given = [
+        (t.setting, metrics.iloc[t.train], y[t.train], metrics.iloc[t.test], n_classes, seed, part_of(weight, t.train))
+        for t in tasks
+    ]
     done = workers.run(fit_and_predict, given, jobs=hands.jobs, scheduler=hands.scheduler, what="fits")
     found = dict(done)
     return [found[i] for i in range(len(tasks))]
 
 
 def fit_and_predict(
-    setting: Setting, metrics: pd.DataFrame, y: np.ndarray, others: pd.DataFrame, n_classes: int, seed: int
-) -> tuple[np.ndarray, Pipeline]:
+    setting: Setting, metrics: pd.DataFrame, y: np.ndarray, others: pd.DataFrame, n_classes: int, seed: int,
+    weight: np.ndarray | None = None,
+) -> tuple[np.ndarray, Pipeline]:  # fmt: skip
     """Fit one setting and predict other units: a pure piece of work."""
-    pipeline = fit(setting, metrics, y, seed)
+    pipeline = fit(setting, metrics, y, seed, weight=weight)
     return probabilities(pipeline, others, n_classes), pipeline
+
+
+def part_of(weight: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Return the weights of some units; None where all weigh the same."""
+    return None if weight is None else weight[rows]
 
 
 def folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -101,11 +111,12 @@ def score_settings(
     n_folds: int,
     seed: int,
     hands: Hands = ALONE,
+    weight: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Return balanced accuracy, macro precision and recall of each setting, pooled over grouped folds."""
     parts, n_classes = folds(y, groups, n_folds, seed), len(np.unique(y))
     tasks = [Task(c, train, test) for c in candidates for train, test in parts]
-    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands)
+    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands, weight)
     rows = []
     for i, candidate in enumerate(candidates):
         mine = answers[i * len(parts) : (i + 1) * len(parts)]
@@ -126,17 +137,18 @@ def choose(
     n_folds: int,
     seed: int,
     hands: Hands = ALONE,
+    weight: np.ndarray | None = None,
 ) -> tuple[Setting, list[dict[str, Any]]]:
     """Return the setting with the best grouped score, the earlier one when equal, and the table of scores."""
     if len(candidates) == 1:
         return candidates[0], []
-    rows = score_settings(candidates, metrics, y, groups, n_folds, seed, hands)
+    rows = score_settings(candidates, metrics, y, groups, n_folds, seed, hands, weight)
     return max(rows, key=lambda row: row["balanced_accuracy"])["setting"], rows
 
 
 def hold_out(
     candidates: Sequence[Setting], metrics: pd.DataFrame, y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int, hands: Hands = ALONE,
-    progress: Callable[[str], None] = log.info,
+    weight: np.ndarray | None = None, progress: Callable[[str], None] = log.info,
 ) -> HeldOut:  # fmt: skip
     """Return predictions of every unit by models that were chosen and fitted without its recording (nested, grouped).
 
@@ -146,12 +158,14 @@ def hold_out(
     outer = folds(y, groups, MAX_OUTER_FOLDS if len(np.unique(groups)) > 1 else 5, seed)
     chosen = []
     for i, (train, _) in enumerate(outer):
-        setting, _ = choose(candidates, metrics.iloc[train], y[train], groups[train], n_folds, seed, hands)
+        setting, _ = choose(
+            candidates, metrics.iloc[train], y[train], groups[train], n_folds, seed, hands, part_of(weight, train)
+        )
         chosen.append(setting)
         if len(candidates) > 1:
             progress(f"outer fold {i + 1} of {len(outer)}: {setting.classifier} {setting.params or ''}".rstrip())
     tasks = [Task(s, train, test) for s, (train, test) in zip(chosen, outer)]
-    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands)
+    answers = run_tasks(tasks, metrics, y, n_classes, seed, hands, weight)
     p = np.full((len(y), n_classes), np.nan)
     for (_, test), (part, _) in zip(outer, answers):
         p[test] = part
@@ -188,6 +202,7 @@ def train(
     n_folds: int,
     seed: int,
     hands: Hands = ALONE,
+    weight: np.ndarray | None = None,
 ) -> Trained:
     """Return the model for use, with the predictions that tell how good it is.
 
@@ -198,11 +213,12 @@ def train(
     y : (n,) class index.
     groups : (n,) recording of each unit.
     n_folds : inner folds.
+    weight : (n,) weights of the units, None where all weigh the same.
     """
-    held_out = hold_out(candidates, metrics, y, groups, n_folds, seed, hands)
+    held_out = hold_out(candidates, metrics, y, groups, n_folds, seed, hands, weight)
     seen = np.isfinite(held_out.p[:, 0])
     threshold, gain = tune_threshold(held_out.p[seen], y[seen], groups[seen])
-    setting, rows = choose(candidates, metrics, y, groups, n_folds, seed, hands)
+    setting, rows = choose(candidates, metrics, y, groups, n_folds, seed, hands, weight)
     log.info("fitting %s to all %d units", setting.classifier, len(y))
-    pipeline = fit(setting, metrics, y, seed, None if threshold == 0.5 else threshold)
+    pipeline = fit(setting, metrics, y, seed, None if threshold == 0.5 else threshold, weight)
     return Trained(pipeline, setting, held_out, rows, threshold, gain)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hdf5io.errors import InputError
 
 from ..config import TrainConfig
-from ..files import recordings
-from ..units.assemble import Units, assemble
+from ..files import load_model, recordings
+from ..units.assemble import Recording, Units, assemble
+from ..units.labels import TASKS, classes_of
+from ..units.metrics import duplicates, match_model, to_new_names
+from .add import WEIGHT
 
 log = logging.getLogger(__package__)
 
@@ -21,11 +26,88 @@ MIN_UNITS, MIN_CLASS, GOOD_CLASS = 50, 6, 100
 def load_units(config: TrainConfig) -> Units:
     """Return the labelled units of a training run; log every notice; refuse too few of them."""
     found, notices = recordings.read_all(config)
-    units = assemble(found, config, config.task, config.metric_names, config.duplicates)
-    for notice in notices + units.notices:
+    return assembled(found, notices, config)
+
+
+def assembled(found: Sequence[Recording], notices: Sequence[str], config: TrainConfig) -> Units:
+    """Return the labelled units of recordings, with a base model's where there is one; log every notice; refuse too few."""
+    if config.add is None:
+        units = assemble(found, config, config.task, config.metric_names, config.duplicates)
+    else:
+        units = with_base(found, config, load_model.load(config.add, max_memory=config.max_memory))
+    for notice in [*notices, *units.notices]:
         log.warning("%s", notice)
     check_size(units, config.allow_small)
     return units
+
+
+def with_base_task(config: TrainConfig) -> TrainConfig:
+    """Return the config with the base model's task, where units are added to one.
+
+    Raises
+    ------
+    InputError : another task was asked for, or metrics; the base model's classes are those of none.
+    """
+    if config.add is None:
+        return config
+    model = load_model.load(config.add, max_memory=config.max_memory)
+    task = next((t for t in TASKS if classes_of(t) == model.classes), None)
+    if task is None or ("task" in config.model_fields_set and config.task != task):
+        raise InputError(f"--add {config.add}: it tells apart {', '.join(model.classes)}; --task is {config.task}.")
+    if config.metric_names:
+        raise InputError(f"--add {config.add}: the model has its metrics; leave --metric-names away.")
+    return config.model_copy(update={"task": task})
+
+
+def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model.Model) -> Units:
+    """Return a base model's training units and the new ones, which weigh `WEIGHT` times as much.
+
+    A base unit that is labelled anew is replaced.
+
+    Raises
+    ------
+    InputError : the base model's folder does not hold its training units; see `match_model`.
+    """
+    known, y = load_model.read_training_data(model), load_model.read_training_labels(model)
+    if known is None or y is None or len(known) != len(y):
+        raise InputError(
+            f"--add {model.folder}: no training_data.csv and labels.csv of its units. Train it with unit-refine."
+        )
+    known = to_new_names(known)
+    tables = [
+        r._replace(table=r.table.reindex(columns=[*r.table.columns, *(n for n in known if n not in r.table)]))
+        for r in found
+    ]
+    for r in found:
+        match_model(r.table, model.metric_names, str(r.source))
+    new = assemble(tables, config, config.task, list(known.columns), config.duplicates, model.classes)
+    groups = load_model.read_training_groups(model, len(y)).astype(str)
+    old_ids = load_model.read_training_ids(model, len(y))
+    metrics = pd.concat([known, new.metrics.reindex(columns=known.columns)], ignore_index=True)
+    both = np.r_[np.zeros(len(y), int), np.ones(len(new.y), int)]
+    again = duplicates(metrics, both)
+    replaced = np.zeros(len(metrics), bool)
+    replaced[again[(again >= 0) & (both == 1)]] = True
+    replaced &= both == 0
+    clash = np.isin(np.where(both == 0, np.r_[groups, new.groups], ""), new.groups)
+    named = np.where(
+        clash, np.char.add(np.r_[groups, new.groups].astype(str), " (base model)"), np.r_[groups, new.groups]
+    )
+    weight = np.r_[load_model.read_training_weights(model, len(y)), np.full(len(new.y), WEIGHT)]
+    notices = [
+        *new.notices,
+        f"{len(new.y)} labelled units added to {len(y)} of {model.folder}, each weighs {WEIGHT:g} times as much",
+    ]
+    notices += (
+        [f"{int(replaced.sum())} units of the base model are labelled anew and replaced"] if replaced.any() else []
+    )
+    notices += ["--animal-by: not used with --add"] if config.animal_by else []
+    keep = np.flatnonzero(~replaced)
+    ids = [*old_ids, *new.unit_ids]
+    return Units(
+        metrics.iloc[keep].reset_index(drop=True), np.r_[y, new.y][keep], new.classes, [ids[i] for i in keep], named[keep],
+        None, model.info.get("metric_params", {}), notices, new.n_duplicates, weight[keep], both[keep] == 1,
+    )  # fmt: skip
 
 
 def check_size(units: Units, allow_small: bool) -> None:

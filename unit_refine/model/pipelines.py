@@ -93,7 +93,7 @@ def _vote(seed: int, leaves: int = 12, iterations: int = 60, l2: float = 5.0, mi
     return VotingClassifier([("boosting", boosting), ("trees", trees)], voting="soft")
 
 
-def make_pipeline(setting: Setting, seed: int, threshold: float | None = None) -> Pipeline:
+def make_pipeline(setting: Setting, seed: int) -> Pipeline:
     """Return an unfitted pipeline ``imputer -> scaler -> classifier``.
 
     The scaling begins with a signed logarithm (arsinh): some metrics reach 1e15 for single units, and without it a standard
@@ -103,7 +103,6 @@ def make_pipeline(setting: Setting, seed: int, threshold: float | None = None) -
     ----------
     setting : what to build.
     seed : seed of the classifier.
-    threshold : probability of class 1 from which a unit is called class 1, two classes only; None: the larger probability wins.
     """
     if setting.imputation == "knn":
         imputer = KNNImputer(n_neighbors=5, add_indicator=True)
@@ -112,8 +111,6 @@ def make_pipeline(setting: Setting, seed: int, threshold: float | None = None) -
         imputer = SimpleImputer(strategy=strategy, add_indicator=True)
     scaler = Pipeline([("signed_log", FunctionTransformer(np.arcsinh)), ("scaling", SCALERS[setting.scaling]())])
     classifier = make_classifier(setting.classifier, setting.params, seed)
-    if threshold is not None:
-        classifier = FixedThresholdClassifier(classifier, threshold=threshold, response_method="predict_proba")
     return Pipeline([("imputer", imputer), ("scaler", scaler), ("classifier", classifier)])
 
 
@@ -127,21 +124,44 @@ def class_weights(y: np.ndarray, n_classes: int) -> np.ndarray:
     return (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y]
 
 
-def fit(setting: Setting, metrics: pd.DataFrame, y: np.ndarray, seed: int, threshold: float | None = None) -> Pipeline:
+def fit(
+    setting: Setting, metrics: pd.DataFrame, y: np.ndarray, seed: int, threshold: float | None = None,
+    weight: np.ndarray | None = None,
+) -> Pipeline:  # fmt: skip
     """Return a pipeline fitted with equal class weights.
 
     Parameters
     ----------
     metrics : (n, m) metrics, missing values allowed.
     y : (n,) class index.
+    threshold : probability of class 1 from which a unit is called class 1, two classes only; None: the larger probability wins.
+    weight : (n,) weights of the units, taken relative to the others of their class.
     """
-    pipeline, extra = make_pipeline(setting, seed, threshold), {}
+    pipeline, extra = make_pipeline(setting, seed), {}
+    whole = np.ones(len(y)) if weight is None else within_classes(weight, y)
     if setting.classifier in ("GradientBoostingClassifier", "MLPClassifier"):
-        extra["classifier__sample_weight"] = class_weights(y, int(y.max()) + 1)
+        extra["classifier__sample_weight"] = class_weights(y, int(y.max()) + 1) * whole
+    elif weight is not None:
+        extra["classifier__sample_weight"] = whole
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the MLP stops early on purpose
         warnings.filterwarnings("ignore", message="Skipping features without any observed values")
-        return pipeline.fit(metrics, y, **extra)
+        pipeline.fit(metrics, y, **extra)
+    if threshold is not None:
+        name, inner = pipeline.steps[-1]
+        outer = FixedThresholdClassifier(inner, threshold=threshold, response_method="predict_proba")
+        outer.estimator_ = inner  # fitted already, with weights, which the wrapper does not hand on
+        pipeline.steps[-1] = (name, outer)
+    return pipeline
+
+
+def within_classes(weight: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return weights with mean 1 in each class, so that the classes weigh the same.
+
+    >>> within_classes(np.array([1.0, 3.0, 3.0]), np.array([0, 0, 1])).tolist()
+    [0.5, 1.5, 1.0]
+    """
+    return weight / (np.bincount(y, weights=weight) / np.maximum(np.bincount(y), 1))[y]
 
 
 def probabilities(pipeline: Pipeline, metrics: pd.DataFrame, n_classes: int, chunk: int = 20_000) -> np.ndarray:

@@ -23,6 +23,7 @@ from .evaluate import blocks_of, confusion_matrix, from_confusion
 
 UNIT = "of balanced accuracy"
 ALWAYS = "the same label for every unit"
+BASE_MODEL = "the base model"
 N_METRICS = 3  #: metrics whose thresholds are compared with other programs' criteria
 
 
@@ -132,11 +133,10 @@ def against(
 def answered(found: Against, what: str, n_odd: int = 0) -> Answer:
     """Return the answer of a run that scores; metrics unlike the training recordings' are told first."""
     first = f"{n_odd} metrics do not look like the training recordings'" if n_odd else ""
-    over = (
-        f"{UNIT} on {found.n_blocks} unseen recordings"
-        if found.resampled == "recordings"
-        else f"{UNIT} on unseen units of one recording"
-    )
+    over = f"{UNIT} on {found.n_blocks} unseen recordings"
+    if found.resampled == "units":
+        labelled = "labelled units of the new recording, each held out"
+        over = f"{UNIT} on {labelled if found.baseline == BASE_MODEL else 'unseen units of one recording'}"
     return answer(what, found.baseline, found.gain, found.low, found.high, over, first=first)
 
 
@@ -147,10 +147,11 @@ def further(found: Against, n_units: int) -> list[dict[str, Any]]:
     1 / n. Nothing is predicted from fewer than four recordings: their spread is not known.
     """
     now = (found.high - found.low) / 2
+    what = "of the new recording" if found.baseline == BASE_MODEL else "of this recording"
     if not np.isfinite(now) or now <= 0:
         return []
     if found.resampled == "units":
-        plans = [(f"{m} more labelled units of this recording", np.sqrt(n_units / (n_units + m))) for m in (50, 200)]
+        plans = [(f"{m} more labelled units {what}", np.sqrt(n_units / (n_units + m))) for m in (50, 200)]
     elif found.n_blocks >= 4:
         g = found.n_blocks
 

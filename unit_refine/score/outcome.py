@@ -13,6 +13,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from ..config import TrainConfig
+from ..fit import add
 from ..fit import train as training
 from ..model import calibration, pipelines
 from ..model.decisions import decide
@@ -34,7 +35,10 @@ class Outcome(NamedTuple):
     curve: list[dict[str, float]]  #: abstention curve
     importance: list[dict[str, Any]]
     reference: dict[str, Any]  #: what the training recordings look like, see `applies`
-    against: baselines.Against  #: the best baseline on the same held-out units
+    against: (
+        baselines.Against
+    )  #: the best baseline on the same held-out units; the base model where units were added to one
+    more: add.Forecast | None = None  #: what further labels of the added recording would add
 
     @property
     def best_pipeline(self) -> Any:
@@ -62,7 +66,9 @@ def run_training(config: TrainConfig, units: Units) -> Outcome:
         n_groups,
     )
     hands = training.Hands(config.jobs, config.scheduler)
-    found = training.train(candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, hands)
+    found = training.train(
+        candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, hands, units.weight
+    )
     seen = np.isfinite(found.held_out.p[:, 0])
     if not seen.all():
         log.warning("%d units of recordings without which a class is empty have no held-out score", int((~seen).sum()))
@@ -76,12 +82,42 @@ def run_training(config: TrainConfig, units: Units) -> Outcome:
     calibrated[seen] = calibration.cross_fit(p, y, blocks)
     options: dict[str, Any] = {"threshold": found.threshold, "bootstraps": config.bootstraps, "seed": config.seed}
     scores = evaluate.score(y, p, calibrated[seen], groups, units.classes, **options)
+    learned, weight, more = p, units.weight, None
+    if units.added is None:
+        against = beside_baseline(config, found, units, seen)
+    else:
+        own, against, more = beside_base_model(config, found, units, hands)
+        learned = np.where(np.isfinite(own), own, found.held_out.p)[seen]
+    sigmoid = calibration.fit_sigmoid(learned, y, None if weight is None else weight[seen])
     return Outcome(
-        units, found, scores, score_animals(config, candidates, units, options), calibration.fit_sigmoid(p, y), calibrated,
+        units, found, scores, score_animals(config, candidates, units, options), sigmoid, calibrated,
         evaluate.abstention_curve(y, p, found.threshold, groups),
         evaluate.permutation_importance(found.held_out, units.metrics, units.y, config.seed),
-        applies.reference(units.metrics, units.groups), beside_baseline(config, found, units, seen),
+        applies.reference(units.metrics, units.groups), against, more,
     )  # fmt: skip
+
+
+def beside_base_model(
+    config: TrainConfig, found: training.Trained, units: Units, hands: training.Hands
+) -> tuple[np.ndarray, baselines.Against, add.Forecast | None]:
+    """Return what the added labels are worth on their recording: probabilities of its units, beside the base model, and of more."""
+    assert units.added is not None  # only called where units were added
+    p = add.adapted(units, found.setting, config.seed, hands)
+    inside = units.added & np.isfinite(p[:, 0]) & np.isfinite(found.held_out.p[:, 0])
+    ours, theirs = decide(p[inside], found.threshold), decide(found.held_out.p[inside])
+    y, groups = units.y[inside], units.groups[inside]
+    against = baselines.against(
+        baselines.BASE_MODEL,
+        y,
+        ours,
+        theirs,
+        groups,
+        len(units.classes),
+        bootstraps=config.bootstraps,
+        seed=config.seed,
+    )
+    n = int(units.added.sum() / len(np.unique(units.groups[units.added])))
+    return p, against, add.forecast(units, found.setting, found.held_out.p, n, config.seed, hands)
 
 
 def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, seen: np.ndarray) -> baselines.Against:
@@ -107,6 +143,7 @@ def score_animals(config: TrainConfig, candidates: list, units: Units, options: 
         config.cv_folds,
         config.seed,
         training.Hands(config.jobs, config.scheduler),
+        units.weight,
     )
     seen = np.isfinite(held.p[:, 0])
     p, y, groups = held.p[seen], units.y[seen], units.animals[seen]
@@ -141,6 +178,38 @@ def training_results(outcome: Outcome) -> dict[str, Any]:
         "abstention": outcome.curve,
         "by_group": scores.by_group,
         "answer": baselines.answered(outcome.against, "the model"),
-        "further": baselines.further(outcome.against, len(y)),
+        "further": baselines.further(outcome.against, n_scored(outcome)),
+        "added": None if outcome.units.added is None else added_results(outcome),
     }
     return results
+
+
+def n_scored(outcome: Outcome) -> int:
+    """Return how many units the answer is about."""
+    return len(outcome.units.y) if outcome.units.added is None else int(outcome.units.added.sum())
+
+
+def added_results(outcome: Outcome) -> dict[str, Any]:
+    """Return what the added labels are worth, and what `add.MORE` further ones would add."""
+    found, more = outcome.against, outcome.more
+    return {
+        "n_labels": n_scored(outcome),
+        "balanced_accuracy": found.score + found.gain,
+        "balanced_accuracy_base": found.score,
+        "gain_of_50_more": None if more is None else more.gain,
+        "gain_of_50_more_error": None if more is None else more.error,
+        "gain_of_50_more_recordings": 0 if more is None else more.n_recordings,
+    }
+
+
+def more_labels(outcome: Outcome) -> str:
+    """Return in words whether further labels pay; empty where nothing was added or nothing can be said."""
+    more = outcome.more
+    if more is None:
+        return ""
+    error = f" +- {more.error:.3f}" if np.isfinite(more.error) else ""
+    told = "go on" if more.gain - 2 * np.nan_to_num(more.error) > 0 else "they would not pay"
+    return (
+        f"{add.MORE} more labels added {more.gain:+.3f}{error} (mean and standard error over {more.n_recordings} recordings of the base"
+        f" model, each treated as new): {told}"
+    )

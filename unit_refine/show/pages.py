@@ -113,6 +113,8 @@ def training(
         **with_intervals(r), "units": r["n_units"],
     }  # fmt: skip
     sections += further(r["further"])
+    if outcomes.more_labels(outcome):
+        sections.append(Section("Would more labels pay?", outcomes.more_labels(outcome)))
     write_report(
         folder / "report.html", title=f"Unit classifier: {', '.join(units.classes)}",
         question="Can a classifier stand in for the curator on recordings it has not seen?", headline=headline, sections=sections,

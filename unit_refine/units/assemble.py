@@ -42,6 +42,8 @@ class Units(NamedTuple):
     params: dict
     notices: list[str]
     n_duplicates: int
+    weight: np.ndarray | None = None  #: (n,) weight of each unit in a fit, where they differ
+    added: np.ndarray | None = None  #: (n,) units that are added to those of a base model
 
 
 def id_text(value: object) -> str:

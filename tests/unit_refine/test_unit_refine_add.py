@@ -1,0 +1,151 @@
+"""A base model and a few labels of a new recording: ``train --add``."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unit_refine.files import load_model
+from unit_refine.fit import add
+from unit_refine.fit.train import part_of
+from unit_refine.model import pipelines
+from unit_refine.model.pipelines import Setting
+from unit_refine.units.assemble import Units
+
+LOGISTIC = Setting("LogisticRegression", "median", "standard_scaler", {})
+
+
+@pytest.fixture(scope="module")
+def labels(tables, tmp_path_factory):
+    """Return a Phy label file with 30 of the fourth recording's units."""
+    path = tmp_path_factory.mktemp("labels") / "cluster_group.tsv"
+    whole = pd.read_csv(tables / "group3.tsv", sep="\t")
+    whole.sample(30, random_state=0).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def train_on(run_command, model, tables, labels, folder, *options):
+    return run_command(
+        "unit_refine", "train", "--add", model, tables / "bare3.csv", "--labels", labels,
+        "--classifiers", "LogisticRegression", "--bootstraps", "100", "--output", folder, *options,
+    )  # fmt: skip
+
+
+def test_a_few_labels_are_added_to_a_base_model(tables, model, labels, run_command, tmp_path):
+    answer = train_on(run_command, model, tables, labels, tmp_path / "more", "--json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)["results"]
+    base = len(pd.read_csv(model / "training_data.csv"))
+    assert (found["n_units"], found["added"]["n_labels"]) == (base + 30, 30)
+    assert found["answer"]["against"] == "the base model"
+    assert found["n_recordings"] == 4
+    held = pd.read_csv(tmp_path / "more" / "held_out_predictions.csv")
+    assert held.groupby("recording")["weight"].unique().map(list).to_dict()["bare3"] == [add.WEIGHT]
+    again = train_on(run_command, tmp_path / "more", tables, labels, tmp_path / "twice", "--json")
+    assert again.returncode == 0, again.stderr
+    assert (
+        json.loads(again.stdout)["results"]["n_units"] == base + 30
+    )  # the same units, labelled anew, replace the old ones
+    assert "30 units of the base model are labelled anew and replaced" in again.stderr
+
+
+def test_what_does_not_fit_the_base_model_is_refused(tables, model, labels, run_command, tmp_path):
+    for options, told in (
+        (["--task", "sua_vs_mua"], "--task is sua_vs_mua"),
+        (["--metric-names", "snr,firing_rate"], "leave --metric-names away"),
+    ):
+        answer = train_on(run_command, model, tables, labels, tmp_path / "no", *options)
+        assert answer.returncode == 2
+        assert told in answer.stderr
+        assert not (tmp_path / "no").exists()
+
+
+def test_weights_count_within_a_class():
+    """A unit that weighs three is three units."""
+    rng = np.random.default_rng(0)
+    metrics = pd.DataFrame(rng.normal(size=(80, 3)).astype("float32"), columns=["snr", "d_prime", "l_ratio"])
+    y = (metrics["snr"] + rng.normal(size=80) > 0).astype(int).to_numpy()
+    weight = np.where(np.arange(80) < 20, 3.0, 1.0)
+    rows = np.repeat(np.arange(80), weight.astype(int))
+    setting = Setting(
+        "GradientBoostingClassifier", "median", "standard_scaler", {"subsample": 1.0, "max_features": None}
+    )
+    for s in (LOGISTIC, setting):
+        one = pipelines.fit(s, metrics, y, 0, weight=weight)
+        scale = np.bincount(y) / np.bincount(y, weights=weight)  # the scale of a class's weights is that of its units
+        assert pipelines.within_classes(weight, y)[:20].mean() == pytest.approx(np.mean(3 * scale[y[:20]]))
+        three = pipelines.fit(s, metrics.iloc[rows], y[rows], 0)
+        assert np.mean(one.predict(metrics) == three.predict(metrics)) > 0.9
+
+
+@pytest.mark.parametrize("name", ["GradientBoostingClassifier", "LogisticRegression", "vote"])
+def test_a_threshold_goes_with_weights(name):
+    rng = np.random.default_rng(0)
+    metrics = pd.DataFrame(rng.normal(size=(60, 3)).astype("float32"), columns=["snr", "d_prime", "l_ratio"])
+    y = (metrics["snr"] > 0).astype(int).to_numpy()
+    setting = Setting(name, "median", "standard_scaler", {})
+    plain = pipelines.fit(setting, metrics, y, 0, weight=np.ones(60))
+    tuned = pipelines.fit(setting, metrics, y, 0, 0.7, np.ones(60))
+    p = pipelines.probabilities(plain, metrics, 2)
+    assert np.array_equal(pipelines.probabilities(tuned, metrics, 2), p)
+    assert np.array_equal(tuned.predict(metrics), (p[:, 1] >= 0.7).astype(int))
+
+
+def shifted(n_recordings, n_units, seed):
+    """Return units whose new recording calls good what the others call multi-unit: its labels must help."""
+    rng = np.random.default_rng(seed)
+    metrics = pd.DataFrame(rng.normal(size=(n_recordings * n_units, 2)).astype("float32"), columns=["snr", "d_prime"])
+    groups = np.repeat([f"r{i}" for i in range(n_recordings)], n_units)
+    y = (metrics["snr"] > np.where(groups == f"r{n_recordings - 1}", 1.0, 0.0)).astype(int).to_numpy()
+    added = groups == f"r{n_recordings - 1}"
+    return Units(
+        metrics,
+        y,
+        ("mua", "sua"),
+        list(map(str, range(len(y)))),
+        groups,
+        None,
+        {},
+        [],
+        0,
+        np.where(added, add.WEIGHT, 1),
+        added,
+    )
+
+
+def test_added_units_are_judged_without_their_own_label():
+    units = shifted(3, 120, 0)
+    p = add.adapted(units, LOGISTIC, 0)
+    assert np.isnan(p[~units.added]).all()
+    base = pipelines.fit(LOGISTIC, units.metrics[~units.added], units.y[~units.added], 0)
+    theirs = pipelines.probabilities(base, units.metrics[units.added], 2)
+    truth = units.y[units.added]
+    assert np.mean(p[units.added].argmax(axis=1) == truth) > np.mean(theirs.argmax(axis=1) == truth)
+    other = units._replace(y=np.where(np.arange(len(units.y)) == len(units.y) - 1, 1 - units.y, units.y))
+    changed = add.adapted(other, LOGISTIC, 0)
+    assert np.array_equal(p[-1], changed[-1])  # its label takes no part in its own probability
+
+
+def test_the_forecast_of_more_labels_is_a_gain_on_other_recordings():
+    units = shifted(6, 240, 1)
+    held = np.tile([0.5, 0.5], (len(units.y), 1))
+    found = add.forecast(units, LOGISTIC, held, 20, 0)
+    assert found.n_recordings == 5
+    assert abs(found.gain) < 0.02  # the others are alike: more labels of one of them add nothing
+    assert add.forecast(units, LOGISTIC, held, 200, 0) is None  # no half has so many
+
+
+def test_weights_are_cut_like_rows():
+    assert part_of(None, np.array([1])) is None
+    assert part_of(np.array([1.0, 2.0]), np.array([1])).tolist() == [2.0]
+
+
+def test_a_base_model_without_its_units_is_refused(tables, model, labels, run_command, tmp_path):
+    shutil.copytree(model, tmp_path / "bare")
+    (tmp_path / "bare" / "labels.csv").unlink()
+    answer = train_on(run_command, tmp_path / "bare", tables, labels, tmp_path / "no")
+    assert answer.returncode == 2
+    assert "labels.csv" in answer.stderr
+    assert load_model.load(tmp_path / "bare").classes == ("good", "mua", "noise")
