@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .writing import MARKER as MARKER
     from .writing import Dataset as Dataset
     from .writing import atomic as atomic
+    from .writing import bare as bare
     from .writing import claim as claim
     from .writing import create as create
     from .writing import write as write
@@ -44,7 +45,8 @@ _HOMES = {
     "errors": ("EnvironmentMissing", "InputError", "LockedError", "NoSpace", "WorkFailed"),
     "reading": ("array", "parsing", "read", "read_json", "require"),
     "writing": (
-        "MARKER", "Dataset", "atomic", "claim", "create", "write", "write_attrs", "write_csv", "write_datasets", "write_json",
+        "MARKER", "Dataset", "atomic", "bare", "claim", "create", "write", "write_attrs", "write_csv", "write_datasets",
+        "write_json",
     ),
     "journal": ("recover", "update"),
     "origin": ("provenance", "sha256"),

@@ -21,7 +21,7 @@ from typing import Any
 from .errors import InputError, LockedError
 from .origin import sha256
 from .reading import read_json
-from .writing import MARKER, write_json
+from .writing import MARKER, no_space, write_json
 
 UNFINISHED = "unfinished.json"  #: inside a folder whose making was begun: by which command, with which options
 
@@ -40,9 +40,14 @@ class Claim:
         self.write(wanted)
 
     def write(self, wanted: Mapping[str, Any] | None) -> None:
-        """Write the lock file: who holds it, and what is in the making."""
+        """Write the lock file: who holds it, and what is in the making; over the old text, which a full disk has room for."""
         content = {"process": f"process {os.getpid()} on {socket.gethostname()}", "wanted": wanted}
-        self.path.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            with open(self.path, "r+", encoding="utf-8") as handle:
+                handle.write(json.dumps(content))
+                handle.truncate()
+        except OSError as error:
+            raise no_space(self.path, error, 4096) from None
 
 
 @contextlib.contextmanager

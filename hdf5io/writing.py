@@ -25,6 +25,7 @@ from .errors import InputError, NoSpace, WorkFailed
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 _HOST = "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: what a system says when there is no room
 MARKER = "result.json"  #: a folder that holds this was made by one of the pipelines
 
 
@@ -45,6 +46,10 @@ def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the same folder; when the block ends well, force it to disk and rename it to ``path``.
 
     A reader sees the old file or the new one, never a part. When the block fails, the temporary file is removed.
+
+    Raises
+    ------
+    NoSpace : the disk is full, whatever the library that met it made of that.
     """
     path = Path(path)
     if not overwrite:
@@ -59,8 +64,24 @@ def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
         os.chmod(part, 0o666 & ~_UMASK)  # some writers make files that only their owner can read
         os.replace(part, path)
         _sync_folder(path.parent)
+    except Exception as error:
+        if not hasattr(error, "exit_code") and _is_full(error, part):
+            raise NoSpace(f"{path}: the disk is full. Make room and run again.") from None
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_full(error: Exception, part: Path) -> bool:
+    """Return whether a write failed for want of room: by the error's number, else by asking for a little more (libraries have errors of their own)."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    with contextlib.suppress(AttributeError), open(part, "ab") as handle:  # AttributeError: no such call on this system
+        try:
+            os.posix_fallocate(handle.fileno(), handle.tell(), 1 << 16)
+        except OSError as refused:
+            return refused.errno in FULL
+    return False
 
 
 def _sweep(path: Path) -> None:
@@ -123,14 +144,21 @@ def create(
     ------
     NoSpace : the disk is full; nothing is left of the new file, an old one is untouched.
     """
+    with bare(path, overwrite) as file:
+        file.attrs["schema"] = schema
+        write_attrs(file, attrs)
+        yield file
+        write_attrs(file.create_group("provenance"), provenance)
+
+
+@contextlib.contextmanager
+def bare(path: str | Path, overwrite: bool = False, track_order: bool = True) -> Iterator[h5py.File]:
+    """Open a new HDF5 file in which nothing of ours stands, for the layouts of other programs; otherwise as `create`."""
     with atomic(path, overwrite) as part, open(part, "wb+", buffering=0) as handle:
         sink = _Sink(handle)
         try:
-            with h5py.File(sink, "w", track_order=True) as file:
-                file.attrs["schema"] = schema
-                write_attrs(file, attrs)
+            with h5py.File(sink, "w", track_order=track_order) as file:
                 yield file
-                write_attrs(file.create_group("provenance"), provenance)
         finally:
             if sink.failure is not None:
                 raise no_space(path, sink.failure, sink.size) from None
@@ -214,8 +242,8 @@ class _Sink(io.RawIOBase):
 
 def no_space(path: str | Path, error: OSError, size: int) -> Exception:
     """Return the error that tells of a failed write: a full disk by its name and size, anything else as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return NoSpace(f"{path}: the disk is full, it needs {size / 1e6:.1f} MB. Make room and run again.")
+    if error.errno in FULL:
+        return NoSpace(f"{path}: the disk is full, it needs {max(size / 1e6, 0.1):.1f} MB. Make room and run again.")
     return WorkFailed(f"{path}: could not be written ({error.strerror}).")
 
 

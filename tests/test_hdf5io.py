@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,6 +303,38 @@ def fill(folder, leave):
     """Leave only so many bytes of a file system."""
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     (folder / "ballast").write_bytes(bytes(max(0, free - leave)))
+
+
+def save_torch(part):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.zeros(40_000), part)
+
+
+def save_safetensors(part):
+    pytest.importorskip("safetensors.numpy").save_file({"x": np.zeros(40_000)}, part)
+
+
+def copy_folder(part):
+    (part.parent.parent / "from").mkdir(exist_ok=True)
+    (part.parent.parent / "from" / "x").write_bytes(bytes(160_000))
+    shutil.copytree(part.parent.parent / "from", part.parent / "to", dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    "save", [save_torch, save_safetensors, copy_folder, lambda part: np.savez(part, x=np.zeros(40_000))]
+)
+def test_a_full_disk_is_told_whatever_the_library_makes_of_it(small_disk, save):
+    disk = small_disk(1 << 20)
+    fill(disk, 60_000)
+    with pytest.raises(NoSpace, match=r"new.npz: the disk is full. Make room"), hdf5io.atomic(disk / "new.npz") as part:
+        save(part)
+    assert sorted(p.name for p in disk.iterdir() if "new" in p.name) == []
+
+
+def test_a_bug_on_a_disk_with_room_stays_a_bug(tmp_path):
+    with pytest.raises(IndexError, match="out of range"), hdf5io.atomic(tmp_path / "x") as part:
+        part.write_bytes([b"1"][1])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.55, 0.7, 0.9])

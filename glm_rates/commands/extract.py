@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import hdf5io
+
 from ..config import ExtractConfig
 from ..console import Result, Run
 from ..files import results
@@ -18,8 +20,9 @@ def run(config: ExtractConfig, run: Run) -> Result:
         return Result({}, {"extract_with": python}, f"would extract {config.data} with {python} into {config.output}")
     with pipeline.exchange_folder() as folder:
         params, arrays = pipeline.extract(config.data, config, folder)
-        config.output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder, config.output, dirs_exist_ok=True)
+        for path in sorted(folder.iterdir()):
+            with hdf5io.atomic(config.output / path.name) as part:
+                shutil.copyfile(path, part)
     n_trials, n_bins, n_units = arrays["counts"].shape
     found = {"n_units": n_units, "n_trials": n_trials, "n_bins": n_bins, "tastes": params["tastes"],
              "regions": sorted(set(params["regions"])), "window": params["window"]}  # fmt: skip

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+import hdf5io
+
 SAMPLES_PER_MS = 30
 COLUMNS = ("unit_number", "electrode_number", "single_unit", "regular_spiking", "fast_spiking", "waveform_count")
 
@@ -49,14 +51,12 @@ def write_directory(
     permuted :
         Swap the arrays of the first two tastes, as an old fault of blech_clust did.
     """
-    import h5py
-
     folder.mkdir(parents=True, exist_ok=True)
     name, n_tastes, n_units = "simulated", len(arrays), len(region)
     dig_ins = [f"board-DIN-{9 + k:02d}" for k in range(n_tastes)]
     start = {k: (10_000 * (1 + np.flatnonzero(order == k)) * SAMPLES_PER_MS).astype(int) for k in range(n_tastes)}
     path = folder / f"{name}.h5"
-    with h5py.File(path, "w") as h5:
+    with hdf5io.bare(path, overwrite=True, track_order=False) as h5:
         stored = [arrays[1], arrays[0], *arrays[2:]] if permuted else arrays
         for dig_in, array in zip(dig_ins, stored):
             chunks = (1, *array.shape[1:])
@@ -67,7 +67,8 @@ def write_directory(
     after_ms = arrays[0].shape[2] - before_ms
     _write_info(folder, name, dig_ins, tastes, [len(a) for a in arrays], [before_ms, after_ms])
     _write_trial_frame(folder / "trial_info_frame.csv", order, dig_ins, tastes)
-    np.savez(folder / "truth.npz", allow_pickle=False, **truth)
+    with hdf5io.atomic(folder / "truth.npz") as part:
+        np.savez(part, allow_pickle=False, **truth)
     return path
 
 

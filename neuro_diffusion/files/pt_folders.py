@@ -84,7 +84,8 @@ def import_pt(folder: Path, out_dir: Path, shard_size: int = 1024) -> Built:
         found["theta"] = D(g, "", "bulk radius g, NaN: not told", ("network", "parameter"))
         for name in first:
             found[name] = D(np.stack([a[name] for a in arrays]), "", f"{name} of the imported file")
-        hdf5io.write(out_dir / shard_name(shard), SCHEMA, found, attrs={"digest": digest, "first": int(index[0])})
+        attrs = {"digest": digest, "first": int(index[0])}
+        hdf5io.write(out_dir / shard_name(shard), SCHEMA, found, attrs=attrs, overwrite=True)  # an unfinished run's
     content = content_hash(out_dir, len(shards))
     known = settings_of(folder, paths[0], first)
     config = {
