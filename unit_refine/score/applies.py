@@ -23,6 +23,8 @@ DECADES = 1.0  #: how far beyond every training recording the order of magnitude
 WRONG_SIGN = 0.05  #: share of units with a sign that no training unit has
 OUTSIDE, DOMINANT, MISSING = 0.6, 0.5, 0.9  #: shares of units from which a metric is told
 SWAPPED = 0.3  #: by how much a metric must go along with the others like another one rather than like itself
+FLIPPED = 0.15  #: by how much a metric must go along with the others like its own negative rather than like itself
+CHANCE = 0.01  #: a constant or missing metric is told unless training recordings make it likelier than this
 MIN_UNITS = 10  #: fewer units tell nothing about a distribution
 
 
@@ -56,7 +58,7 @@ def reference(metrics: pd.DataFrame, groups: np.ndarray) -> dict[str, Any]:
         found[str(name)] = {
             "scale": scale, "quartiles": quartiles, "tails": [float(q) for q in np.quantile(z, TAILS)], "spread": spread,
             "nonzero": [d["nonzero"] for d in per if d["nonzero"]], "magnitude": [d["magnitude"] for d in per if d["magnitude"]], "signs": [float(np.mean(z < 0)), float(np.mean(z > 0))], "missing": max(d["missing"] for d in per),
-            "dominant": max(d["dominant"] for d in per),
+            "dominant": max(d["dominant"] for d in per), "usual": most_frequent(values),
         }  # fmt: skip
     return {"metrics": found, "correlation": correlations(metrics)}
 
@@ -78,6 +80,28 @@ def describe(values: np.ndarray, scale: float) -> dict[str, Any]:
     }
 
 
+def most_frequent(values: np.ndarray) -> float:
+    """Return the value that most units have."""
+    found, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    return float(found[counts.argmax()])
+
+
+def constant(values: np.ndarray, known: Mapping[str, Any]) -> str:
+    """Return why a metric that is the same, or missing, in every unit is odd; empty where it varies or was so in training.
+
+    Where a training recording had the value in a share d of its units, n units all have it by chance with probability d^n.
+    """
+    finite = values[np.isfinite(values)]
+    if len(values) >= MIN_UNITS and not len(finite) and known["missing"] ** len(values) < CHANCE:
+        return f"missing in every unit (at most {known['missing']:.0%} in training)"
+    if len(finite) < MIN_UNITS or finite.min() < finite.max():
+        return ""
+    other = "usual" in known and not np.isclose(finite[0], known["usual"], rtol=1e-5, atol=0)
+    if other or known["dominant"] ** len(finite) < CHANCE:
+        return f"all units have the same value, {finite[0]:.4g} (at most {known['dominant']:.0%} of a recording's units in training)"
+    return ""
+
+
 def correlations(metrics: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return Spearman's correlation of each pair of metrics; pairs with too few units are left out."""
     table = metrics.astype(float).corr("spearman", min_periods=MIN_UNITS * 2)
@@ -93,6 +117,9 @@ def findings(metrics: pd.DataFrame, known: Mapping[str, Any]) -> list[Finding]:
         why, share = judge(metrics[name].to_numpy(dtype=float), known["metrics"][name])
         if why:
             found[name] = Finding(str(name), why, share)
+    for name in flipped(metrics, known["correlation"]):
+        why = "the other sign: it goes along with the other metrics as its negative did in training"
+        found.setdefault(name, Finding(name, why, float("nan")))
     for name, other in swapped(metrics, known["correlation"]):
         found.setdefault(
             name, Finding(name, f"goes along with the other metrics as '{other}' does: swapped columns?", float("nan"))
@@ -103,6 +130,8 @@ def findings(metrics: pd.DataFrame, known: Mapping[str, Any]) -> list[Finding]:
 def judge(values: np.ndarray, known: Mapping[str, Any]) -> tuple[str, float]:
     """Return why a metric's values are odd, empty when they are not, and the share beyond the training units' tails."""
     own = describe(values, known["scale"])
+    if same := constant(values, known):
+        return same, float("nan")
     if own["missing"] >= MISSING and known["missing"] < 0.5 and len(values) >= MIN_UNITS:
         return f"missing in {own['missing']:.0%} of the units (at most {known['missing']:.0%} in training)", float(
             "nan"
@@ -156,6 +185,20 @@ def looks_like(middle: float, usual: float, scale: float, power: float) -> str:
         if abs(abs(power) - step) < 0.6:
             return f"another unit (a factor of about 1e{int(math.copysign(step, power))}): "
     return ""
+
+
+def flipped(metrics: pd.DataFrame, known: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return metrics that go along with the others as their negatives did in training."""
+    if len(metrics) < 5 * MIN_UNITS:
+        return []
+    now, found = correlations(metrics), []
+    for a in [n for n in now if n in known]:
+        shared = [n for n in now[a] if n in known[a] and n in now]
+        if len(shared) >= 5:
+            as_is, turned = (np.mean([abs(now[a][n] - sign * known[a][n]) for n in shared]) for sign in (1, -1))
+            if as_is - turned > FLIPPED:
+                found.append(a)
+    return found
 
 
 def swapped(metrics: pd.DataFrame, known: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
