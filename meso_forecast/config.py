@@ -307,6 +307,15 @@ class PlotConfig(Output):
     figure_format: FigureFormat = figure_format()
 
 
+class ExportConfig(Output):
+    """Write a forecast as ALF objects with the cells' uuids, or as an NWB file."""
+
+    forecast: Path = positional("forecast file made by forecast", "file")
+    recording: Path = positional("the preprocessed session that was forecast", "file")
+    format: Literal["alf", "nwb"] = Field("alf", description="alf: objects that ONE reads; nwb: forecast.nwb")
+    output: Path = Field(description="folder to make")
+
+
 class InfoConfig(Base):
     """Say what a file or model folder holds."""
 

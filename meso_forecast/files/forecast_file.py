@@ -13,7 +13,7 @@ from hdf5io.errors import InputError
 
 from ..model import probability
 from ..model.forecaster import Forecast
-from .recording import Recording
+from .recording import Recording, text
 
 SCHEMA = "meso_forecast/forecast/1"
 
@@ -50,7 +50,8 @@ def open_forecast(path: Path) -> dict[str, Any]:
     with hdf5io.read(path, SCHEMA, required=tuple(axes)) as file:
         arrays = {name: hdf5io.array(file, name, ndim=ndim)[:] for name, ndim in axes.items()}
         model = str(file.attrs.get("model", "unknown"))
+        ids = [text(v) for v in hdf5io.array(file, "uuid", ndim=1, kinds="SO")[:]] if "uuid" in file else []
     mean, fits = arrays["mean"].shape, arrays["quantiles"].shape
     if fits != (len(arrays["levels"]), *mean) or len(arrays["origin"]) != mean[0] or len(arrays["lead"]) != mean[1]:
         raise InputError(f"{path}: '/mean' {mean}, '/quantiles' {fits}, '/origin' and '/lead' do not fit each other.")
-    return {**arrays, "model": model}
+    return {**arrays, "model": model, "uuid": ids}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 import hdf5io
@@ -34,7 +35,25 @@ class Recording(NamedTuple):
     eid: str
     inputs: np.ndarray  #: (time, input) behaviour as recorded, NaN where it is not known
     input_names: list[str]
+    date: str  #: of the session, empty where it is not known
     scale: np.ndarray  #: (neuron,) units of the activity as it was read for one unit of ``panel.x``
+
+
+class Stored(NamedTuple):
+    """What a file holds beside the activity itself."""
+
+    seen: np.ndarray
+    times: np.ndarray
+    label: np.ndarray
+    neurons: dict[str, np.ndarray]
+    region_names: list[str]
+    scale: np.ndarray
+    stimulus: np.ndarray
+    stimuli: list[str]
+    inputs: np.ndarray
+    input_names: list[str]
+    attrs: dict[str, str]
+    dt_s: float
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -51,69 +70,78 @@ def open_recording(path: str | Path) -> Recording:
             raise InputError(
                 f"{path}: '/activity' is chunked, empty or not float32; expected a contiguous dataset. Run preprocess again."
             )
-        seen = hdf5io.array(file, "observed", ndim=2, kinds="biu")[:].astype(bool)
-        times, label = hdf5io.array(file, "timestamps", ndim=1)[:], hdf5io.array(file, "split", ndim=1)[:]
-        neurons = {
-            k: hdf5io.array(file, f"neurons/{k}", kinds="iufSO")[:] for k in ("fov", "region", "position", "uuid")
-        }
-        if "neurons/region_name" in file:
-            named = [text(v) for v in hdf5io.array(file, "neurons/region_name", ndim=1, kinds="SO")[:]]
-        else:  # files of earlier versions
-            named = [""] * len(neurons["region"])
-        stimulus = hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int)
-        names = [text(n) for n in hdf5io.array(file, "covariates/stimulus_names", ndim=1, kinds="SO")[:] if n]
-        inputs, input_names = np.zeros((shape[0], 0), np.float32), []
-        if "covariates/inputs" in file:  # files of earlier versions have none
-            inputs = hdf5io.array(file, "covariates/inputs", ndim=2)[:]
-            input_names = [text(n) for n in hdf5io.array(file, "covariates/input_names", ndim=1, kinds="SO")[:] if n]
-        scale = np.ones(shape[1])
-        if "normalization/scale" in file:
-            scale = hdf5io.array(file, "normalization/scale", ndim=1)[:].astype(float)
-        eid, dt_s = text(file.attrs.get("eid", "")), float(np.asarray(file.attrs.get("dt_s", np.nan)))
-    sizes = {"observed": len(seen), "timestamps": len(times), "split": len(label), "covariates/stimulus": len(stimulus),
-             "covariates/inputs": len(inputs)}  # fmt: skip
+        s = stored(file, shape)
+    check_sizes(path, s, shape)
+    if path.stat().st_size < offset + 4 * shape[0] * shape[1]:
+        raise InputError(f"{path}: '/activity' ends before its last frame; the file is not complete.")
+    x, scale = np.memmap(path, np.float32, "r", offset, shape), s.scale
+    usable = s.seen.all(1)
+    if units != "z":
+        train = x[usable & (s.label == 0)]
+        sd = np.maximum(train.std(0), 1e-6)
+        x, scale = ((x - train.mean(0)) / sd).astype(np.float32), scale * sd
+    panel = Panel(x, usable, s.label, s.dt_s, s.stimulus if s.stimuli else None)
+    uuids = np.array([text(u) for u in s.neurons["uuid"]], dtype=str)
+    regions = np.array(
+        [n or (str(int(r)) if r else "") for n, r in zip(s.region_names, s.neurons["region"])], dtype=str
+    )
+    return Recording(
+        path=path, panel=panel, times=s.times, observed=s.seen, fov=s.neurons["fov"], region=regions, position=s.neurons["position"],
+        uuid=uuids, stimuli=s.stimuli, eid=s.attrs["eid"], inputs=s.inputs, input_names=s.input_names, date=s.attrs["date"], scale=scale,
+    )  # fmt: skip
+
+
+def stored(file: h5py.File, shape: tuple[int, ...]) -> Stored:
+    """Return what an open file holds beside its activity of ``shape`` (time, neuron)."""
+
+    def names(place: str) -> list[str]:
+        return [text(n) for n in hdf5io.array(file, place, ndim=1, kinds="SO")[:]]
+
+    neurons = {k: hdf5io.array(file, f"neurons/{k}", kinds="iufSO")[:] for k in ("fov", "region", "position", "uuid")}
+    regions = names("neurons/region_name") if "neurons/region_name" in file else [""] * len(neurons["region"])
+    inputs, input_names, scale = np.zeros((shape[0], 0), np.float32), [], np.ones(shape[1])
+    if "covariates/inputs" in file:  # files of earlier versions have none of these
+        inputs = hdf5io.array(file, "covariates/inputs", ndim=2)[:]
+        input_names = [n for n in names("covariates/input_names") if n]
+    if "normalization/scale" in file:
+        scale = hdf5io.array(file, "normalization/scale", ndim=1)[:].astype(float)
+    return Stored(
+        hdf5io.array(file, "observed", ndim=2, kinds="biu")[:].astype(bool), hdf5io.array(file, "timestamps", ndim=1)[:],
+        hdf5io.array(file, "split", ndim=1)[:], neurons, regions, scale,
+        hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int), [n for n in names("covariates/stimulus_names") if n],
+        inputs, input_names, {k: text(file.attrs.get(k, "")) for k in ("eid", "date")},
+        float(np.asarray(file.attrs.get("dt_s", np.nan))),
+    )  # fmt: skip
+
+
+def check_sizes(path: Path, s: Stored, shape: tuple[int, ...]) -> None:
+    """Make sure that all datasets fit the activity.
+
+    Raises
+    ------
+    InputError : which does not.
+    """
+    sizes = {"observed": len(s.seen), "timestamps": len(s.times), "split": len(s.label), "covariates/stimulus": len(s.stimulus),
+             "covariates/inputs": len(s.inputs)}  # fmt: skip
     for name, size in sizes.items():
         if size != shape[0]:
             raise InputError(f"{path}: '/{name}' has {size} frames, '/activity' {shape[0]}.")
-    for name, values in neurons.items():
-        if len(values) != shape[1]:
-            raise InputError(f"{path}: '/neurons/{name}' has {len(values)} entries, '/activity' {shape[1]} neurons.")
-    if len(named) != shape[1]:
-        raise InputError(f"{path}: '/neurons/region_name' has {len(named)} entries, '/activity' {shape[1]} neurons.")
-    if inputs.shape[1] != len(input_names):
+    cells = {f"neurons/{name}": len(values) for name, values in s.neurons.items()}
+    for name, size in {
+        **cells,
+        "neurons/region_name": len(s.region_names),
+        "normalization/scale": len(s.scale),
+    }.items():
+        if size != shape[1]:
+            raise InputError(f"{path}: '/{name}' has {size} entries, '/activity' {shape[1]} neurons.")
+    if s.inputs.shape[1] != len(s.input_names):
         raise InputError(
-            f"{path}: '/covariates/inputs' has {inputs.shape[1]} columns, {len(input_names)} names. Run preprocess again."
+            f"{path}: '/covariates/inputs' has {s.inputs.shape[1]} columns, {len(s.input_names)} names. Run preprocess again."
         )
-    if not dt_s > 0 or not np.isfinite(times).all():
+    if not s.dt_s > 0 or not np.isfinite(s.times).all():
         raise InputError(
             f"{path}: 'dt_s' and '/timestamps' are expected to be positive and finite. Run preprocess again."
         )
-    if path.stat().st_size < offset + 4 * shape[0] * shape[1]:
-        raise InputError(f"{path}: '/activity' ends before its last frame; the file is not complete.")
-    x = np.memmap(path, np.float32, "r", offset, shape)
-    usable = seen.all(1)
-    if units != "z":
-        train = x[usable & (label == 0)]
-        sd = np.maximum(train.std(0), 1e-6)
-        x, scale = ((x - train.mean(0)) / sd).astype(np.float32), scale * sd
-    panel = Panel(x, usable, label, dt_s, stimulus if names else None)
-    uuids = np.array([text(u) for u in neurons["uuid"]], dtype=str)
-    regions = np.array([n or (str(int(r)) if r else "") for n, r in zip(named, neurons["region"])], dtype=str)
-    return Recording(
-        path,
-        panel,
-        times,
-        seen,
-        neurons["fov"],
-        regions,
-        neurons["position"],
-        uuids,
-        names,
-        eid,
-        inputs,
-        input_names,
-        scale,
-    )
 
 
 def with_behaviour(recording: Recording, use: str) -> Recording:

@@ -1,0 +1,68 @@
+"""Do forecasts leave the house in forms that ONE and NWB read back as they were?"""
+
+import h5py
+import numpy as np
+import pytest
+
+from meso_forecast.files.recording import open_recording
+
+
+@pytest.fixture(scope="module")
+def forecasts(meso, small_session, tmp_path_factory):
+    """Return (folder, path by part) of forecasts of an autoregression."""
+    folder = tmp_path_factory.mktemp("export")
+    fast = ["--context", 24, "--horizon", 3]
+    assert meso("train", small_session[1], "--model", "ar", *fast, "--output", folder / "m").returncode == 0
+    paths = {}
+    for part in ("test", "last"):
+        paths[part] = folder / f"{part}.h5"
+        done = meso("forecast", folder / "m", small_session[1], "--part", part, "--output", paths[part])
+        assert done.returncode == 0, done.stderr
+    return folder, paths
+
+
+def test_alf_objects_are_read_by_one_with_the_cells_uuids(meso, small_session, forecasts, tmp_path):
+    alf = pytest.importorskip("one.alf.io")
+    done = meso("export", forecasts[1]["test"], small_session[1], "--output", tmp_path / "alf")
+    assert done.returncode == 0, done.stderr
+    recording = open_recording(small_session[1])
+    made, cells = (alf.load_object(tmp_path / "alf", name) for name in ("mpciForecast", "mpciROIs"))
+    with h5py.File(forecasts[1]["test"]) as file:
+        assert np.array_equal(made["mean"], file["mean"][:])
+        assert np.array_equal(made["lower"], file["quantiles"][0])
+        assert np.array_equal(made["times"], file["origin_time"][:])
+        origins, mean = file["origin"][:], file["mean"][:]
+    assert np.ravel(cells["uuids"]).tolist() == recording.uuid.tolist()
+    assert len(cells["uuids"]) == len(cells["forecastMSE"]) == mean.shape[2]
+    error = (recording.panel.x[origins + 2] - mean[:, 1]) ** 2
+    assert cells["forecastMSE"][:, 1] == pytest.approx(error.mean(0), rel=1e-5)
+    assert alf.load_object(tmp_path / "alf", "mpciForecastLeads")["times"].shape == (3,)
+
+
+@pytest.mark.parametrize("part", ["test", "last"])
+def test_an_nwb_file_is_valid_and_holds_every_step(meso, small_session, forecasts, tmp_path, part):
+    pynwb = pytest.importorskip("pynwb")
+    done = meso("export", forecasts[1][part], small_session[1], "--format", "nwb", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "out" / "forecast.nwb"
+    assert pynwb.validate(path=str(path)) in ([], ([], 0))
+    recording = open_recording(small_session[1])
+    with pynwb.NWBHDF5IO(str(path), "r") as io, h5py.File(forecasts[1][part]) as file:
+        nwb = io.read()
+        series = nwb.processing["forecast"]["Forecasts"]["upper_step_03"]
+        assert np.array_equal(series.data[:], file["quantiles"][-1][:, 2])
+        assert series.timestamps[:] == pytest.approx(file["origin_time"][:] + file["lead"][2])
+        cells = nwb.processing["ophys"]["ImageSegmentation"]["Cells"]
+        assert list(cells["uuid"][:]) == recording.uuid.tolist()
+        assert np.isnan(cells["forecast_mse"][0]).all() == (part == "last")
+
+
+def test_a_forecast_of_other_cells_is_refused(meso, small_session, forecasts, tmp_path):
+    other = tmp_path / "other.h5"
+    other.write_bytes(forecasts[1]["test"].read_bytes())
+    with h5py.File(other, "r+") as file:
+        ids = file["uuid"][:]
+        file["uuid"][...] = ids[::-1]
+    done = meso("export", other, small_session[1], "--output", tmp_path / "no")
+    assert done.returncode == 2
+    assert "its cells are not those" in done.stderr
