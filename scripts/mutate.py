@@ -25,7 +25,7 @@ TARGETS = {
     "glm_rates/model/solver.py": ("glm_rates/test_glm_solver.py",),
     "glm_rates/model/prior.py": ("glm_rates/test_glm_prior.py",),
     "meso_forecast/model/stack.py": ("meso_forecast/test_meso_linear.py", "meso_forecast/test_meso_mixture.py"),
-    "unit_refine/model/calibration.py": ("unit_refine/test_unit_refine_core.py", "unit_refine/test_unit_refine_models.py"),
+    "unit_refine/model/calibration.py": ("unit_refine/test_unit_refine_calibration.py", "unit_refine/test_unit_refine_core.py"),
     "laa_bayes/posterior/importance.py": ("laa_bayes/test_laa_bayes_samplers.py", "laa_bayes/test_laa_bayes_exact.py"),
     "neuro_diffusion/model/ridge.py": ("neuro_diffusion/test_neuro_diffusion_ridge.py",),
     "neuro_diffusion/model/diffusion.py": ("neuro_diffusion/test_neuro_diffusion_diffusion.py",),
