@@ -93,9 +93,7 @@ class Storage(Written):
     """Where and how shards are written; an unfinished data set of the same options is continued."""
 
     resumes: ClassVar[bool] = True
-    output: Path = Field(
-        description="folder to make; an unfinished one is continued", json_schema_extra=about("--out-dir")
-    )
+    output: Path = Field(description="folder to make; unfinished: continued", json_schema_extra=about("--out-dir"))
     store: Literal["W", "all", "seeds"] = Field("W", description="in a shard: weights; activity as well; or only seeds")
     shard_size: int = Field(1024, ge=1, description="networks a file")
     jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
@@ -212,9 +210,7 @@ class TrainConditionalConfig(TrainPriorConfig):
     """Train p(W | activity) and p(W) in one network (or the regression baseline)."""
 
     objective: Literal["diffusion", "regression"] = Field("diffusion", description="posterior, or regression baseline")
-    skip: Literal["gaussian", "ep"] = Field(
-        "gaussian", description="posterior that is corrected: Gaussian, or that of EP"
-    )
+    skip: Literal["gaussian", "ep"] = Field("gaussian", description="posterior that is corrected: Gaussian, or EP's")
     n_time: int | None = Field(None, ge=6, description="time steps a trial; default: the data set's T")
     trials: tuple[int, ...] = Field((1, 2, 4, 8), description="numbers of trials K, mixed in training")
     noise: tuple[float, float] = Field((0.01, 0.2), description="range of the observation noise, log-uniform")
@@ -267,9 +263,11 @@ class InferConfig(Rivals, Array, Solver, Written):
         ("input", "gain", "tau", "process"),
         description="settings that the recording may correct: constant input, scale and offset of rates, tau, noise of the dynamics",
     )
-    anatomy: Path | None = Field(
-        None, description="connectome: where connections exist, for EP", json_schema_extra=FILE
-    )
+    anatomy: Path | None = Field(None, description="connectome: where connections are, for EP", json_schema_extra=FILE)
+    stimulus: Path | None = Field(
+        None, description="known input, (trial, time, neuron), (time, neuron) or (trial, neuron); default: the recording's /stimulus",
+        json_schema_extra=FILE,
+    )  # fmt: skip
     force: bool = Field(False, description="exit 0 whatever the verdict")
     truth: Path | None = Field(None, description="file with the true weights 'W', to be scored", json_schema_extra=FILE)
     steps: int | None = Field(None, ge=2, description="steps of the solver; default 18, 12 beyond 100 neurons")  # type: ignore[assignment]
@@ -323,6 +321,9 @@ class SimulateConfig(RandomNetworks, Settings, Written):
     gain: float = Field(1.0, gt=0, description="recorded are OFFSET + GAIN tanh(h)")
     offset: float = Field(0.0, description="recorded are OFFSET + GAIN tanh(h)")
     input_std: float = Field(0.0, ge=0, description="spread over neurons of a constant input to each")
+    push: float = Field(
+        0.0, description="known input, in units of h, to one neuron in each trial: 0, 1, ... in turn (/stimulus)"
+    )
 
 
 # --- looking -----------------------------------------------------------------------------------------------------------------

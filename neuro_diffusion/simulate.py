@@ -19,6 +19,7 @@ class Recording(NamedTuple):
     W: Tensor  #: (N, N)
     h0: Tensor  #: (K, N)
     input: Tensor  #: (N) constant input
+    stimulus: Tensor | None  #: (K, T, N) known input; None: no neuron was pushed
 
 
 def simulate(config: SimulateConfig) -> Recording:
@@ -36,9 +37,14 @@ def simulate(config: SimulateConfig) -> Recording:
     K, T, N = config.n_trials, config.n_time, config.n_neurons
     h0 = config.h0_std * torch.randn(K, N, generator=generator)
     current = config.input_std * torch.randn(N, generator=generator)
-    x = simulate_rate_network(W, h0, T, config.dt, config.tau, current, config.noise_std, generator=generator)
+    stimulus = None
+    if config.push:
+        pushed = torch.nn.functional.one_hot(torch.arange(K) % N, N).to(W)
+        stimulus = config.push * pushed[:, None].expand(K, T, N)
+    given = current if stimulus is None else current + stimulus
+    x = simulate_rate_network(W, h0, T, config.dt, config.tau, given, config.noise_std, generator=generator)
     y = config.offset + config.gain * x
     y = y + config.observation_noise * torch.randn(y.shape, generator=generator)
     hidden = torch.randperm(N, generator=generator)[max(1, round(config.observed * N)) :]
     y[:, :, hidden] = float("nan")
-    return Recording(y, W, h0, current)
+    return Recording(y, W, h0, current, stimulus)

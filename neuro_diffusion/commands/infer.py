@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from torch import Tensor
 from hdf5io.errors import InputError
 
 from ..config import InferConfig
-from ..console import Result, Run, log
+from ..console import Answer, Result, Run, answer, log
 from ..files import connectomes, model_folder, posterior_file, recordings
+from ..files.beside import load_stimulus, truth_beside
 from ..fit import infer as inference
+from ..fit.further import further
 from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate
 from ..model import explain
+from ..model.anatomy import classes_of
 from ..model.model import WeightModel, differences
 from ..model.propagation import Family
 from ..rate_network.activity import Regime
@@ -36,7 +40,11 @@ def run(config: InferConfig, run: Run) -> Result:
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
     recording = recordings.load_activity(config.activity, config.dataset, config.rows)
-    truth = None if config.truth is None else recordings.load_truth(config.truth, recording.y.shape[-1])
+    truth = truth_beside(config.truth, config.activity, recording.y.shape[-1])
+    stimulus = load_stimulus(config.stimulus, config.activity, tuple(recording.y.shape))
+    if stimulus is not None and config.refine != "none":
+        raise InputError("--refine: does not know of a known input (stimulus). Leave it out.")
+    recorded = inference.Recorded(recording.y, recording.observed, stimulus)
     if config.guidance > 1:
         log.warning(
             "guidance %g is above 1: the posterior is sharper than the data allow, not calibrated.", config.guidance
@@ -54,13 +62,22 @@ def run(config: InferConfig, run: Run) -> Result:
     spec = model.spec
     told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
     names = tuple(n for n in config.estimate if n != "none")
-    settings, judged = examine(recording, told, config.noise_std, names)
+    settings, judged = examine(recorded, told, config.noise_std, names)
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
-    found = fitted(config, model, recording, choice, others, truth)
+    found = fitted(config, model, recording, recorded, choice, others, truth)
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
+    known = bad or judged.verdict == CANNOT_TELL
+    final = answer_of(found, f"{judged.verdict}: {'; '.join(judged.facts)}" if known and judged.facts else "")
+    family = model.spec.family or Family()
+    g = torch.Generator().manual_seed(config.seed + 1)
     results = {
+        "answer": final,
+        "further": [] if bad else further(found, recorded, choice, family, recording.names, g),
         "best_method": found.trusted,
         "reason": f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason,
+        "anatomy": None
+        if found.worth is None
+        else {"informative": float(found.worth.informative), "density by class": found.worth.classes[0].tolist()},
         "verdict": judged.verdict,
         "facts": judged.facts,
         "residuals": None if judged.residuals is None else judged.residuals._asdict(),
@@ -71,23 +88,40 @@ def run(config: InferConfig, run: Run) -> Result:
     }
     outputs = written(config, found, recording, truth, results, run.provenance(config))
     code = 3 if bad and not config.force else 0
-    return Result(outputs, results, line_of(judged, results, found.trusted), code, config.output)
+    return Result(outputs, results, line_of(judged, results, found.trusted, final), code, config.output)
+
+
+def answer_of(found: inference.Inference, first: str) -> Answer:
+    """Return whether our estimate predicts the held-out trial better than the best baseline: ridge, or no network where ridge claims nothing.
+
+    The estimate is the one that stands before the held-out trial is looked at; the interval is over neurons.
+    """
+    ours = inference.WORDS[found.default]
+    claim = next(r["expected correlation"] for r in found.table if r["method"] == "ridge")
+    against = "ridge regression" if claim > 0 else "no network"
+    unit = "log-likelihood per value of the held-out trial"
+    if not found.heldout:
+        return answer(ours, against, math.nan, math.nan, math.nan, unit, first=first)
+    gain = found.heldout[found.default].double()
+    gain = gain - found.heldout["ridge"].double() if claim > 0 else gain
+    mean, half = float(gain.mean()), 1.96 * float(gain.std()) / math.sqrt(len(gain))
+    return answer(ours, against, mean, mean - half, mean + half, unit, first=first)
 
 
 def examine(
-    recording: recordings.Activity, told: explain.Settings, noise: float | None, names: tuple[str, ...]
+    recorded: inference.Recorded, told: explain.Settings, noise: float | None, names: tuple[str, ...]
 ) -> tuple[Estimated | None, Verdict]:
     """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
-    if not bool(recording.observed.all()):
+    if not bool(recorded.observed.all()):
         return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
-    found = estimate(recording.y, told, noise, names)
+    found = estimate(recorded.y, told, noise, names, recorded.stimulus)
     for name, values in found.changed.items():
         log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
-    return found, judge(found, len(recording.y))
+    return found, judge(found, len(recorded.y))
 
 
 def anatomy_of(config: InferConfig, recording: recordings.Activity) -> Tensor | None:
-    """Return where anatomy (N, N) holds a connection to exist: joined by the neurons' names, or in order where a side has none."""
+    """Return the class (N, N) of each connection that anatomy sees (0: none): joined by the neurons' names, or in order where a side has none."""
     if config.anatomy is None:
         return None
     found, names = connectomes.load_connectome(config.anatomy), recording.names
@@ -105,12 +139,12 @@ def anatomy_of(config: InferConfig, recording: recordings.Activity) -> Tensor | 
             f"{config.anatomy}: {len(found.matrix)} neurons ({', '.join(found.names[:4])}, ...) for {N} recorded ones; expected the same"
             f" names{' (missing ' + ', '.join(missing) + ')' if missing else ''}, or as many neurons in the same order without names."
         )
-    return torch.from_numpy(found.matrix[np.ix_(order, order)] != 0)
+    return classes_of(torch.from_numpy(found.matrix[np.ix_(order, order)].astype(float)))
 
 
 def fitted(
-    config: InferConfig, model: WeightModel, recording: recordings.Activity, choice: Choice, others: inference.Competitors,
-    truth: Tensor | None,
+    config: InferConfig, model: WeightModel, recording: recordings.Activity, recorded: inference.Recorded, choice: Choice,
+    others: inference.Competitors, truth: Tensor | None,
 ) -> inference.Inference:  # fmt: skip
     """Return the posterior; of many neurons by fewer and shorter runs, of very many by expectation propagation alone."""
     (K, T, N), used, g = recording.y.shape, choice.settings, torch.Generator().manual_seed(config.seed)
@@ -123,15 +157,14 @@ def fitted(
         for name in not_for_many(config, recording, choice):
             raise InputError(f"{name}: not there for more than {inference.LARGEST} neurons. Leave it out.")
         family = model.spec.family or Family()
-        return inference.infer_large(family, recording.y, choice, config.n_samples or 8, g, truth)
+        return inference.infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100:
         log.info("%d neurons: %d samples of %d steps.", N, n_samples, steps)
     solver = {**config.solver, "steps": steps}
     return inference.infer(
-        model, recording.y, recording.observed, choice, n_samples, solver, g, guidance=config.guidance, others=others,
-        truth=truth,
+        model, recorded, choice, n_samples, solver, g, guidance=config.guidance, others=others, truth=truth,
     )  # fmt: skip
 
 
@@ -222,10 +255,11 @@ def settings_of(found: Estimated | None, choice: Choice) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def line_of(judged: Verdict, results: dict[str, Any], trusted: str) -> str:
-    """Return verdict, settings that were estimated, and which estimate to use, in one line."""
+def line_of(judged: Verdict, results: dict[str, Any], trusted: str, final: Answer) -> str:
+    """Return verdict, settings that were estimated, which estimate to use, and the answer, in one line."""
     if judged.verdict in (MISSPECIFIED, NO_NETWORK):
         return f"{judged.verdict}: {'; '.join(judged.facts)}"
     estimated = results["settings"].get("estimated")
     using = f" with {', '.join(WORDS[n] for n in estimated)}" if estimated else ""
-    return f"{judged.verdict}{using}; trust {trusted}: {results['reason']}"
+    told = f"; {final.sentence}" if math.isfinite(final.gain) else ""
+    return f"{judged.verdict}{using}; trust {trusted}: {results['reason']}{told}"

@@ -17,7 +17,9 @@ def run(config: SimulateConfig, run: Run) -> Result:
             {}, size, f"would simulate {config.n_trials} trials of {config.n_neurons} neurons to {config.output}"
         )
     found = simulate(config)
-    recordings.save(config.output, found.activity, found.W, found.h0, found.input, run.provenance(config))
+    recordings.save(
+        config.output, found.activity, found.W, found.h0, found.input, run.provenance(config), found.stimulus
+    )
     K, T, N = found.activity.shape
     radius = float(get_spectral_radius(found.W))
     results = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hdf5io.errors import InputError
 
-from ..config import TrainPriorConfig
+from ..config import TrainConditionalConfig, TrainPriorConfig
 from ..console import Result, Run, log
 from ..files import dataset, model_folder
 from ..fit import train
+from ..fit.gate import learn_gate
 from ..rate_network.activity import Regime
 
 
@@ -39,6 +40,14 @@ def run(config: TrainPriorConfig, run: Run) -> Result:
         model_folder.save_state(config.output, train.state_of(training), step, settings, spec)
 
     fit = train.fit(spec, W, held, config, save, start, state, first)
+    line = (
+        f"{config.output}: validation loss {fit.validation_loss:.3f} (Gaussian posterior alone {fit.blank_loss:.3f}), "
+        f"{len(W)} networks"
+    )
+    if isinstance(config, TrainConditionalConfig):
+        fit.model.spec = spec._replace(gate=learn_gate(fit.model, held, config))
+        most = max((share for _, share in fit.model.spec.gate), default=0.0)
+        line += f"; at most {most:.0%} of it goes over expectation propagation" if fit.model.spec.gate else ""
     model_folder.save_model(config.output, fit.model, settings)
     results = {
         "validation_loss": fit.validation_loss,
@@ -49,9 +58,6 @@ def run(config: TrainPriorConfig, run: Run) -> Result:
         "n_train": len(W),
         "n_validation": len(held),
         "scale": spec.scale,
+        "gate": [{"claimed correlation": at, "share": share} for at, share in fit.model.spec.gate],
     }
-    line = (
-        f"{config.output}: validation loss {fit.validation_loss:.3f} (Gaussian posterior alone {fit.blank_loss:.3f}), "
-        f"{len(W)} networks"
-    )
     return Result({"model": config.output}, results, line, record=config.output)

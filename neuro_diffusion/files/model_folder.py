@@ -53,6 +53,7 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
             spec["noise"] = tuple(map(float, spec["noise"]))
         if spec.get("family") is not None:
             spec["family"] = Family(**spec["family"]) if isinstance(spec["family"], dict) else Family(*spec["family"])
+        spec["gate"] = tuple((float(at), float(share)) for at, share in spec.get("gate", ()))
         model = WeightModel(ModelSpec(**spec))
         model.load_state_dict(load_file(path.with_name("model.safetensors")))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:

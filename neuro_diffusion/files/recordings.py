@@ -323,17 +323,15 @@ def _roughness(y: np.ndarray, axis: int) -> float:
     return float((np.diff(y, axis=axis) ** 2).mean()) / (2 * variance) if variance > 1e-12 else np.inf
 
 
-def load_truth(path: Path, N: int) -> Tensor:
-    """Return the true weights (N, N) of a file's array 'W', or of its only square matrix."""
-    found = load(path, format_of(path), None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
-    if not np.isfinite(found.values).all():
-        raise InputError(f"{path}: '{found.name}' is not finite.")
-    import torch
-
-    return torch.from_numpy(found.values.astype(np.float32))
-
-
-def save(path: Path, activity: Tensor, W: Tensor, h0: Tensor, current: Tensor, provenance: dict[str, str]) -> Path:
+def save(
+    path: Path,
+    activity: Tensor,
+    W: Tensor,
+    h0: Tensor,
+    current: Tensor,
+    provenance: dict[str, str],
+    stimulus: Tensor | None = None,
+) -> Path:
     """Write a simulated recording (K, T, N) with the truth behind it."""
     D = hdf5io.Dataset
     sets = {
@@ -342,4 +340,6 @@ def save(path: Path, activity: Tensor, W: Tensor, h0: Tensor, current: Tensor, p
         "h0": D(h0.numpy(), "", "true initial states", ("trial", "neuron")),
         "input": D(current.numpy(), "", "true constant input", ("neuron",)),
     }
+    if stimulus is not None:
+        sets["stimulus"] = D(stimulus.numpy(), "", "known input in units of h", ("trial", "time", "neuron"))
     return hdf5io.write(path, SCHEMA, sets, provenance=provenance, overwrite=True)

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from ..model import explain, large, propagation, ridge
+from ..model.agreement import entry_correlation, heldout_rows
+from ..model.anatomy import Reliability, averaged, reliability
+from ..model.blend import blend, claimed_correlation, mix, share_of
 from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
 from ..model.model import WeightModel
 from ..model.propagation import Family
-from ..model.ridge import RowFit, entry_correlation, heldout_log_likelihood
+from ..model.ridge import RowFit
 from .refine import refine_weight_matrix
 from .settings import MAX_SLACK, Choice
 
@@ -22,6 +25,7 @@ LARGEST = (
     400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows do not fit into memory
 )
 WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
+WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
 NOTHING = 1e-3  #: held-out log-likelihood a value by which another estimate must beat expectation propagation
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
@@ -29,7 +33,7 @@ RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothin
 class Inference(NamedTuple):
     """Posterior over the weights of one network."""
 
-    samples: Tensor  #: (S, N, N) of the posterior that is trusted: EP's or the diffusion model's
+    samples: Tensor  #: (S, N, N) of the posterior that is trusted: EP's, the diffusion model's or the mixture of both
     samples_of: str  #: its name
     estimates: dict[str, Tensor]  #: (N, N) by method: diffusion, ridge, ep and those asked for
     ridge_sd: Tensor  #: (N, N)
@@ -38,6 +42,13 @@ class Inference(NamedTuple):
     table: list[dict[str, Any]]  #: a row a method: held-out log-likelihood, expected and (with truth) found correlation
     trusted: str  #: name of the estimate to use
     reason: str
+    default: str  #: name of the estimate that stands before the held-out trial is looked at
+    heldout: dict[
+        str, Tensor
+    ]  #: log-likelihood of the held-out trial by method, a value a recorded neuron; empty with one trial
+    share: float = 0.0  #: of the diffusion model in the estimate "combined"
+    worth: Reliability | None = None  #: of anatomy, where it was given
+    likelihood: ridge.Likelihood | None = None  #: of W, leading axis 1; None of very many neurons
 
 
 class Written(NamedTuple):
@@ -47,6 +58,7 @@ class Written(NamedTuple):
     sd: Tensor  #: (N, N)
     present: Tensor  #: (N, N) probability that a connection exists
     converged: bool
+    posterior: propagation.Propagated  #: leading axis 1
 
 
 class Competitors(NamedTuple):
@@ -55,7 +67,19 @@ class Competitors(NamedTuple):
     prior: WeightModel | None = None  #: its unconditional score, guided by the likelihood (pigdm)
     regression: WeightModel | None = None
     refine: str = "none"  #: method of `refine_weight_matrix` on the posterior mean
-    anatomy: Tensor | None = None  #: (N, N) True where anatomy holds a connection to exist
+    anatomy: Tensor | None = None  #: (N, N) class of each connection that anatomy sees, 0: none (`anatomy.classes_of`)
+
+
+class Recorded(NamedTuple):
+    """What was measured."""
+
+    y: Tensor  #: (K, T, N) rates
+    observed: Tensor  #: (N) True where a neuron was recorded
+    stimulus: Tensor | None = None  #: (K, T, N) known input in units of h
+
+    def trials(self, part: slice) -> Recorded:
+        """Return some of the trials."""
+        return self._replace(y=self.y[part], stimulus=None if self.stimulus is None else self.stimulus[part])
 
 
 ALONE = Competitors()
@@ -66,12 +90,15 @@ class _Fitted(NamedTuple):
     estimates: dict[str, Tensor]
     samples: Tensor
     base: ridge.Ridge
+    share: Tensor  # (1)
+    worth: Reliability | None
+    default: str
+    wide: ridge.Likelihood
 
 
 def infer(
     model: WeightModel,
-    y: Tensor,
-    observed: Tensor,
+    recorded: Recorded,
     choice: Choice,
     n_samples: int,
     solver: Mapping[str, Any],
@@ -81,23 +108,23 @@ def infer(
     others: Competitors = ALONE,
     truth: Tensor | None = None,
 ) -> Inference:
-    """Return the posterior of one recording y (K, T, N) under given settings, with the baselines beside it.
+    """Return the posterior of one recording under given settings, with the baselines beside it.
 
     With two or more trials each method is fitted again without the last trial and scored on it; the estimate with the larger
     held-out likelihood is trusted. Ridge is trusted when it expects a correlation of .99 with the truth.
     """
 
-    def fit(trials: Tensor, S: int) -> _Fitted:
-        return _fit(model, trials, observed, choice, S, solver, generator, guidance, others)
+    def fit(trials: Recorded, S: int) -> _Fitted:
+        return _fit(model, trials, choice, S, solver, generator, guidance, others)
 
-    whole = fit(y, n_samples)
-    heldout: dict[str, float] = {}
+    y, observed, whole = recorded.y, recorded.observed, fit(recorded, n_samples)
+    rows: dict[str, Tensor] = {}
     if len(y) > 1:
-        fewer = fit(y[:-1], max(8 if y.shape[-1] <= 100 else 4, n_samples // 2)).estimates
-        test = _test_trial(y[-1:], observed, choice, whole.base.noise_std)
-        size = y.shape[1] * int(observed.sum())
-        heldout = {name: float(heldout_log_likelihood(W[None], test, size)) for name, W in fewer.items()}
-    trusted, reason = choose(whole.base, heldout, "ep" if others.anatomy is None else "anatomy")
+        fewer = fit(recorded.trials(slice(-1)), max(8 if y.shape[-1] <= 100 else 4, n_samples // 2)).estimates
+        test = _test_trial(recorded.trials(slice(-1, None)), choice, whole.base.noise_std)
+        rows = {name: heldout_rows(W[None], test)[0][observed] / y.shape[1] for name, W in fewer.items()}
+    heldout = {name: float(values.mean()) for name, values in rows.items()}
+    trusted, reason = choose(whole.base, heldout, whole.default)
     spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0], "ep": whole.ep.sd, "anatomy": whole.ep.sd}
     block = observed[:, None] & observed[None]
     table = [
@@ -110,24 +137,39 @@ def infer(
         for name, W in whole.estimates.items()
     ]
     noise = float(whole.base.noise_std) * choice.settings.gain
-    written = trusted in WRITTEN
-    samples = whole.ep.samples if written else whole.samples
-    kind = trusted if written else "diffusion"
-    return Inference(samples, kind, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason)
+    samples, kind = whole.samples, "diffusion"
+    if trusted in WRITTEN:
+        samples, kind = whole.ep.samples, trusted
+    elif trusted == "combined":
+        S = min(len(whole.ep.samples), len(samples))
+        samples, kind = mix(whole.ep.samples[None, :S], samples[None, :S], whole.share)[0], trusted
+    return Inference(
+        samples, kind, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason, whole.default, rows,
+        float(whole.share), whole.worth, whole.wide,
+    )  # fmt: skip
 
 
-def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
-    """Fit every method to trials (K, T, N)."""
-    likelihood = _likelihoods(trials, observed, choice)
+def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
+    """Fit every method to some trials."""
+    likelihood = _likelihoods(trials, choice)
     found = likelihood(None)
     base = ridge.ridge_of(found)
     samples = model.sample(model.prepare(likelihood(model).wide), S, guidance=guidance, generator=generator, **solver)[
         0
     ]
-    ep, written = _propagated(model, found, S, generator, None)
-    estimates = {"diffusion": samples.mean(0), "ridge": base.mean[0], "ep": ep}
+    ep, written = _propagated(model, found, S, generator)
+    estimates, default = {"diffusion": samples.mean(0), "ridge": base.mean[0], "ep": ep}, "ep"
+    share = share_of(model.spec.gate, claimed_correlation(ep[None], written.sd[None]))
+    if float(share) > 0:
+        default = "combined"
+        estimates[default] = blend(ep[None], estimates["diffusion"][None], share)[0]
+    worth = None
     if others.anatomy is not None:
-        estimates["anatomy"], written = _propagated(model, found, S, generator, others.anatomy[None])
+        default = "anatomy"
+        worth = reliability(written.posterior, others.anatomy[None])
+        estimates["anatomy"], written = _with_anatomy(
+            written, _propagated(model, found, S, generator, worth.density)[1], worth
+        )
     if others.regression is not None:
         estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
     if others.prior is not None:
@@ -137,64 +179,81 @@ def _fit(model, trials, observed, choice: Choice, S, solver, generator, guidance
         settings = choice.settings
         metadata = {"dt": settings.a, "tau": 1.0, "noise_std": float(base.noise_std)}
         refined = refine_weight_matrix(
-            estimates["diffusion"], settings.rates(trials), metadata, method=others.refine, model=others.prior or model,
+            estimates["diffusion"], settings.rates(trials.y), metadata, method=others.refine, model=others.prior or model,
             generator=generator,
         )  # fmt: skip
         estimates[f"refined ({others.refine})"] = refined.W
-    return _Fitted(written, estimates, samples, base)
+    return _Fitted(written, estimates, samples, base, share, worth, default, found.wide)
 
 
 def _propagated(
-    model: WeightModel, found: RowFit, S: int, generator: torch.Generator, anatomy: Tensor | None
+    model: WeightModel, found: RowFit, S: int, generator: torch.Generator, density: Tensor | None = None
 ) -> tuple[Tensor, Written]:
     """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each."""
     family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
-    posterior = propagation.propagate(found.wide, family, anatomy=anatomy)
+    posterior = propagation.propagate(found.wide, family, density=density)
     count = min(S, max(8, int(1.3e8 / N**3)))
     samples = draw(posterior, found.wide, family, count, generator)[0]
     converged = bool(posterior.converged[0])
-    return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged)
+    return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged, posterior)
 
 
-def _likelihoods(trials: Tensor, observed: Tensor, choice: Choice):
+def _with_anatomy(without: Written, within: Written, worth: Reliability) -> tuple[Tensor, Written]:
+    """Return mean and posterior over both readings of anatomy."""
+    mean, sd, present = averaged(without.posterior, within.posterior, worth.informative)
+    samples = mix(without.samples[None], within.samples[None], worth.informative)[0]
+    return mean[0], Written(
+        samples, sd[0], present[0], without.converged and within.converged,
+        within.posterior if float(worth.informative) > 0.5 else without.posterior,
+    )  # fmt: skip
+
+
+def _likelihoods(trials: Recorded, choice: Choice):
     """Return ``likelihood(model)``: what trials say about W, linearised under the scale of a model's prior or, for None, of ridge's."""
     s = choice.settings
     process = s.process if s.process > MAX_SLACK else 0.0
     if not s.input:
-        y, seen = s.rates(trials)[None], observed[None]
+        y, seen = s.rates(trials.y)[None], trials.observed[None]
+        given = None if trials.stimulus is None else trials.stimulus[None]
         noise = torch.tensor([choice.noise / s.gain], dtype=y.dtype)
 
         def plain(model: WeightModel | None) -> RowFit:
             variance = None if model is None else torch.tensor([model.unit(y.shape[-1]) ** 2], dtype=y.dtype)
-            return ridge.gaussian_likelihood(y, s.a, variance, noise, seen, process=process, h0_std=s.h0_std)
+            return ridge.gaussian_likelihood(
+                y, s.a, variance, noise, seen, process=process, h0_std=s.h0_std, stimulus=given
+            )
 
         return plain
-    found = explain.row_fit(trials.double(), choice.noise, s._replace(process=process))
+    found = explain.row_fit(trials.y.double(), choice.noise, s._replace(process=process), stimulus=trials.stimulus)
     return lambda model: found
 
 
-def _test_trial(trial: Tensor, observed: Tensor, choice: Choice, noise: Tensor) -> ridge.Likelihood:
+def _test_trial(trial: Recorded, choice: Choice, noise: Tensor) -> ridge.Likelihood:
     s = choice.settings
     if s.input or s.process > MAX_SLACK:
-        return explain.test_likelihood(trial.double(), choice.noise, s)
-    return ridge.gaussian_likelihood(s.rates(trial)[None], s.a, None, noise, observed[None], n_relinearise=0).likelihood
+        return explain.heldout_likelihood(trial.y.double(), choice.noise, s, trial.stimulus)
+    given = None if trial.stimulus is None else trial.stimulus[None]
+    y, seen = s.rates(trial.y)[None], trial.observed[None]
+    return ridge.gaussian_likelihood(y, s.a, None, noise, seen, n_relinearise=0, stimulus=given).likelihood
 
 
 def expected_correlation(mean: Tensor, sd: Tensor) -> float:
-    """Return the correlation with the truth that a posterior claims: sqrt of explained over total variance."""
-    explained = float(mean.var())
-    return math.sqrt(explained / (explained + float((sd**2).mean()))) if explained > 0 else 0.0
+    """Return the correlation with the truth that a posterior (N, N) claims."""
+    return float(claimed_correlation(mean[None], sd[None]))
 
 
 def choose(base: ridge.Ridge, heldout: Mapping[str, float], written: str = "ep") -> tuple[str, str]:
     """Return the name of the estimate to trust and why, in one sentence; only a held-out trial can say that data suffice.
 
-    Expectation propagation, under the family's prior (``ep``) or with ``anatomy`` beside it, is taken unless another is better.
+    Expectation propagation, under the family's prior (``ep``) or with ``anatomy`` beside it, is taken unless another is better;
+    with what the network adds (``combined``) where held-out networks of the training family said that it helps.
     """
+    name = WORDS[written]
     if not heldout:
         return written, (
-            "EP suffices as far as one trial tells: with nothing to hold out the prior is untested on this recording; believe it only "
-            "if the network could come from the training family"
+            f"{name} {'suffices as far as one trial tells' if written in WRITTEN else 'was best on held-out networks of the training'}: "
+            "with nothing to hold out the prior is untested on this recording; believe it only if the network could come from the "
+            "training family"
         )
     claim = expected_correlation(base.mean[0], base.sd[0])
     if claim >= RIDGE_IS_ENOUGH and heldout["ridge"] > 0:
@@ -208,28 +267,36 @@ def choose(base: ridge.Ridge, heldout: Mapping[str, float], written: str = "ep")
     if gain < NOTHING:
         return (
             written,
-            f"EP suffices: no estimate predicts the held-out trial better (largest gain {gain:+.4f} per value)",
+            f"{name} suffices: no estimate predicts the held-out trial better (largest gain {gain:+.4f} per value)",
         )
-    return best, f"largest likelihood of the held-out trial; {best} minus EP {gain:+.4f} per value"
+    return best, f"largest likelihood of the held-out trial; {best} minus {name} {gain:+.4f} per value"
 
 
 def infer_large(
-    family: Family, y: Tensor, choice: Choice, n_samples: int, generator: torch.Generator, truth: Tensor | None = None
+    family: Family,
+    recorded: Recorded,
+    choice: Choice,
+    n_samples: int,
+    generator: torch.Generator,
+    truth: Tensor | None = None,
 ) -> Inference:
-    """Return ridge and expectation propagation of a recording y (K, T, N) of many neurons; the samples are those of the latter."""
-    rows, variance = large.rows_of(y, choice.noise, choice.settings)
+    """Return ridge and expectation propagation of a recording of many neurons; the samples are those of the latter."""
+    y, given = recorded.y, recorded.stimulus
+    rows, variance = large.rows_of(y, choice.noise, choice.settings, given)
     base, ep = large.ridge_of(rows, variance), large.propagate(rows, family)
     samples = large.draw(ep, rows, family, n_samples, generator)
     estimates = {"ridge": base.mean.float(), "ep": ep.mean[0]}
     spread = {"ridge": base.sd.float(), "ep": ep.sd[0]}
-    heldout: dict[str, float] = {}
+    held_rows: dict[str, Tensor] = {}
     if len(y) > 1:
-        fewer, variance = large.rows_of(y[:-1], choice.noise, choice.settings)
+        part, last = recorded.trials(slice(-1)), recorded.trials(slice(-1, None))
+        fewer, variance = large.rows_of(part.y, choice.noise, choice.settings, part.stimulus)
         held = {"ridge": large.ridge_of(fewer, variance).mean, "ep": large.propagate(fewer, family).mean[0]}
-        heldout = {
-            name: large.heldout_log_likelihood(W.double(), y[-1:], choice.noise, choice.settings)
+        held_rows = {
+            name: large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus)
             for name, W in held.items()
         }
+    heldout = {name: float(values.mean()) for name, values in held_rows.items()}
     trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep"
     reason = "largest likelihood of the held-out trial" if heldout else "one trial leaves nothing to hold out"
     table = [
@@ -241,5 +308,7 @@ def infer_large(
         }
         for name, W in estimates.items()
     ]
-    written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]))
-    return Inference(samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason)
+    written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]), ep)
+    return Inference(
+        samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason, "ep", held_rows
+    )

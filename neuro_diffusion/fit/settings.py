@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model.explain import MANY, Settings, decoupled, explain, independent, segments, shifted
+from ..model.explain import MANY, Settings, explain, segments
 from ..model.ridge import estimate_noise
+from ..model.rivals import decoupled, independent, shifted
 
 NAMES = ("input", "gain", "tau", "process")  #: what may be estimated
 ENOUGH = {
@@ -105,21 +106,24 @@ def plausible(c: Choice, y: Tensor) -> bool:
     return float((c.settings.rates(y).abs() > 1 + 4 * c.noise / c.settings.gain).double().mean()) < 0.002
 
 
-def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence[str] = NAMES) -> Estimated:
+def estimate(
+    y: Tensor, settings: Settings, noise: float | None, names: Sequence[str] = NAMES, stimulus: Tensor | None = None
+) -> Estimated:
     """Return the settings under which a recording y (K, T, N), every neuron recorded, is explained best.
 
     Parameters
     ----------
     settings : as told. noise : white noise on the values; None: estimated. names : what may change.
+    stimulus : known input (K, T, N) in units of h.
     """
     y = y.double()
     told = as_told(y, settings, noise)
-    part = thinned(y)
+    part, given = thinned(y), None if stimulus is None else thinned(stimulus)
     known: dict[Choice, float] = {}
 
     def score(c: Choice) -> float:
         if c not in known:
-            known[c] = evidence(part, c) if plausible(c, y) else -math.inf
+            known[c] = evidence(part, c, given) if plausible(c, y) else -math.inf
         return known[c]
 
     now = max(slackened(told, told.settings.process == 0), key=score)
@@ -154,7 +158,7 @@ def estimate(y: Tensor, settings: Settings, noise: float | None, names: Sequence
             value, now = refine(name, now, score, value)
     for name in changed:
         changed[name] |= values_of(name, told, now)
-    return compared(told, now, changed, offered, needed, y, value)
+    return compared(told, now, changed, offered, needed, y, value, stimulus)
 
 
 def enough(y: Tensor) -> dict[str, float]:
@@ -173,15 +177,23 @@ def as_told(y: Tensor, settings: Settings, noise: float | None, observed: Tensor
 
 
 def compared(
-    told: Choice, now: Choice, changed: dict, offered: dict, needed: dict, y: Tensor, value: float
+    told: Choice,
+    now: Choice,
+    changed: dict,
+    offered: dict,
+    needed: dict,
+    y: Tensor,
+    value: float,
+    stimulus: Tensor | None = None,
 ) -> Estimated:
     """Return the chosen settings with their residuals on the whole recording, and their competitors' evidence."""
     s, part = now.settings, thinned(y)
-    found = explain(segments(y), now.noise, s, residuals=True)
+    whole, given = (None, None) if stimulus is None else (segments(stimulus), thinned(stimulus))
+    found = explain(segments(y), now.noise, s, residuals=True, stimulus=whole)
     return Estimated(
         told, now, changed, offered, needed, found.log_evidence, found.current, found.residual,
-        independent(part, now.noise, s).log_evidence - value, decoupled(part, now.noise, s) - value,
-        shifted(part, now.noise, s) - value,
+        independent(part, now.noise, s, given).log_evidence - value, decoupled(part, now.noise, s, given) - value,
+        shifted(part, now.noise, s, stimulus=given) - value,
     )  # fmt: skip
 
 
@@ -190,10 +202,10 @@ def slackened(c: Choice, free: bool) -> list[Choice]:
     return [c, *(c._replace(settings=c.settings._replace(process=q)) for q in SLACK if free)]
 
 
-def evidence(y: Tensor, c: Choice) -> float:
+def evidence(y: Tensor, c: Choice, stimulus: Tensor | None = None) -> float:
     """Return the log evidence of one choice."""
     try:
-        return explain(y, c.noise, c.settings).log_evidence
+        return explain(y, c.noise, c.settings, stimulus=stimulus).log_evidence
     except torch.linalg.LinAlgError:  # settings so wrong that their covariances are singular
         return -math.inf
 

@@ -82,13 +82,20 @@ class _Design(NamedTuple):
     kernel: Tensor  # (T, T) covariance of what each trial adds: initial state and process noise
     jacobian: float  # log |dz / dy|
     slack: Tensor  # (T, T) what a path may stray from its weights, lest errors grow along it
+    known: Tensor  # (K, T, N) what a known stimulus adds to the state; already taken off p.z
 
 
-def design(y: Tensor, h: Tensor, noise: float, s: Settings, rows: Tensor | None = None) -> _Design:
-    """Return the regression of recorded values y (K, T, N), or of some ``rows`` of W, about states h of the same shape."""
+def design(
+    y: Tensor, h: Tensor, noise: float, s: Settings, rows: Tensor | None = None, stimulus: Tensor | None = None
+) -> _Design:
+    """Return the regression of recorded values y (K, T, N), or of some ``rows`` of W, about states h of the same shape.
+
+    ``stimulus`` (K, T, N) is a known input in units of h.
+    """
     T, x = y.shape[1], torch.tanh(h)
     slope = (1 - x * x).clamp_min(MIN_SLOPE)
-    p = Pseudo((h + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
+    known = torch.zeros_like(h) if stimulus is None else exponential_filter(stimulus.to(y)[None], s.a)[0]
+    p = Pseudo((h - known + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
     decay = decay_of(T, s.a, y)  # also the rise of an input
     F = exponential_filter(x[None], s.a)[0]
     if s.input:
@@ -97,8 +104,8 @@ def design(y: Tensor, h: Tensor, noise: float, s: Settings, rows: Tensor | None 
     walk = process_noise(T, s.a, y)
     kernel = kernel + s.process**2 * walk
     if rows is not None:
-        p, slope = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows]
-    return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk)
+        p, slope, known = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows], known[..., rows]
+    return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk, known)
 
 
 def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,7 +177,7 @@ def fitted_path(d: _Design, w: Tensor) -> Tensor:
     kernel = d.kernel + d.slack
     covariance = kernel + torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
     added = kernel @ torch.linalg.solve(covariance, misfit)
-    return drive + added[..., 0].transpose(1, 2)
+    return drive + d.known + added[..., 0].transpose(1, 2)
 
 
 def first_path(y: Tensor, noise: float, s: Settings) -> Tensor:
@@ -178,17 +185,25 @@ def first_path(y: Tensor, noise: float, s: Settings) -> Tensor:
     return torch.atanh(smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995))
 
 
-def explain(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, residuals: bool = False) -> Explanation:
+def explain(
+    y: Tensor,
+    noise: float,
+    s: Settings,
+    n_relinearise: int = 3,
+    residuals: bool = False,
+    stimulus: Tensor | None = None,
+) -> Explanation:
     """Return how well settings explain a recording y (K, T, N), float64, every neuron recorded.
 
     Parameters
     ----------
     noise : standard deviation of white noise on y. residuals : whiten the residuals, which a search does not need.
+    stimulus : known input (K, T, N) in units of h.
     """
     h, N = first_path(y, noise, s), y.shape[2]
     rows, turns = rows_of(N), turns_of(N, n_relinearise)
     for turn in range(turns + 1):
-        d = design(y, h, noise, s, rows)
+        d = design(y, h, noise, s, rows, stimulus)
         evidence, w, pv = best_fit(d, s)
         if turn < turns:
             h = fitted_path(d, w)
@@ -222,94 +237,6 @@ def whitened(d: _Design, variance: float, s: Settings) -> Tensor:
     return out
 
 
-class Independent(NamedTuple):
-    """A recording as independent neurons, each a smooth random process of its own."""
-
-    log_evidence: float
-    time_scale: float  #: steps
-    variance: float  #: of the state h
-
-
-def independent(y: Tensor, noise: float, s: Settings) -> Independent:
-    """Return the best of independent processes (exponential, Matern 3/2 and oscillating covariance, one scale for all neurons).
-
-    What any network must beat: neurons that do not hear each other, smooth as the recorded ones are.
-    """
-    T = y.shape[1]
-    d = design(y, first_path(y, noise, s), noise, s._replace(input=False), rows_of(y.shape[2]))
-    z, floor = d.p.z[0].transpose(1, 2), torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
-    level = z.mean((0, 2), keepdim=True) if s.input else torch.zeros(())
-    lag = (torch.arange(T)[:, None] - torch.arange(T)).abs().to(y)
-    found = []
-    for scale in (1.0, 2.5, 6.0, 15.0, 40.0):
-        smoother = 3**0.5 * lag / scale
-        for kernel in (
-            torch.exp(-lag / scale),
-            (1 + smoother) * torch.exp(-smoother),
-            torch.cos(3 * lag / scale) * torch.exp(-lag / (6 * scale)),
-        ):
-            for variance in (0.0, 0.03, 0.1, 0.3, 1.0):
-                L = torch.linalg.cholesky(variance * kernel + floor)
-                r = torch.linalg.solve_triangular(L, (z - level)[..., None], upper=False)
-                value = -0.5 * float((r**2).sum()) - float(L.diagonal(dim1=-2, dim2=-1).log().sum())
-                found.append(Independent(value - 0.5 * z.numel() * math.log(2 * math.pi) + d.jacobian, scale, variance))
-    return max(found)
-
-
-def decoupled(y: Tensor, noise: float, s: Settings) -> float:
-    """Return the log evidence of neurons that hear nobody, or only themselves: W = 0 or W diagonal, with input and process noise."""
-    return max(_silent(y, noise, s), _alone(y, noise, s))
-
-
-def _alone(y: Tensor, noise: float, s: Settings) -> float:
-    """Return the log evidence of a diagonal W."""
-    N, h = y.shape[2], first_path(y, noise, s)
-    some, turns = rows_of(N), turns_of(N, 2)
-    for turn in range(turns + 1):
-        d = design(y, h, noise, s, some)
-        A, b, size = precisions(d)
-        own = torch.stack([some, *([torch.full_like(some, N)] if s.input else [])], 1)
-        rows = torch.arange(len(some))[:, None]
-        A = A[rows[..., None], own[:, :, None], own[:, None]]
-        b, values = b[rows, own], []
-        for variance in (0.1, 1.0):
-            gain, w = solve(A, b, variance, s.input)
-            values.append((float((gain + size).sum()) + d.jacobian, w))
-        value, w = max(values, key=lambda item: item[0])
-        if turn < turns:
-            whole = torch.zeros(N, d.F.shape[2], dtype=y.dtype).scatter(1, own, w)
-            h = fitted_path(d, whole)
-    return value
-
-
-def _silent(y: Tensor, noise: float, s: Settings) -> float:
-    """Return the log evidence of W = 0."""
-    h = first_path(y, noise, s)
-    turns = turns_of(y.shape[2], 1)
-    for turn in range(turns + 1):
-        d = design(y, h, noise, s, rows_of(y.shape[2]))
-        own = d._replace(F=d.F[:, :, -1:] if s.input else d.F[:, :, :0])
-        A, b, size = precisions(own)
-        gain, w = solve(A, b, 1.0, s.input) if s.input else (0 * size, b)
-        if turn < turns:
-            h = fitted_path(own, w)
-    return float((gain + size).sum()) + d.jacobian
-
-
-def shifted(y: Tensor, noise: float, s: Settings, seed: int = 0) -> float:
-    """Return the log evidence when every neuron hears the others at a wrong time (each rate turned round by a random lag)."""
-    _, T, N = y.shape
-    g = torch.Generator().manual_seed(seed)
-    h = first_path(y, noise, s)
-    x = torch.tanh(h)
-    lags = torch.randint(T // 4, T - T // 4 + 1, (N,), generator=g)
-    turned = torch.stack([x[:, :, j].roll(int(lag), 1) for j, lag in enumerate(lags)], 2)
-    d = design(y, h, noise, s, rows_of(N))
-    heard = exponential_filter(turned[None], s.a)[0]
-    F = torch.cat([heard, d.F[:, :, N:]], 2)
-    return best_fit(d._replace(F=F), s)[0]
-
-
 def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
     """Return the likelihood of W, leading axis 1, with the constant input integrated out."""
     A, b, _ = precisions(d)
@@ -320,11 +247,11 @@ def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
     return Likelihood(A[None], b[None])
 
 
-def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3) -> RowFit:
+def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, stimulus: Tensor | None = None) -> RowFit:
     """Return what recorded values y (K, T, N), float64, say about W under settings that `ridge` does not know."""
     h = first_path(y, noise, s)
     for turn in range(n_relinearise + 1):
-        d = design(y, h, noise, s)
+        d = design(y, h, noise, s, None, stimulus)
         _, w, pv = best_fit(d, s)
         if turn < n_relinearise:
             h = fitted_path(d, w)
@@ -340,7 +267,7 @@ def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3) -> Row
     return RowFit(narrow, wide, torch.tensor([noise]))
 
 
-def test_likelihood(y: Tensor, noise: float, s: Settings) -> Likelihood:
+def heldout_likelihood(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = None) -> Likelihood:
     """Return the likelihood of W given held-out trials y (K, T, N), about smoothed rates: what any estimate is scored on."""
-    found = row_likelihood_of(design(y, first_path(y, noise, s), noise, s), s)
+    found = row_likelihood_of(design(y, first_path(y, noise, s), noise, s, None, stimulus), s)
     return Likelihood(found.A.float(), found.b.float())

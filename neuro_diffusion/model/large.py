@@ -38,19 +38,20 @@ class LargeRidge(NamedTuple):
     prior_variance: float
 
 
-def rows_of(y: Tensor, noise: float, s: Settings) -> tuple[Rows, float]:
+def rows_of(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = None) -> tuple[Rows, float]:
     """Return the regression of a recording y (K, T, N), about a path that is fitted once, and the prior variance of highest evidence."""
     parts = segments(y.double())
-    parts = parts[: max(1, MOST_STEPS // parts.shape[1])]
+    n = max(1, MOST_STEPS // parts.shape[1])
+    parts, given = parts[:n], None if stimulus is None else segments(stimulus.double())[:n]
     N, h = y.shape[2], first_path(parts, noise, s)
     some = torch.linspace(0, N - 1, 32).round().long()
-    variance = best_variance(design(parts, h, noise, s, some), s)[2]
+    variance = best_variance(design(parts, h, noise, s, some, given), s)[2]
     path = []
     for block in torch.arange(N).split(ROWS):
-        d = design(parts, h, noise, s, block)
+        d = design(parts, h, noise, s, block, given)
         path.append(fitted_path(d, ridge_of(_rows(d), variance).mean))
     whole = torch.cat(path, 2)
-    return _rows(design(parts, whole, noise, s)), variance
+    return _rows(design(parts, whole, noise, s, None, given)), variance
 
 
 def _rows(d) -> Rows:
@@ -113,16 +114,17 @@ def draw(found: Propagated, r: Rows, family: Family, S: int, g: torch.Generator)
     return torch.stack(rows, 1)
 
 
-def heldout_log_likelihood(W: Tensor, y: Tensor, noise: float, s: Settings) -> float:
-    """Return the log-likelihood of weights W (N, N) on a held-out trial y (1, T, N), about smoothed rates, per value, relative to W = 0."""
+def heldout_rows(W: Tensor, y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = None) -> Tensor:
+    """Return the log-likelihood (N) of each row of W (N, N) on a held-out trial y (1, T, N), about smoothed rates, per value, relative to 0."""
     parts = segments(y.double())
-    r = _rows(design(parts, first_path(parts, noise, s), noise, s))
-    total = 0.0
+    given = None if stimulus is None else segments(stimulus.double())
+    r = _rows(design(parts, first_path(parts, noise, s), noise, s, None, given))
+    found = []
     for block in torch.arange(len(r.z)).split(ROWS):
         L = torch.linalg.cholesky(r.own + torch.diag_embed(1 / r.omega[block]))
         fit, zero = (
             torch.linalg.solve_triangular(L, v[..., None], upper=False)
             for v in (r.z[block] - W[block] @ r.F.T, r.z[block])
         )
-        total += 0.5 * float((zero**2).sum() - (fit**2).sum())
-    return total / parts.numel()
+        found.append(0.5 * (zero**2 - fit**2).sum((1, 2)))
+    return torch.cat(found) / parts[..., 0].numel()

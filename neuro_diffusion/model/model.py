@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..rate_network.activity import Regime
 from . import diffusion
+from .blend import Gate
 from .denoiser import build_network, features
 from .propagation import Family, propagate
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
@@ -47,6 +48,7 @@ class ModelSpec(NamedTuple):
         "gaussian"  #: prior of the posterior that the network corrects: "gaussian", or "ep", the family's in words
     )
     atom: float = 0.0  #: samples below this many standard units are missing connections, exactly 0; see `missing_below`
+    gate: Gate = ()  #: share of the network over expectation propagation by the latter's claim; see `blend`
 
     @property
     def regime(self) -> Regime:

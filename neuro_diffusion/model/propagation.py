@@ -26,8 +26,6 @@ SWEEPS = 16  #: the columns' messages come to count in full at the last: their f
 DAMPING = 0.3  #: share of the new sites in a sweep
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
 PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
-HIT, FALSE = 0.85, 0.05  #: how often a connection is there where anatomy sees one, and where it does not, before data
-RELIABILITY_WEIGHT = 5.0  #: the same of how often anatomy is right
 SIZE_WEIGHT = 5.0  #: the same of its sizes
 
 
@@ -180,16 +178,16 @@ def _tilt(m: Tensor, v: Tensor, state: _State, family: Family, heat: float = 1.0
     return mean, (square - mean**2).clamp_min(1e-14), share_plus, share_minus, column, (plus, minus)
 
 
-def propagate(likelihood: Likelihood, family: Family, learn: bool = True, anatomy: Tensor | None = None) -> Propagated:
+def propagate(likelihood: Likelihood, family: Family, learn: bool = True, density: Tensor | None = None) -> Propagated:
     """Return the posterior of W (B, N, N) under a family's prior.
 
     Parameters
     ----------
     likelihood : of B networks; rows with A = 0 keep the prior. learn : adapt density, sizes and signs to each network.
-    anatomy : (B, N, N) True where anatomy holds a connection to exist; None: unknown. How often it is right is learned.
+    density : (B, N, N) probability of each connection before data (`anatomy`); None: the family's, which is learned.
     """
     data = Likelihood(likelihood.A.double(), likelihood.b.double())
-    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn, anatomy)
+    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn, density)
 
 
 def sweep(
@@ -197,12 +195,12 @@ def sweep(
     like: Tensor,
     family: Family,
     learn: bool = True,
-    anatomy: Tensor | None = None,
+    density: Tensor | None = None,
 ) -> Propagated:
     """Return the posterior where ``gaussian(tau, nu)`` gives variance and mean of W under Gaussian sites, all shaped as ``like`` (B, N, N)."""
     b, (B, N) = torch.zeros_like(like, dtype=torch.double), like.shape[:2]
     size = torch.tensor([family.plus, family.minus], dtype=torch.double) / math.sqrt(N)
-    told = told_density(family, anatomy, b)
+    told = torch.full_like(b, family.density) if density is None else density.to(b)
     state = _State(size.repeat(B, 1), told, b.new_full((B,), family.excitatory))
     variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
     tau, nu = torch.full_like(b, 1 / variance), torch.zeros_like(b)
@@ -220,7 +218,7 @@ def sweep(
         tau, nu = tau + step * (new_tau - tau), nu + step * (new_nu - nu)
         moved, before = (found - before).abs().amax((1, 2)) / size.mean(), found
         if learn and turn >= 3:
-            state = _learned(state, family, size, told, anatomy, share_plus, share_minus, column, parts)
+            state = _learned(state, family, size, density is None, share_plus, share_minus, column, parts)
     to = lambda z: z.to(like)  # noqa: E731
     return Propagated(
         to(found),
@@ -234,33 +232,18 @@ def sweep(
     )
 
 
-def told_density(family: Family, anatomy: Tensor | None, like: Tensor) -> Tensor:
-    """Return the probability of each connection (B, N, N) before data: that of the family, or what anatomy makes of it."""
-    if anatomy is None:
-        return torch.full_like(like, family.density)
-    return torch.where(anatomy, HIT, FALSE).to(like)
-
-
-def _density(told: Tensor, anatomy: Tensor | None, there: Tensor) -> Tensor:
-    """Return the density that fits P(connection) ``there``, where anatomy sees a connection and where it does not each its own."""
-    found = torch.zeros_like(told)
-    weight = PRIOR_WEIGHT if anatomy is None else RELIABILITY_WEIGHT
-    for group in [torch.ones_like(told, dtype=torch.bool)] if anatomy is None else [anatomy, ~anatomy]:
-        total, count = ((v * group).sum((1, 2), keepdim=True) for v in (there, torch.ones_like(there)))
-        found = torch.where(group, (total + weight * told) / (count + weight), found)
-    return found.clamp(0.005, 0.995)
-
-
 def _learned(
-    state: _State, family: Family, size: Tensor, told_density: Tensor, anatomy: Tensor | None, plus: Tensor, minus: Tensor,
+    state: _State, family: Family, size: Tensor, dense: bool, plus: Tensor, minus: Tensor,
     column: Tensor, parts: tuple[_Tilted, _Tilted],
 ) -> _State:  # fmt: skip
     """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more.
 
     The sizes of positive and negative weights are learned apart, so that a family told wrongly is left behind.
     """
-    N = column.shape[-1]
-    density = _density(told_density, anatomy, plus + minus)
+    N, density = column.shape[-1], state.density
+    if dense:
+        share = ((plus + minus).sum((1, 2)) + PRIOR_WEIGHT * family.density) / (N * N + PRIOR_WEIGHT)
+        density = share.clamp(0.005, 0.995)[:, None, None].expand_as(plus)
     told = SIZE_WEIGHT * family.density
     gains = [
         (told + (share * part.mean / size[k]).sum((1, 2))) / (told + share.sum((1, 2)))

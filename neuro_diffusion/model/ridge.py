@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .agreement import entry_correlation
 from .filters import (
     MIN_NOISE,
     decay_matrix,
@@ -66,6 +67,11 @@ def linearise(y: Tensor, x: Tensor, noise: Tensor) -> Pseudo:
     x = x.clamp(-0.995, 0.995)
     slope = 1 - x * x
     return Pseudo(torch.atanh(x) + (y - x) / slope, (slope / noise[:, None, None, None]) ** 2)
+
+
+def without(p: Pseudo, known: Tensor) -> Pseudo:
+    """Return observations of what is left of h when a known drive (B, K, T, N) is taken off."""
+    return p._replace(z=p.z - known)
 
 
 def initial_state(omega: Tensor, f: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,6 +172,7 @@ def gaussian_likelihood(
     *,
     process: float = 0.0,
     h0_std: float = 1.0,
+    stimulus: Tensor | None = None,
 ) -> RowFit:
     """Return the Gaussian likelihood of W given noisy rates.
 
@@ -177,21 +184,23 @@ def gaussian_likelihood(
     observed : (B, N) True where a neuron was recorded; None: all.
     n_relinearise : how often the linearisation is renewed about the fitted path (every neuron observed).
     process : standard deviation of noise of the dynamics, a step of h. h0_std : prior standard deviation of initial states.
+    stimulus : known input (B, K, T, N) in units of h; None: none.
     """
+    known = y.new_zeros(()) if stimulus is None else exponential_filter(stimulus.to(y), a)
     noise = estimate_noise(y, observed, process) if noise_std is None else noise_std.clamp_min(MIN_NOISE)
     if observed is not None and not bool(observed.all()):
-        return _partly_observed(y, a, prior_variance, noise, observed.to(y.dtype), process, h0_std)
+        return _partly_observed(y, a, prior_variance, noise, observed.to(y.dtype), process, h0_std, known)
     if process > 0:
-        return _noisy_dynamics(y, a, prior_variance, noise, n_relinearise, process, h0_std)
+        return _noisy_dynamics(y, a, prior_variance, noise, n_relinearise, process, h0_std, known)
     x, decay = smooth(y, noise, a), decay_of(y.shape[2], a, y, h0_std)
     for turn in range(n_relinearise + 1):
-        f, p = exponential_filter(x, a), linearise(y, x, noise)
+        f, p = exponential_filter(x, a), without(linearise(y, x, noise), known)
         likelihood = row_likelihood(p, f, decay)
         if prior_variance is None:
             prior_variance, _ = best_prior_variance(spectrum(likelihood))
         W = posterior_mean(likelihood, prior_variance)
         if turn < n_relinearise:
-            x = torch.tanh(fitted_states(W, f, p, decay))
+            x = torch.tanh(fitted_states(W, f, p, decay) + known)
     assert prior_variance is not None  # known since the first turn
     wide = row_likelihood(widen(p, likelihood, W, x, f, a, prior_variance, h0_std), f, decay)
     return RowFit(likelihood, wide, noise)
@@ -205,7 +214,14 @@ def posterior_mean(likelihood: Likelihood, prior_variance: Tensor) -> Tensor:
 
 
 def _noisy_dynamics(
-    y: Tensor, a: float, prior_variance: Tensor | None, noise: Tensor, n_relinearise: int, process: float, h0_std: float
+    y: Tensor,
+    a: float,
+    prior_variance: Tensor | None,
+    noise: Tensor,
+    n_relinearise: int,
+    process: float,
+    h0_std: float,
+    known: Tensor,
 ) -> RowFit:
     """Return the likelihood with noise of the dynamics: each trial strays from what its weights say by a random path."""
     T = y.shape[2]
@@ -213,7 +229,7 @@ def _noisy_dynamics(
     kernel = (torch.outer(decay, decay) + process**2 * process_noise(T, a, y))[None]
     x = smooth(y, noise, a, process)
     for turn in range(n_relinearise + 1):
-        f, p = exponential_filter(x, a), linearise(y, x, noise)
+        f, p = exponential_filter(x, a), without(linearise(y, x, noise), known)
         likelihood = coloured_likelihood(p, f, kernel)
         if prior_variance is None:
             prior_variance, _ = best_prior_variance(spectrum(likelihood))
@@ -221,12 +237,19 @@ def _noisy_dynamics(
             drive = f @ posterior_mean(likelihood, prior_variance)[:, None].transpose(-1, -2)
             covariance = kernel[:, None, None] + torch.diag_embed(1 / p.omega.transpose(2, 3).clamp_min(1e-6))
             strayed = kernel[:, None, None] @ torch.linalg.solve(covariance, (p.z - drive).transpose(2, 3)[..., None])
-            x = torch.tanh(drive + strayed[..., 0].transpose(2, 3))
+            x = torch.tanh(drive + known + strayed[..., 0].transpose(2, 3))
     return RowFit(likelihood, likelihood, noise)
 
 
 def _partly_observed(
-    y: Tensor, a: float, prior_variance: Tensor | None, noise: Tensor, seen: Tensor, process: float, h0_std: float
+    y: Tensor,
+    a: float,
+    prior_variance: Tensor | None,
+    noise: Tensor,
+    seen: Tensor,
+    process: float,
+    h0_std: float,
+    known: Tensor,
 ) -> RowFit:
     """Return the likelihood about smoothed rates (a fitted path would lack the unseen drive); unseen rows are A = 0.
 
@@ -236,7 +259,7 @@ def _partly_observed(
     y = y * seen[:, None, None]
     T = y.shape[2]
     x = smooth(y, noise, a, process)
-    f, p = exponential_filter(x, a), linearise(y, x, noise)
+    f, p = exponential_filter(x, a), without(linearise(y, x, noise), known)
     spread = torch.full_like(noise, 1.0 / y.shape[-1]) if prior_variance is None else prior_variance
     power = (x**2).mean((1, 2)).sum(-1) / seen.sum(-1).clamp_min(1)
     drive = spread * power * (1 - seen).sum(-1)
@@ -315,17 +338,3 @@ def oracle_ridge(likelihood: Likelihood, W: Tensor, block: Tensor | None = None)
         best = torch.where((found > score)[:, None, None], mean, best)
         score = torch.maximum(score, found)
     return best
-
-
-def entry_correlation(estimate: Tensor, W: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Return the Pearson correlation over entries (those of weight 1 in ``keep``) of each (..., N, N) estimate with W."""
-    k = torch.ones_like(W) if keep is None else keep.to(W.dtype)
-    count = k.sum((-1, -2), keepdim=True)
-    x, y = (k * (z - (k * z).sum((-1, -2), keepdim=True) / count) for z in (estimate, W))
-    return (x * y).sum((-1, -2)) / (x.norm(dim=(-1, -2)) * y.norm(dim=(-1, -2))).clamp_min(1e-12)
-
-
-def heldout_log_likelihood(estimate: Tensor, test: Likelihood, n_values: int) -> Tensor:
-    """Return the log-likelihood (B) of weights (B, N, N) on held-out trials, per recorded value, relative to W = 0."""
-    quadratic = (estimate[:, :, None] @ test.A @ estimate[..., None])[..., 0, 0]
-    return ((test.b * estimate).sum(-1) - quadratic / 2).sum(-1) / n_values

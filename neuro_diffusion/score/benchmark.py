@@ -9,17 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..model.agreement import entry_correlation
+from ..model.blend import blend, claimed_correlation, mix, share_of
 from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
 from ..model.model import WeightModel
-from ..model.propagation import Family, Propagated, propagate
-from ..model.ridge import Ridge, entry_correlation, gaussian_likelihood, oracle_ridge, ridge_of
+from ..model.propagation import Family, propagate
+from ..model.ridge import Ridge, gaussian_likelihood, oracle_ridge, ridge_of
 from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
 from .calibration import LEVELS, random_ranks
 from .evaluate import Dynamics, Scores, dynamics, mean_and_error, ratio_and_error, score
 
-METHODS = ("ridge", "oracle ridge", "ep", "diffusion", "regression", "pigdm")
+METHODS = ("ridge", "oracle ridge", "ep", "combined", "diffusion", "regression", "pigdm")
 N_STATES = 4  #: initial states from which estimated weights are run
 
 
@@ -41,6 +43,7 @@ class Cell(NamedTuple):
     samples: Tensor  #: (B, S, N, N) of the diffusion posterior
     ranks: Tensor  #: (B, M) ranks of the truth
     h0: Tensor  #: (B, N_STATES, N) fresh initial states
+    scores: dict[str, Tensor]  #: (B) correlation with the truth by method
 
 
 def benchmark_cell(
@@ -78,6 +81,9 @@ def benchmark_cell(
         "ep": written.mean,
         "diffusion": samples.mean(1),
     }
+    share = share_of(model.spec.gate, claimed_correlation(written.mean, written.sd))
+    if model.spec.gate:
+        estimates["combined"] = blend(written.mean, estimates["diffusion"], share)
     if "regression" in others:
         m = others["regression"]
         estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen, **known))
@@ -90,15 +96,53 @@ def benchmark_cell(
     h0 = regime.h0_std * torch.randn(B, N_STATES, N, generator=generator)
     behaviour = []
     if seen is None:
-        running = {**estimates, "diffusion sample": samples[:, 0]}
+        running = {m: estimates[m] for m in METHODS if m in estimates} | {"diffusion sample": samples[:, 0]}
         behaviour = [behaviour_row(name, dynamics(w, W, h0, n_time, a), W) for name, w in running.items()]
+    scores = {name: entry_correlation(e, W, block) for name, e in estimates.items()}
     row = {
         **condition._asdict(),
-        **correlations(estimates, W, block),
+        **correlations(scores),
         **posterior_row(score(scored, true), true, ridge, W, block),
-        **ep_row(score(ep_scored, true), true, written),
+        **written_row("ep", score(ep_scored, true), true),
+        "ep converged": float(written.converged.float().mean()),
     }
-    return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0)
+    if model.spec.gate:
+        row |= written_row("combined", score(mix(ep_scored, scored, share), true), true) | {
+            "combined share": float(share.mean())
+        }
+    return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0, scores)
+
+
+def baseline_of(
+    model: WeightModel,
+    W: Tensor,
+    grid: Sequence[Condition],
+    n_time: int,
+    regime: Regime,
+    others: Mapping[str, WeightModel],
+) -> str:
+    """Return the best baseline, in the mean over conditions, on networks W (B, N, N) that are not scored: ridge, EP or a regression network."""
+    total: dict[str, float] = {}
+    known: dict[str, Any] = {"process": regime.process, "h0_std": regime.h0_std}
+    for i, condition in enumerate(grid):
+        g = torch.Generator().manual_seed(i)
+        y = regime.trials(W, condition.trials, n_time, condition.noise, g)
+        seen = None if condition.observed == 1 else observation_mask(*W.shape[:2], condition.observed, g)
+        rows = torch.ones(W.shape[:2], dtype=torch.bool) if seen is None else seen
+        found = gaussian_likelihood(y, regime.a, observed=seen, **known)
+        ways = {"ridge": ridge_of(found).mean, "ep": propagate(found.wide, model.spec.family or Family()).mean}
+        if "regression" in others:
+            m = others["regression"]
+            ways["regression"] = m.regress(m.likelihood(y, regime.a, observed=seen, **known))
+        for name, estimate in ways.items():
+            block = rows[:, :, None] & rows[:, None]
+            total[name] = total.get(name, 0.0) + float(entry_correlation(estimate, W, block).mean())
+    return max(total, key=total.__getitem__)
+
+
+def gain_of(cells: Sequence[Cell], name: str, against: str) -> Tensor:
+    """Return how much better a method correlates with the truth than another, a value a network (B), in the mean over conditions."""
+    return torch.stack([cell.scores[name] - cell.scores[against] for cell in cells]).mean(0)
 
 
 def cut(W: Tensor, block: Tensor) -> Tensor:
@@ -107,15 +151,18 @@ def cut(W: Tensor, block: Tensor) -> Tensor:
     return torch.stack([w[:, keep].view(-1, n, n) for w, keep in zip(W, block)])
 
 
-def correlations(estimates: Mapping[str, Tensor], W: Tensor, block: Tensor) -> dict[str, float]:
-    """Return each method's entry correlation and the diffusion posterior's gain over the others, with standard errors."""
-    scores, row = {name: entry_correlation(e, W, block) for name, e in estimates.items()}, {}
+def correlations(scores: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return each method's entry correlation (B) and the diffusion posterior's gain over the others, with standard errors."""
+    row: dict[str, float] = {}
     for name, found in scores.items():
         row[name], row[f"{name} se"] = mean_and_error(found)
     for against in ("ridge", "oracle ridge", "ep", "regression"):
         if against in scores:
             name, difference = f"gain over {against}", scores["diffusion"] - scores[against]
             row[name], row[f"{name} se"] = mean_and_error(difference)
+    if "combined" in scores:
+        name = "combined gain over ep"
+        row[name], row[f"{name} se"] = mean_and_error(scores["combined"] - scores["ep"])
     return row
 
 
@@ -133,13 +180,14 @@ def posterior_row(found: Scores, true: Tensor, ridge: Ridge, W: Tensor, block: T
     return row
 
 
-def ep_row(found: Scores, true: Tensor, written: Propagated) -> dict[str, float]:
-    """Return coverage and radius of expectation propagation, and the share of networks on which it came to rest."""
+def written_row(name: str, found: Scores, true: Tensor) -> dict[str, float]:
+    """Return coverage and radius of expectation propagation, or of it with what the network adds."""
     row = {}
     for p, value in zip(LEVELS, found.coverage.T):
-        row[f"ep coverage {100 * p:.0f} %"], row[f"ep coverage {100 * p:.0f} % se"] = mean_and_error(value)
-    row["ep radius_ratio"], row["ep radius_ratio se"] = ratio_and_error(found.radius, get_spectral_radius(true))
-    row["ep converged"] = float(written.converged.float().mean())
+        key = f"{name} coverage {100 * p:.0f} %"
+        row[key], row[f"{key} se"] = mean_and_error(value)
+    key = f"{name} radius_ratio"
+    row[key], row[f"{key} se"] = ratio_and_error(found.radius, get_spectral_radius(true))
     return row
 
 
@@ -162,7 +210,7 @@ def long_rows(table: Sequence[Mapping[str, Any]], structure: str, n: int) -> Ite
         covered = {
             "ridge": {"95": cell["ridge coverage 95 %"]},
             "diffusion": {p: cell[f"coverage {p} %"] for p in levels},
-            "ep": {p: cell[f"ep coverage {p} %"] for p in levels},
+            **{m: {p: cell[f"{m} coverage {p} %"] for p in levels} for m in ("ep", "combined") if m in cell},
         }
         for method in (m for m in METHODS if m in cell):
             yield {

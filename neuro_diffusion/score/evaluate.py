@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..model.ridge import entry_correlation
+from ..model.agreement import entry_correlation
 from ..rate_network.activity import lyapunov_exponent, summary_stats
 from ..rate_network.simulator import simulate_rate_network
 from ..rate_network.weights import get_spectral_radius

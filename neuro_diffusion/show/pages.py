@@ -10,16 +10,18 @@ from matplotlib.figure import Figure
 
 import hdf5io
 
+from ..console import Answer
 from ..rate_network.simulator import simulate_rate_network
 from ..score.benchmark import Cell
 from ..score.calibration import rank_histogram
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
+from .words import explained, readable
 
 SHORT = (
-    "trials", "noise", "observed", "ridge", "oracle ridge", "ep", "regression", "pigdm", "diffusion", "gain over oracle ridge",
-    "gain over oracle ridge se", "gain over ep", "gain over ep se",
+    "trials", "noise", "observed", "ridge", "oracle ridge", "ep", "combined", "regression", "pigdm", "diffusion",
+    "combined gain over ep", "gain over ep", "gain over oracle ridge",
 )  # fmt: skip
 CALIBRATION = (
     "Coverage of the central 50, 80 and 95 % intervals. Missing connections are exactly 0 in the truth and in samples; ties are broken at "
@@ -36,12 +38,15 @@ def save(
     provenance: Mapping[str, Any],
     warnings: Sequence[str],
     figure_format: str = "png",
+    *,
+    answer: Answer,
+    further: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Path]:
     """Write benchmark.csv, dynamics.csv, figures and report.html; return their paths.
 
     Parameters
     ----------
-    a : dt/tau. n_time : steps of a trial, for the trajectories.
+    a : dt/tau. n_time : steps of a trial, for the trajectories. answer : against the best baseline. further : what would narrow it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, n = [c.row for c in cells], len(cells[0].W)
@@ -59,15 +64,18 @@ def save(
         question="Where does a learned prior over weights help, and where is ridge regression enough?",
         headline={
             "held-out networks": n,
-            "largest gain over oracle ridge": show.row["gain over oracle ridge"],
             "conditions": len(rows),
+            "gain over the best baseline, 95 % interval": f"{answer.gain:+.3f} ({answer.low:+.3f} to {answer.high:+.3f})",
         },
+        verdict=answer.sentence,
         sections=[
             Section("Correlation", verdict(rows), pick(rows, SHORT), captioned(figures, "correlation", "weights")),
+            Section("The methods", "", explained(cells[0].scores)),
             Section("Calibration", CALIBRATION, coverage_table(rows), captioned(figures, "calibration")),
-            Section("What the weights do when they run", DYNAMICS if behaviour else "Only where every neuron is recorded.", behaviour,
+            Section("What the weights do when they run", DYNAMICS if behaviour else "Only where every neuron is recorded.", readable(behaviour),
                     captioned(figures, "trajectories", "eigenvalues")),
-            Section("Everything measured", "", rows),
+            Section("What would narrow the answer", NARROWER, further),
+            Section("Everything measured", "Means over held-out networks ± standard errors.", readable(rows)),
         ],
         warnings=list(warnings),
         provenance=provenance,
@@ -77,8 +85,9 @@ def save(
 
 DYNAMICS = (
     "Each estimate and the true weights run without noise from the same new initial states; the truth scores 0, the last step, 1, 0, 0. "
-    "Diffusion is the posterior mean, diffusion sample one sample of the posterior. se: standard error over networks."
+    "Means over held-out networks ± standard errors."
 )
+NARROWER = "The half-width of the answer's 95 % interval falls with the square root of the number of networks."
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -94,17 +103,17 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
         f" It is ahead of expectation propagation with the family's written prior in {ahead} of {len(rows)} conditions (by 2 standard"
         f" errors){'; elsewhere the latter suffices, without training' if ahead < len(rows) else ''}."
     )
-    return f"{found} All numbers are means over held-out networks of the entry correlation with the true weights; se is the standard error."
+    return f"{found} All numbers are means over held-out networks of the correlation between estimated and true weights ± standard errors."
 
 
 def pick(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return some columns of a table."""
-    return [{k: r[k] for k in names if k in r} for r in rows]
+    """Return some columns of a table, with their standard errors, for a reader."""
+    return readable([{k: r[k] for name in names for k in (name, f"{name} se") if k in r} for r in rows])
 
 
 def coverage_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the coverage columns with their standard errors."""
-    names = [k for k in rows[0] if "coverage" in k]
+    names = [k for k in rows[0] if "coverage" in k and not k.endswith(" se")]
     return pick(rows, ("trials", "noise", "observed", *names))
 
 

@@ -14,6 +14,7 @@ COLOURS = {
     "oracle ridge": "#999999",
     "diffusion": "#0072B2",
     "ep": "#D55E00",
+    "combined": "#56B4E9",
     "regression": "#009E73",
     "pigdm": "#CC79A7",
 }
@@ -59,7 +60,7 @@ def benchmark_figure(rows: Sequence[Mapping[str, Any]], n_networks: int) -> Figu
     figure = Figure(figsize=(4.2 * len(cells), 3.8), layout="constrained")
     for axis, (noise, observed) in zip(np.atleast_1d(figure.subplots(1, len(cells), sharey=True)), cells):
         part = [r for r in rows if (r["noise"], r["observed"]) == (noise, observed)]
-        for name in ("ridge", "oracle ridge", "ep", "regression", "pigdm", "diffusion"):
+        for name in ("ridge", "oracle ridge", "ep", "combined", "regression", "pigdm", "diffusion"):
             if name in part[0]:
                 K, mean, se = (np.array([r[k] for r in part]) for k in ("trials", name, f"{name} se"))
                 axis.errorbar(K, mean, 2 * se, label=name, color=COLOURS[name], marker="o", ms=4, capsize=2)

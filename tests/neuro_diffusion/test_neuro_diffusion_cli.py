@@ -1,6 +1,7 @@
 """The commands, from a data set to a benchmark, as a user types them."""
 
 import csv
+import html
 import json
 import signal
 import subprocess
@@ -87,7 +88,11 @@ def test_anatomy_is_joined_by_names_or_order_and_anything_else_refused(
     done = neuro_diffusion_cli(*arguments, "--force")
     assert done.returncode == 0, done.stderr
     assert "in the order of the recording's neurons" in done.stderr
-    assert "anatomy" in {row["method"] for row in json.loads(done.stdout)["results"]["methods"]}
+    results = json.loads(done.stdout)["results"]
+    assert "anatomy" in {row["method"] for row in results["methods"]}
+    assert 0 <= results["anatomy"]["informative"] <= 1
+    seen, unseen = results["anatomy"]["density by class"][1], results["anatomy"]["density by class"][0]
+    assert seen > unseen
     np.save(tmp_path / "anatomy.npy", np.ones((3, 3)) - np.eye(3))
     refused = neuro_diffusion_cli(*arguments, "--overwrite")
     assert refused.returncode == 2
@@ -143,11 +148,26 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
     table = results["table"]
-    assert [row["method"] for row in results["rows"]] == ["ridge", "oracle ridge", "ep", "diffusion", "pigdm"] * 4
+    assert [row["method"] for row in results["rows"]] == [
+        "ridge",
+        "oracle ridge",
+        "ep",
+        "combined",
+        "diffusion",
+        "pigdm",
+    ] * 4
     keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage"}
     assert set(results["rows"][2]) == keys
-    assert results["rows"][3]["coverage"]["80"] == table[0]["coverage 80 %"]
-    assert results["rows"][3]["correlation"] == table[0]["diffusion"]
+    assert results["rows"][4]["coverage"]["80"] == table[0]["coverage 80 %"]
+    assert results["rows"][4]["correlation"] == table[0]["diffusion"]
+    assert results["rows"][3]["coverage"]["80"] == table[0]["combined coverage 80 %"]
+    final = results["answer"]
+    assert final["against"] in ("EP", "ridge")
+    assert final["gain"] == pytest.approx(
+        np.mean([r["combined"] - r["ep" if final["against"] == "EP" else "ridge"] for r in table]), abs=1e-6
+    )
+    assert final["sentence"] in answer.stdout
+    assert (final["verdict"] == "no") == (final["high"] <= 0)
     assert [(row["trials"], row["observed"]) for row in table] == [(1, 1), (3, 1), (1, 0.5), (3, 0.5)]
     for row in table:
         assert row["oracle ridge"] >= row["ridge"] - 1e-6
@@ -155,7 +175,11 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd
     assert table[1]["ridge"] > table[0]["ridge"]
     with open(tmp_path / "b" / "benchmark.csv", newline="") as handle:
         assert float(next(csv.DictReader(handle))["ridge"]) == pytest.approx(table[0]["ridge"])
-    assert "held-out" in (tmp_path / "b" / "report.html").read_text()
+    page = (tmp_path / "b" / "report.html").read_text()
+    assert final["sentence"] in html.unescape(page)
+    for raw in ("functional_error", "sign_auc", "radius_ratio", "lyapunov_error", " se<"):
+        assert raw not in page
+    assert "pseudo-inverse guidance" in page
 
 
 def test_evaluation_takes_the_data_sets_own_conditions_and_runs_the_weights(nd_here, nd_model, nd_data, tmp_path):
@@ -167,7 +191,7 @@ def test_evaluation_takes_the_data_sets_own_conditions_and_runs_the_weights(nd_h
     results = json.loads(answer.stdout)["results"]
     assert [(r["trials"], r["noise"], r["observed"]) for r in results["table"]] == [(10, 0.05, 1.0)]
     behaviour = {row["method"]: row for row in results["dynamics"][0]}
-    assert list(behaviour) == ["ridge", "oracle ridge", "ep", "diffusion", "diffusion sample"]
+    assert list(behaviour) == ["ridge", "oracle ridge", "ep", "combined", "diffusion", "diffusion sample"]
     assert 0 < behaviour["ridge"]["functional_error"] < 1
     assert behaviour["ridge"]["lyapunov_error"] > 0
     for name in ("correlation", "weights", "calibration", "trajectories", "eigenvalues"):

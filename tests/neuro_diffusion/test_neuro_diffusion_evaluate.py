@@ -7,7 +7,8 @@ import torch
 
 from neuro_diffusion.fit import infer
 from neuro_diffusion.fit.refine import refine_weight_matrix
-from neuro_diffusion.model.ridge import fit_ridge, gaussian_likelihood, heldout_log_likelihood
+from neuro_diffusion.model.agreement import heldout_log_likelihood
+from neuro_diffusion.model.ridge import fit_ridge, gaussian_likelihood
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
 from neuro_diffusion.rate_network.weights import get_spectral_radius, sample_weight_matrix_batch
 from neuro_diffusion.score import evaluate

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from neuro_diffusion.model import large
+from neuro_diffusion.model.agreement import entry_correlation
+from neuro_diffusion.model.anatomy import averaged, classes_of, reliability
 from neuro_diffusion.model.explain import (
     PRIOR_GRID,
     Settings,
@@ -17,7 +19,7 @@ from neuro_diffusion.model.explain import (
 )
 from neuro_diffusion.model.joint import draw
 from neuro_diffusion.model.propagation import Family, family_of, propagate
-from neuro_diffusion.model.ridge import Likelihood, entry_correlation, fit_ridge, gaussian_likelihood, oracle_ridge
+from neuro_diffusion.model.ridge import Likelihood, fit_ridge, gaussian_likelihood, oracle_ridge
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
 from neuro_diffusion.score.evaluate import score
@@ -150,9 +152,29 @@ def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
 def test_anatomy_raises_the_correlation_and_a_useless_one_is_not_believed(task):
     (W, family, _), g = task, torch.Generator().manual_seed(0)
     found = gaussian_likelihood(Regime().trials(W, 1, 50, 0.02, torch.Generator().manual_seed(1)), 0.1)
+    without = propagate(found.wide, family)
+
+    def gain(seen):
+        worth = reliability(without, seen.long())
+        mean, sd, present = averaged(without, propagate(found.wide, family, density=worth.density), worth.informative)
+        assert bool((sd > 0).all())
+        assert bool((present <= 1 + 1e-6).all())
+        return float((entry_correlation(mean, W) - entry_correlation(without.mean, W)).mean()), worth
+
     flipped = torch.rand(W.shape, generator=g) < 0.1
-    corr = lambda anatomy: entry_correlation(propagate(found.wide, family, anatomy=anatomy).mean, W)  # noqa: E731
-    alone = corr(None)
-    assert float((corr((W != 0) ^ flipped) - alone).mean()) > 0.05
-    useless = propagate(found.wide, family, anatomy=torch.rand(W.shape, generator=g) < 0.4)
-    assert float(useless.density.amax((1, 2)).mean()) < 0.75  # told .85
+    helped, worth = gain((W != 0) ^ flipped)
+    assert helped > 0.05
+    assert float(worth.classes[:, 1].mean()) > float(worth.classes[:, 0].mean()) + 0.3
+    cost, worth = gain(torch.rand(W.shape, generator=g) < 0.4)
+    assert cost > -0.01
+    assert float(worth.informative.mean()) < 0.2
+
+
+def test_synapse_counts_fall_into_classes_and_marks_into_two():
+    counts = torch.zeros(20, 20)
+    counts[:10] = torch.arange(1, 201).view(10, 20)
+    found = classes_of(counts)
+    assert found.unique().tolist() == [0, 1, 2, 3]
+    assert found[0, 0] == 1
+    assert found[9, 19] == 3
+    assert classes_of((counts > 0).float()).unique().tolist() == [0, 1]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from neuro_diffusion.model.agreement import entry_correlation
 from neuro_diffusion.model.ridge import (
     Likelihood,
     Pseudo,
     best_prior_variance,
     decay_matrix,
     decay_of,
-    entry_correlation,
     estimate_noise,
     exponential_filter,
     fit_ridge,

@@ -10,7 +10,8 @@ import torch
 
 from neuro_diffusion.fit.settings import estimate, segments
 from neuro_diffusion.model import explain
-from neuro_diffusion.model.ridge import entry_correlation, estimate_noise, fit_ridge
+from neuro_diffusion.model.agreement import entry_correlation
+from neuro_diffusion.model.ridge import estimate_noise, fit_ridge
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
 from neuro_diffusion.rate_network.weights import sample_weight_matrix
