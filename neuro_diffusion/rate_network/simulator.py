@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .trajectory import RATE, Nonlinearity, Step, Trajectory, number, pace_of, plain, step_of
+from .trajectory import RATE, TABLEAUS, Nonlinearity, Stages, Step, Trajectory, number, pace_of, plain, step_of
 
 Array = Tensor | np.ndarray | float  #: whatever becomes a tensor
 
@@ -119,7 +119,10 @@ def simulate_rate_network(
     W3, h3 = w.reshape(-1, *w.shape[-2:]), start.reshape(shape.canonical)
     drive = None if current is None else _over_time(current.to(h3), shape, T, "I")
     path = _noise_path(replay, shape, T, step, h3, generator)
-    if callable(phi) or method in ("heun", "rk4") or isinstance(taus, Tensor):
+    if not callable(phi) and not isinstance(taus, Tensor) and method in TABLEAUS:
+        x, h = Stages.apply(W3, h3, drive, path, T, number("dt", dt) / taus, step.spread, phi, method)
+        x, h = x[::record_every], h[::record_every]
+    elif callable(phi) or isinstance(taus, Tensor):
         pace = pace_of(number("dt", dt), taus, step, method, noise_scaling)
         x, h = plain(W3, h3, T, pace, drive, path, method, phi)
         x, h = x[::record_every], h[::record_every]

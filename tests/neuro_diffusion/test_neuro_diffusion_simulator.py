@@ -240,3 +240,27 @@ def test_what_is_no_number_is_refused_by_name(options, message):
         simulate_rate_network(
             **{"W": torch.zeros(3, 3), "h0": torch.zeros(3), "T": 10, "dt": 0.1, "tau": 1.0} | options
         )
+
+
+@pytest.mark.parametrize("method", ["heun", "rk4"])
+@pytest.mark.parametrize("phi", ["tanh", "softplus"])
+def test_stages_have_the_gradients_of_autograd(method, phi):
+    """Weights, initial states, input and replayed noise; the rate as a function of the caller's goes through autograd."""
+    g = torch.Generator().manual_seed(0)
+    own = {"tanh": torch.tanh, "softplus": torch.nn.functional.softplus}[phi]
+    W, h0 = (
+        0.5 * torch.randn(2, 4, 4, generator=g, dtype=torch.double),
+        torch.randn(2, 3, 4, generator=g, dtype=torch.double),
+    )
+    current, noise = (torch.randn(2, 3, T, 4, generator=g, dtype=torch.double) for T in (7, 6))
+    target = torch.randn(2, 3, 7, 4, generator=g, dtype=torch.double)
+    found = []
+    for rate in (phi, own):
+        leaves = [v.clone().requires_grad_() for v in (W, h0, current, noise)]
+        x, h = simulate_rate_network(
+            leaves[0], leaves[1], 7, 0.3, 1.2, leaves[2], 0.1, True, method=method, phi=rate, noise=leaves[3]
+        )
+        ((x * target).sum() + (h**2 * target).sum()).backward()
+        found.append((x.detach(), h.detach(), *(v.grad for v in leaves)))
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs)
