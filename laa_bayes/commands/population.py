@@ -14,6 +14,7 @@ from ..console import Result, Run, table
 from ..files import posterior_file
 from ..neuron.priors import inferred, theta_from_z, value_from_z
 
+Z_90 = 1.645
 FEW = 50.0  #: effective draws below which a cell's re-weighted answer is not to be trusted
 log = logging.getLogger("laa_bayes")
 
@@ -34,6 +35,10 @@ def run(config: PopulationConfig, run: Run) -> Result:
     priors = first.spec.prior_table
     names = inferred(priors)
     found = population([one.w[:, : len(names)] for one in fitted])
+
+    def value(name: str, z: float) -> float:
+        return float(value_from_z(priors[name], z))
+
     units = UNITS["lumped" if first.recording.current_unit == "pA" else "density"]
     rows = []
     for path, one, weight, ess in zip(config.posteriors, fitted, found.weights, found.ess, strict=True):
@@ -51,21 +56,34 @@ def run(config: PopulationConfig, run: Run) -> Result:
         rows.append(row)
     whole = {
         name: {
-            "median": float(value_from_z(priors[name], found.mean[i])),
-            "interval_90": [
-                float(value_from_z(priors[name], found.mean[i] + z * found.sd[i])) for z in (-1.645, 1.645)
-            ],
+            "median": value(name, found.mean[i]),
+            "median_interval_90": [value(name, found.mean[i] + z * found.mean_sd[i]) for z in (-Z_90, Z_90)],
+            "interval_90": [value(name, found.mean[i] + z * found.sd[i]) for z in (-Z_90, Z_90)],
             "unit": units[name],
         }
         for i, name in enumerate(names)
+        if found.seen[i]
     }
+    unseen = [name for name, known in zip(names, found.seen, strict=True) if not known]
+    if unseen:
+        log.warning("the cells hardly tell of %s: its population is not inferred", ", ".join(unseen))
     few = [row["cell"] for row in rows if row["effective draws"] < FEW]
     if few:
         log.warning("fewer than %g effective draws: %s. Infer these with more --draws", FEW, ", ".join(map(str, few)))
     hdf5io.write_csv(config.output / "cells.csv", rows)
-    results = {"population": whole, "n_cells": len(rows), "log_evidence_gain": found.gain, "few_draws": few}
+    results = {
+        "population": whole,
+        "not_inferred": unseen,
+        "n_cells": len(rows),
+        "log_evidence_gain": found.gain,
+        "few_draws": few,
+    }
     hdf5io.write_json(config.output / "population.json", results | {"provenance": run.provenance(config)})
     log.info("\n%s", table(rows))
-    told = ", ".join(f"{name} {x['median']:.3g} {x['unit']}" for name, x in whole.items())
+    told = ", ".join(
+        "{} {:.3g} ({:.3g} to {:.3g}) {}".format(name, x["median"], *x["median_interval_90"], x["unit"])
+        for name, x in whole.items()
+    )
+    told += f"; not inferred: {', '.join(unseen)}" if unseen else ""
     outputs = {"cells": config.output / "cells.csv", "population": config.output / "population.json"}
     return Result(outputs, results, f"{len(rows)} cells, medians of the population: {told}; {outputs['cells']}")

@@ -1,8 +1,10 @@
 """How do the cells of a population inform one another? A normal prior over cells, by importance re-weighting of saved draws.
 
 In the coordinates of `priors` every cell was inferred under N(0, 1). Let the cells' own values come from N(mu, s^2) instead, one mu and
-s a coordinate: a draw z of a cell gets the weight N(z; mu, s) / N(z; 0, 1), and the marginal likelihood of (mu, s) is the product over
-cells of the mean weight. It is maximised by expectation maximisation (Dempster 1977) with a weak prior on s. Nothing is simulated again.
+s a coordinate: a draw z of a cell gets the weight N(z; mu, s) / N(z; 0, 1). (mu, s) are not fixed at a best value, which would state
+the population more sharply than so few cells know it: they are drawn from their posterior by Gibbs sampling (Gelfand & Smith 1990; mu ~
+N(0, 1), s^2 inverse gamma, about .6), and each cell's weights are the mean over these draws. A coordinate that the cells hardly see is
+left as it was inferred: its population would be read off the other coordinates' errors. Nothing is simulated again.
 """
 
 from __future__ import annotations
@@ -13,39 +15,46 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-N_STEPS = 300
-PRIOR_N = 2.0  #: weight, in cells, of the prior that a population is about as wide as the cells' own prior
-TOLERANCE = 1e-5
+N_STEPS, N_BURN = 400, 100
+SHAPE, SCALE = 2.0, 0.5  #: of the inverse gamma prior of s^2
+SEEN = 0.5  #: least median contraction over cells of a coordinate whose population is inferred
 
 
 class Population(NamedTuple):
     """The prior of a population and what it makes of its cells."""
 
     mean: np.ndarray  #: (d,) mu
+    mean_sd: np.ndarray  #: (d,) its standard deviation; nan where the population is not inferred
     sd: np.ndarray  #: (d,) s
     weights: list[np.ndarray]  #: (n_draws,) of each cell, they sum to 1
     ess: np.ndarray  #: (n_cell,) effective sample size of each cell's weights over its draws
-    gain: float  #: log marginal likelihood over that of the cells' own prior
+    gain: float  #: log marginal likelihood at the mean of mu and s, over that of the cells' own prior
+    seen: np.ndarray  #: (d,) whether the cells tell of the population
 
 
-def population(cells: Sequence[np.ndarray]) -> Population:
+def population(cells: Sequence[np.ndarray], seed: int = 0) -> Population:
     """Return the population of cells, each with draws (n_draws, d) of the inferred coordinates."""
-    d = cells[0].shape[1]
+    rng, n, d = np.random.default_rng(seed), len(cells), cells[0].shape[1]
+    seen = np.median([1 - z.var(axis=0) for z in cells], axis=0) >= SEEN
     mean, sd = np.zeros(d), np.ones(d)
-    for _ in range(N_STEPS):
+    total, means, sds = [np.zeros(len(z)) for z in cells], [], []
+    for step in range(N_STEPS):
         weights, _ = weigh(cells, mean, sd)
-        first = np.array([w @ z for w, z in zip(weights, cells, strict=True)])
-        second = np.array([w @ z**2 for w, z in zip(weights, cells, strict=True)])
-        new_mean = first.mean(axis=0)
-        spread = (second - 2 * new_mean * first + new_mean**2).sum(axis=0)
-        new_sd = np.sqrt((spread + PRIOR_N * 0.25) / (len(cells) + PRIOR_N))
-        moved = max(np.max(np.abs(new_mean - mean)), np.max(np.abs(new_sd - sd)))
-        mean, sd = new_mean, new_sd
-        if moved < TOLERANCE:
-            break
-    weights, gain = weigh(cells, mean, sd)
+        chosen = np.array([z[rng.choice(len(z), p=w)] for z, w in zip(cells, weights, strict=True)])
+        spread = 1 / (1 + n / sd**2)
+        new_mean = spread * n * chosen.mean(axis=0) / sd**2 + np.sqrt(spread) * rng.standard_normal(d)
+        squares = SCALE + 0.5 * np.sum((chosen - new_mean) ** 2, axis=0)
+        new_sd = np.sqrt(squares / rng.gamma(SHAPE + n / 2, size=d))
+        mean, sd = np.where(seen, new_mean, 0.0), np.where(seen, new_sd, 1.0)
+        if step >= N_BURN:
+            total = [t + w for t, w in zip(total, weights, strict=True)]
+            means.append(mean)
+            sds.append(sd)
+    weights = [t / t.sum() for t in total]
     ess = np.array([1 / np.sum(w**2) / len(w) for w in weights])
-    return Population(mean, sd, weights, ess, gain)
+    middle, width = np.mean(means, axis=0), np.mean(sds, axis=0)
+    known = np.where(seen, np.std(means, axis=0), np.nan)
+    return Population(middle, known, width, weights, ess, weigh(cells, middle, width)[1], seen)
 
 
 def weigh(cells: Sequence[np.ndarray], mean: np.ndarray, sd: np.ndarray) -> tuple[list[np.ndarray], float]:

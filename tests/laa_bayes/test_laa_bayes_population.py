@@ -44,6 +44,17 @@ def test_cells_as_wide_as_their_prior_are_left_as_they_are():
     assert found.sd == pytest.approx([1.0], abs=0.15)
 
 
+def test_the_population_of_a_coordinate_that_cells_hardly_see_is_not_inferred():
+    rng = np.random.default_rng(2)
+    blind = 0.3 + 0.9 * rng.standard_normal((20, 500, 1))
+    sharp = 0.5 + 0.3 * rng.standard_normal((20, 1, 1)) + 0.2 * rng.standard_normal((20, 500, 1))
+    found = population(list(np.concatenate([blind, sharp], axis=2)))
+    assert found.seen.tolist() == [False, True]
+    assert (found.mean[0], found.sd[0]) == (0.0, 1.0)
+    assert np.isnan(found.mean_sd[0])
+    assert found.mean[1] == pytest.approx(sharp.mean(), abs=0.15)
+
+
 @pytest.fixture(scope="module")
 def posterior(tmp_path_factory, laa_here):
     """Return a posterior file made by the command line, and its results."""
