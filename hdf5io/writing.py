@@ -65,7 +65,7 @@ def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
         os.replace(part, path)
         _sync_folder(path.parent)
     except Exception as error:
-        if not hasattr(error, "exit_code") and _is_full(error, part):
+        if not isinstance(error, NoSpace) and _is_full(error, part):
             raise NoSpace(f"{path}: the disk is full. Make room and run again.") from None
         raise
     finally:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import hdf5io
+
 LAB, SUBJECT, DATE, NUMBER = "simlab", "SIM_001", "2024-05-17", "001"
 LINES = 512
 DT_S = 0.205
@@ -99,31 +101,37 @@ def trials_table(duration_s: float, rng: np.random.Generator):
     })  # fmt: skip
 
 
+def save(path: Path, values: np.ndarray) -> None:
+    """Write one array whole or not at all."""
+    with hdf5io.atomic(path) as part:
+        np.save(part, values)
+
+
 def write_fov(
     folder: Path, fov: dict[str, np.ndarray], times: np.ndarray, bad: np.ndarray, qc: np.ndarray, name: str, final: bool
 ) -> None:
     """Write one FOV's datasets under their ALF names."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     n, suffix = fov["F"].shape[1], "" if final else "_estimate"
     line, column = fov["position"].T
     rng = np.random.default_rng(abs(int(fov["F"][0, 0])))
-    np.save(folder / "mpci.ROIActivityF.npy", fov["F"])
-    np.save(folder / "mpci.ROINeuropilActivityF.npy", fov["Fneu"])
-    np.save(folder / "mpci.ROIActivityDeconvolved.npy", fov["spks"])
-    np.save(folder / "mpci.times.npy", times)
-    np.save(folder / "mpci.badFrames.npy", bad)
-    np.save(folder / "mpci.mpciFrameQC.npy", qc)
+    save(folder / "mpci.ROIActivityF.npy", fov["F"])
+    save(folder / "mpci.ROINeuropilActivityF.npy", fov["Fneu"])
+    save(folder / "mpci.ROIActivityDeconvolved.npy", fov["spks"])
+    save(folder / "mpci.times.npy", times)
+    save(folder / "mpci.badFrames.npy", bad)
+    save(folder / "mpci.mpciFrameQC.npy", qc)
     table(folder / "mpciFrameQC.names.tsv", "qc_values\tqc_labels", QC_NAMES)
-    np.save(folder / "mpciROIs.mpciROITypes.npy", fov["is_cell"].astype(np.int16))
+    save(folder / "mpciROIs.mpciROITypes.npy", fov["is_cell"].astype(np.int16))
     table(folder / "mpciROITypes.names.tsv", "roi_values\troi_labels", ((0, "no cell"), (1, "cell")))
-    np.save(folder / "mpciROIs.cellClassifier.npy", fov["probability"].astype(np.float64))
-    np.save(folder / "mpciROIs.stackPos.npy", np.c_[line, column, np.zeros(n, int)].astype(np.int64))
+    save(folder / "mpciROIs.cellClassifier.npy", fov["probability"].astype(np.float64))
+    save(folder / "mpciROIs.stackPos.npy", np.c_[line, column, np.zeros(n, int)].astype(np.int64))
     place = np.c_[-2000 + 3 * column, -2500 + 3 * line, np.full(n, -300)] + 900 * (sum(map(ord, name)) % 5)
-    np.save(folder / f"mpciROIs.mlapdv{suffix}.npy", place.astype(np.float64))
-    np.save(folder / f"mpciROIs.brainLocationIds_ccf_2017{suffix}.npy", rng.choice([385, 593, 821], n).astype(np.int64))
+    save(folder / f"mpciROIs.mlapdv{suffix}.npy", place.astype(np.float64))
+    save(folder / f"mpciROIs.brainLocationIds_ccf_2017{suffix}.npy", rng.choice([385, 593, 821], n).astype(np.int64))
     ids = [str(uuid.uuid3(uuid.NAMESPACE_URL, f"{name}/{i}")) for i in range(n)]
     table(folder / "mpciROIs.uuids.csv", "uuids", [(i,) for i in ids])
-    np.save(folder / "mpciStack.timeshift.npy", np.arange(LINES) * (0.041 / LINES))
+    save(folder / "mpciStack.timeshift.npy", np.arange(LINES) * (0.041 / LINES))
 
 
 def table(path: Path, header: str, rows) -> None:
@@ -163,15 +171,17 @@ def simulate_session(
         truth |= {f"{name}/calcium": fov["calcium"], f"{name}/is_cell": fov["is_cell"]}
     write_task(session / "alf" / "task_00", clock[-1], rng)
     arrays: dict[str, Any] = {k.replace("/", "__"): v for k, v in truth.items()}
-    np.savez(session / "truth.npz", **arrays)
+    with hdf5io.atomic(session / "truth.npz") as part:
+        np.savez(part, **arrays)
     return session
 
 
 def write_task(folder: Path, duration_s: float, rng: np.random.Generator) -> None:
     """Write the trials table and the wheel."""
-    folder.mkdir(parents=True)
-    trials_table(duration_s, rng).to_parquet(folder / "_ibl_trials.table.pqt")
+    folder.mkdir(parents=True, exist_ok=True)
+    with hdf5io.atomic(folder / "_ibl_trials.table.pqt") as part:
+        trials_table(duration_s, rng).to_parquet(part)
     t = np.arange(0.0, duration_s, 0.05)
     velocity = ar1(len(t), np.array([1.0]), rng)[:, 0]
-    np.save(folder / "_ibl_wheel.timestamps.npy", t)
-    np.save(folder / "_ibl_wheel.position.npy", np.cumsum(velocity) * 0.05)
+    save(folder / "_ibl_wheel.timestamps.npy", t)
+    save(folder / "_ibl_wheel.position.npy", np.cumsum(velocity) * 0.05)

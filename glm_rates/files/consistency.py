@@ -11,7 +11,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .blech import Recording, Taste, read_recording
-from .hdf5 import H5
+from .hdf5 import H5, parsing
 
 log = logging.getLogger("glm_rates.files.consistency")
 
@@ -63,7 +63,8 @@ def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
     array = h5.array(f"spike_trains/{dig_in}/spike_array", 3)
     out, padded, odd = np.zeros(array.shape[:2]), [], []
     for trial in range(array.shape[0]):
-        values = np.asarray(array[trial])
+        with parsing(h5.path, "a recording whose spikes can be read"):
+            values = np.asarray(array[trial])
         if values.dtype.kind == "f" and np.isnan(values).any():
             padded.append(trial)
             values = np.nan_to_num(values)

@@ -37,7 +37,8 @@ def write_copy(source: Path, output: Path, stored: Stored) -> int:
     if "start_s" not in stored.arrays:
         raise InputError("the results do not say when their trials began; run 'glm-rates infer' on the NWB file again.")
     ids = [str(i) for i in stored.units.get("unit_id", [])]
-    with hdf5io.atomic(output) as part, parsing(source, "an NWB file"), warnings.catch_warnings():
+    copy = hdf5io.bare(output, overwrite=True, track_order=False)
+    with copy as file, parsing(source, "an NWB file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with NWBHDF5IO(str(source), "r", load_namespaces=True) as reader:
             nwb = reader.read()
@@ -51,7 +52,7 @@ def write_copy(source: Path, output: Path, stored: Stored) -> int:
                 raise InputError(f"{source}: has a processing module '{MODULE}' already; give the file without it.")
             module, n_samples = processing_module(stored, ids)
             nwb.add_processing_module(module)
-            with NWBHDF5IO(str(part), "w", manager=reader.manager) as writer:
+            with NWBHDF5IO(file=file, mode="w", manager=reader.manager) as writer:
                 writer.export(src_io=reader, nwbfile=nwb)
     return n_samples
 

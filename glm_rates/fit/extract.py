@@ -17,7 +17,7 @@ from hdf5io.errors import InputError
 from ..files.blech import read_recording, stimulus_times
 from ..files.consistency import label_problems
 from ..files.exchange import save
-from ..files.hdf5 import H5
+from ..files.hdf5 import H5, parsing
 from ..files.lasers import lasers
 from .laser import add_laser_effects, laser_of_events, laser_on, warn_of_lasers
 
@@ -159,7 +159,8 @@ def select_units(recording, options):
     with H5(recording.h5) as h5:
         for taste in recording.tastes:
             array = h5.array(f"spike_trains/{taste.dig_in}/spike_array", 3)
-            spikes += sum(np.nansum(np.asarray(array[i], float), axis=1) for i in range(array.shape[0]))
+            with parsing(h5.path, "a recording whose spikes can be read"):
+                spikes += sum(np.nansum(np.asarray(array[i], float), axis=1) for i in range(array.shape[0]))
             seconds += array.shape[0] * array.shape[2] / 1000
     computed = {
         "region": recording.unit_region,
@@ -172,7 +173,8 @@ def select_units(recording, options):
 def read_spikes(h5, dig_in, chosen, start, stop, width):
     """Counts and observed bins of one taste: two arrays (trial, bin, unit). NaN is a bin that was not recorded."""
     node = h5.array(f"spike_trains/{dig_in}/spike_array", 3)
-    spikes = np.asarray(node[:, :, start:stop])[:, chosen]
+    with parsing(h5.path, "a recording whose spikes can be read"):
+        spikes = np.asarray(node[:, :, start:stop])[:, chosen]
     if (spikes < 0).any() or np.isinf(spikes).any():
         raise InputError(f"{h5.path}: /spike_trains/{dig_in}/spike_array has negative or infinite values.")
     missing = np.isnan(spikes) if spikes.dtype.kind == "f" else np.zeros((1, 1, 1), bool)

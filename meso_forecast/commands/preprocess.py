@@ -24,7 +24,9 @@ def preprocessed(config: PreprocessConfig, run: Run) -> Result:
         return Result({}, {"n_rois": session.n_rois}, f"would preprocess {session.n_rois} ROIs; nothing written")
     rules = Rules(**{name: getattr(config, name) for name in Rules._fields})
     rule = SplitRule(config.split, config.fractions, tuple(config.held_out), config.cut_after_last_stimulus)
-    results = write_recording(session, config.output, rules, rule, run.provenance(config))
+    results = write_recording(
+        session, config.output, rules, rule, run.provenance(config), overwrite=True
+    )  # the console asked
     line = (
         f"{config.output}: {results['n_neurons']} neurons, {results['n_frames']} frames, "
         f"{results['observed_fraction']:.1%} observed in all {results['n_fovs']} fields of view"

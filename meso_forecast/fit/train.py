@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..activity.windows import release
+from ..files.checkpoints import WholeCheckpoints
 from .options import Options
 
 log = logging.getLogger(__package__)
@@ -205,6 +206,6 @@ def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
         num_nodes=options.num_nodes, strategy=options.strategy, precision=precision, num_sanity_val_steps=0,
         enable_progress_bar=options.progress, enable_model_summary=False, gradient_clip_val=1.0,
         enable_checkpointing=options.folder is not None, use_distributed_sampler=False,
-        plugins=[LightningEnvironment()] if alone else None,  # else tasks that SLURM gave are counted as devices
+        plugins=[WholeCheckpoints(), *([LightningEnvironment()] if alone else [])],  # else SLURM's tasks are counted as devices
         logger=CSVLogger(options.folder, name="", version="log") if options.folder is not None else False,
     )  # fmt: skip

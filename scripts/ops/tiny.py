@@ -110,7 +110,14 @@ STEPS = {
 
 
 #: importing these starts threads of jax, which a fork does not survive
-NOT_BEFORE_A_FORK = ("laa_bayes.fit",)
+NOT_BEFORE_A_FORK = (
+    "laa_bayes.fit",
+    "laa_bayes.network",
+    "laa_bayes.score",
+    "laa_bayes.posterior",
+    "laa_bayes.show",
+    "laa_bayes.neuron",
+)
 
 
 def words_of(step: Step, inputs: Path, out: Path) -> list[str]:
