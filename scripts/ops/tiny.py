@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,8 +134,8 @@ def preload(package: str) -> None:
                 importlib.import_module(found.name)
 
 
-def start(package: str, words: list[str], log: Path, folder: Path) -> int:
-    """Fork a process, leader of its own group, that does what the console script does; return its id."""
+def start(package: str, words: list[str], log: Path, folder: Path, before: Callable[[], None] | None = None) -> int:
+    """Fork a process, leader of its own group, that does what the console script does (after ``before``); return its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -147,6 +147,8 @@ def start(package: str, words: list[str], log: Path, folder: Path) -> int:
             os.dup2(handle, stream)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stdout, sys.stderr = (os.fdopen(stream, "w", 1, closefd=False) for stream in (1, 2))
+        if before:
+            before()
         sys.argv = [package.replace("_", "-"), *words]
         importlib.import_module(f"{package}.cli").main()
         code = 0

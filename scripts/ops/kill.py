@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What does kill -9 leave behind? Commands of a package killed at random moments, run again, and compared with an undisturbed run.
+
+``python scripts/ops/kill.py PACKAGE TRIALS STEP [STEP ...]``, steps by their names in ``tiny.py``, or ``record`` for one trial of every
+step, killed between its output and its record. Prints one line a trial; exit 1 where something is wrong: a temporary file under
+a final name, an unreadable recording, a rerun that does not complete or whose content differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import disk_full
+import tiny
+
+TOLD = (".json", ".html", ".md", ".bib", ".log", ".lock", ".ckpt")  #: they hold times and places
+TABLES_OF_TIMES = ("status.csv", "log.csv", "metrics.csv")
+
+
+def contents(out: Path) -> dict[str, bytes | str]:
+    """Return what every output holds, without provenance and times."""
+    import h5py
+
+    found: dict[str, bytes | str] = {}
+    for path in sorted(p for p in out.rglob("*") if p.is_file() and p.suffix not in TOLD):
+        name = str(path.relative_to(out))
+        if path.suffix not in (".h5", ".nwb", ".nc"):
+            found[name] = path.name if path.name in TABLES_OF_TIMES else path.read_bytes()  # seconds
+            continue
+        with h5py.File(path, "r") as file:
+            values: dict[str, str] = {}
+            file.visititems(
+                lambda n, node, v=values: (
+                    v.update({n: repr(node[()].tobytes())})
+                    if isinstance(node, h5py.Dataset) and node.dtype.kind != "O" and not n.startswith("provenance")
+                    else None
+                )
+            )
+        found[name] = json.dumps(values, sort_keys=True)
+    return found
+
+
+def die_before_the_record() -> None:
+    """Make this process kill itself where a finished run is recorded."""
+    from hdf5io import runs
+
+    runs.write_record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def trial(
+    package: str, step: tiny.Step, inputs: Path, good: Path, place: Path, after_s: float | None
+) -> dict[str, object]:
+    """Kill one run and do it again."""
+    out = place / "killed"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    tiny.copy_to(step, inputs, out)
+    words = tiny.words_of(step, inputs, out)
+    pid = tiny.start(package, words, place / "log", place, None if after_s is not None else die_before_the_record)
+    if after_s is not None:
+        time.sleep(after_s)
+        os.kill(pid, signal.SIGKILL)
+    code = tiny.finish(pid)
+    faults = [f"unreadable: {name}" for name in disk_full.unreadable(out) if "part" not in name]
+    again, said = tiny.call(package, words, place / "log", place)
+    if again not in step.codes or "Traceback" in said:
+        faults.append(f"again: exit {again}: {said[-300:]}")
+    else:
+        here, there = contents(out), contents(good)
+        faults += [f"differs: {name}" for name in {*here, *there} if here.get(name) != there.get(name)]
+    faults += [f for f in disk_full.faults_of(0, "", out, step.codes) if f.startswith(("left", "unreadable"))]
+    return {"killed": code == -9, "after_s": after_s and round(after_s, 2), "again": again, "faults": faults}
+
+
+def main() -> int:
+    """Run the trials of one package."""
+    package, n, names = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    tiny.preload(package)
+    place, chance, n_wrong, n_killed, total = (
+        Path(tempfile.mkdtemp(prefix=f"kill_{package}_")),
+        random.Random(0),
+        0,
+        0,
+        0,
+    )
+    began = time.monotonic()
+    for step, inputs, good, _ in tiny.prepared(package, place, None if "record" in names else names):
+        whole = time.monotonic() - began
+        for number in range(1 if "record" in names else n):
+            after = None if "record" in names else 0.7 * (number + chance.random()) / n * whole
+            row = trial(package, step, inputs, good, place, after)
+            total, n_killed, n_wrong = total + 1, n_killed + bool(row["killed"]), n_wrong + bool(row["faults"])
+            print(json.dumps({"package": package, "step": step.name, **row}), flush=True)
+        began = time.monotonic()
+    print(f"{package}: {total} trials, {n_killed} killed, {n_wrong} with a fault", file=sys.stderr)
+    return 1 if n_wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
