@@ -16,7 +16,8 @@ app = console.application(
     {
         "simulate": config.SimulateConfig, "sessions": config.SessionsConfig, "extract": config.ExtractConfig,
         "preprocess": config.PreprocessConfig, "train": config.TrainConfig, "forecast": config.ForecastConfig,
-        "evaluate": config.EvaluateConfig, "compare": config.CompareConfig, "plot": config.PlotConfig, "export": config.ExportConfig,
+        "evaluate": config.EvaluateConfig, "compare": config.CompareConfig, "transfer": config.TransferConfig,
+        "plot": config.PlotConfig, "export": config.ExportConfig,
         "info": config.InfoConfig,
     },
     extra="meso",

@@ -244,6 +244,22 @@ class CompareConfig(Window, Output):
         return self
 
 
+class TransferConfig(Window, Output):
+    """Hold out each animal once: train on the others, fit only a read-in and a read-out on some minutes of its session."""
+
+    recordings: list[Path] = positional("preprocessed sessions of two or more animals", "file")
+    minutes: list[float] = Field(
+        [5, 10, 20], description="minutes of the new session before its test part that are learned from"
+    )
+    output: Path = Field(description="folder for the report, transfer.csv and result.json")
+
+    @model_validator(mode="after")
+    def _minutes_are_positive(self) -> TransferConfig:
+        if not self.minutes or min(self.minutes) <= 0:
+            raise ValueError("--minutes: positive numbers are expected")
+        return self
+
+
 class Trained(Output):
     """A command that takes a model and a session, by place (``MODEL RECORDING``) or by name (``--model-folder``, ``--session``)."""
 

@@ -50,14 +50,22 @@ def traces_of(
 
 
 def fit_shared(
-    kind: str, sources: Sequence[Traces], context: int, horizon: int, seed: int, options: Options
-) -> SharedMLP:
-    """Return one trained network for all recordings."""
+    kind: str, sources: Sequence[Traces], context: int, horizon: int, seed: int, options: Options, start: SharedMLP | None = None
+) -> SharedMLP:  # fmt: skip
+    """Return one trained network for all recordings.
+
+    ``start``: a network of other recordings; then all of it stays as it is but the embeddings, which the neurons here get anew.
+    """
     torch.manual_seed(seed)
     latents = sources[0].latents.shape[1] if kind == "tide-population" and sources[0].latents is not None else 0
     net = SharedMLP(kind, context, horizon, sum(len(s.neurons) for s in sources), latents)
+    trained = list(net.parameters())
+    if start is not None:
+        kept = {name: value for name, value in start.state_dict().items() if not name.startswith("embedding")}
+        net.load_state_dict(kept, strict=False)
+        trained = list(net.embedding.parameters())
     epochs = min(options.epochs, EPOCHS)
-    optimizer = torch.optim.AdamW(net.parameters(), 2 * options.learning_rate, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(trained, 2 * options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     held = [
         drawn(net, s, s.validation, VALIDATION_ROWS // len(sources), horizon, np.random.default_rng(seed))
