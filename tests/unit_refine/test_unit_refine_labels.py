@@ -10,6 +10,8 @@ import pytest
 from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, TrainConfig
 from unit_refine.files import label_files, phy, recordings
+from unit_refine.files import tables as tables_file
+from unit_refine.files import text as text_file
 from unit_refine.score import predict
 from unit_refine.units import labels, metric_names
 
@@ -419,7 +421,7 @@ def test_units_without_metrics_are_left_to_a_person_and_say_why(model, tables, t
             "that no training unit has",
         ),
         (lambda t: t.assign(snr=3.0), "snr", "have the same value"),
-        (lambda t: t.assign(snr=np.nan), "snr", "missing in 100%"),
+        (lambda t: t.assign(snr=np.nan), "snr", "missing in every unit"),
     ],
 )
 def test_a_metric_in_another_unit_sign_or_definition_is_told(change, metric, message, model, tables, tmp_path):
@@ -428,3 +430,41 @@ def test_a_metric_in_another_unit_sign_or_definition_is_told(change, metric, mes
     change(pd.read_csv(tables / "bare3.csv")).to_csv(tmp_path / "x.csv", index=False)
     (row,) = predict.predict_inputs(PredictConfig(model=model, inputs=[tmp_path / "x.csv"])).applies
     assert any(odd["metric"] == metric and message in odd["why"] for odd in row["odd_metrics"])
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        ("cluster_id\tgroup\tcomment\n1\tgood\tspät\n2\tnoise\tfür später\n".encode("latin-1"), "cp1252"),
+        (b"cluster_id group\n1 good\n2 noise\n", "utf-8"),
+        (b"  cluster_id   group\n  1   good\n 12   noise\n", "utf-8"),
+        (b"1 good\r\n2 noise\r\n", "utf-8"),
+    ],
+)
+def test_labels_in_latin_1_or_parted_by_blanks_are_read(raw, encoding, tmp_path):
+    path = tmp_path / "cluster_group.tsv"
+    path.write_bytes(raw)
+    assert list(label_files.read_label_file(path).labels.values()) == ["good", "noise"]
+    table = text_file.read_cells(path)
+    assert table.form.encoding == encoding
+    text_file.write_cells(path, table)
+    assert list(label_files.read_label_file(path).labels.values()) == ["good", "noise"]
+    if encoding == "cp1252":
+        assert path.read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    "raw", [b"cluster_id group\n1 single unit\n2 noise\n", b"\x93NUMPY\x01\x00v\x00\xff", b"\xc8\x00\x03\x80"]
+)
+def test_what_is_no_table_is_still_refused(raw, tmp_path):
+    path = tmp_path / "cluster_group.tsv"
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="cluster_group"):
+        label_files.read_label_file(path)
+
+
+def test_metrics_parted_by_blanks_are_numbers(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("cluster_id snr   firing_rate\n0  1.5  2\n1  2.5  3\n")
+    found = tables_file.read_table(path)
+    assert found.to_dict("list") == {"cluster_id": [0, 1], "snr": [1.5, 2.5], "firing_rate": [2, 3]}

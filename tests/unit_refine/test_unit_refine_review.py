@@ -12,8 +12,9 @@ import pytest
 
 from hdf5io.errors import InputError
 from unit_refine.config import ReviewConfig
-from unit_refine.files import label_files, pictures
+from unit_refine.files import label_files, merge_candidates, pictures
 from unit_refine.files.phy import read as read_phy
+from unit_refine.score import review
 from unit_refine.score.review import content
 from unit_refine.show.review import page
 from unit_refine.units import trains
@@ -231,3 +232,42 @@ def test_counts_that_spikeinterfaces_export_leaves_out_come_from_the_spikes(phy,
     at = [int(i) for i in found.unit_ids]
     np.testing.assert_array_equal(found.table["num_spikes"], counts[at])
     np.testing.assert_allclose(found.table["firing_rate"], counts[at] / last)
+
+
+def test_merge_candidates_of_spikeinterface_stand_beside_ours(tmp_path):
+    """An analyzer with two units cut in two: both scores name them, and a group of three becomes one merge."""
+    core = pytest.importorskip("spikeinterface.core")
+    recording, sorting = core.generate_ground_truth_recording(
+        durations=[120.0],
+        num_channels=8,
+        num_units=5,
+        seed=0,
+        generate_sorting_kwargs={"firing_rates": 30, "refractory_period_ms": 4.0},
+    )
+    recording = recording.save(folder=tmp_path / "recording", format="binary", n_jobs=1, progress_bar=False)
+    units, rng = {}, np.random.default_rng(0)
+    for unit in sorting.unit_ids:
+        train = sorting.get_unit_spike_train(unit)
+        first = rng.random(len(train)) < 0.5
+        parts = [train[first], train[~first]] if len(units) < 4 else [train]
+        units |= {len(units) + i: part for i, part in enumerate(parts)}
+    cut = core.NumpySorting.from_unit_dict([units], recording.sampling_frequency)
+    folder = tmp_path / "analyzer"
+    analyzer = core.create_sorting_analyzer(
+        cut, recording, format="binary_folder", folder=folder, sparse=False, progress_bar=False
+    )
+    for name in ("random_spikes", "noise_levels", "waveforms", "templates"):
+        analyzer.compute(name, **({"progress_bar": False} if name == "waveforms" else {}))
+    theirs = merge_candidates.by_spikeinterface(folder)
+    ids = [str(i) for i in range(len(units))]
+    drawn = pictures.read(folder, ids)
+    ms = drawn.samples * 1000 / drawn.rate_hz
+    times = [ms[drawn.unit == i] for i in range(len(ids))]
+    ours = trains.merge_candidates(times, trains.likeness(drawn.templates), 120e3)
+    assert {("0", "1"), ("2", "3")} <= {(ids[p.first], ids[p.second]) for p in ours}
+    assert {("0", "1"), ("2", "3")} & {tuple(sorted(group)) for group in theirs}
+    entries = [{"ids": ["0", "1"], "likeness": 1.0, "score": 0.9, "by": "overlap"}]
+    both = review.both_scores(entries, [("0", "1"), ("2", "3")], drawn, ids)
+    assert [m["by"] for m in both] == ["overlap, SpikeInterface", "SpikeInterface"]
+    (folder / "hostile.pkl").write_bytes(b"x")
+    assert merge_candidates.by_spikeinterface(folder) == []  # not loaded, said so

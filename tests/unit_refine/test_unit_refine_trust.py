@@ -158,10 +158,16 @@ def test_metrics_of_a_zarr_analyzer_are_read_and_harmful_codecs_are_not(tmp_path
         "recording", data=np.array([POPEN], dtype=object), object_codec=numcodecs.JSON()
     )  # fmt: skip
     assert trust.dangers(path)[:1] == ["recording names the class subprocess.Popen"]
+    root.create_dataset("sorting_provenance", data=np.array([{}], dtype=object), object_codec=numcodecs.Pickle())
+    root.create_dataset("sorting/properties/odd", data=np.array([{}], dtype=object), object_codec=numcodecs.Pickle())
+    again = recordings.read_analyzer(path, False, False)  # what is not read may be pickled
+    assert again.table["snr"].tolist() == [2.0, 1.0]
+    with pytest.raises(InputError, match="properties/odd holds a pickle"):
+        again.property_values("odd")
     header = path / "extensions" / "quality_metrics" / "metrics" / "snr" / ".zarray"
     content = json.loads(header.read_text())
     header.write_text(
         json.dumps({**content, "dtype": "|O", "filters": [{"id": "pickle"}]}).replace("pickle", "p\\u0069ckle")
     )
-    with pytest.raises(InputError, match=r"metrics/snr/.zarray holds a pickle"):
+    with pytest.raises(InputError, match=r"metrics/snr holds a pickle"):
         analyzers.read(path)

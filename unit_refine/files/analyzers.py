@@ -135,41 +135,53 @@ def _metrics_csv(file: Path) -> pd.DataFrame:
 
 def _zarr_parts(path: Path, trust_pickles: bool) -> Parts:
     """Return ids, metric tables, parameters and properties of a zarr folder, decoded by harmless codecs only."""
-    _check_codecs(path, trust_pickles)
     import zarr
 
     with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
         root = zarr.open_group(str(path), mode="r")
         names = sorted(root["sorting/properties"].array_keys()) if "sorting/properties" in root else []
-        ids = [id_text(i) for i in _zarr_values(root, "sorting/unit_ids", path)] if "sorting" in root else []
+        ids = (
+            [id_text(i) for i in _zarr_values(root, "sorting/unit_ids", path, trust_pickles)]
+            if "sorting" in root
+            else []
+        )
         tables, params = [], {}
         for name in METRIC_EXTENSIONS:
             if f"extensions/{name}/metrics" not in root:
                 continue
             group = root[f"extensions/{name}/metrics"]
-            columns = {key: _zarr_values(group, key, path) for key in sorted(group.array_keys())}
+            columns = {key: _zarr_values(group, key, path, trust_pickles) for key in sorted(group.array_keys())}
             index = [id_text(i) for i in columns.pop("index")]
             tables.append(pd.DataFrame(columns, index=pd.Index(index)))
             params[f"{name.removesuffix('s')}_params"] = _chosen(
                 root[f"extensions/{name}"].attrs.asdict().get("params", {})
             )
-    return ids, tables, params, names, lambda name: _zarr_values(root, f"sorting/properties/{name}", path)
+    return (
+        ids,
+        tables,
+        params,
+        names,
+        lambda name: _zarr_values(root, f"sorting/properties/{name}", path, trust_pickles),
+    )
 
 
-def _zarr_values(group: Any, name: str, path: Path) -> list[object]:
+def _zarr_values(group: Any, name: str, path: Path, trust_pickles: bool) -> list[object]:
     """Return a one-dimensional array of a zarr group as a list."""
     array = group[name]
     if getattr(array, "ndim", None) != 1 or array.shape[0] > MAX_UNITS:
         raise InputError(f"{path}: '{name}' is no list of units (shape {getattr(array, 'shape', None)}).")
+    return decoded(array, path, trust_pickles).tolist()
+
+
+def decoded(array: Any, path: Path, trust_pickles: bool = False) -> np.ndarray:
+    """Return the values of an opened zarr array; an array that a harmful codec would decode is refused before that.
+
+    Other arrays of the folder may have such codecs (SpikeInterface pickles what is no table): they are not read.
+    """
+    if not trust_pickles and (found := trust.codecs_of(array)):
+        raise refuse(path, [f"its array {array.path} {found[0]}"])
     with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
-        return array[:].tolist()
-
-
-def _check_codecs(path: Path, trust_pickles: bool) -> None:
-    """Refuse a zarr folder whose arrays need a codec that executes something."""
-    found = [] if trust_pickles else [d for d in trust.codecs(path) if d]
-    if found:
-        raise refuse(path, found)
+        return np.asarray(array[:])
 
 
 def _chosen(params: object) -> dict[str, Any]:

@@ -151,7 +151,6 @@ def _of_zarr(folder: Path) -> tuple[Getter, float | None]:
         place = places.get(name, f"sorting/spikes/{name}")
         if place not in root:
             return None
-        with hdf5io.parsing(folder, "a SortingAnalyzer in zarr format"):
-            return np.asarray(root[place][:])
+        return analyzers.decoded(root[place], folder)
 
     return get, rate

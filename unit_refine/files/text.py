@@ -49,10 +49,14 @@ def read_text(path: Path) -> tuple[str, Form]:
     mark, encoding = next(((m, e) for m, e in MARKS if raw.startswith(m)), (b"", "utf-8"))
     if not mark and raw[:400].count(b"\0") > len(raw[:400]) // 3:
         encoding = "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+    if not mark and encoding == "utf-8" and is_western(raw):
+        encoding = "cp1252"
     try:
         text = raw[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not readable as CSV: no text in UTF-8 or UTF-16 (byte {error.start}).") from None
+        raise InputError(
+            f"{path}: not readable as CSV: no text in UTF-8, UTF-16 or Latin-1 (byte {error.start})."
+        ) from None
     if "\0" in text:
         raise InputError(f"{path}: not readable as CSV: binary content.")
     if not text.strip():
@@ -61,8 +65,21 @@ def read_text(path: Path) -> tuple[str, Form]:
     return text, Form(encoding, mark, newline, separator_of(text, path))
 
 
+def is_western(raw: bytes) -> bool:
+    """Return whether bytes are no UTF-8 but text of one byte a letter (Latin-1, Windows-1252): nothing in it is a control character.
+
+    >>> is_western("spät".encode("latin-1")), is_western("spät".encode()), is_western(bytes([200, 0, 3]))
+    (True, False, False)
+    """
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return not any(byte < 9 or 13 < byte < 32 or byte == 127 for byte in raw)
+    return False
+
+
 def separator_of(text: str, path: Path) -> str:
-    """Return the separator with which the lines have equally many cells, the most cells when several do."""
+    """Return the separator with which the lines have equally many cells, the most cells when several do; blanks where no other does."""
     lines = [line for line in text.splitlines() if line.strip()][:LOOKED_AT]
     by_suffix = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
 
@@ -74,7 +91,9 @@ def separator_of(text: str, path: Path) -> str:
         same = counts[0] > 1 and len(set(counts)) == 1
         return (same, counts[0], separator == by_suffix)
 
-    return max(SEPARATORS, key=merit)
+    best = max(SEPARATORS, key=merit)
+    n_blank = {len(line.split()) for line in lines}
+    return " " if merit(best)[1] == 1 and len(n_blank) == 1 and n_blank != {1} else best
 
 
 def read_cells(path: Path) -> TextTable:
@@ -88,7 +107,9 @@ def read_cells(path: Path) -> TextTable:
     try:
         rows = [
             row
-            for row in csv.reader(io.StringIO(text, newline=""), delimiter=form.separator)
+            for row in csv.reader(
+                io.StringIO(text, newline=""), delimiter=form.separator, skipinitialspace=form.separator == " "
+            )
             if any(c.strip() for c in row)
         ]
     except csv.Error as error:

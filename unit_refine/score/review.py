@@ -12,7 +12,7 @@ import pandas as pd
 from hdf5io.errors import InputError
 
 from ..config import ReviewConfig
-from ..files import load_model, pictures, recordings
+from ..files import load_model, merge_candidates, pictures, recordings
 from ..files.label_files import si_unit_ids
 from ..files.load_model import Model
 from ..files.pictures import Pictures
@@ -59,6 +59,12 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     merges: list[dict[str, Any]] = []
     if drawn is not None:
         merges = add_pictures(units, drawn, [int(i) for i in order], recording.unit_ids)
+        merges = both_scores(
+            merges,
+            merge_candidates.by_spikeinterface(recording.source, config.trust_pickles),
+            drawn,
+            recording.unit_ids,
+        )
     clusters = si_unit_ids(recording.source) if recording.source.is_dir() else {}
     return {
         "recording": recording.name, "id_of": id_kind(recording), "classes": list(answer["classes"]), "metrics": list(metrics.columns),
@@ -164,3 +170,26 @@ def add_pictures(
         }
         for a in pairs
     ]
+
+
+def both_scores(
+    ours: list[dict[str, Any]], theirs: Sequence[tuple[str, ...]], drawn: Pictures, ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return candidates for merges, those first that our score and SpikeInterface's auto-merge agree on, then the surest of ours.
+
+    A group of SpikeInterface's that our score does not name is one candidate, with the smallest likeness of its templates.
+    """
+    sets = [set(group) for group in theirs]
+    named = [set(pair["ids"]) for pair in ours]
+    merges = [
+        pair | ({"by": "overlap, SpikeInterface"} if any(own <= other for other in sets) else {})
+        for pair, own in zip(ours, named)
+    ]
+    alike = None if drawn.templates is None else trains.likeness(drawn.templates)
+    for group in theirs:
+        if any(own <= set(group) for own in named) or not set(group) <= set(ids):
+            continue
+        rows = [list(ids).index(i) for i in group]
+        least = 0.0 if alike is None else min(float(alike[a, b]) for a in rows for b in rows if a != b)
+        merges.append({"ids": list(group), "likeness": round(least, 3), "score": 0.0, "by": "SpikeInterface"})
+    return sorted(merges, key=lambda m: (m["by"] != "overlap, SpikeInterface", -m["score"]))
