@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
+from .matrices import refuse_clocks
 
+log = logging.getLogger(__package__)
 NAMES = ("activity", "activity_matrix", "dff_activity", "data")
 CLOCKS = ("timestamps", "times")
 PREPROCESSED = "meso_forecast/recording/1"
@@ -27,6 +31,14 @@ def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[st
         attrs = {k: v for k, v in file.attrs.items() if isinstance(v, (str, bytes))}
     transposed = shape[1] == len(times) != shape[0]
     trace = Trace(path=path, dataset=name, transposed=transposed)
+    refuse_clocks(trace)
+    if len(times) > 1 and times.dtype.kind in "iuf" and times[0] in (0, 1) and (np.diff(times) == 1).all():
+        log.warning(
+            "%s: '/%s' counts frames (%g, %g, ...); a frame is taken to last 1 s. Write seconds if it does not.",
+            path,
+            stamp,
+            *times[:2],
+        )
     fov = make_fov("FOV_00", trace, times, trim_times, processed=True, terms={"times": f"'/{stamp}'"})
     return fov, {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in attrs.items()}
 

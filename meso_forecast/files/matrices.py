@@ -14,6 +14,7 @@ from hdf5io.errors import InputError
 from .fov import FOVData, Trace, load_npy, make_fov
 
 EVEN = 1e-6
+FEW_FRAMES = 256
 LEAST_FRAMES = 200  #: fewer cannot be preprocessed, so a shorter axis is not time
 
 
@@ -24,15 +25,40 @@ def npy_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
         raise InputError(f"{path}: shape {shape}, expected a matrix, time by neuron.")
     turned = is_turned(shape, time_axis, path)
     fs_hz = required_rate(fs_hz, path)
-    n_time = shape[1] if turned else shape[0]
-    if min(shape):
-        values = load_npy(path, mapped=True)
-        first = np.asarray(values[0] if turned else values[:, 0], float)
-        if counts_evenly(first):
+    n_time, trace = shape[1] if turned else shape[0], Trace(path=path, transposed=turned)
+    refuse_clocks(trace)
+    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, processed=True)
+
+
+def refuse_clocks(trace: Trace) -> None:
+    """Refuse a matrix in which a clock or a number of frames would be taken for a neuron: no neuron rises from frame to frame.
+
+    Raises
+    ------
+    InputError : which column (or row) it is.
+    """
+    n_time, n = trace.shape
+    if n_time < LEAST_FRAMES or not n:
+        return
+    for i in np.flatnonzero(rises(trace.read(0, FEW_FRAMES))):
+        if rises(trace.read(0, n_time, np.array([i]))).all():
+            what = "row" if trace.transposed else "column"
             raise InputError(
-                f"{path}: {'row' if turned else 'column'} 0 rises in equal steps: a clock, no neuron. Take it out."
+                f"{trace}: {what} {i} rises from frame to frame: a clock or a number of frames, no neuron. Take it out."
             )
-    return make_fov(path.stem, Trace(path=path, transposed=turned), np.arange(n_time) / fs_hz, processed=True)
+
+
+def rises(x: np.ndarray) -> np.ndarray:
+    """Return which columns of (time, column) rise over all their finite values, of which at least half are needed.
+
+    >>> rises(np.array([[1.0, 5.0], [np.nan, 4.0], [3.0, 6.0]])).tolist()
+    [True, False]
+    """
+    up = np.zeros(x.shape[1], bool)
+    for i, values in enumerate(x.T):
+        known = values[np.isfinite(values)]
+        up[i] = len(known) > len(values) / 2 and bool((np.diff(known) > 0).all())
+    return up
 
 
 def required_rate(fs_hz: float | None, path: Path) -> float:

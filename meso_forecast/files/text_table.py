@@ -18,7 +18,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
-from .matrices import counts_evenly, is_turned, required_rate
+from .matrices import LEAST_FRAMES, counts_evenly, is_turned, required_rate, rises
 
 log = logging.getLogger(__package__)
 CLOCKS = {
@@ -157,7 +157,9 @@ def without_other_measures(table: Table, path: Path) -> Table:
 def check_neurons(table: Table, turned: bool, path: Path) -> None:
     """Refuse a clock or numbers of frames that would be taken for a neuron."""
     rows = table.values if turned else table.values.T
-    wrong = next((i for i, row in enumerate(rows) if counts_evenly(row)), None)
+    long = rows.shape[1] >= LEAST_FRAMES
+    up = rises(rows.T) if long else np.zeros(len(rows), bool)
+    wrong = next((i for i, row in enumerate(rows) if up[i] or counts_evenly(row)), None)
     if wrong is not None:
         what = f"row {wrong}" if turned else f"'{table.names[wrong]}'"
         raise InputError(

@@ -6,6 +6,7 @@ import pytest
 
 from hdf5io.errors import InputError
 from meso_forecast.config import PreprocessConfig
+from meso_forecast.files.session import MesoscopeSession
 from meso_forecast.files.sources import open_source
 
 T, N = 300, 4
@@ -55,7 +56,7 @@ def test_a_clock_without_a_name_is_refused_in_tables_and_arrays(tmp_path):
     with pytest.raises(InputError, match="'column 0' rises in equal steps"):
         opened(table(tmp_path / "h.csv", [], np.c_[CLOCK, X]), fs_hz=5)
     np.save(tmp_path / "h.npy", np.c_[CLOCK, X])
-    with pytest.raises(InputError, match="column 0 rises in equal steps"):
+    with pytest.raises(InputError, match="column 0 rises from frame to frame"):
         opened(tmp_path / "h.npy", fs_hz=5)
 
 
@@ -107,3 +108,46 @@ def test_flags_of_components_are_cells_and_a_wrong_number_of_flags_is_refused(tm
         file["estimates/idx_components"] = np.array([True, False])
     with pytest.raises(InputError, match="has 2 flags, there are 4 components"):
         opened(path)
+
+
+def clocks():
+    """Return clocks as they stand among neurons: even, jittered, with a missing value, frame numbers that skip."""
+    t, rng = np.arange(400) * 0.2, np.random.default_rng(0)
+    lost = t.copy()
+    lost[200] = np.nan
+    return {
+        "even": t,
+        "jittered": t + 0.02 * rng.standard_normal(400),
+        "lost": lost,
+        "skips": np.cumsum(1 + (rng.random(400) < 0.1)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["even", "jittered", "lost", "skips"])
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_a_clock_in_any_column_is_no_neuron(tmp_path, kind, place):
+    x = np.insert(np.random.default_rng(1).standard_normal((400, 5)), place, clocks()[kind], axis=1)
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(InputError, match=f"column {place} rises from frame to frame"):
+        MesoscopeSession.from_matrix(tmp_path / "x.npy", fs_hz=5, time_axis="rows")
+    np.save(tmp_path / "y.npy", x.T)
+    with pytest.raises(InputError, match=f"row {place} rises"):
+        MesoscopeSession.from_matrix(tmp_path / "y.npy", fs_hz=5, time_axis="columns")
+    np.savetxt(tmp_path / "x.csv", x, delimiter=",", header=",".join(f"c{i}" for i in range(6)), comments="")
+    with pytest.raises(InputError, match=f"'c{place}' rises"):
+        MesoscopeSession.from_matrix(tmp_path / "x.csv", fs_hz=5, time_axis="rows")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["activity_matrix"], file["timestamps"] = x.astype(np.float32), np.arange(400) * 0.2
+    with pytest.raises(InputError, match=f"column {place} rises"):
+        MesoscopeSession.from_activity_file(tmp_path / "x.h5")
+
+
+def test_a_clock_with_a_missing_value_is_refused_and_one_that_counts_frames_is_told(tmp_path, caplog):
+    x = np.random.default_rng(1).standard_normal((400, 5))
+    np.savetxt(tmp_path / "x.csv", np.c_[clocks()["lost"], x], delimiter=",", header="time,a,b,c,d,e", comments="")
+    with pytest.raises(InputError, match="not finite and increasing"):
+        MesoscopeSession.from_matrix(tmp_path / "x.csv")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["activity_matrix"], file["timestamps"] = x.astype(np.float32), np.arange(400)
+    MesoscopeSession.from_activity_file(tmp_path / "x.h5")
+    assert "counts frames" in caplog.text
