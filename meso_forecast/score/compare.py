@@ -16,7 +16,7 @@ from ..fit.registry import part_origins
 from ..model import conformal, probability
 from ..model.forecaster import Forecast, Probabilistic
 from . import where
-from .scores import Scores, block_draws, block_length, block_sums, compare, interval, rank, score
+from .scores import Scores, block_draws, block_length, block_sums, compare, further, interval, rank, score
 from .verdict import best_baseline, decide, drift_of
 
 log = logging.getLogger(__package__)
@@ -121,6 +121,7 @@ def judged_results(
         "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
     results["intervals"] = intervals_of(outcome)
+    results["further"] = further(v.comparison, len(outcome.origins) * recording.panel.dt_s / 60)
     results["where"] = where.where(
         outcome.scores[outcome.judged], outcome.scores[v.baseline], recording.region, recording.panel.dt_s, seed
     )

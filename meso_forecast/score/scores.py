@@ -6,8 +6,8 @@ block bootstrap over time (blocks longer than the windows), paired between model
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -49,6 +49,7 @@ class Comparison(NamedTuple):
     low: float
     high: float
     per_horizon: np.ndarray
+    n_blocks: int = 0  #: behind the interval
 
 
 def score(y: np.ndarray, forecast, origins: np.ndarray | None = None, block: int | None = None) -> Scores:
@@ -148,7 +149,7 @@ def compare(a: Scores, b: Scores, block: int) -> Comparison:
     """
     ours, theirs = a.window_mse.mean(1), b.window_mse.mean(1)
     skill = 1 - ours.mean() / max(theirs.mean(), 1e-300)
-    half = 0.0
+    half, n_blocks = 0.0, 0
     for length in (block, 2 * block, 4 * block):
         sizes = block_sums(np.ones(len(ours)), length)
         if len(sizes) > 1 and sizes[-1] < length / 2:  # a short last block would count as much as a whole one
@@ -159,9 +160,34 @@ def compare(a: Scores, b: Scores, block: int) -> Comparison:
         gain, base = (block_sums(v[:used], length) for v in (theirs - ours, theirs))
         rest = gain - skill * base
         spread = np.sqrt((rest**2).sum() * len(rest) / (len(rest) - 1)) / max(base.sum(), 1e-300)
-        half = max(half, float(stats.t.ppf(0.975, len(rest) - 1) * spread))
+        found = float(stats.t.ppf(0.975, len(rest) - 1) * spread)
+        half, n_blocks = max((half, n_blocks), (found, len(rest)))
     half = half if half > 0 or np.array_equal(ours, theirs) else np.inf
-    return Comparison(float(skill), float(skill - half), float(skill + half), 1 - a.mse / np.maximum(b.mse, 1e-300))
+    return Comparison(
+        float(skill), float(skill - half), float(skill + half), 1 - a.mse / np.maximum(b.mse, 1e-300), n_blocks
+    )
+
+
+def further(c: Comparison, minutes: float, add: Sequence[float] = (1, 3, 9)) -> list[dict[str, Any]]:
+    """Return how wide the interval would be with more of the same session to test on; nothing where it is not known.
+
+    More blocks of the same kind: the standard error falls with their square root, Student's t with their number. It says nothing about
+    another day.
+
+    Parameters
+    ----------
+    c : the comparison. minutes : length of the test part. add : further lengths, in those of the test part.
+    """
+    half, k = (c.high - c.low) / 2, c.n_blocks
+    if k < LEAST_BLOCKS or not np.isfinite(half):
+        return []
+    rows = []
+    for more in add:
+        n = round(k * (1 + more))
+        then = half * np.sqrt(k / n) * stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, k - 1)
+        rows.append({"measurement": f"{more * minutes:.3g} more minutes of this session to test on", "now": half, "then": float(then),
+                     "unit": "of the baseline's squared error"})  # fmt: skip
+    return rows
 
 
 def block_length(context: int, horizon: int, n_windows: int) -> int:

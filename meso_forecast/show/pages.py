@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ def write_folder(
             interval_section(results),
             *sweep_sections(results.get("sweep")),
             *behaviour_section(results.get("behaviour")),
+            *further_section(results["further"]),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
         warnings=run.warnings, provenance=run.provenance(config),
@@ -136,6 +137,19 @@ def where_sections(found: Mapping[str, Any], baseline: str) -> list[Section]:
         Section("Where it forecasts better", text, regions),
         Section("How far ahead", said[0].upper() + said[1:] + ".", ahead),
     ]
+
+
+def further_section(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return the table of what would narrow the answer; nothing where it cannot be told."""
+    if not rows:
+        return []
+    text = "Half of the answer's 95 % interval, now and with more of the same session to test on. Other days and animals may differ more. Rough:"
+        " from halves and thirds of two recordings it came to 0.3 to 1.5 times what was found."
+    table = [
+        {"further measurement": r["measurement"], f"now ({r['unit']})": r["now"], "then, predicted": r["then"]}
+        for r in rows
+    ]
+    return [Section("What would narrow the answer", text, table)]
 
 
 def sweep_sections(found: Mapping[str, Any] | None) -> list[Section]:
