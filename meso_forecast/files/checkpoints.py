@@ -18,5 +18,5 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint; raises `hdf5io.NoSpace` on a full disk."""
-        with hdf5io.atomic(path) as part:
-            torch.save(checkpoint, part)
+        with hdf5io.atomic(path) as part, open(part, "wb") as handle:
+            torch.save(checkpoint, handle)

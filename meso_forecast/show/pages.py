@@ -143,8 +143,10 @@ def further_section(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     """Return the table of what would narrow the answer; nothing where it cannot be told."""
     if not rows:
         return []
-    text = "Half of the answer's 95 % interval, now and with more of the same session to test on. Other days and animals may differ more. Rough:"
-        " from halves and thirds of two recordings it came to 0.3 to 1.5 times what was found."
+    text = (
+        "Half of the answer's 95 % interval, now and with more of the same session to test on. Other days and animals may differ more."
+        " Rough: from halves and thirds of two recordings it came to 0.3 to 1.5 times what was found."
+    )
     table = [
         {"further measurement": r["measurement"], f"now ({r['unit']})": r["now"], "then, predicted": r["then"]}
         for r in rows
