@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Task = Literal["three_class", "noise_vs_neural", "sua_vs_mua", "sua_vs_all"]
 Classifier = Literal[
-    "vote", "RandomForestClassifier", "GradientBoostingClassifier", "LogisticRegression", "MLPClassifier"
+    "vote", "RandomForestClassifier", "GradientBoostingClassifier", "LogisticRegression", "MLPClassifier", "SVC"
 ]
-Imputation = Literal["median", "mean", "most_frequent", "mode", "knn"]
+Imputation = Literal["median", "mean", "most_frequent", "mode", "knn", "iterative"]
 Scaling = Literal["standard_scaler", "robust_scaler", "min_max_scaler"]
 
 POSITIONAL: dict[str, Any] = {"positional": True}

@@ -6,7 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from hdf5io.errors import InputError, WorkFailed
+from unit_refine import train_model
 from unit_refine.files import load_model
 from unit_refine.fit import add
 from unit_refine.fit.train import part_of
@@ -149,3 +152,58 @@ def test_a_base_model_without_its_units_is_refused(tables, model, labels, run_co
     assert answer.returncode == 2
     assert "labels.csv" in answer.stderr
     assert load_model.load(tmp_path / "bare").classes == ("good", "mua", "noise")
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "imputation"),
+    [
+        ({"LogisticRegression": {"C": stats.uniform(0.1, 2.0)}}, "iterative"),
+        ({"SVC": {"C": [0.5], "kernel": ["rbf"], "probability": [True]}}, "median"),
+        (
+            {"RandomForestClassifier": {"n_estimators": stats.randint(10, 20), "class_weight": ["balanced_subsample"]}},
+            "median",
+        ),
+    ],
+)
+def test_search_spaces_as_spikeinterface_takes_them(classifiers, imputation, tables, tmp_path):
+    y = pd.read_csv(tables / "rec0.csv")["label"].tolist(), pd.read_csv(tables / "rec1.csv")["label"].tolist()
+    given = {
+        "mode": "csv",
+        "labels": y,
+        "metrics_paths": [tables / "bare0.csv", tables / "bare1.csv"],
+        "bootstraps": 100,
+        "seed": 3,
+    }
+    given |= {
+        "search_kwargs": {"cv": 2, "n_iter": 2, "scoring": "balanced_accuracy"},
+        "imputation_strategies": [imputation],
+    }
+    outcome = train_model(folder=tmp_path / "a", classifiers=classifiers, verbose=False, n_jobs=1, **given)
+    name, space = next(iter(classifiers.items()))
+    assert (outcome.trained.setting.classifier, len(outcome.trained.table)) == (name, 2)
+    assert set(outcome.trained.setting.params) == set(space)
+    loaded = load_model.load(tmp_path / "a")
+    p = load_model.predict_proba(loaded, outcome.units.metrics)
+    assert np.allclose(p, outcome.best_pipeline.predict_proba(outcome.units.metrics))
+    assert np.array_equal(p.argmax(axis=1), outcome.best_pipeline.predict(outcome.units.metrics))
+    again = train_model(folder=tmp_path / "b", classifiers=classifiers, **given)
+    assert again.trained.setting == outcome.trained.setting
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "told"),
+    [
+        (["XGBClassifier"], "XGBClassifier: its models cannot be loaded"),
+        ({"SVC": {"depth": [1]}}, "SVC has no parameter 'depth'"),
+        ({"SVC": {"C": 1.0}}, "'C' needs a list"),
+        ({"LogisticRegression": {"solver": ["nonsense"]}}, "LogisticRegression with"),
+    ],
+)
+def test_a_search_space_that_cannot_be_is_refused(classifiers, told, tables, tmp_path):
+    y = [pd.read_csv(tables / "rec0.csv")["label"].tolist()]
+    with pytest.raises((InputError, WorkFailed), match=told):
+        train_model(
+            mode="csv", labels=y, metrics_paths=[tables / "bare0.csv"], folder=tmp_path / "m", classifiers=classifiers,
+            search_kwargs={"n_iter": 1}, bootstraps=100,
+        )  # fmt: skip
+    assert not (tmp_path / "m").exists()

@@ -6,19 +6,20 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..config import TrainConfig
+from ..config import Classifier, TrainConfig
 from ..files import compute_metrics
 from ..files.label_files import LabelFile, join
 from ..files.recordings import read_recording
 from ..files.save_model import staging, write_model
 from ..fit.workflow import assembled, with_base_task
+from ..model import pipelines
 from ..options import describe_error
 from ..score.outcome import Outcome, run_training, training_results
 from ..show import pages
@@ -27,6 +28,9 @@ from ..units.labels import MEANING, tidy
 from ..units.metrics import to_new_names
 
 log = logging.getLogger(__package__)
+
+MOST = 8  #: settings of our own of each classifier
+N_DRAWS = 10  #: settings drawn from each search space of one's own
 
 
 def train_model(
@@ -56,6 +60,7 @@ def train_model(
     folder : model folder to make.
     metric_names, imputation_strategies, scaling_techniques, classifiers : see ``unit-refine train``; None: the defaults there.
     task : see ``unit-refine train``; None: three classes, or what two classes of labels suggest.
+    classifiers : names, or as SpikeInterface takes them ``{name: {parameter: list or scipy distribution}}``.
     options : further fields of ``unit_refine.config.TrainConfig``.
 
     Returns
@@ -73,23 +78,31 @@ def train_model(
     """
     sources = sources_of(mode, metrics_paths, analyzers, labels, folder)
     places = [Path(p) if mode == "csv" else Path(f"analyzer_{i}") for i, p in enumerate(sources)]
+    spaces = spaces_of(classifiers)
     given = {
         "metric_names": metric_names, "imputation_strategies": imputation_strategies, "scaling_techniques": scaling_techniques,
-        "classifiers": names_only(classifiers),
+        "classifiers": classifiers,
     }  # fmt: skip
+    n_draws = int((options.get("search_kwargs") or {}).get("n_iter", N_DRAWS))
     chosen: dict[str, Any] = {k: list(v) for k, v in given.items() if v is not None} | translated(options)
     chosen |= {"inputs": places, "task": task or guess_task(labels or []), "output": Path(folder or ""), "overwrite": overwrite,
                "seed": 0 if seed is None else seed}  # fmt: skip
     config = with_base_task(checked(chosen))
     recordings = [with_labels(read_source(s, p, config), own) for s, p, own in zip(sources, places, labels or [])]
-    return train_and_write(config, recordings, seed)
+    drawn = pipelines.from_spaces(spaces, config.imputation_strategies, config.scaling_techniques, n_draws, config.seed)
+    return train_and_write(config, recordings, seed, drawn)
 
 
-def train_and_write(config: TrainConfig, recordings: Sequence[Recording], seed: int | None) -> Outcome:
+def train_and_write(
+    config: TrainConfig,
+    recordings: Sequence[Recording],
+    seed: int | None,
+    candidates: list[pipelines.Setting] | None = None,
+) -> Outcome:
     """Train on recordings in memory and write the model folder; as the command does, without a console."""
     with staging(hdf5io.claim(config.output, config.overwrite)) as part:
         units = assembled(name_apart(recordings), [], config)
-        outcome = run_training(config, units)
+        outcome = run_training(config, units, candidates)
         write_model(part, config, outcome, training_results(outcome))
         pages.training(
             part, outcome, [], hdf5io.provenance("unit_refine.train_model", config.model_dump(mode="json"), seed)
@@ -117,15 +130,25 @@ def sources_of(mode: str, metrics_paths: Any, analyzers: Any, labels: Any, folde
     return sources
 
 
-def names_only(classifiers: Any) -> Any:
-    """Return the names of classifiers; a search space of one's own is refused."""
-    spaces: list[str] = [n for n, space in classifiers.items() if space] if isinstance(classifiers, Mapping) else []
-    if spaces:
-        raise InputError(
-            f"classifiers: a search space for {', '.join(spaces)} is not taken; give names only, search_iterations says how many of the"
-            " built-in settings are tried."
-        )
-    return classifiers
+def spaces_of(classifiers: Any) -> dict[str, Mapping[str, Any]]:
+    """Return search spaces by classifier; empty where only names are given.
+
+    Raises
+    ------
+    InputError : a classifier that is not among those here.
+    """
+    known = get_args(Classifier)
+    for name in classifiers or ():
+        if name not in known:
+            told = (
+                "its models cannot be loaded without trusting their file"
+                if name[:3] in ("XGB", "LGB", "Cat")
+                else "not known here"
+            )
+            raise InputError(f"classifiers: {name}: {told}; there are {', '.join(known)}.")
+    if not isinstance(classifiers, Mapping):
+        return {}
+    return {name: space or {} for name, space in classifiers.items()} if any(classifiers.values()) else {}
 
 
 def checked(chosen: dict[str, Any]) -> TrainConfig:
@@ -206,4 +229,7 @@ def translated(options: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"search_kwargs: {', '.join(foreign) or 'scoring'}: only cv, n_iter and scoring='balanced_accuracy' are known here."
         )
+    if int(search.get("n_iter", 1)) > MOST:
+        log.warning("n_iter=%s: %d settings of each classifier are known here; all are tried", search["n_iter"], MOST)
+        search = {**search, "n_iter": MOST}
     return found | {known[k]: v for k, v in search.items() if k in known}

@@ -42,6 +42,7 @@ ALLOWED = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.metrics._scorer._Scorer",
+        "sklearn.impute._iterative._ImputerTriplet",
     }
 )
 #: Estimators that a curation model consists of: skops trusts every estimator of scikit-learn, this program only these.

@@ -7,11 +7,12 @@ classes weigh the same in every fit, however rare: by ``class_weight`` where the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -20,12 +21,16 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (the next line needs it)
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.svm import SVC
+
+from hdf5io.errors import InputError
 
 TREES = ("vote", "RandomForestClassifier", "GradientBoostingClassifier")
 SCALERS = {"standard_scaler": StandardScaler, "robust_scaler": RobustScaler, "min_max_scaler": MinMaxScaler}
@@ -47,7 +52,20 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {}, {"alpha": 1.0}, {"hidden_layer_sizes": (16,)}, {"alpha": 10.0}, {"hidden_layer_sizes": (64,)},
         {"activation": "tanh"}, {"hidden_layer_sizes": (32, 16)}, {"learning_rate_init": 3e-3},
     ],
+    "SVC": [{"C": c} for c in (1.0, 0.3, 3.0, 0.1, 10.0, 0.03, 30.0, 100.0)],
 }  # fmt: skip
+
+
+CLASSIFIERS: dict[str, Any] = {
+    c.__name__: c for c in (RandomForestClassifier, GradientBoostingClassifier, LogisticRegression, MLPClassifier, SVC)
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "RandomForestClassifier": {"n_estimators": 120, "class_weight": "balanced"},
+    "GradientBoostingClassifier": {"subsample": 0.5, "max_features": "sqrt"},
+    "LogisticRegression": {"class_weight": "balanced", "max_iter": 1000},
+    "MLPClassifier": {"hidden_layer_sizes": (32,), "alpha": 3.0, "max_iter": 60, "learning_rate_init": 2e-3},
+    "SVC": {"class_weight": "balanced", "cache_size": 100},
+}
 
 
 class Setting(NamedTuple):
@@ -70,18 +88,59 @@ def settings(
                     yield Setting(classifier, imputation, scaling, params)
 
 
-def make_classifier(name: str, params: dict[str, Any], seed: int):
-    """Return an unfitted classifier."""
+def from_spaces(
+    spaces: Mapping[str, Mapping[str, Any]],
+    imputations: Sequence[str],
+    scalings: Sequence[str],
+    iterations: int,
+    seed: int,
+) -> list[Setting]:
+    """Return settings drawn from search spaces of one's own, as SpikeInterface takes them: lists, or distributions of scipy.
+
+    Raises
+    ------
+    InputError : a parameter that the classifier does not have; a space that is neither a list nor a distribution.
+    """
+    found = []
+    for i, (classifier, space) in enumerate(spaces.items()):
+        own = CLASSIFIERS[classifier]().get_params() if classifier in CLASSIFIERS else {}
+        for name, values in space.items():
+            if name not in own and name != "probability":
+                raise InputError(
+                    f"classifiers: {classifier} has no parameter '{name}' here; it has {', '.join(own) or 'none to set'}."
+                )
+            if not hasattr(values, "rvs") and (
+                isinstance(values, str) or not isinstance(values, Sequence) or not len(values)
+            ):
+                raise InputError(
+                    f"classifiers: {classifier}: '{name}' needs a list of values or a distribution of scipy.stats."
+                )
+        rng = np.random.default_rng([seed, i])
+        for _ in range(iterations if space else 1):
+            drawn = {
+                name: values.rvs(random_state=rng) if hasattr(values, "rvs") else values[int(rng.integers(len(values)))]
+                for name, values in space.items()
+            }
+            params = {name: v.item() if hasattr(v, "item") else v for name, v in drawn.items()}
+            params = params or SETTINGS[classifier][0]
+            found += [
+                Setting(classifier, imputation, scaling, params)
+                for imputation in imputations
+                for scaling in (scalings[:1] if classifier in TREES else scalings)
+            ]
+    return found
+
+
+def make_classifier(name: str, params: dict[str, Any], seed: int) -> Any:
+    """Return an unfitted classifier; ``params`` stand over what is the default here."""
     if name == "vote":
         return _vote(seed, **params)
-    if name == "RandomForestClassifier":
-        return RandomForestClassifier(120, class_weight="balanced", random_state=seed, **params)
-    if name == "GradientBoostingClassifier":
-        return GradientBoostingClassifier(random_state=seed, **{"subsample": 0.5, "max_features": "sqrt", **params})
-    if name == "LogisticRegression":
-        return LogisticRegression(class_weight="balanced", max_iter=1000, **params)
-    default = {"hidden_layer_sizes": (32,), "alpha": 3.0, "max_iter": 60, "learning_rate_init": 2e-3}
-    return MLPClassifier(random_state=seed, **{**default, **params})
+    default = DEFAULTS[name]
+    if name == "SVC":  # its own probabilities would not agree with its classes
+        machine = SVC(**{**default, **{k: v for k, v in params.items() if k != "probability"}})
+        return CalibratedClassifierCV(machine, cv=3, ensemble=False)
+    seeded = {} if name == "LogisticRegression" else {"random_state": seed}
+    return CLASSIFIERS[name](**{**default, **seeded, **params})
 
 
 def _vote(seed: int, leaves: int = 12, iterations: int = 60, l2: float = 5.0, min_leaf: int = 3) -> VotingClassifier:
@@ -105,7 +164,9 @@ def make_pipeline(setting: Setting, seed: int) -> Pipeline:
     seed : seed of the classifier.
     """
     if setting.imputation == "knn":
-        imputer = KNNImputer(n_neighbors=5, add_indicator=True)
+        imputer: Any = KNNImputer(n_neighbors=5, add_indicator=True)
+    elif setting.imputation == "iterative":
+        imputer = IterativeImputer(max_iter=5, n_nearest_features=10, random_state=seed, add_indicator=True)
     else:
         strategy = "most_frequent" if setting.imputation == "mode" else setting.imputation
         imputer = SimpleImputer(strategy=strategy, add_indicator=True)
@@ -139,14 +200,20 @@ def fit(
     """
     pipeline, extra = make_pipeline(setting, seed), {}
     whole = np.ones(len(y)) if weight is None else within_classes(weight, y)
-    if setting.classifier in ("GradientBoostingClassifier", "MLPClassifier"):
+    if setting.classifier in ("GradientBoostingClassifier", "MLPClassifier", "SVC"):
         extra["classifier__sample_weight"] = class_weights(y, int(y.max()) + 1) * whole
     elif weight is not None:
         extra["classifier__sample_weight"] = whole
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the MLP stops early on purpose
         warnings.filterwarnings("ignore", message="Skipping features without any observed values")
-        pipeline.fit(metrics, y, **extra)
+        try:
+            pipeline.fit(metrics, y, **extra)
+        except (ValueError, TypeError) as error:  # settings of one's own that scikit-learn does not take
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"classifiers: {setting.classifier} with {setting.params or 'its defaults'}: {reason}"
+            ) from None
     if threshold is not None:
         name, inner = pipeline.steps[-1]
         outer = FixedThresholdClassifier(inner, threshold=threshold, response_method="predict_proba")

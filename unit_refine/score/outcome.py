@@ -46,9 +46,12 @@ class Outcome(NamedTuple):
         return self.trained.pipeline
 
 
-def run_training(config: TrainConfig, units: Units) -> Outcome:
-    """Return the trained model with its held-out scores; a pure function of the units and the config."""
-    candidates = list(
+def run_training(config: TrainConfig, units: Units, candidates: list[pipelines.Setting] | None = None) -> Outcome:
+    """Return the trained model with its held-out scores; a pure function of the units and the config.
+
+    ``candidates`` stand for the settings that the config names.
+    """
+    candidates = candidates or list(
         pipelines.settings(
             config.classifiers, config.imputation_strategies, config.scaling_techniques, config.search_iterations
         )
