@@ -243,4 +243,5 @@ def membrane_of(results: dict) -> str:
     told = ", ".join(f"{n} {best['parameters'][n]:.3g} ± {best['sd'][n]:.2g} {units[n]}" for n in names)
     worse = results["models"]["laa"]["bic"] - best["bic"]
     lead = f"the activation model is {abs(worse):.0f} BIC {'worse' if worse > 0 else 'better, which is no clear gain'}"
-    return f"{results['favoured']} membrane: {told} ({lead}: no k, V_thr, G_act)"
+    tail = "without the second compartment" if "k" in best["parameters"] else "no k, V_thr, G_act"
+    return f"{results['favoured']} membrane: {told} ({lead}: {tail})"

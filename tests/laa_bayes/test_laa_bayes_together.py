@@ -139,3 +139,9 @@ def test_the_line_of_a_lost_activation_model_holds_the_winners_numbers_only(lead
     )
     assert lead in line
     assert "57" not in line
+    assert "no k, V_thr, G_act" in line
+    both = models["two-compartment"] | {"parameters": best | {"k": 5.0}, "sd": dict.fromkeys([*best, "k"], 0.5)}
+    both["units"] = both["units"] | {"k": "mV"}
+    line = line_of(results | {"favoured": "laa + two-compartment", "models": models | {"laa + two-compartment": both}})
+    assert "no k" not in line  # the favoured model has an activation
+    assert "without the second compartment" in line
