@@ -68,7 +68,7 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
     covered, example = predictive_check(model, v[:N_PREDICTIVE], draws[:N_PREDICTIVE], config.seed)
     findings = evaluate.judge(table, ratio)
     ranks, verdict = evaluate.sbc_ranks(draws, truth), evaluate.worst(findings)
-    failed = "miscalibrated, see what failed" if verdict == "fail" else ""
+    failed = "the network fails its diagnosis" if verdict == "fail" else ""
     return Diagnosis(
         names,
         truth,
