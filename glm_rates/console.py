@@ -298,8 +298,12 @@ def known_error(error: Exception, whole: Program) -> Exception | None:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != PACKAGE:
         missing = error.name.partition(".")[0]
         return EnvironmentMissing(f'needs {missing}; pip install "neuropipes[{whole.extra}]"')
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"{error.filename or 'output'}: the disk is full ({error.strerror}). Make room and run again.")
+    short = (
+        isinstance(error, OSError) and error.errno is None and " requested and " in str(error)
+    )  # numpy's short write
+    if short or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        where, why = getattr(error, "filename", None) or "output", getattr(error, "strerror", None) or error
+        return NoSpace(f"{where}: the disk is full ({why}). Make room and run again.")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}. Give another place, or change the permissions.")
     return None

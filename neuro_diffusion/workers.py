@@ -13,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import threading
 import time
 import tomllib
 import uuid
@@ -106,7 +107,7 @@ def _here(function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[
 def _on_processes(jobs: int, function: Callable[..., Any], arguments: Sequence[tuple]) -> Iterator[Task]:
     """Spawned processes; tasks whose process died are tried once more, each in a process of its own."""
     left = dict(enumerate(arguments))
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_driver) as pool:
         futures: dict[Future[Any], int] = {}
         try:
             futures = {pool.submit(function, *given): index for index, given in left.items()}
@@ -121,12 +122,24 @@ def _on_processes(jobs: int, function: Callable[..., Any], arguments: Sequence[t
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     for index, given in left.items():
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_driver) as alone:
             future = alone.submit(function, *given)
             try:
                 yield _outcome(index, future)
             except BrokenProcessPool:
                 yield Task(index, None, WorkFailed("its process was killed (out of memory?)"))
+
+
+def _end_with_driver() -> None:
+    """End this worker when the driver is killed: it holds both ends of the queue of tasks, and would wait for ever."""
+    driver = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if driver is not None:
+            driver.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcome(index: int, future: Any) -> Task:

@@ -15,7 +15,7 @@ from hdf5io import EnvironmentMissing, InputError, WorkFailed
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = """
-    import os, signal, sys
+    import os, signal, sys, time
     from pathlib import Path
 
     def square(x):
@@ -30,6 +30,10 @@ TASKS = """
         if x == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return x
+
+    def slow(folder, i):
+        (Path(folder) / str(os.getpid())).touch()
+        time.sleep(1)
 
     def shard(folder, i):
         path = Path(folder) / f"shard_{i}"
@@ -165,3 +169,23 @@ def test_no_scheduler_and_wrong_slurm_files_are_one_line(tasks, tmp_path):
     (tmp_path / "wrong.toml").write_text("no_such_argument = 1\n")
     with pytest.raises((InputError, EnvironmentMissing)):
         found(tasks.square, [(1,)], scheduler=f"slurm:{tmp_path / 'wrong.toml'}")
+
+
+def test_workers_end_with_a_driver_that_is_killed(tasks, tmp_path):
+    code = f"import fanout_tasks; from glm_rates import workers; list(workers.run(fanout_tasks.slow, [({str(tmp_path)!r}, i) for i in range(40)], jobs=2))"
+    driver = subprocess.Popen([sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"])
+    pids = []
+    for _ in range(600):
+        pids = [int(p.name) for p in tmp_path.iterdir()]
+        if len(pids) == 2:
+            break
+        time.sleep(0.1)
+    assert len(pids) == 2
+    driver.kill()
+    driver.wait(30)
+    for _ in range(100):
+        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left

@@ -11,17 +11,18 @@ import csv
 import glob
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hdf5io.errors import InputError
 
 from .. import workers
-from ..console import PACKAGE, Program, Result, Run
+from ..console import PACKAGE, Program, Result, Run, log
 from ..options import BatchConfig, extra_of, flags_of, is_positional, kind_of
 
 STATES = {0: "done", 3: "done"}  #: exit codes of a finished run; 3 is a verdict
@@ -57,6 +58,8 @@ def run(config: BatchConfig, run: Run) -> Result:
             found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
             job = jobs[task.number]
             rows[task.number] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
+            if found["state"] == "failed":
+                log.warning("%s: %s", job.recording, found["why"])
             write_status(folder, [rows[i] for i in sorted(rows)])
         table = [rows[i] for i in range(len(jobs))]
         outputs, results = summarise(folder, table, verb, run, config)
@@ -78,9 +81,13 @@ def read_jobs(config: BatchConfig, program: Program, verb: str) -> Iterator[Job]
     fields, shared = program.verbs[verb].model_fields, {}
     for text in config.options:
         name, equals, value = text.partition("=")
-        if not equals:
+        if equals:
+            last = field_named(name, program, verb)
+            shared[last] = value
+        elif shared:  # a value that is a list: the shell's comma has split it
+            shared[last] += f",{text}"
+        else:
             raise InputError(f"--options {text}: expected NAME=VALUE.")
-        shared[field_named(name, program, verb)] = value
     rows = list(listed(config.recordings))
     if not rows:
         raise InputError(f"{', '.join(config.recordings)}: no recording is listed.")
@@ -171,7 +178,7 @@ def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, A
     """Run the verb in a process of its own, so that whatever ends it ends nothing else; return a row of the status table."""
     began = time.monotonic()
     command = [sys.executable, "-m", package, verb, "--json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=with_parent())
     row: dict[str, Any] = {"state": STATES.get(done.returncode, "failed"), "why": "", "exit_code": done.returncode}
     if row["state"] == "done" and "is finished already" in done.stderr:
         row["state"] = SKIPPED
@@ -181,6 +188,20 @@ def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, A
     else:
         row["outcome"] = json.loads(done.stdout)
     return row
+
+
+def with_parent() -> Callable[[], None] | None:
+    """Return what a child calls before its program so that it ends when its parent is killed (on Linux; None elsewhere)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    return ask
 
 
 def write_status(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
