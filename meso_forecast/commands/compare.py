@@ -76,7 +76,7 @@ def swept(config: CompareConfig, recording: Recording, judged: str) -> dict[str,
     found: dict[str, Any] = {"rows": sweep.sweep(recording, contexts, horizons, judged, fit), "preset": config.preset}
     if config.published is not None:
         with hdf5io.parsing(config.published, "a JSON table with method, context, condition, steps_ahead, MAE"):
-            content = hdf5io.read_json(config.published, (dict, list))
+            content = hdf5io.read_json(config.published, object)
             columns = content if isinstance(content, dict) else {k: [row[k] for row in content] for k in content[0]}
             columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in columns.items()}
             found["published"] = sweep.published_rows(columns)

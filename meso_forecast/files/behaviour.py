@@ -32,7 +32,7 @@ def alf_behaviour(session_folder: Path | None, revision: str | None = None) -> B
         if not folder.is_dir():
             continue
         find = folder_finder(folder, revision)
-        readers = [(alf_trials, trials), (alf_wheel, wheels), (alf_licks, signals)]
+        readers: list[tuple[Any, list[Any]]] = [(alf_trials, trials), (alf_wheel, wheels), (alf_licks, signals)]
         readers += [(partial(read, view=view), signals) for read in (alf_motion, alf_pupil) for view in CAMERAS]
         for read, found in readers:
             try:

@@ -76,7 +76,7 @@ def open_recording(path: str | Path) -> Recording:
     if path.stat().st_size < offset + 4 * shape[0] * shape[1]:
         raise InputError(f"{path}: '/activity' ends before its last frame; the file is not complete.")
     x, scale = np.memmap(path, np.float32, "r", offset, shape), s.scale
-    usable = s.seen.all(1)
+    usable = np.asarray(s.seen.all(1))
     if units != "z":
         train = x[usable & (s.label == 0)]
         sd = np.maximum(train.std(0), 1e-6)

@@ -194,9 +194,17 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     rank = min(max(k for k, _ in SHAPES), n_neurons)
     lags = min(max(q for _, q in SHAPES), context)
     inputs, known = (0 if given is None else given.shape[1] for given in (panel.inputs, panel.known))
-    shape = (rank, lags) if rank > 1 else (0, 0)
+    if rank < 2:
+        rank = lags = 0
     c = Columns(
-        context, horizon, min(max(ORDERS), context), *shape, inputs, min(INPUT_LAGS, context) if inputs else 0, known
+        context,
+        horizon,
+        min(max(ORDERS), context),
+        rank,
+        lags,
+        inputs,
+        min(INPUT_LAGS, context) if inputs else 0,
+        known,
     )
     frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
     basis = principal_basis(panel.x, frames, rank, seed)

@@ -17,7 +17,7 @@ from ..model import conformal, probability
 from ..model.forecaster import Forecast, Probabilistic
 from . import where
 from .scores import Scores, block_draws, block_length, block_sums, compare, further, interval, rank, score
-from .verdict import best_baseline, decide, drift_of
+from .verdict import best_baseline, decide, drift_of, ties
 
 log = logging.getLogger(__package__)
 LEVELS = np.array([0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975])
@@ -109,9 +109,8 @@ def judged_results(
     """Return the results with the verdict in it, and the line for a person: one sentence, the same everywhere."""
     results = results_of(outcome, context, horizon, seed)
     block = block_length(context, horizon, len(outcome.origins))
-    v = decide(
-        outcome.judged, outcome.scores, best_baseline(outcome.info, outcome.judged), block, drift_of(recording.panel)
-    )
+    best, tied = (find(outcome.info, outcome.judged) for find in (best_baseline, ties))
+    v = decide(outcome.judged, outcome.scores, best, block, drift_of(recording.panel), tied)
     gate = outcome.info[outcome.judged].get("gate_open")
     sentence = v.sentence + ("" if gate is None else f"; gate {'open' if gate else 'closed'}")
     gain = (v.comparison.skill, v.comparison.low, v.comparison.high)

@@ -2,13 +2,14 @@
 
 The best baseline is the one with the least error on validation windows, so that the test part does not choose its own opponent. A
 model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean and the last value (where
-the test part is another regime, validation may have chosen a poor opponent); it does not where the interval leaves no room for a gain
+the test part is another regime, validation may have chosen a poor opponent) and every baseline within two percent of the best on
+validation; it does not where the interval leaves no room for a gain
 of half a percent; else nobody can tell. Where test activity leaves the range of the training part, that is said in the same sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ FLOORS = {
     "mean": "the training mean",
     "persistence": "the last value",
 }  #: whatever validation chose, these must be beaten too
+TIE = 0.02  #: baselines this near to the best on validation windows are as good as it
 WORTHWHILE = 0.005  #: a gain below half a percent of the error is none
 SAMPLE_FRAMES = 2000
 OUTSIDE_EXPECTED, OUTSIDE_DRIFTED = 0.02, 0.06
@@ -83,12 +85,19 @@ def best_baseline(info: Mapping[str, Mapping[str, Any]], judged: str) -> str:
     return min(errors, key=errors.__getitem__)
 
 
-def decide(name: str, scores: Mapping[str, Scores], baseline: str, block: int, drift: Drift) -> Verdict:
-    """Return the verdict on a model."""
+def ties(info: Mapping[str, Mapping[str, Any]], judged: str) -> list[str]:
+    """Return the baselines whose error on validation windows is at most ``TIE`` above the least."""
+    errors = {name: np.mean(info[name]["validation_mse"]) for name in BASELINES if name in info and name != judged}
+    return [name for name, error in errors.items() if error <= (1 + TIE) * min(errors.values())]
+
+
+def decide(
+    name: str, scores: Mapping[str, Scores], baseline: str, block: int, drift: Drift, tied: Sequence[str] = ()
+) -> Verdict:
+    """Return the verdict on a model; ``tied``: baselines that validation cannot tell from the best, which must be beaten too."""
     c = compare(scores[name], scores[baseline], block)
-    floors = {
-        other: compare(scores[name], scores[other], block) for other in FLOORS if other in scores and other != name
-    }
+    others = [other for other in dict.fromkeys([*FLOORS, *tied]) if other in scores and other not in (name, baseline)]
+    floors = {other: compare(scores[name], scores[other], block) for other in others}
     failed = [other for other, floor in floors.items() if floor.low <= 0]
     if c.low > 0 and not failed:
         answer = "yes"
@@ -99,7 +108,7 @@ def decide(name: str, scores: Mapping[str, Scores], baseline: str, block: int, d
     by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
     sentence = f"{name} beats the best baseline ({baseline}, chosen on validation): {answer}, {by}"
     if c.low > 0 and failed:
-        sentence += f"; not shown to be better than {' and '.join(FLOORS[other] for other in failed)}"
+        sentence += f"; not shown to be better than {' and '.join(FLOORS.get(other, other) for other in failed)}"
     if drift.drifted:
         sentence += (
             f"; the test part drifted: {drift.outside:.0%} of its values lie outside the training part's 1st to 99th percentile"

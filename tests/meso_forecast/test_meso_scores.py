@@ -232,3 +232,16 @@ def test_the_width_that_more_minutes_would_bring_is_the_one_they_bring():
         ratios.append(told["then"] / ((many.high - many.low) / 2))
     assert 0.8 < np.exp(np.mean(np.log(ratios))) < 1.25
     assert scores.further(few._replace(n_blocks=2), 2.0) == []
+
+
+def test_a_baseline_that_validation_cannot_tell_from_the_best_must_be_beaten_too():
+    """On a passive mesoscope session validation puts two baselines within .2 % of each other, the test part ten percent apart."""
+    found = judged({"mean": 3.0, "persistence": 2.0, "ar": 1.3, "var": 1.0, "x": 1.0})
+    found["x"] = found["var"]
+    info = {"ar": {"validation_mse": [0.999]}, "var": {"validation_mse": [1.0]}, "mean": {"validation_mse": [2.0]}}
+    assert verdict.best_baseline(info, "x") == "ar"
+    assert verdict.ties(info, "x") == ["ar", "var"]
+    assert verdict.decide("x", found, "ar", 30, NO_DRIFT).answer == "yes"
+    v = verdict.decide("x", found, "ar", 30, NO_DRIFT, verdict.ties(info, "x"))
+    assert v.answer == "no"
+    assert v.sentence.endswith("not shown to be better than var")
