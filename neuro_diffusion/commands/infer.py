@@ -51,7 +51,7 @@ def run(config: InferConfig, run: Run) -> Result:
         )
     if not bool(recording.observed.all()):
         log.warning(
-            "%d of %d neurons were not recorded: their weights come from the prior, and intervals are too narrow.",
+            "%d of %d neurons were not recorded: their weights come from the prior; the intervals of the others allow for them.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
     others = inference.Competitors(prior, regression, config.refine, anatomy_of(config, recording))
@@ -161,7 +161,9 @@ def fitted(
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100:
-        log.info("%d neurons: %d samples of %d steps.", N, n_samples, steps)
+        runs = (1 + (K > 1) / 2) * n_samples * steps * (1 + (config.prior is not None))
+        seconds = runs * model.seconds_a_step(N)
+        log.info("%d neurons: %d samples of %d steps, about %.0f s of a processor.", N, n_samples, steps, seconds)
     solver = {**config.solver, "steps": steps}
     return inference.infer(
         model, recorded, choice, n_samples, solver, g, guidance=config.guidance, others=others, truth=truth,

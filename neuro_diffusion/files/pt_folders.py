@@ -165,6 +165,9 @@ def _export(dataset: Path, out_dir: Path, numbers: list[int]) -> Iterator[Path]:
     for number in numbers:
         network = load_network(dataset, number)
         found = {"W": network.W, "activity": network.activity, "h0": network.h0}
-        with hdf5io.atomic(out_dir / f"network_{number}.pt") as part:
-            torch.save({name: value[0].clone() for name, value in found.items() if value is not None}, part)
+        with (
+            hdf5io.atomic(out_dir / f"network_{number}.pt") as part,
+            open(part, "wb") as handle,
+        ):  # torch writes a path's name into it
+            torch.save({name: value[0].clone() for name, value in found.items() if value is not None}, handle)
         yield out_dir / f"network_{number}.pt"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +28,8 @@ LARGEST = (
 )
 WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
 WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
+log = logging.getLogger("neuro_diffusion")
+QUADRATURE = 2.0  #: a sweep of expectation propagation over ridge of a large network, in time
 NOTHING = 1e-3  #: held-out log-likelihood a value by which another estimate must beat expectation propagation
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
@@ -283,7 +287,12 @@ def infer_large(
     """Return ridge and expectation propagation of a recording of many neurons; the samples are those of the latter."""
     y, given = recorded.y, recorded.stimulus
     rows, variance = large.rows_of(y, choice.noise, choice.settings, given)
-    base, ep = large.ridge_of(rows, variance), large.propagate(rows, family)
+    began = time.process_time()
+    base = large.ridge_of(rows, variance)
+    sweep = time.process_time() - began
+    total = sweep * propagation.SWEEPS * (2 if len(y) > 1 else 1) * QUADRATURE
+    log.info("%d neurons: about %.0f s of a processor for expectation propagation.", len(base.mean), total)
+    ep = large.propagate(rows, family)
     samples = large.draw(ep, rows, family, n_samples, generator)
     estimates = {"ridge": base.mean.float(), "ep": ep.mean[0]}
     spread = {"ridge": base.sd.float(), "ep": ep.sd[0]}

@@ -7,6 +7,7 @@ diagonal, F the filtered rates that all rows share, C the noise with the initial
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 from .explain import Settings, design, first_path, fitted_path, segments
 from .explain import _best_fit_by_time as best_variance
 from .joint import draw_row, signs
-from .propagation import Family, Propagated, sweep
+from .propagation import SWEEPS, Family, Propagated, sweep
 
 MOST_STEPS = 800  #: of all trials that are used
+log = logging.getLogger("neuro_diffusion")
 ROWS = 25  #: that are in memory together
 
 
@@ -87,7 +89,12 @@ def ridge_of(r: Rows, variance: float) -> LargeRidge:
 def propagate(r: Rows, family: Family) -> Propagated:
     """Return expectation propagation (leading axis 1)."""
 
+    done = 0
+
     def gaussian(tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal done
+        done += 1
+        log.info("sweep %d of %d", done, SWEEPS)
         spread, mean = _all_rows(r, 1 / tau[0], nu[0] / tau[0])
         return spread[None], mean[None]
 

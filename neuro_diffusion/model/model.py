@@ -5,7 +5,9 @@ Also the regression network, the honest second baseline: the same network, asked
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ from .denoiser import build_network, features
 from .propagation import Family, propagate
 from .ridge import Likelihood, Spectrum, gaussian_likelihood
 
+log = logging.getLogger("neuro_diffusion")
+TOLD = 100  #: neurons beyond which sampling tells how far it is
 LARGE = 64  #: neurons from which the samples of one network are drawn in parts
 BLOCK_BYTES = (
     1 << 25
@@ -207,8 +211,21 @@ class WeightModel(nn.Module):
             part = Spectrum(*(z[first : first + size] for z in data))
             denoise = self.denoiser(part, guidance)
             pieces = start[first : first + size].split(many, 1)
-            out.append(torch.cat([diffusion.sample(denoise, w, levels, sampler, generator) for w in pieces], 1))
+            drawn = []
+            for w in pieces:
+                drawn.append(diffusion.sample(denoise, w, levels, sampler, generator))
+                if N > TOLD:
+                    log.info("%d of %d samples", sum(v.shape[1] for v in drawn), n_samples)
+            out.append(torch.cat(drawn, 1))
         return self.settle(torch.cat(out))
+
+    @torch.no_grad()
+    def seconds_a_step(self, N: int) -> float:
+        """Return the processor time of one step of one sample of N neurons, measured on a step without data."""
+        w = torch.zeros(1, 1, N, N)
+        denoise, began = self.denoiser(diffusion.without_data(1, N, w)), time.process_time()
+        denoise(w, 1.0)
+        return time.process_time() - began
 
     def settle(self, w: Tensor) -> Tensor:
         """Return finished samples as weights: in physical units, missing connections exactly 0."""
