@@ -300,7 +300,9 @@ def coupled_population(n_units: int, seed: int = 0):
 
     Above 200 units the weights are scaled by sqrt(200 / units), so that a unit's input from all its sources varies as it does there.
     """
-    chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=30, n_tastes=N_TASTES)
+    chosen = config.SimulateConfig(output="unused", n_trials=30, n_tastes=N_TASTES).model_copy(
+        update={"n_units": n_units}
+    )
     drawn = simulate.draw_truth
     weaker = min(1.0, np.sqrt(200 / n_units))
 

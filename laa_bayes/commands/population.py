@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def run(config: PopulationConfig, run: Run) -> Result:
                 f"{name} alone sd ({units[name]})": float(x.std(ddof=1)),
             }
         rows.append(row)
-    whole = {
+    whole: dict[str, dict[str, Any]] = {
         name: {
             "median": value(name, found.mean[i]),
             "median_interval_90": [value(name, found.mean[i] + z * found.mean_sd[i]) for z in (-Z_90, Z_90)],

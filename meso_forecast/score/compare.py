@@ -109,7 +109,7 @@ def judged_results(
     """Return the results with the verdict in it, and the line for a person: one sentence, the same everywhere."""
     results = results_of(outcome, context, horizon, seed)
     block = block_length(context, horizon, len(outcome.origins))
-    best, tied = (find(outcome.info, outcome.judged) for find in (best_baseline, ties))
+    best, tied = best_baseline(outcome.info, outcome.judged), ties(outcome.info, outcome.judged)
     v = decide(outcome.judged, outcome.scores, best, block, drift_of(recording.panel), tied)
     gate = outcome.info[outcome.judged].get("gate_open")
     sentence = v.sentence + ("" if gate is None else f"; gate {'open' if gate else 'closed'}")

@@ -41,7 +41,7 @@ def run(config: InferConfig, run: Run) -> Result:
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
     recording = recordings.load_activity(config.activity, config.dataset, config.rows)
     truth = truth_beside(config.truth, config.activity, recording.y.shape[-1])
-    stimulus = load_stimulus(config.stimulus, config.activity, tuple(recording.y.shape))
+    stimulus = load_stimulus(config.stimulus, config.activity, recording.y.shape)
     if stimulus is not None and config.refine != "none":
         raise InputError("--refine: does not know of a known input (stimulus). Leave it out.")
     recorded = inference.Recorded(recording.y, recording.observed, stimulus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NAMES = ("stimulus", "stimuli", "input", "current")
 
 
-def load_stimulus(given: Path | None, activity: Path, shape: tuple[int, int, int]) -> Tensor | None:
+def load_stimulus(given: Path | None, activity: Path, shape: Sequence[int]) -> Tensor | None:
     """Return the known input (K, T, N) of a recording of ``shape``: of a file, else what the recording itself holds as /stimulus, else None.
 
     (K, T, N), (T, N) for every trial, or (K, N) throughout each trial.

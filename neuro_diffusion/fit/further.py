@@ -31,17 +31,18 @@ def further(
     Empty where it cannot be foretold: neurons that were not recorded, or more than `MOST` of them.
     """
     K, T, N = recorded.y.shape
-    if N > MOST or not bool(recorded.observed.all()) or found.likelihood is None:
+    likelihood = found.likelihood
+    if N > MOST or not bool(recorded.observed.all()) or likelihood is None:
         return []
     s = choice.settings._replace(process=choice.settings.process if choice.settings.process > MAX_SLACK else 0.0)
     noise, samples = choice.noise / s.gain, found.ep.samples[:N_DRAWS]
     now = ahead.Z95 * float(found.ep.sd.mean())
 
     def after(experiment: ahead.Experiment) -> float:
-        return ahead.half_width_after(found.likelihood, family, samples, experiment, T, s, noise, generator)
+        return ahead.half_width_after(likelihood, family, samples, experiment, T, s, noise, generator)
 
     pushes = ahead.pushes(N, 1, PUSH)
-    told = ahead.information(found.likelihood, found.ep.posterior, samples[:N_RANKED], pushes, T, s, noise, generator)
+    told = ahead.information(likelihood, found.ep.posterior, samples[:N_RANKED], pushes, T, s, noise, generator)
     best = int(told.argmax())
     name = names[best] if names else str(best)
     plans = {

@@ -127,7 +127,7 @@ def baseline_of(
     for i, condition in enumerate(grid):
         g = torch.Generator().manual_seed(i)
         y = regime.trials(W, condition.trials, n_time, condition.noise, g)
-        seen = None if condition.observed == 1 else observation_mask(*W.shape[:2], condition.observed, g)
+        seen = None if condition.observed == 1 else observation_mask(W.shape[0], W.shape[1], condition.observed, g)
         rows = torch.ones(W.shape[:2], dtype=torch.bool) if seen is None else seen
         found = gaussian_likelihood(y, regime.a, observed=seen, **known)
         ways = {"ridge": ridge_of(found).mean, "ep": propagate(found.wide, model.spec.family or Family()).mean}

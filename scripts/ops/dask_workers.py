@@ -18,11 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from kill import contents
 
 BIN = Path(sys.executable).parent
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
 COMMANDS = {  # command, what a first result is
     "laa simulate": ("laa-bayes simulate --n 2048 --shard-size 128 --output {out}/bank", "shard*"),
     "nd build-dataset": ("neuro-diffusion build-dataset --output {out}/data --num_networks 800 --N 8 --T 40 --shard-size 40", "shard*"),
