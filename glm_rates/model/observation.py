@@ -66,7 +66,11 @@ def log_likelihood(counts: np.ndarray, mu: np.ndarray, size: np.ndarray) -> np.n
 
 
 def size_of(counts: np.ndarray, mu: np.ndarray) -> float:
-    """The negative binomial's size that makes one unit's counts most likely, given their means; infinite at the end of the range."""
+    """The negative binomial's size that makes one unit's counts most likely, given their means.
+
+    Infinite (Poisson) unless that gains more than half the log of the number of spikes (BIC): a size estimated from counts without
+    further scatter would lose as much on other trials.
+    """
     where = np.flatnonzero(counts > 0)
     values, inverse = np.unique(counts[where], return_inverse=True)
     number = np.bincount(inverse)
@@ -77,4 +81,6 @@ def size_of(counts: np.ndarray, mu: np.ndarray) -> float:
         return -float(gammas - (counts[where] * np.log(r + mu[where])).sum() - r * np.log1p(mu / r).sum())
 
     found = minimize_scalar(minus, bounds=tuple(np.log(SIZES)), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x)) if found.x < np.log(SIZES[1]) - 0.1 else float("inf")
+    gained = mu.sum() - found.fun  # at infinite size the same expression is the sum of the means
+    certain = found.x < np.log(SIZES[1]) - 0.1 and gained > 0.5 * np.log(max(counts.sum(), 1.0))
+    return float(np.exp(found.x)) if certain else float("inf")
