@@ -85,7 +85,7 @@ STEPS = {
         Step("infer", "infer {in}/model {in}/trace.csv --draws 100 --force --output {out}/posterior.h5"),
         Step("compare", "compare {in}/trace.csv --output {out}/comparison"),
         Step("export", "export {in}/posterior.h5 --output {out}/posterior.nc"),
-        Step("posterior-predict", "posterior-predict {in}/posterior.h5 --draws 5 --output {out}/predicted.h5"),
+        Step("posterior-predict", "posterior-predict {in}/posterior.h5 --draws 10 --output {out}/predicted.h5"),
         Step("fixed-points", "fixed-points --output {out}/fixed.json"),
         Step("plot", "plot {in}/posterior.h5 --kind fit --output {out}/fit.png"),
         Step("batch", "batch {in}/trace.csv --output {out}/study --options model=none --options noise=known --options draws=100"),
