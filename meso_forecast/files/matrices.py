@@ -33,6 +33,8 @@ def npy_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
 def refuse_clocks(trace: Trace) -> None:
     """Refuse a matrix in which a clock or a number of frames would be taken for a neuron: no neuron rises from frame to frame.
 
+    Where every one of several columns rises none of them is a clock among neurons, and the matrix is taken as it is.
+
     Raises
     ------
     InputError : which column (or row) it is.
@@ -40,7 +42,8 @@ def refuse_clocks(trace: Trace) -> None:
     n_time, n = trace.shape
     if n_time < LEAST_FRAMES or not n:
         return
-    for i in np.flatnonzero(rises(trace.read(0, FEW_FRAMES))):
+    rising = rises(trace.read(0, FEW_FRAMES))
+    for i in np.flatnonzero(rising) if n == 1 or not rising.all() else ():
         if rises(trace.read(0, n_time, np.array([i]))).all():
             what = "row" if trace.transposed else "column"
             raise InputError(
