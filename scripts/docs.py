@@ -25,7 +25,7 @@ import bootstrap
 
 ROOT = bootstrap.ROOT
 BUILD = ROOT / "build" / "docs"
-NOT_MATHEMATICS = ("cli", "config", "console", "options", "workers", "__main__", "commands", "show", "files")
+NOT_MATHEMATICS = ("cli", "config", "console", "options", "answer", "workers", "__main__", "commands", "show", "files")
 #: where a file of the repository stands in the site; links to others become text
 PLACES = {
     "README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "BENCHMARKS.md": "benchmarks.md",

@@ -17,6 +17,7 @@ BUILT = [name for name in PIPELINES if (ROOT / name / "cli.py").is_file()]
 SHARED_TEXT = [
     "console.py",
     "options.py",
+    "answer.py",
     "workers.py",
     "commands/batch.py",
     "commands/reproduce.py",

@@ -56,36 +56,6 @@ class Result(NamedTuple):
     record: Path | None = None  #: folder that gets ``result.json``, or file that gets ``<name>.result.json`` beside it
 
 
-class Answer(NamedTuple):
-    """The answer to a pipeline's question, against the best of its baselines; ``results["answer"]`` of every run that scores.
-
-    ``gain`` is what is better than the baseline by (positive: better), with its 95 % interval.
-    """
-
-    verdict: str  #: yes, no, cannot tell
-    sentence: str  #: what a person reads: on stdout, at the top of the report
-    against: str  #: the baseline, chosen without the test part
-    gain: float
-    low: float
-    high: float
-    unit: str
-
-
-def answer(
-    what: str, against: str, gain: float, low: float, high: float, unit: str, *, verdict: str = "", first: str = ""
-) -> Answer:
-    """Return the answer in the one vocabulary: yes above zero, no below it, cannot tell between (or as the caller decided).
-
-    ``first`` is what a reader must know before it: that the input is not of the model's kind, or drifts.
-    """
-    known = all(map(math.isfinite, (gain, low, high)))
-    verdict = verdict or ("cannot tell" if not known or low <= 0 <= high else "yes" if low > 0 else "no")
-    by = f"{gain:+.3g} {unit} (95 % interval {low:+.3g} to {high:+.3g})" if known else "no interval could be had"
-    return Answer(
-        verdict, f"{first and f'{first}; '}{what} beats {against}: {verdict}, {by}", against, gain, low, high, unit
-    )
-
-
 @dataclass
 class Run:
     """The circumstances of one command: what was typed, when it began, what it warned of."""
@@ -150,16 +120,11 @@ def application(
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
 
-    def show_version(wanted: bool) -> None:
-        if wanted:
+    @app.callback(invoke_without_command=True)
+    def root(version: bool = typer.Option(False, "--version", help="Print version.")) -> None:
+        if version:
             typer.echo(f"{name} {package_version()}")
             raise typer.Exit()
-
-    @app.callback()
-    def root(
-        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print version."),
-    ) -> None:
-        pass
 
     whole = Program(name, {**verbs, **options.SHARED_VERBS}, aliases or {}, extra, main, app)
     for verb, config_class in whole.verbs.items():
@@ -242,8 +207,7 @@ def once(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, An
     wanted = {"pipeline": PACKAGE, "command": verb, "options": options.deciding_options(config)}
     with runs.exclusive(Path(target)) as claim:
         rules = {name: getattr(config, name, False) for name in ("overwrite", "resumes")}
-        grows = getattr(config, "grows", ())
-        finished = runs.prepare(Path(target), wanted, run.inputs, claim, **rules, grows=grows)
+        finished = runs.prepare(Path(target), wanted, run.inputs, claim, **rules, grows=getattr(config, "grows", ()))
         if finished is not None:
             log.info("%s is finished already, with the same options and inputs; --overwrite makes it anew.", target)
             return finished
@@ -254,11 +218,9 @@ def rehearsed(config: BaseModel, run: Run) -> dict[str, Any]:
     """Return what a command would read and write, without importing it."""
     target = getattr(config, "target", getattr(config, "output", None))
     there = "" if target is None or not Path(target).exists() else " (exists already)"
-    read = ", ".join(map(str, run.inputs))
-    line = " and ".join(
-        [*([f"read {read}"] if read else []), f"write {target or 'its output beside the input'}{there}"]
-    )
-    return outcome_of(Result({}, {"inputs": run.inputs, "output": target}, f"would {line}"), config, run)
+    read = f"read {', '.join(map(str, run.inputs))} and " if run.inputs else ""
+    line = f"would {read}write {target or 'its output beside the input'}{there}"
+    return outcome_of(Result({}, {"inputs": run.inputs, "output": target}, line), config, run)
 
 
 def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, Any]:
@@ -269,8 +231,8 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
     if target is not None and Path(target).exists() and not getattr(config, "dry_run", False):
         from hdf5io import runs
 
-        made = {"options": options.deciding_options(config), "provenance": run.provenance(config)}
-        whole_record = {**outcome, **plain(made)}
+        made = plain({"options": options.deciding_options(config), "provenance": run.provenance(config)})
+        whole_record = {**outcome, **made}
         if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
             methods = importlib.import_module(f"{PACKAGE}.show.methods")
             methods.write_methods(whole_record, runs.record_path(Path(target)))
@@ -298,13 +260,14 @@ def known_error(error: Exception, whole: Program) -> Exception | None:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != PACKAGE:
         missing = error.name.partition(".")[0]
         return EnvironmentMissing(f'needs {missing}; pip install "neuropipes[{whole.extra}]"')
-    short = (
-        isinstance(error, OSError) and error.errno is None and " requested and " in str(error)
-    )  # numpy's short write
-    if short or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        where, why = getattr(error, "filename", None) or "output", getattr(error, "strerror", None) or error
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(
+        error
+    ):  # the second: numpy's short write
+        where, why = error.filename or "output", error.strerror or error
         return NoSpace(f"{where}: the disk is full ({why}). Make room and run again.")
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return InputError(f"{error.filename}: {error.strerror}. Give another place, or change the permissions.")
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..console import Answer, answer
+from ..answer import Answer, answer
 from ..files.exchange import Fitted
 from ..files.stored import Stored
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
-from ..console import Answer, answer
+from ..answer import Answer, answer
 from . import likelihood, rivals
 from .likelihood import OWN, Observation, Spec
 from .rivals import Rival

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..console import Answer, answer
+from ..answer import Answer, answer
 from ..network.trained import TrainedModel
 from ..neuron.priors import inferred
 from ..neuron.simulator import add_noise, draw

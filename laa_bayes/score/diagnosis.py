@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..answer import Answer
 from ..config import DiagnoseConfig
-from ..console import Answer
 from ..network.trained import TrainedModel
 from ..neuron.priors import inferred, theta_from_z
 from ..neuron.simulator import add_noise, draw, simulate

@@ -10,8 +10,9 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.windows import TEST, gather, window_origins
+from ..answer import Answer, answer
 from ..config import TransferConfig
-from ..console import Answer, Result, Run, answer
+from ..console import Result, Run
 from ..files.recording import Recording
 from ..fit.registry import fit_named, open_checked, options_of
 from ..model.forecaster import with_spread
@@ -50,7 +51,7 @@ def run(config: TransferConfig, run: Run) -> Result:
 
 def served(config: TransferConfig, teacher, recording: Recording, animal: str, minutes: float) -> dict[str, Any]:
     """Return errors on one held-out session after so many minutes of it: adapted, from scratch, and of simple forecasters."""
-    from ..fit.adapt import adapt, limited
+    from ..fit.adapt import TRAVELS, adapt, limited
 
     context, horizon, p = config.context, config.horizon, recording.panel
     try:
@@ -61,7 +62,7 @@ def served(config: TransferConfig, teacher, recording: Recording, animal: str, m
     y = gather(p.x, origins, 1, horizon)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        point = adapt(teacher.shared["tide"], teacher.correction, panel, context, horizon, options_of(config))
+        point = adapt(teacher.shared[TRAVELS], panel, context, horizon, options_of(config))
     fits = {"adapted": with_spread(point, panel, context, horizon)}
     fits |= {k: fit_named("informer" if k == "scratch" else k, [panel], config)[0] for k in OPPONENTS}
     scores: dict[str, Scores] = {k: score(y, f.forecast(panel, origins)) for k, f in fits.items()}

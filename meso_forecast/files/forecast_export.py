@@ -80,9 +80,10 @@ def write_nwb(
 
 
 def session_start(date: str) -> datetime:
-    """Return midnight of a date such as 2024-05-17, of 1970-01-01 where it is none."""
+    """Return a date such as 2024-05-17 as a time, in UTC where it names no zone; 1970-01-01 where it is none."""
     try:
-        return datetime.fromisoformat(date).replace(tzinfo=UTC)
+        found = datetime.fromisoformat(date)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
     except ValueError:
         return datetime(1970, 1, 1, tzinfo=UTC)
 

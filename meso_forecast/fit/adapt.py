@@ -42,13 +42,12 @@ def limited(panel: Panel, minutes: float) -> Panel:
     return panel._replace(label=label)
 
 
-def adapt(nets: Sequence[SharedMLP], net, panel: Panel, context: int, horizon: int, options: Options) -> Mixture:
+def adapt(nets: Sequence[SharedMLP], panel: Panel, context: int, horizon: int, options: Options) -> Mixture:
     """Return the mixture for a new session from the networks of other animals.
 
     Parameters
     ----------
     nets : networks that neurons share, trained elsewhere with the same context and horizon.
-    net : the correction that was trained with them; it takes no part.
     panel : the new session.
     """
     s, n = correction.spaces(panel, options.seed, horizon), panel.x.shape[1]
@@ -67,7 +66,7 @@ def adapt(nets: Sequence[SharedMLP], net, panel: Panel, context: int, horizon: i
     y = gather(x, origins, 1, horizon)
     errors = [residual, y - forecast_shared(own, x, embedded[sample], None, origins), y - x[origins][:, None]]
     shut = correction.Gate(False, np.zeros(horizon), 0.0, np.zeros((horizon, s.outputs.shape[1])), np.zeros(horizon))
-    return Mixture(base, s, shut, Prior(error_products(np.stack(errors)).mean(0), embedded), net, {TRAVELS: own})
+    return Mixture(base, s, shut, Prior(error_products(np.stack(errors)).mean(0), embedded), None, {TRAVELS: own})
 
 
 def held_out(panel: Panel, s, context: int, horizon: int, seed: int, sample: np.ndarray):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activity.windows import gather
-from ..console import Answer
+from ..answer import Answer
 from ..files.recording import Recording
 from ..fit.registry import part_origins
 from ..model import conformal, probability

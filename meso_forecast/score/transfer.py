@@ -29,7 +29,7 @@ def random_effects(skill: Sequence[float], error: Sequence[float]) -> Pooled:
 
     The interval is at least as wide as that of the fixed-effect mean, as three animals can agree by chance.
 
-    >>> random_effects([0.1, 0.1, 0.1], [0.02, 0.02, 0.02]).mean
+    >>> round(random_effects([0.1, 0.1, 0.1], [0.02, 0.02, 0.02]).mean, 6)
     0.1
     """
     x, v = np.asarray(skill, float), np.maximum(np.asarray(error, float), 1e-6) ** 2
@@ -43,7 +43,7 @@ def random_effects(skill: Sequence[float], error: Sequence[float]) -> Pooled:
     mean = (w * x).sum() / w.sum()
     spread = np.sqrt(max(((w * (x - mean) ** 2).sum() / (k - 1)), 1.0) / w.sum())
     half = stats.t.ppf(0.975, k - 1) * spread
-    return Pooled(round(float(mean), 12), float(mean - half), float(mean + half), float(np.sqrt(between)), k)
+    return Pooled(float(mean), float(mean - half), float(mean + half), float(np.sqrt(between)), k)
 
 
 def animals(rows: Sequence[dict], against: str, minutes: float) -> Pooled:

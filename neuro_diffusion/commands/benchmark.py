@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..answer import Answer, answer
 from ..config import BenchmarkConfig, HeldOutConfig
-from ..console import Answer, Result, Run, answer, log
+from ..console import Result, Run, log
 from ..files import dataset, model_folder
 from ..model.model import differences
 from ..rate_network.activity import Regime

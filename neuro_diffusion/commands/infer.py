@@ -13,8 +13,9 @@ from torch import Tensor
 
 from hdf5io.errors import InputError
 
+from ..answer import Answer, answer
 from ..config import InferConfig
-from ..console import Answer, Result, Run, answer, log
+from ..console import Result, Run, log
 from ..files import connectomes, model_folder, posterior_file, recordings
 from ..files.beside import load_stimulus, truth_beside
 from ..fit import infer as inference

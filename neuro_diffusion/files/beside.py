@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +20,15 @@ from .tables import number, read_table
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger("neuro_diffusion")
 NAMES = ("stimulus", "stimuli", "input", "current")
 
 
 def load_stimulus(given: Path | None, activity: Path, shape: Sequence[int]) -> Tensor | None:
-    """Return the known input (K, T, N) of a recording of ``shape``: of a file, else what the recording itself holds as /stimulus, else None.
+    """Return the known input (K, T, N) of a recording of ``shape``: of a file, else the /stimulus of a recording made here, else None.
 
-    (K, T, N), (T, N) for every trial, or (K, N) throughout each trial.
+    (K, T, N), (T, N) for every trial, or (K, N) throughout each trial. What others call stimulus need not be an input in units of h:
+    it is named, and used only when it is given.
 
     Raises
     ------
@@ -65,7 +68,10 @@ def _holds_stimulus(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         return False
     with hdf5io.read(path) as file:
-        return isinstance(file.get("stimulus"), h5py.Dataset)
+        there, ours = isinstance(file.get("stimulus"), h5py.Dataset), file.attrs.get("schema") == SCHEMA
+    if there and not ours:
+        log.warning("%s: '/stimulus' is not used; give --stimulus %s if it is the input to each neuron.", path, path)
+    return there and ours
 
 
 def truth_beside(given: Path | None, activity: Path, N: int) -> Tensor | None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import hdf5io
 
-from ..console import Answer
+from ..answer import Answer
 from ..rate_network.simulator import simulate_rate_network
 from ..score.benchmark import Cell
 from ..score.calibration import rank_histogram

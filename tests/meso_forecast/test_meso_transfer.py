@@ -50,7 +50,7 @@ def test_minutes_are_the_last_before_the_test_part():
 def test_after_a_minute_other_animals_help_and_their_networks_stay_as_they_are(teacher):
     panel = limited(animal(7), 1)
     before = {k: v.clone() for k, v in teacher.shared["tide"][0].state_dict().items()}
-    found = adapt(teacher.shared["tide"], teacher.correction, panel, CONTEXT, HORIZON, options_of(settings()))
+    found = adapt(teacher.shared["tide"], panel, CONTEXT, HORIZON, options_of(settings()))
     for name, value in before.items():
         assert value.equal(teacher.shared["tide"][0].state_dict()[name])
         if not name.startswith("embedding"):

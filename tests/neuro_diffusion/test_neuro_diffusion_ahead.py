@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuro_diffusion.files.beside import load_stimulus
 from neuro_diffusion.model import ahead, explain
 from neuro_diffusion.model.joint import draw
 from neuro_diffusion.model.propagation import family_of, propagate
@@ -104,3 +105,13 @@ def test_pushed_recordings_go_through_the_commands(nd_here, nd_model, tmp_path):
     refused = nd_here("infer", nd_model, path, "--stimulus", tmp_path / "given.npy", "--output", tmp_path / "s.h5")
     assert refused.returncode == 2
     assert "(6, 30, 6)" in refused.stderr
+
+
+def test_a_foreign_stimulus_is_named_and_not_taken_for_the_input(tmp_path, caplog):
+    """A file of others may hold the stimulus on the screen under this name, even with a value for each step and neuron."""
+    path = tmp_path / "others.h5"
+    with h5py.File(path, "w") as file:
+        file["rates"], file["stimulus"] = np.zeros((2, 30, 6), np.float32), np.ones((30, 6), np.float32)
+    assert load_stimulus(None, path, (2, 30, 6)) is None
+    assert "'/stimulus' is not used; give --stimulus" in caplog.text
+    assert load_stimulus(path, path, (2, 30, 6)).shape == (2, 30, 6)

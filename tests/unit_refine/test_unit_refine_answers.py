@@ -9,7 +9,7 @@ import pytest
 
 from hdf5io.errors import InputError
 from unit_refine import simulate
-from unit_refine.console import Answer
+from unit_refine.answer import Answer
 from unit_refine.fit import train
 from unit_refine.model.pipelines import Setting
 from unit_refine.score import baselines, labellers

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier
 
-from ..console import Answer, answer
+from ..answer import Answer, answer
 from ..model.decisions import balanced_accuracy
 from ..units.assemble import Recording
 from . import labellers
