@@ -41,7 +41,7 @@ def weights_figure(panels: Mapping[str, np.ndarray], title: str) -> Figure:
 
 def eigenvalue_figure(sets: Mapping[str, np.ndarray], title: str) -> Figure:
     """Return the eigenvalues of each set of matrices (B, N, N) in the complex plane, with the unit circle."""
-    figure = Figure(figsize=(4.2 * len(sets), 4.2), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(sets), 4.8), layout="constrained")
     angle = np.linspace(0, 2 * np.pi, 200)
     axes = np.atleast_1d(figure.subplots(1, len(sets), sharex=True, sharey=True))
     for axis, (name, W) in zip(axes, sets.items()):
@@ -60,10 +60,14 @@ def benchmark_figure(rows: Sequence[Mapping[str, Any]], n_networks: int) -> Figu
     figure = Figure(figsize=(4.2 * len(cells), 3.8), layout="constrained")
     for axis, (noise, observed) in zip(np.atleast_1d(figure.subplots(1, len(cells), sharey=True)), cells):
         part = [r for r in rows if (r["noise"], r["observed"]) == (noise, observed)]
-        for name in ("ridge", "oracle ridge", "ep", "combined", "regression", "pigdm", "diffusion"):
-            if name in part[0]:
-                K, mean, se = (np.array([r[k] for r in part]) for k in ("trials", name, f"{name} se"))
-                axis.errorbar(K, mean, 2 * se, label=name, color=COLOURS[name], marker="o", ms=4, capsize=2)
+        names = [
+            n for n in ("ridge", "oracle ridge", "ep", "combined", "regression", "pigdm", "diffusion") if n in part[0]
+        ]
+        for name, aside in zip(
+            names, np.linspace(0.95, 1.05, len(names))
+        ):  # so that equal values do not hide each other
+            K, mean, se = (np.array([r[k] for r in part]) for k in ("trials", name, f"{name} se"))
+            axis.errorbar(aside * K, mean, 2 * se, label=name, color=COLOURS[name], marker="o", ms=4, capsize=2)
         axis.set(xscale="log", xlabel="trials K", title=f"noise {noise:g}, {observed:.0%} observed")
         axis.set_xticks(sorted({r["trials"] for r in part}), [str(k) for k in sorted({r["trials"] for r in part})])
         axis.minorticks_off()
@@ -116,8 +120,9 @@ def trajectory_figure(
             style = "--" if name == "truth" else "-"
             label = "posterior mean" if name == "diffusion" else name
             axis.plot(time, x[:, neuron], style, lw=1.6, color=COLOURS[name], label=label)
-        axis.set(ylim=(-1.05, 1.05), ylabel=f"rate (tanh h), neuron {neuron}")
+        axis.set(ylim=(-1.05, 1.05), ylabel=f"neuron {neuron}")
     axes[-1].set_xlabel("time (membrane time constants)")
+    figure.supylabel("rate, tanh h")
     axes[0].legend(frameon=False, ncol=4, fontsize=8, loc="upper right")
     figure.suptitle(title)
     return figure
