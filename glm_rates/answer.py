@@ -33,7 +33,11 @@ def answer(
     """
     known = all(map(math.isfinite, (gain, low, high)))
     verdict = verdict or ("cannot tell" if not known or low <= 0 <= high else "yes" if low > 0 else "no")
-    by = f"{gain:+.3g} {unit} (95 % interval {low:+.3g} to {high:+.3g})" if known else "no interval could be had"
+    by = "no interval could be had"
+    if known:
+        half = (high - low) / 2 or abs(gain) or 1.0
+        places = max(0, 1 - math.floor(math.log10(abs(half))))  # two digits of the uncertainty, never an exponent
+        by = f"{gain:+.{places}f} {unit} (95 % interval {low:+.{places}f} to {high:+.{places}f})"
     return Answer(
         verdict, f"{first and f'{first}; '}{what} beats {against}: {verdict}, {by}", against, gain, low, high, unit
     )
