@@ -16,6 +16,8 @@ LARGEST_PA, SMALLEST_PA = (
     1e6,
     1e-3,
 )  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
+LEAST_PA = 0.5  #: a command of steps below this moves no cell
+SHORTEST_MS = 1e-3  #: no recording samples faster than 1 MHz
 SETTLED_MS = 0.5  #: a clamped voltage has reached its step by then; a membrane has hardly begun
 log = logging.getLogger("laa_bayes")
 
@@ -76,10 +78,12 @@ def check(recording: Recording) -> Recording:
         )
     if recording.current_unit == "pA":
         check_current(recording)
+    if recording.dt_ms < SHORTEST_MS:
+        raise InputError(f"{source}: a sample every {recording.dt_ms:g} ms, by the unit of time. Is it in seconds?")
+    if -0.2 < np.median(v) < -0.01 and np.ptp(v) < 0.2:
+        raise InputError(f"{source}: voltage {v.min():.3g} to {v.max():.3g} mV, by its unit. Is it in volts?")
     if np.ptp(v) < 1.0 or np.median(v) > -10:
         log.warning("%s: voltage %.3g to %.3g mV is unusual; is the unit right?", source, v.min(), v.max())
-    if recording.current_unit == "pA" and 0 < np.max(np.abs(current)) < 0.5:
-        log.warning("%s: the current is below 0.5 pA; is the unit right?", source)
     if np.max(np.abs(current)) == 0:
         log.warning("%s: the current is zero throughout: k and V_thr are hardly identifiable.", source)
     return recording
@@ -93,6 +97,11 @@ def check_current(recording: Recording) -> None:
             f"{source}: the current reaches {largest:.3g} pA by the unit that the file states, which no electrode carries. "
             "Correct the unit in the file, or give the current: --current-file FILE."
         )
+    if 0 < largest < LEAST_PA and np.ptp(recording.current) > 0:
+        steps = np.mean(np.diff(recording.current) != 0) < 0.01
+        if steps:
+            raise InputError(f"{source}: steps of {largest:.3g} pA, by the unit that the file states. Is it in nA?")
+        log.warning("%s: the current is below %g pA; is the unit right?", source, LEAST_PA)
     if is_clamped(recording):
         raise InputError(
             f"{source}: the voltage steps at once and stays, and the current overshoots: a voltage clamp, to which this model does not "

@@ -8,6 +8,7 @@ hashes, ``summaries.h5`` where clean simulations lie in summary space, ``history
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import warnings
 import zipfile
@@ -51,9 +52,8 @@ def save(model: TrainedModel, folder: Path, provenance: dict) -> None:
     """Write the network, its assumptions and its reference summaries; ``model.json`` last, it makes the folder valid."""
     folder.mkdir(parents=True, exist_ok=True)
     with hdf5io.atomic(folder / "model.keras") as part:
-        whole = part.with_name(part.name + ".keras")
-        model.approximator.save(whole)
-        whole.replace(part)
+        model.approximator.save(part)
+        hdf5io.rezip(part, undated)
     datasets = {
         "mean": hdf5io.Dataset(model.reference.mean, "1", "mean of clean summaries", ("summary",)),
         "whitening": hdf5io.Dataset(
@@ -73,6 +73,14 @@ def save(model: TrainedModel, folder: Path, provenance: dict) -> None:
     }
     hdf5io.write_json(folder / "model.json", table)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
+
+
+def undated(members: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the members of a Keras archive without the day it was saved and without addresses in memory."""
+    about = json.loads(members["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
+    config, _ = hdf5io.numbered(members["config.json"].decode(), r'("shared_object_id": )(\d+)')
+    known = {"metadata.json": json.dumps(about), "config.json": config}
+    return members | {name: text.encode() for name, text in known.items()}
 
 
 def load(folder: Path) -> TrainedModel:

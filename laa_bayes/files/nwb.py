@@ -22,6 +22,7 @@ from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, 
 from .request import Request
 from .units import convert
 
+N_ZEROS, NEAR_ZERO_MV = 10, 5.0  #: a tail of more zeros, reached by a jump of more millivolts, was not recorded
 log = logging.getLogger("laa_bayes")
 
 
@@ -88,6 +89,8 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
             f"{path}: the table takes samples {part.start} to {stop} of '{part.name}', which has {len(data)}."
         )
     factor, offset = (float(data.attrs.get(name, missing)) for name, missing in (("conversion", 1.0), ("offset", 0.0)))
+    if not (math.isfinite(factor) and factor and math.isfinite(offset)):
+        raise InputError(f"{path}: '{part.name}' has conversion {factor:g} and offset {offset:g}.")
     unit = text_of(data.attrs.get("unit", {"voltage": "volts", "current": "amperes"}[quantity]))
     raw = data[part.start : stop].astype(float).ravel()
     raw = raw if is_already_si(data.file) else raw * factor + offset
@@ -132,15 +135,19 @@ def check_amplitude(path: Path, part: Part, current_pa: np.ndarray) -> None:
 
 
 def finite_length(source: str, values: np.ndarray, what: str) -> int:
-    """Return the number of samples before a tail of NaN, which a sweep that was stopped leaves; it is said."""
+    """Return the number of samples before a tail of NaN, or of a voltage of exactly 0, which a stopped sweep leaves; it is said."""
     known = np.flatnonzero(np.isfinite(values))
-    n = int(known[-1]) + 1 if len(known) else 0
-    if n == 0:
+    if not len(known):
         raise InputError(f"{source}: the {what} has no finite sample.")
+    n, kind = int(known[-1]) + 1, "NaN"
+    zeros = n - 1 - int(np.flatnonzero(values[:n])[-1]) if np.any(values[:n]) else 0
+    if what == "voltage" and zeros > N_ZEROS and abs(values[n - zeros - 1]) > NEAR_ZERO_MV:
+        n, kind = n - zeros, "zero"
     if n < len(values):
         log.warning(
-            "%s: the last %d samples of the %s are NaN (a stopped sweep); they are cut", source, len(values) - n, what
-        )
+            "%s: the last %d samples of the %s are %s (a stopped sweep); they are cut",
+            source, len(values) - n, what, kind,
+        )  # fmt: skip
     return n
 
 

@@ -122,6 +122,12 @@ def pairs_by_table(file: Any) -> list[Pair]:
             pairs.append(Pair(response, stimulus._replace(template="/templates/" in stimulus.series.name)))
         else:
             pairs.append(Pair(response, None, why))
+    listed = {pair.response.series.name for pair in pairs}
+    others = [x.name for x, kind in series_in(file, acquired(file)) if kind == RESPONSE and x.name not in listed]
+    if pairs and others:
+        log.warning(
+            "%d responses are in no row of the table of recordings; they are left out: %s", len(others), others[:6]
+        )
     return pairs
 
 
@@ -187,6 +193,8 @@ def samples(series: Any) -> Any:
 def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
     """Return a response with the one stimulus that its electrode, sweep number and time allow."""
     own = [s for s in stimuli if same_electrode(response, s)]
+    if len({electrode_name(r) for r in responses}) > 1:  # a stimulus without an electrode may be any one's
+        own = [s for s in own if electrode_name(s) == electrode_name(response)]
     number = response.series.attrs.get("sweep_number")
     numbered = [s for s in own if number is not None and s.series.attrs.get("sweep_number") == number]
     if len(numbered) == 1:

@@ -20,7 +20,7 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from .checks import assemble
 from .request import Request
-from .units import EXAMPLE, TABLES, convert, name_and_unit, quantity_of, unit_key
+from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, quantity_of, unit_key
 
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
@@ -124,7 +124,7 @@ def traces_of(path: Path, table: Table, request: Request) -> list[int]:
 
 
 def current_for(path: Path, table: Table, voltages: list[int], currents: list[int], v: int, request: Request) -> int:
-    """Return the current column of a voltage column: the named one, the only one, that of the same trace number, or of the same place."""
+    """Return the current column of a voltage column: the named one, the only one, that of the same trace or electrode, or of the same place."""
     if request.current_from is not None:
         named = [i for i in currents if request.current_from in (table.header[i], name_and_unit(table.header[i])[0])]
         if len(named) != 1:
@@ -133,10 +133,9 @@ def current_for(path: Path, table: Table, voltages: list[int], currents: list[in
         return named[0]
     if len(currents) == 1 and len(voltages) == 1:
         return currents[0]
-    named_parts = {i: name_and_unit(table.header[i])[0] for i in [*voltages, *currents]}
-    numbers = {i: number[1] for i, name in named_parts.items() if (number := re.search(r"(\d+)\s*$", name))}
-    same = [i for i in currents if i in numbers and numbers[i] == numbers.get(v)]
-    if len(same) == 1 and {numbers.get(i) for i in currents} == {numbers.get(i) for i in voltages}:
+    labels = {i: label_of(name_and_unit(table.header[i])[0]) for i in [*voltages, *currents]}
+    same = [i for i in currents if labels[i] == labels[v]]
+    if len(same) == 1 and {labels[i] for i in currents} == {labels[i] for i in voltages}:
         return same[0]
     after = [table.header[i] for i in range(v + 1, len(table.header))]
     follows = len(currents) == len(voltages) and all(i + 1 in currents for i in voltages)
@@ -161,7 +160,9 @@ def current_columns(path: Path, request: Request) -> tuple[np.ndarray, np.ndarra
     require_columns(path, table, ["time", "current"])
     currents = columns_of(table, "current")
     if request.current_from is None and len(currents) > 1 and all(TRACE.search(table.header[i]) for i in currents):
-        place = currents[min(request.sweep, len(currents) - 1)]
+        if request.sweep >= len(currents):
+            raise InputError(f"{path}: --sweep {request.sweep}, but the file has {len(currents)} currents.")
+        place = currents[request.sweep]
     else:
         place = current_for(path, table, [0], currents, 0, request)
     return column_values(path, table, "time", columns_of(table, "time")[0])[0], *column_values(

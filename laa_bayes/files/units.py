@@ -46,6 +46,9 @@ NAMES = {
 CHANNEL = re.compile(
     r"(trace|sweep|episode|in|ai|adc|ch|chan|channel|signal|cmd|dac|ao|out|imemb|vmemb|primary|secondary)\b|$", re.I
 )
+IONIC = re.compile(
+    "nav?|k|kv|kdr|ka|kca|cav?|h|leak|l|cap|syn|ampa|nmda|gaba|ion|ionic|pas"
+)  #: what follows "I" where a current flowed through the membrane itself
 EXAMPLE = "time_ms, voltage_mV, current_pA (or current_uA_cm2)"
 
 
@@ -61,7 +64,7 @@ def name_and_unit(header: str) -> tuple[str, str]:
     enclosed = re.fullmatch(r"(.*?)\s*[(\[{]([^()\[\]{}]*)[)\]}]\s*", text)
     if enclosed:
         return enclosed[1].strip(), enclosed[2]
-    divided = re.fullmatch(r"(\S.*?)\s+/\s*(\S+)", text)
+    divided = re.fullmatch(r"(\S.*?)\s+/\s*(\S+)", text) or re.fullmatch(r"(\S.*?),\s*(\S+)", text)
     if divided:
         return divided[1], divided[2]
     words = re.split(r"[_\s]+", text)
@@ -71,12 +74,26 @@ def name_and_unit(header: str) -> tuple[str, str]:
     return (words[0], "_".join(words[1:])) if words[0].lower() in sum(NAMES.values(), ()) else (text, "")
 
 
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name in small letters, without the marks between them; one empty word where there is none."""
+    return re.split(r"[_\s#.:-]+", name.lower())
+
+
+def label_of(name: str) -> tuple[str, ...]:
+    """Return which electrode or trace a column's name means: what is left of it without the words for quantities (``Vm_A`` -> a, ``I2`` -> 2)."""
+    known = {spelling for spellings in NAMES.values() for spelling in spellings}
+    stripped = ((word, word.rstrip("0123456789")) for word in words_of(name))
+    return tuple(word[len(stem) :] if stem in known else word for word, stem in stripped if word not in known and word)
+
+
 def quantity_of(header: str) -> str | None:
     """Return which quantity a column holds: by its name, or by its unit where the name is only that of a channel; else None."""
     name, unit = name_and_unit(header)
-    first = re.split(r"[_\s#.:-]+", name.lower())[0] if name else ""
-    spelled = (first, re.sub(r"\d+$", "", first))  # V1, I2: the electrode's number
-    named = next((quantity for quantity, spellings in NAMES.items() if set(spelled) & set(spellings)), None)
+    first, *others = words_of(name)
+    spelled = {first, first.rstrip("0123456789")}  # V1, I2: the electrode's number
+    named = next((quantity for quantity, spellings in NAMES.items() if spelled & set(spellings)), None)
+    if named == "current" and any(map(IONIC.fullmatch, others)):  # a simulator's ionic current was not injected
+        return None
     if named or not unit or not CHANNEL.match(name):
         return named
     return next((quantity for quantity, table in TABLES.items() if unit_key(unit) in table), None)

@@ -252,6 +252,28 @@ def test_nothing_that_tells_the_pairing_is_a_refusal(tmp_path):
     assert current(path, 1, current_from="s1")[500] == pytest.approx(20.0)
 
 
+def test_a_stimulus_without_an_electrode_is_nobodys_where_there_are_two(tmp_path):
+    nwb = Nwb()
+    nwb.sweep(0, 10.0, 0)
+    nwb.add("CurrentClampSeries", "other", -0.065 + 1e-3 * np.sin(np.arange(1000) / 9), 1)
+    path = nwb.write(tmp_path / "a.nwb")
+    with h5py.File(path, "r+") as file:
+        del file["stimulus/presentation/i0/electrode"]
+    with pytest.raises(InputError, match="its electrode has no stimulus"):
+        current(path, channel="e1")
+    assert current(path, channel="e1", current_from="i0")[500] == pytest.approx(10.0)
+
+
+def test_a_conversion_of_zero_is_refused(tmp_path):
+    nwb = Nwb()
+    nwb.sweep(0, 10.0)
+    path = nwb.write(tmp_path / "a.nwb")
+    with h5py.File(path, "r+") as file:
+        file["stimulus/presentation/i0/data"].attrs["conversion"] = 0.0
+    with pytest.raises(InputError, match="'i0' has conversion 0"):
+        current(path)
+
+
 def test_response_and_stimulus_are_put_on_one_clock(tmp_path):
     nwb = Nwb()
     nwb.add("CurrentClampSeries", "v", -0.065 + 1e-3 * np.sin(np.arange(5000) / 9), rate=5000.0, start=10.0)
@@ -278,6 +300,9 @@ def test_bias_current_is_added_and_a_tail_of_nan_is_cut(tmp_path):
     assert len(found.v_mv) == len(found.current) == 800
     assert (found.current[0], found.current[500]) == pytest.approx((-40.0, -10.0))
     assert any("bridge balance 12 MOhm" in note for note in found.notes)
+    with h5py.File(path, "r+") as file:
+        file["acquisition/v0/data"][700:] = 0.0
+    assert len(recordings.read_recording(path).v_mv) == 700
     with h5py.File(path, "r+") as file:
         file["acquisition/v0/data"][300] = np.nan
     with pytest.raises(InputError, match="1 missing values in the voltage"):

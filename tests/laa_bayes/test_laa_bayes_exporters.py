@@ -138,6 +138,47 @@ def test_a_current_in_an_impossible_unit_is_refused(tmp_path):
 # --- HDF5 and npz -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("header", "factors", "reason"),
+    [
+        (("time_ms", "voltage_mV", "current_pA"), (1, 1e-3, 1), "Is it in volts"),
+        (("time_ms", "voltage_mV", "current_pA"), (1, 1, 1e-3), "Is it in nA"),
+        (("time_ms", "voltage_mV", "current_pA"), (1e-3, 1, 1), "Is it in seconds"),
+        (("t (ms)", "v (mV)", "i_cap (pA)"), (1, 1, 1), "no column for current"),
+        (("t (ms)", "v (mV)", "I_Na (pA)"), (1, 1, 1), "no column for current"),
+    ],
+)
+def test_a_wrong_unit_or_an_ionic_current_is_refused(header, factors, reason, tmp_path):
+    columns = [f * x for f, x in zip(factors, (T, membrane(step(-50)), step(-50)), strict=True)]
+    with pytest.raises(InputError, match=reason):
+        read(table(tmp_path / "a.csv", header, columns))
+
+
+def test_a_recorded_current_of_almost_nothing_only_warns(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(N)
+    assert read(table(tmp_path / "a.csv", ("t (ms)", "V (mV)", "I (pA)"), [T, membrane(step(0)), noise])).current.any()
+
+
+def test_lettered_electrodes_are_paired_by_their_letter_and_units_follow_a_comma(tmp_path):
+    columns = [T, membrane(step(-50)), step(100), membrane(step(100)), step(-50)]
+    path = table(tmp_path / "a.csv", ("t (ms)", "Vm_A (mV)", "Im_B (pA)", "Vm_B (mV)", "Im_A (pA)"), columns)
+    assert (read(path, channel="Vm_A").current.min(), read(path, channel="Vm_B").current.max()) == (-50.0, 100.0)
+    beside = table(
+        tmp_path / "b.txt", ("Time, s", "Voltage, mV", "Current, nA"), [T / 1e3, columns[1], step(-0.05)], "\t"
+    )
+    assert (read(beside).dt_ms, read(beside).current.min()) == pytest.approx((DT, -50.0))
+
+
+def test_a_current_file_without_the_sweep_is_refused(tmp_path):
+    header = ("t (ms)", "Sweep 1 (pA)", "Sweep 2 (pA)")
+    currents = table(tmp_path / "i.csv", header, [T, step(-50), step(100)])
+    header = ("t (ms)", *(f"Sweep {i} (mV)" for i in (1, 2, 3)))
+    path = table(tmp_path / "v.csv", header, [T, *(membrane(step(x)) for x in (-50, 100, 150))])
+    assert read(path, 1, current_file=currents).current.max() == 100.0
+    with pytest.raises(InputError, match="--sweep 2, but the file has 2 currents"):
+        read(path, 2, current_file=currents)
+
+
 def test_matrices_hold_sweeps_along_the_axis_that_is_not_time(tmp_path):
     v, i = (np.array([f(step(pa)) for pa in (-50, 100)]) for f in (membrane, lambda x: x))
     with h5py.File(tmp_path / "a.h5", "w") as file:

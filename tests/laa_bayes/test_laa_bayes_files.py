@@ -153,7 +153,7 @@ def test_a_unit_that_looks_wrong_only_warns(tmp_path, noisy_trace, caplog):
     t, v, i = noisy_trace
     with caplog.at_level(logging.WARNING, logger="laa_bayes"):
         logging.getLogger("laa_bayes").propagate = True
-        recordings.read_recording(table(tmp_path / "w.csv", "time_ms,voltage_mV,current_pA", (t, v / 1000, i)))
+        recordings.read_recording(table(tmp_path / "w.csv", "time_ms,voltage_mV,current_pA", (t, v + 60, i)))
     assert "is unusual; is the unit right?" in caplog.text
 
 
