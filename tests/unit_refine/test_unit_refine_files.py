@@ -148,6 +148,15 @@ def test_a_model_with_the_attribute_names_of_an_older_scikit_learn_answers_alike
     assert load_model.replay(again) == 0
 
 
+def test_a_saved_model_is_the_same_bytes_on_another_day_and_at_other_addresses(model, tmp_path):
+    loaded = [load_model.load(model).pipeline for _ in range(2)]  # both live: their objects have different addresses
+    for name, pipeline in zip("ab", loaded):
+        save_model.dump(pipeline, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (model / "best_model.skops").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a") as archive:
+        assert {member.date_time[0] for member in archive.infolist()} == {1980}
+
+
 def test_a_schema_that_names_a_system_function_is_refused(model, tmp_path):
     shutil.copytree(model, tmp_path / "m")
     path = tmp_path / "m" / "best_model.skops"

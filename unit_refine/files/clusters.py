@@ -13,10 +13,12 @@ import pandas as pd
 import hdf5io
 from hdf5io.errors import InputError
 
-from .label_files import si_unit_ids
+from ..units.assemble import cluster_text, id_text
+from .text import read_cells
 
 log = logging.getLogger(__package__)
 
+SI_IDS = "cluster_si_unit_ids.tsv"
 CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")
 
 
@@ -31,15 +33,61 @@ def spike_counts(folder: Path) -> dict[str, int] | None:
     for name in CLUSTERS:
         path = folder / name
         if path.is_file():
-            with hdf5io.parsing(path, "a NumPy array of cluster ids"):
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-                if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
-                    raise InputError(
-                        f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
-                    )
-                ids, counts = np.unique(array, return_counts=True)
-                return dict(zip(map(str, ids.tolist()), counts.tolist()))
+            ids, counts = np.unique(numbers_of_spikes(path), return_counts=True)
+            return dict(zip(map(str, ids.tolist()), counts.tolist()))
     return None
+
+
+def numbers_of_spikes(path: Path) -> np.ndarray:
+    """Return the cluster (or template) number of each spike.
+
+    Raises
+    ------
+    InputError : no such array.
+    """
+    with hdf5io.parsing(path, "a NumPy array of cluster ids"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
+            raise InputError(
+                f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
+            )
+        return np.asarray(array)
+
+
+def si_unit_ids(folder: Path) -> dict[str, str]:
+    """Return ``{cluster id: SpikeInterface unit id}`` of a Phy folder that SpikeInterface exported; empty for any other."""
+    path = folder / SI_IDS
+    if not path.is_file():
+        return {}
+    table = read_cells(path)
+    header = [cell.lower() for cell in table.rows[0]]
+    if "si_unit_id" not in header or "cluster_id" not in header:
+        raise InputError(f"{path}: expected the columns cluster_id and si_unit_id, found {', '.join(table.rows[0])}.")
+    cluster, unit = header.index("cluster_id"), header.index("si_unit_id")
+    spikes = cluster_of_row(folder)
+    found = {spikes.get(c := cluster_text(row[cluster]), c): id_text(row[unit]) for row in table.rows[1:]}
+    if len(set(found.values())) < len(found) or len(found) < len(table.rows) - 1:
+        raise InputError(f"{path}: a cluster or unit stands in it more than once.")
+    return found
+
+
+def cluster_of_row(folder: Path) -> dict[str, str]:
+    """Return ``{cluster id in SpikeInterface's tables: cluster id of the spikes}`` of a Phy folder where the two differ, else nothing.
+
+    SpikeInterface's export leaves units without spikes out of its tables and numbers the rest anew, but its spikes keep the numbers
+    of all units: behind an empty unit every row speaks of another cluster than its number says. ``spike_templates.npy``, which Phy never
+    changes, tells.
+    """
+    path = folder / "spike_templates.npy"
+    if not path.is_file() or not (folder / SI_IDS).is_file():
+        return {}
+    there = np.unique(numbers_of_spikes(path))
+    if len(there) != len(read_cells(folder / SI_IDS).rows) - 1 or np.array_equal(there, np.arange(len(there))):
+        return {}
+    log.warning(
+        "%s: units without spikes stand before others: its rows number the clusters that have spikes", folder / SI_IDS
+    )
+    return {str(k): str(c) for k, c in enumerate(there.tolist())}
 
 
 def numbering(folder: Path, table: pd.DataFrame, ids: Sequence[str], column: str | None) -> str:

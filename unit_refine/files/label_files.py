@@ -11,11 +11,13 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import Recording, cluster_text, id_text
 from ..units.labels import LABEL_COLUMNS, MEANING, spelled_out, tidy
-from ..units.metrics import ID_COLUMNS
+from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from . import curation
-from .text import TextTable, read_cells
+from .clusters import SI_IDS, si_unit_ids
+from .tables import PARQUET, read_parquet
+from .text import Form, TextTable, read_cells
 
-KSLABEL, SI_IDS = "cluster_KSLabel.tsv", "cluster_si_unit_ids.tsv"
+KSLABEL = "cluster_KSLabel.tsv"
 #: From this share of equal labels on they are taken for Kilosort's own: no curator agrees with it so often.
 KILOSORT_SHARE = 0.95
 
@@ -39,15 +41,9 @@ def read_label_file(path: Path, category: str | None = None, group_by: str = "fi
     if path.suffix.lower() == ".json":
         found = curation.read(path, category)
         return LabelFile(dict(found.labels), dict(found.left_out), None, found.category)
-    table = read_cells(path)
+    table = text_cells(path)
     header, body = split_header(table, path)
-    id_at = next((header.index(n) for n in ID_COLUMNS if n in header), None)
-    if id_at is None and header[0] in ("", "unnamed: 0"):
-        id_at = 0
-    if id_at is None:
-        raise InputError(
-            f"{path}: no column {', '.join(ID_COLUMNS)}; its first line is '{' | '.join(table.rows[0][:4])}'."
-        )
+    id_at = id_place(table.rows[0] if body is not table.rows else header, body, path)
     skipped = {
         id_at,
         *(header.index(n) for n in ID_COLUMNS if n in header),
@@ -90,6 +86,35 @@ def split_header(table: TextTable, path: Path) -> tuple[list[str], list[list[str
     return first, table.rows[1:]
 
 
+def text_cells(path: Path) -> TextTable:
+    """Return the cells of a table of text or parquet."""
+    if path.suffix.lower() not in PARQUET:
+        return read_cells(path)
+    whole = read_parquet(path)
+    cells = whole.astype(object).where(whole.notna(), "").astype(str).to_numpy().tolist()
+    return TextTable(Form("utf-8", b"", "\n", ","), [list(map(str, whole.columns)), *cells])
+
+
+def id_place(names: list[str], body: list[list[str]], path: Path) -> int:
+    """Return which column holds the unit ids.
+
+    Raises
+    ------
+    InputError : none, or a first column without a name beside one that could be it.
+    """
+    name = id_column(names)
+    if name is not None:
+        return names.index(name)
+    if names[0] not in ("", "Unnamed: 0"):
+        raise InputError(f"{path}: no column {', '.join(ID_COLUMNS)}; its first line is '{' | '.join(names[:4])}'.")
+    other = other_ids({n: [row[i] for row in body] for i, n in enumerate(names) if i})
+    if other is not None:
+        raise InputError(
+            f"{path}: the ids could be its first column, which has no name, or '{other}'. Call the one that holds them 'unit_id'."
+        )
+    return 0
+
+
 def label_column(header: list[str], skipped: set[int], path: Path) -> int:
     """Return which column holds the labels.
 
@@ -130,22 +155,6 @@ def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -
     n = len(equal)
     note = f"{where}: {n} of {len(shared)} labels equal Kilosort's own ({KSLABEL}): not curated by a person, left out"
     return {i: g for i, g in labels.items() if i not in equal}, [note]
-
-
-def si_unit_ids(folder: Path) -> dict[str, str]:
-    """Return ``{cluster id: SpikeInterface unit id}`` of a Phy folder that SpikeInterface exported; empty for any other."""
-    path = folder / SI_IDS
-    if not path.is_file():
-        return {}
-    table = read_cells(path)
-    header = [cell.lower() for cell in table.rows[0]]
-    if "si_unit_id" not in header or "cluster_id" not in header:
-        raise InputError(f"{path}: expected the columns cluster_id and si_unit_id, found {', '.join(table.rows[0])}.")
-    cluster, unit = header.index("cluster_id"), header.index("si_unit_id")
-    found = {cluster_text(row[cluster]): id_text(row[unit]) for row in table.rows[1:]}
-    if len(set(found.values())) < len(found) or len(found) < len(table.rows) - 1:
-        raise InputError(f"{path}: a cluster or unit stands in it more than once.")
-    return found
 
 
 def labels_for(recording: Recording, path: Path, category: str | None, group_by: str) -> tuple[LabelFile, list[str]]:

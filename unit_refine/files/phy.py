@@ -21,9 +21,18 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_key, id_text
 from ..units.labels import MEANING, tidy
+from ..units.metric_names import from_producer
 from ..units.metrics import KNOWN, RENAMED, id_column
-from .clusters import CLUSTERS, check_counts, clusters_of, numbering, with_counts
-from .label_files import KSLABEL, kilosort_labels, read_label_file, si_unit_ids, split_header, without_kilosorts
+from .clusters import (
+    CLUSTERS,
+    check_counts,
+    cluster_of_row,
+    clusters_of,
+    numbering,
+    si_unit_ids,
+    with_counts,
+)
+from .label_files import KSLABEL, kilosort_labels, read_label_file, split_header, without_kilosorts
 from .tables import read_table, take_ids
 from .text import Form, TextTable, read_cells, write_cells
 
@@ -104,15 +113,19 @@ def metric_tables(folder: Path) -> list[pd.DataFrame]:
         whole = read_table(path)
         ids, table = take_ids(whole, path)
         clusters = {unit: cluster for cluster, unit in si_unit_ids(folder).items()}
-        if clusters and numbering(folder, table, ids, id_column(whole)) == "unit":
+        if clusters and numbering(folder, table, ids, id_column(list(map(str, whole.columns)))) == "unit":
             kept = np.array([i in clusters for i in ids])
             ids, table = [clusters[i] for i in ids if i in clusters], table[kept]
             log.warning("%s: its ids are SpikeInterface's units: read through cluster_si_unit_ids.tsv", path)
+        table, notices = from_producer(table)  # file by file: another program's names say nothing of this one's
+        for notice in notices:
+            log.warning("%s: %s", path, notice)
         parts.append(table.set_index(pd.Index(map(cluster_text, ids), name="unit_id")))
-    wanted = {*KNOWN, *RENAMED}
+    wanted, rows = {*KNOWN, *RENAMED}, cluster_of_row(folder)
     for path in [p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in wanted]:
         ids, table = take_ids(read_table(path), path)
-        parts.append(table.set_index(pd.Index(ids, name="unit_id")))
+        table = table.set_axis([path.stem.removeprefix("cluster_")], axis=1) if len(table.columns) == 1 else table
+        parts.append(table.set_index(pd.Index([rows.get(i, i) for i in ids], name="unit_id")))
     if (folder / INFO).is_file():
         table = info_table(folder / INFO)
         ids, table = take_ids(table, folder / INFO)
@@ -123,7 +136,7 @@ def metric_tables(folder: Path) -> list[pd.DataFrame]:
 def info_table(path: Path) -> pd.DataFrame:
     """Return cluster_info.tsv without the rows that Phy leaves without an id after a merge."""
     table = read_table(path)
-    name = id_column(table)
+    name = id_column(list(map(str, table.columns)))
     blank = table[name].isna() if name is not None else pd.Series(False, index=table.index)
     if blank.any():
         log.warning("%s: %d rows without a cluster id left out", path, int(blank.sum()))
@@ -164,9 +177,18 @@ def group_file(folder: Path) -> Path | None:
     return next((folder / name for name in GROUPS if (folder / name).is_file()), None)
 
 
+def is_kilosorts(path: Path) -> bool:
+    """Return whether a group file is the one that Kilosort 2.5 to 4 write: their own labels under their own name."""
+    header = [cell.lower() for cell in read_cells(path).rows[0]]
+    return "kslabel" in header and "group" not in header
+
+
 def read_groups(folder: Path) -> dict[str, object] | None:
     """Return ``{cluster id: group}``; None where no file has groups, or where they only repeat Kilosort's labels."""
     path, groups = group_file(folder), dict[str, object]()
+    if path is not None and is_kilosorts(path):
+        log.info("%s: Kilosort's own labels, not a person's", path)
+        path = None
     if path is not None:
         found = read_label_file(path)
         groups = {cluster_text(i): group for i, group in found.labels.items()}
@@ -177,7 +199,7 @@ def read_groups(folder: Path) -> dict[str, object] | None:
         groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else {}
     if not any(tidy(g) for g in groups.values()):
         return None
-    for other in [folder / n for n in GROUPS if (folder / n).is_file() and folder / n != path]:
+    for other in [f for n in GROUPS if (f := folder / n).is_file() and f != path and not is_kilosorts(f)]:
         theirs = {cluster_text(i): tidy(g) for i, g in read_label_file(other).labels.items()}
         n = sum(tidy(g) != theirs[i] for i, g in groups.items() if i in theirs)
         if n:
@@ -272,6 +294,9 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
         rows = [["cluster_id", "group"], *([i, g] for i, g in sorted(wanted.items(), key=lambda item: id_key(item[0])))]
         write_cells(folder / GROUPS[0], TextTable(Form("utf-8", b"", "\n", "\t"), rows))
         return len(wanted)
+    if is_kilosorts(path):
+        shutil.move(path, _free(path.with_name(path.name + ".backup")))
+        return fill_groups(folder, predictions)
     table = read_cells(path)
     header, body = split_header(table, path)
     id_at = header.index("cluster_id") if "cluster_id" in header else 0

@@ -63,7 +63,11 @@ def read_table_recording(path: Path, config: Tables, label_column: str | None) -
     """Return the units of a metrics table."""
     whole, labels = read_table(path), None
     ids, table = take_ids(whole, path, config.group_by)
-    id_of = clusters.numbering(path.parent, table, ids, id_column(whole)) if config.group_by == "file" else "unit"
+    id_of = (
+        clusters.numbering(path.parent, table, ids, id_column(list(map(str, whole.columns))))
+        if config.group_by == "file"
+        else "unit"
+    )
     if label_column is not None:
         labels = spelled_out(column(table, label_column, path), label_column)
         table = table.drop(columns=[label_column])

@@ -134,7 +134,15 @@ def dump(pipeline: Any, path: Path) -> None:
     from skops import io as skops_io
 
     with hdf5io.atomic(path) as part:
-        skops_io.dump(pipeline, part, compression=zipfile.ZIP_DEFLATED, compresslevel=6)
+        skops_io.dump(pipeline, part)
+        hdf5io.rezip(part, without_addresses, zipfile.ZIP_DEFLATED)
+
+
+def without_addresses(members: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the members of a skops archive named by their order: skops calls objects and arrays by their addresses in memory."""
+    schema, numbers = hdf5io.numbered(members.pop("schema.json").decode(), r'("__id__": |"file": ")([\w-]+)')
+    named = {numbers[(stem := name.partition("."))[0]] + "." + stem[2]: content for name, content in members.items()}
+    return named | {"schema.json": schema.encode()}
 
 
 def probe_set(pipeline: Any, metrics: pd.DataFrame) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..units.assemble import id_text
-from ..units.metrics import ID_COLUMNS, id_column
+from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from .text import decimal_mark, read_text
 
-PARQUET = (".parquet", ".pq", ".parq")
+log = logging.getLogger(__package__)
+PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -61,7 +63,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     with hdf5io.parsing(path, "a parquet table"):
         table = pd.read_parquet(path)
     if not isinstance(table.index, pd.RangeIndex) or table.index.name is not None:
-        known = id_column(table) is not None
+        known = id_column(list(map(str, table.columns))) is not None
         table = table.reset_index(drop=known and table.index.name is None and table.index.nlevels == 1)
         table = table.rename(columns={"index": "unit_id"})
     return table.rename(columns=str)
@@ -78,9 +80,14 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     ------
     InputError : no id column, a missing id, an id that occurs twice.
     """
-    name = id_column(table)
+    name = id_column(list(map(str, table.columns)))
     if name is None:
         first = str(table.columns[0])
+        other = other_ids({str(c): table[c].tolist() for c in table.columns[1:]})
+        if first.startswith("Unnamed") and other is not None:
+            raise InputError(
+                f"{path}: the ids could be its first column, which has no name, or '{other}'. Call the one that holds them 'unit_id'."
+            )
         if not first.startswith("Unnamed"):
             raise InputError(
                 f"{path}: no column {', '.join(ID_COLUMNS)}; the first column is '{first}'. Name the unit ids 'unit_id'."
@@ -91,6 +98,11 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     ids = [id_text(value) for value in table[name]]
     groups = table[group_by] if group_by in table.columns else [""] * len(ids)
     repeated = [key for key, n in Counter(zip(groups, ids)).items() if n > 1]
+    others = [
+        c for c in table.columns if c != name and str(c).lower() in ID_COLUMNS and list(map(id_text, table[c])) != ids
+    ]
+    if others:
+        log.warning("%s: the ids are those of column '%s', not of %s", path, name, ", ".join(map(repr, others)))
     if repeated:
         raise InputError(
             f"{path}: unit id {repeated[0][1]} occurs more than once in column '{name}' ({len(repeated)} such ids)."

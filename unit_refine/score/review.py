@@ -13,7 +13,7 @@ from hdf5io.errors import InputError
 
 from ..config import ReviewConfig
 from ..files import load_model, merge_candidates, pictures, recordings
-from ..files.label_files import si_unit_ids
+from ..files.clusters import si_unit_ids
 from ..files.load_model import Model
 from ..files.pictures import Pictures
 from ..model import decisions

@@ -54,14 +54,15 @@ TASKS: dict[str, dict[str, str]] = {
 NUMBERS = {
     "three_class": {},
     "noise_vs_neural": {"0": "noise", "1": "neural"},
-    "sua_vs_mua": {"0": "mua", "1": "good"},
-    "sua_vs_all": {"0": "mua", "1": "good"},
+    "sua_vs_mua": {"0": "mua", "1": "good", "not good": "mua", "not mua": "good"},
+    "sua_vs_all": {"0": "mua", "1": "good", "not good": "mua"},
 }
 
 
 #: What yes and no (1 and 0) mean in a column whose name says what it is about, "is_noise" above all, whatever the task's own rule.
 NAMED = {
     "noise": ("noise", "neural"), "artifact": ("noise", "neural"), "neural": ("neural", "noise"), "neuron": ("neural", "noise"),
+    **dict.fromkeys(("good", "sua", "single", "single_unit"), ("good", "not good")), **dict.fromkeys(("mua", "multi", "multi_unit"), ("mua", "not mua")),
 }  # fmt: skip
 YES = {"1": 0, "true": 0, "yes": 0, "0": 1, "false": 1, "no": 1}
 
@@ -116,6 +117,8 @@ def spelled_out(labels: Sequence[object], name: str) -> list[object]:
 
     >>> spelled_out([1, False, None], "is_noise"), spelled_out([1, 0], "label")
     (['noise', 'neural', None], [1, 0])
+    >>> spelled_out([1, 0], "is_mua"), spelled_out([True, False], "isSUA")
+    (['mua', 'not mua'], ['good', 'not good'])
     """
     key = name.strip().lower().removeprefix("is").strip("_ ")
     if key not in NAMED or not all(tidy(label) in YES or not MEANING.get(tidy(label), "-") for label in labels):

@@ -5,7 +5,8 @@ Metrics carry the names of SpikeInterface 0.103.2 and later; tables with the old
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,10 +50,36 @@ class Checked(NamedTuple):
     absent: list[str]  #: metrics the new data do not have, filled by the model's imputer
 
 
-def id_column(table: pd.DataFrame) -> str | None:
-    """Return the name of the column that holds the unit ids, in whatever case, or None."""
-    names = {str(c).strip().lower(): str(c) for c in reversed(table.columns)}
-    return next((names[name] for name in ID_COLUMNS if name in names), None)
+def id_column(names: Sequence[str]) -> str | None:
+    """Return the column that holds the unit ids, in whatever case and with whatever parts its words ("Cluster ID"), or None.
+
+    MATLAB's Bombcell counts ``clusterID`` from one; it is never taken.
+
+    >>> id_column(["snr", "Cluster ID"]), id_column(["clusterID", "phy_clusterID"]), id_column(["clusterID"])
+    ('Cluster ID', 'phy_clusterID', None)
+    """
+    exact = {name.strip().lower(): name for name in reversed(names)}
+    loose = {squeezed(name): name for name in reversed(names) if name != "clusterID"}
+    found = (exact.get(n) or loose.get(n.replace("_", "")) for n in ID_COLUMNS)
+    return next((name for name in found if name is not None), None)
+
+
+def squeezed(name: str) -> str:
+    """Return a column's name as small letters and digits only."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def other_ids(columns: Mapping[str, Sequence[object]]) -> str | None:
+    """Return a column that may hold the ids of a table whose first column has no name and may number its rows, or None.
+
+    >>> other_ids({"si_unit_id": [4, 7], "snr": [1.0, 2.0]}), other_ids({"num_units": [4, 7]})
+    ('si_unit_id', None)
+    """
+    for name, values in columns.items():
+        looks = re.search("(unit|cluster|neuron|cell)(id|name|number|index|nr|no)?$", squeezed(name))
+        if looks and len({str(v) for v in values}) == len(values):
+            return name
+    return None
 
 
 def to_new_names(table: pd.DataFrame) -> pd.DataFrame:

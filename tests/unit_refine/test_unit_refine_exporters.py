@@ -1,0 +1,192 @@
+"""Folders and tables as other programs write them, each with the trap that goes with it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hdf5io.errors import InputError
+from unit_refine.config import PredictConfig, TrainConfig
+from unit_refine.files import curation, label_files, phy, recordings
+from unit_refine.units import labels
+
+METRICS = ("snr", "isi_violations_ratio", "presence_ratio", "amplitude_median")
+GROUPS = ["good", "mua", "noise"] * 4
+
+
+def metrics_of(ids, column="cluster_id"):
+    """Return a table in which each metric tells whose it is."""
+    ids = list(ids)
+    return pd.DataFrame({column: ids} | {m: [i + k / 10 for i in ids] for k, m in enumerate(METRICS)})
+
+
+def read(path, model):
+    return recordings.read_recording(path, PredictConfig(model=model, inputs=[path], output=path.parent / "out.csv"))
+
+
+def write_spikes(folder, numbers):
+    for name in ("spike_clusters", "spike_templates"):
+        np.save(folder / f"{name}.npy", np.repeat(numbers, 5)[:, None])
+    np.save(folder / "spike_times.npy", np.arange(5 * len(numbers))[:, None])
+    (folder / "params.py").write_text("dat_path = None\nsample_rate = 30000.0\n")
+
+
+@pytest.fixture
+def spikeinterface_export(tmp_path):
+    """Return SpikeInterface's export of units 100, 101, ... of which the third has no spikes: its spikes keep the numbers of all units,
+    its tables number only those with spikes."""
+    folder, numbers = tmp_path / "phy", [0, 1, 3, 4, 5]
+    folder.mkdir()
+    write_spikes(folder, numbers)
+    rows = range(len(numbers))
+    pd.DataFrame({"cluster_id": rows, "group": "unsorted"}).to_csv(folder / "cluster_group.tsv", sep="\t", index=False)
+    units = pd.DataFrame({"cluster_id": rows, "si_unit_id": [100 + i for i in numbers]})
+    units.to_csv(folder / "cluster_si_unit_ids.tsv", sep="\t", index=False)
+    for m in METRICS:
+        table = pd.DataFrame({"cluster_id": rows, m: [float(i) for i in numbers]})
+        table.to_csv(folder / f"cluster_{m}.tsv", sep="\t", index=False)
+    return folder
+
+
+def test_behind_an_empty_unit_an_exported_metric_is_that_of_its_own_spikes(spikeinterface_export, model):
+    found = read(spikeinterface_export, model)
+    assert found.unit_ids == ["0", "1", "3", "4", "5"]
+    assert found.table["snr"].tolist() == [0.0, 1.0, 3.0, 4.0, 5.0]
+
+
+def test_behind_an_empty_unit_a_prediction_reaches_its_own_cluster(spikeinterface_export):
+    ids = ["100", "101", "103", "104", "105"]
+    table = pd.DataFrame({"unit_id": ids, "predicted_quality": ["good", "mua", "noise", "mua", "good"]})
+    phy.export(spikeinterface_export, table.assign(prediction_confidence=0.9, abstained=False), True, False)
+    groups = pd.read_csv(spikeinterface_export / "cluster_group.tsv", sep="\t").set_index("cluster_id")["group"]
+    assert groups.loc[[0, 1, 3, 4, 5]].tolist() == ["good", "mua", "noise", "mua", "good"]
+
+
+def test_after_a_merge_in_phy_an_export_without_empty_units_keeps_its_numbers(tmp_path, model):
+    write_spikes(tmp_path, [0, 1, 2, 3])
+    np.save(tmp_path / "spike_clusters.npy", np.repeat([4, 4, 2, 3], 5))  # 0 and 1 became 4
+    units = pd.DataFrame({"cluster_id": range(4), "si_unit_id": [9, 8, 7, 6]})
+    units.to_csv(tmp_path / "cluster_si_unit_ids.tsv", sep="\t", index=False)
+    metrics_of(range(4)).to_csv(tmp_path / "quality_metrics.csv", index=False)
+    assert read(tmp_path, model).unit_ids == ["2", "3"]
+
+
+@pytest.fixture
+def kilosort_folder(tmp_path):
+    """Return a folder as Kilosort 4 leaves it: its own labels also stand in cluster_group.tsv, under their own name."""
+    folder = tmp_path / "kilosort4"
+    folder.mkdir()
+    write_spikes(folder, list(range(12)))
+    own = pd.DataFrame({"cluster_id": range(12), "KSLabel": ["good", "mua"] * 6})
+    for name in ("group", "KSLabel"):
+        own.to_csv(folder / f"cluster_{name}.tsv", sep="\t", index=False)
+    pd.DataFrame({"cluster_id": range(12), "ContamPct": 9.0}).to_csv(
+        folder / "cluster_ContamPct.tsv", sep="\t", index=False
+    )
+    metrics_of(range(12)).to_csv(folder / "quality_metrics.csv", index=False)
+    return folder
+
+
+def test_a_folder_that_only_kilosort_labelled_is_read_without_labels(kilosort_folder, model):
+    found = read(kilosort_folder, model)
+    assert len(found.unit_ids) == 12
+    assert found.labels is None
+
+
+def test_groups_come_from_cluster_info_where_the_group_file_is_kilosorts(kilosort_folder, model):
+    info = pd.DataFrame({"cluster_id": range(12), "KSLabel": ["good", "mua"] * 6, "group": GROUPS})
+    info.to_csv(kilosort_folder / "cluster_info.tsv", sep="\t", index=False)
+    assert read(kilosort_folder, model).labels == GROUPS
+
+
+def test_predictions_fill_a_new_group_file_and_keep_kilosorts(kilosort_folder):
+    table = pd.DataFrame({"unit_id": [str(i) for i in range(12)], "predicted_quality": GROUPS})
+    phy.export(kilosort_folder, table.assign(prediction_confidence=0.9, abstained=False), True, False)
+    assert pd.read_csv(kilosort_folder / "cluster_group.tsv", sep="\t")["group"].tolist() == GROUPS
+    assert "KSLabel" in (kilosort_folder / "cluster_group.tsv.backup").read_text()
+
+
+def test_a_metric_file_under_any_header_is_the_metric_of_its_name(kilosort_folder, model):
+    (kilosort_folder / "quality_metrics.csv").unlink()
+    for m in METRICS:
+        metrics_of(range(12))[["cluster_id", m]].rename(columns={m: "value"}).to_csv(
+            kilosort_folder / f"cluster_{m}.tsv", sep="\t", index=False
+        )
+    assert read(kilosort_folder, model).table["snr"].tolist() == [float(i) for i in range(12)]
+
+
+def test_metrics_of_ecephys_beside_spikeinterfaces_do_not_drop_these(kilosort_folder, model):
+    other = pd.DataFrame({"cluster_id": range(12), "isi_viol": 9.0, "PT_ratio": 0.5, "snr": 99.0, "max_drift": 1.0})
+    other.to_csv(kilosort_folder / "metrics.csv")
+    table = read(kilosort_folder, model).table
+    assert table["snr"].tolist() == [float(i) for i in range(12)]
+    assert table["isi_violations_ratio"].tolist() == pytest.approx([i + 0.1 for i in range(12)])
+    assert set(table["peak_after_to_trough_ratio"]) == {0.5}
+
+
+@pytest.mark.parametrize("name", ["Cluster ID", "clusterId", "unitID", "Unit Id", "CLUSTER_ID"])
+def test_ids_are_found_however_their_column_is_spelled_not_the_row_numbers_before_them(name, tmp_path, model):
+    metrics_of([7, 3, 5], name).to_csv(tmp_path / "m.csv")
+    assert read(tmp_path / "m.csv", model).unit_ids == ["7", "3", "5"]
+    rows = pd.DataFrame({name: [7, 3, 5], "group": ["good", "mua", "noise"]})
+    rows.to_csv(tmp_path / "g.csv")
+    assert label_files.read_label_file(tmp_path / "g.csv").labels == {"7": "good", "3": "mua", "5": "noise"}
+
+
+@pytest.mark.parametrize("name", ["si_unit_id", "original_cluster_id", "unit_name", "clusterID"])
+def test_a_first_column_without_a_name_beside_other_ids_is_not_guessed_at(name, tmp_path, model):
+    metrics_of([7, 3, 5], name).to_csv(tmp_path / "m.csv")
+    with pytest.raises(InputError, match=f"first column, which has no name, or '{name}'"):
+        read(tmp_path / "m.csv", model)
+    pd.DataFrame({name: [7, 3, 5], "group": ["good", "mua", "noise"]}).to_csv(tmp_path / "g.csv")
+    with pytest.raises(InputError, match=f"first column, which has no name, or '{name}'"):
+        label_files.read_label_file(tmp_path / "g.csv")
+
+
+def test_a_second_column_of_ids_that_numbers_otherwise_is_told(tmp_path, model, caplog):
+    metrics_of([7, 3, 5]).assign(unit_id=[0, 1, 2]).to_csv(tmp_path / "m.csv", index=False)
+    assert read(tmp_path / "m.csv", model).unit_ids == ["7", "3", "5"]
+    assert "not of 'unit_id'" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".pqt", ".parquet"])
+def test_metrics_and_labels_are_read_from_parquet(suffix, tmp_path, model):
+    metrics_of([7, 3, 5]).to_parquet(tmp_path / f"m{suffix}", index=False)
+    assert read(tmp_path / f"m{suffix}", model).table["snr"].tolist() == [7.0, 3.0, 5.0]
+    pd.DataFrame({"cluster_id": [7, 3, 5], "label": ["good", None, "noise"]}).to_parquet(tmp_path / f"g{suffix}")
+    assert label_files.read_label_file(tmp_path / f"g{suffix}").labels == {"7": "good", "3": "", "5": "noise"}
+
+
+@pytest.mark.parametrize(
+    ("column", "task", "wanted"),
+    [
+        ("is_mua", "sua_vs_mua", ["mua", "good", "mua"]),
+        ("is_good", "sua_vs_all", ["good", "mua", "good"]),
+        ("isSUA", "sua_vs_mua", ["good", "mua", "good"]),
+        ("is_noise", "noise_vs_neural", ["noise", "neural", "noise"]),
+    ],
+)
+def test_yes_and_no_answer_the_question_that_their_column_asks(column, task, wanted, tmp_path):
+    found = labels.spelled_out([1, 0, 1], column)
+    assert labels.read_labels(found, task, "g.csv")[0] == wanted
+
+
+@pytest.mark.parametrize(("column", "task"), [("is_good", "noise_vs_neural"), ("is_mua", "sua_vs_all")])
+def test_a_no_that_leaves_two_classes_open_is_refused(column, task):
+    with pytest.raises(InputError, match="unknown label 'not "):
+        labels.read_labels(labels.spelled_out([1, 0], column), task, "g.csv")
+
+
+def test_merges_under_their_first_name_are_heeded(tmp_path):
+    file = tmp_path / "curation.json"
+    file.write_text(
+        '{"format_version": "1", "unit_ids": [1, 2, 3], "label_definitions": {"quality": {"label_options": ["good"]}},'
+        ' "manual_labels": [{"unit_id": 1, "quality": ["good"]}], "merged_unit_groups": [[2, 3]], "removed_units": []}'
+    )
+    assert set(curation.read(file).left_out) == {"2", "3"}
+
+
+def test_labels_of_a_person_are_read_with_the_metrics_of_the_same_folder(kilosort_folder, tmp_path):
+    groups = pd.DataFrame({"cluster_id": range(12), "group": GROUPS})
+    groups.to_csv(kilosort_folder / "cluster_group.tsv", sep="\t", index=False)
+    found, _ = recordings.read_all(TrainConfig(inputs=[kilosort_folder], output=tmp_path / "m"))
+    assert found[0].labels == GROUPS
