@@ -19,7 +19,6 @@ import importlib
 import inspect
 import json
 import logging
-import math
 import os
 import shlex
 import signal
@@ -229,9 +228,10 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
     outcome = outcome_of(result, config, run)
     target = result.record or getattr(config, "target", getattr(config, "output", None))
     if target is not None and Path(target).exists() and not getattr(config, "dry_run", False):
+        import hdf5io
         from hdf5io import runs
 
-        made = plain({"options": options.deciding_options(config), "provenance": run.provenance(config)})
+        made = hdf5io.plain({"options": options.deciding_options(config), "provenance": run.provenance(config)})
         whole_record = {**outcome, **made}
         if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
             methods = importlib.import_module(f"{PACKAGE}.show.methods")
@@ -245,12 +245,14 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
 
 def outcome_of(result: Result, config: BaseModel, run: Run) -> dict[str, Any]:
     """Return what a command did as JSON knows it: the envelope, the line for a person and the exit code."""
+    import hdf5io
+
     found = {
         "pipeline": PACKAGE, "command": run.command, "version": package_version(), "seed": getattr(config, "seed", None),
         "outputs": dict(result.outputs), "results": result.results, "warnings": run.warnings,
         "seconds": round(time.time() - run.began, 3),
     }  # fmt: skip
-    return {**plain(found), "line": result.line, "exit_code": result.exit_code}
+    return {**hdf5io.plain(found), "line": result.line, "exit_code": result.exit_code}
 
 
 def known_error(error: Exception, whole: Program) -> Exception | None:
@@ -262,13 +264,11 @@ def known_error(error: Exception, whole: Program) -> Exception | None:
         return EnvironmentMissing(f'needs {missing}; pip install "neuropipes[{whole.extra}]"')
     if not isinstance(error, OSError):
         return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(
-        error
-    ):  # the second: numpy's short write
-        where, why = error.filename or "output", error.strerror or error
+    where, why = error.filename or "output", error.strerror or error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or " requested and " in str(error):  # or numpy's own words
         return NoSpace(f"{where}: the disk is full ({why}). Make room and run again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
-        return InputError(f"{error.filename}: {error.strerror}. Give another place, or change the permissions.")
+        return InputError(f"{where}: {why}. Give another place, or change the permissions.")
     return None
 
 
@@ -333,21 +333,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [columns, *([cell(row.get(c)) for c in columns] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: numpy to Python, NaN and infinity to null, paths to text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def fail(message: str) -> None:

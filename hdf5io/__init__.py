@@ -2,8 +2,8 @@
 
 ``errors``: how work ends that did not succeed. ``reading``: how a file is read so that a missing dataset gives a helpful line.
 ``writing``: how a result is written so that it explains itself and is never half there. ``runs``: what becomes of an output that is
-there already. ``origin``: who made it, from what. ``journal``:
-how results get into somebody's irreplaceable recording without ever risking it.
+there already. ``origin``: who made it, from what. ``archives``: how equal content becomes equal bytes in a zip archive.
+``journal``: how results get into somebody's irreplaceable recording without ever risking it.
 
 Names are looked up when they are used: ``from hdf5io.errors import InputError`` loads neither numpy nor h5py. Needs the standard
 library, numpy and h5py.
@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .archives import numbered as numbered
+    from .archives import rezip as rezip
     from .errors import EnvironmentMissing as EnvironmentMissing
     from .errors import InputError as InputError
     from .errors import LockedError as LockedError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .writing import bare as bare
     from .writing import claim as claim
     from .writing import create as create
+    from .writing import plain as plain
     from .writing import write as write
     from .writing import write_attrs as write_attrs
     from .writing import write_csv as write_csv
@@ -42,11 +45,12 @@ if TYPE_CHECKING:
     from .writing import write_json as write_json
 
 _HOMES = {
+    "archives": ("numbered", "rezip"),
     "errors": ("EnvironmentMissing", "InputError", "LockedError", "NoSpace", "WorkFailed"),
     "reading": ("array", "parsing", "read", "read_json", "require"),
     "writing": (
-        "MARKER", "Dataset", "atomic", "bare", "claim", "create", "write", "write_attrs", "write_csv", "write_datasets",
-        "write_json",
+        "MARKER", "Dataset", "atomic", "bare", "claim", "create", "plain", "write", "write_attrs", "write_csv",
+        "write_datasets", "write_json",
     ),
     "journal": ("recover", "update"),
     "origin": ("provenance", "sha256"),

@@ -249,24 +249,25 @@ def no_space(path: str | Path, error: OSError, size: int) -> Exception:
 
 def write_json(path: str | Path, content: Any) -> Path:
     """Write JSON atomically, with NaN and infinity as null."""
-    text = json.dumps(_without_nan(content), indent=1, allow_nan=False, default=_as_json)
+    text = json.dumps(plain(content), indent=1, allow_nan=False)
     with atomic(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
     return Path(path)
 
 
-def _without_nan(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: arrays as lists, NaN and infinity as null, named tuples as objects, the rest as text."""
     if isinstance(value, Mapping):
-        return {str(k): _without_nan(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if hasattr(value, "tolist"):  # numpy, torch
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_without_nan(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _without_nan(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_json(value: Any) -> Any:
-    return str(value)
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Path:
