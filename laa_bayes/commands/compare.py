@@ -34,6 +34,7 @@ def run(config: CompareConfig, run: Run) -> Result:
     from ..fit.infer import infer
     from ..fit.joint import infer_together
     from ..posterior import answers, summary
+    from ..posterior.rivals import best_rival
     from ..score import held_out
 
     asked = config.inference()
@@ -47,12 +48,12 @@ def run(config: CompareConfig, run: Run) -> Result:
     results = summary.results(posterior, summary.predictive(posterior, config.seed))
     others = other_sweeps(config, posterior, [i for i in range(n) if i not in fitted])
     each = held_out.errors_mv(posterior, others)
-    errors, bic = held_out.pooled(each), {name: m["bic"] for name, m in results["models"].items()}
+    errors = held_out.pooled(each)
     found_out = summary.answered(together, results)
     if len(others) > 1:  # sweeps that no model has seen judge better than the fitted ones
-        found_out["answer"] = answers.answer_held_out(
-            each, bic, results["favoured"], summary.against_all(results)
-        )._asdict()
+        rival = best_rival(posterior.models, results["favoured"])
+        wrong = summary.against_all(results)
+        found_out["answer"] = answers.answer_held_out(each, rival, results["favoured"], wrong)._asdict()
     models = {name: m | {"held_out_rmse_mv": errors[name]} for name, m in results["models"].items()}
     rows = [row_of(name, m, {**UNITS["lumped"], **results["units"]}) for name, m in models.items()]
     hdf5io.write_csv(config.target / "models.csv", rows)

@@ -117,15 +117,15 @@ def rows_one_by_one(
     ]
     log.info("%d sweeps; each takes some seconds to a minute", len(tasks))
     rows: list[dict] = [{} for _ in tasks]
-    bic: list[dict[str, float]] = []
+    models: list[dict[str, dict[str, float]]] = []
     for done, (i, (row, one)) in enumerate(workers.run(infer_sweep, tasks, jobs=config.jobs, what="sweeps"), 1):
         rows[i] = row
-        bic += [one] if one and row["verdict"] == "typical" else []
+        models += [one] if one and row["verdict"] == "typical" else []
         told = row["verdict"] + (row["reason"] and f": {row['reason']}")
         log.info("%d of %d: sweep %d %s", done, len(tasks), row["sweep"], told)
     from ..posterior import answers
 
-    alike = [one for one in bic if one.keys() == bic[0].keys()]
+    alike = [one for one in models if one.keys() == models[0].keys()]
     return rows, {"answer": answers.answer_of_sweeps(alike)._asdict() if alike else None, "further": []}
 
 
@@ -172,14 +172,16 @@ def rows_together(
     return rows, {key: answered[key] for key in ("answer", "further")}
 
 
-def infer_sweep(config: InferConfig, target: Path, provenance: Mapping) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return one row of the table of sweeps and the BIC of each model; a sweep without window or current is left out with the reason."""
+def infer_sweep(
+    config: InferConfig, target: Path, provenance: Mapping
+) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Return one row of the table of sweeps and the compared models; a sweep without window or current is left out with the reason."""
     row: dict[str, Any] = {"file": config.recording.name, "sweep": config.sweep, "verdict": "left out", "reason": ""}
     try:
         results, _ = infer_one(config, target, provenance, [])
     except InputError as error:
         return row | {"reason": str(error)}, {}
-    return {**row, **row_of(results)}, {name: one["bic"] for name, one in results["models"].items()}
+    return {**row, **row_of(results)}, results["models"]
 
 
 def row_of(results: dict) -> dict[str, Any]:
@@ -238,7 +240,9 @@ def membrane_of(results: dict) -> str:
     """Return what the favoured model says where the activation model lost: its parameters with standard deviations and units."""
     best = results["models"][results["favoured"]]
     units = best["units"]
+    left = [results["models"][name]["parameters"] for name in results["not_excluded"]]
     names = [n for n in best["parameters"] if n != "R_s" and (n != "C_total" or "C_2" in best["parameters"])]
+    names = [n for n in names if all(n in other for other in left)]  # what only one of several models has is no answer
     names.sort(key=lambda name: name != "C_total")
     told = ", ".join(f"{n} {best['parameters'][n]:.3g} ± {best['sd'][n]:.2g} {units[n]}" for n in names)
     worse = results["models"]["laa"]["bic"] - best["bic"]

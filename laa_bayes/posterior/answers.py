@@ -27,29 +27,47 @@ MORE_SWEEPS = (1, 3)  #: numbers of further sweeps that are predicted
 UNIT = "log units (half of the BIC difference)"
 
 
-def best_rival(models: Mapping[str, Rival], favoured: str) -> str:
-    """Return the name of the model that comes nearest to the favoured one."""
-    return min((name for name in models if name != favoured), key=lambda name: models[name].bic)
-
-
 def answer_of(
-    each: Sequence[Mapping[str, Rival]], observed: Sequence[Observation], favoured: str, first: str = ""
+    each: Sequence[Mapping[str, Rival]],
+    observed: Sequence[Observation],
+    favoured: str,
+    units: Mapping[str, str],
+    first: str = "",
 ) -> Answer:
     """Return by how much the favoured model beats its best rival, over the sweeps of one cell.
+
+    Where the evidence prefers another model than BIC the answer is "cannot tell", whatever the interval, and says both. Wherever two
+    models cannot be told apart, the capacitance by each is said.
 
     Parameters
     ----------
     each : the models at the coordinates of each sweep (their BIC is that of all sweeps)
+    units : of the models' parameters
     first : what speaks against every model, told before
     """
-    rival = best_rival(each[0], favoured)
+    models = each[0]
+    rival, more = rivals.best_rival(models, favoured), rivals.of_more_evidence(models, favoured)
     gain = (each[0][rival].bic - each[0][favoured].bic) / 2
     variance = sum(
         variance_of_ratio(whitened(models[favoured], one), whitened(models[rival], one))
         for models, one in zip(each, observed, strict=True)
     )
-    half = Z_95 * float(np.sqrt(variance))
-    return answer(f"the {favoured} model", rival, gain, gain - half, gain + half, UNIT, first=first)
+    half, forced = Z_95 * float(np.sqrt(variance)), "cannot tell" if more else ""
+    told = answer(f"the {favoured} model", rival, gain, gain - half, gain + half, UNIT, verdict=forced, first=first)
+    return told if told.verdict == "yes" else told._replace(sentence=told.sentence + undecided(models, favoured, units))
+
+
+def undecided(models: Mapping[str, Rival], favoured: str, units: Mapping[str, str]) -> str:
+    """Return what to add where the favoured model and its best rival are not told apart: the evidence, and the capacitance by each."""
+    rival = rivals.best_rival(models, favoured)
+    mine, other, text = models[favoured], models[rival], ""
+    if rivals.of_more_evidence(models, favoured):
+        error = np.hypot(mine.evidence_error, other.evidence_error)
+        text = f"; the evidence prefers {rival} by {other.log_evidence - mine.log_evidence:.1f} ± {error:.1f}"
+    if "C_total" not in mine.sd or "C_total" not in other.sd:
+        return text
+    by_each = [f"{m.values['C_total']:.3g} ± {m.sd['C_total']:.2g}" for m in (mine, other)]
+    return f"{text}; C_total is {by_each[0]} {units['C_total']} by the one, {by_each[1]} by the other"
 
 
 def whitened(model: Rival, observed: Observation) -> np.ndarray:
@@ -70,32 +88,39 @@ def variance_of_ratio(mine: np.ndarray, other: np.ndarray) -> float:
     return len(mine) * (a**2 - 1) ** 2 / 2 + a**2 * float(np.sum((other - a * mine) ** 2))
 
 
-def answer_of_sweeps(bic: Sequence[Mapping[str, float]], first: str = "") -> Answer:
-    """Return by how much the best model beats the next one a sweep, from the BIC of each model on sweeps fitted each for itself."""
-    total = {name: sum(one[name] for one in bic) for name in bic[0]}
-    best, rival = sorted(total, key=lambda name: total[name])[:2]
-    gains = np.array([(one[rival] - one[best]) / 2 for one in bic])
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
-    mean = float(gains.mean())
-    return answer(f"the {best} model", rival, mean, mean - half, mean + half, f"{UNIT} a sweep", first=first)
+def answer_of_sweeps(each: Sequence[Mapping[str, Mapping[str, float]]]) -> Answer:
+    """Return by how much the best model beats the next one a sweep, from ``bic`` and ``log_evidence`` of each model on each sweep.
+
+    Where the summed evidence prefers another model than the summed BIC, that one is the rival, and the answer is "cannot tell".
+    """
+    bic, evidence = ({n: sum(one[n][key] for one in each) for n in each[0]} for key in ("bic", "log_evidence"))
+    best, rival = sorted(bic, key=lambda name: bic[name])[:2]
+    top = max(evidence, key=lambda name: evidence[name])
+    rival, forced = (rival, "") if top == best else (top, "cannot tell")
+    mean, low, high = over_sweeps(np.array([(one[rival]["bic"] - one[best]["bic"]) / 2 for one in each]))
+    told = answer(f"the {best} model", rival, mean, low, high, f"{UNIT} a sweep", verdict=forced)
+    more = f"; the evidence prefers {top} by {(evidence[top] - evidence[best]) / len(each):.1f} a sweep"
+    return told._replace(sentence=told.sentence + more) if forced else told
 
 
-def answer_held_out(
-    errors: Mapping[str, np.ndarray], bic: Mapping[str, float], favoured: str, first: str = ""
-) -> Answer:
+def answer_held_out(errors: Mapping[str, np.ndarray], rival: str, favoured: str, first: str = "") -> Answer:
     """Return by how much the favoured model predicts sweeps that were not fitted better than its best rival does.
 
     Parameters
     ----------
     errors : root mean squared error in mV of every model on each held-out sweep, (n_sweep,)
-    bic : of the fitted sweeps, which choose the rival
+    rival : the one that the fitted sweeps chose
     """
-    rival = min((name for name in bic if name != favoured), key=lambda name: bic[name])
-    gains = errors[rival] - errors[favoured]
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
-    mean = float(gains.mean())
-    unit = f"mV of error on {len(gains)} sweeps that were not fitted"
-    return answer(f"the {favoured} model", rival, mean, mean - half, mean + half, unit, first=first)
+    mean, low, high = over_sweeps(errors[rival] - errors[favoured])
+    unit = f"mV of error on {len(errors[rival])} sweeps that were not fitted"
+    return answer(f"the {favoured} model", rival, mean, low, high, unit, first=first)
+
+
+def over_sweeps(gains: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean of gains (n_sweep,) and its 95 % interval by Student's t; NaN limits of a single sweep."""
+    n, mean = len(gains), float(gains.mean())
+    half = float(stats.t.ppf(0.975, n - 1) * gains.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+    return mean, mean - half, mean + half
 
 
 def further(models: Mapping[str, Rival], observed: Observation, favoured: str, units: Mapping[str, str]) -> list[dict]:

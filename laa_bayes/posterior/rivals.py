@@ -22,6 +22,7 @@ from .likelihood import NO_ACTIVATION, OWN, Joint, Observation, Optimum, Spec
 
 N_START = 24  #: starts of each fit, besides the optimum of the activation model
 CLEAR = 6.0  #: difference of BIC from which on a model is favoured over a simpler one
+TRUSTED_K = 0.7  #: Pareto k below which a sampled evidence and its error hold (Vehtari et al. 2024)
 WITH_ACTIVATION = ("laa", "laa + two-compartment")
 SIMPLER: dict[str, tuple[str, ...]] = {
     "passive": (),
@@ -167,7 +168,26 @@ def favoured(models: dict[str, Rival]) -> str:
     return best
 
 
+def of_more_evidence(models: Mapping[str, Rival], favoured_one: str) -> str | None:
+    """Return the model whose evidence exceeds the favoured one's by more than two standard errors; None where none does.
+
+    BIC is the evidence only where many samples tell of every parameter. Errors with a Pareto k above `TRUSTED_K` say nothing.
+    """
+    top = max(models, key=lambda name: models[name].log_evidence)
+    mine, other = models[favoured_one], models[top]
+    known = max(mine.evidence_k, other.evidence_k) < TRUSTED_K  # NaN where none was sampled
+    gain = other.log_evidence - mine.log_evidence
+    return top if known and gain > 2 * np.hypot(mine.evidence_error, other.evidence_error) else None
+
+
+def best_rival(models: Mapping[str, Rival], favoured_one: str) -> str:
+    """Return the model that the favoured one has to be told apart from: the one of more evidence, else the nearest by BIC."""
+    nearest = min((name for name in models if name != favoured_one), key=lambda name: models[name].bic)
+    return of_more_evidence(models, favoured_one) or nearest
+
+
 def not_excluded(models: dict[str, Rival]) -> list[str]:
-    """Return the models that the favoured one does not beat clearly."""
+    """Return the models that the favoured one does not beat clearly, by BIC or by evidence."""
     best = favoured(models)
-    return [name for name in models if name != best and models[name].bic < models[best].bic + CLEAR]
+    more = of_more_evidence(models, best)
+    return [name for name in models if name != best and (models[name].bic < models[best].bic + CLEAR or name == more)]

@@ -147,9 +147,10 @@ def against_all(found: dict) -> str:
 def comparison(models: dict[str, Rival]) -> dict:
     """Return which model the trace supports, and every model's parameters, BIC less the best one's, and evidence."""
     best, top = min(m.bic for m in models.values()), max(m.log_evidence for m in models.values())
+    left = not_excluded(models)
     return {
         "favoured": favoured(models),
-        "not_excluded": not_excluded(models),
+        "not_excluded": left,
         "models": {
             name: {
                 "parameters": m.values,
@@ -162,7 +163,7 @@ def comparison(models: dict[str, Rival]) -> dict:
             for name, m in models.items()
         },
         "activation_bic": models["passive"].bic - models["laa"].bic,
-        "activation_supported": favoured(models) in WITH_ACTIVATION,
+        "activation_supported": {favoured(models), *left} <= set(WITH_ACTIVATION),
         "passive": {name: models["passive"].values[name] for name in PARAMETERS[:3]},
     }
 
@@ -229,6 +230,10 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
     if posterior.spec.nuisance and found["favoured"] != "laa":  # what a model that loses says is no answer
         found["identified"] = dict.fromkeys(found["identified"], False)
+    elif posterior.spec.nuisance and not found["activation_supported"]:  # nor what only one of two has
+        found["identified"] |= {
+            name: False for name in ("k", "k_slope", "V_thr", "G_act") if name in found["identified"]
+        }
     if facts:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
@@ -238,10 +243,8 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
 def answered(together: Sequence[Posterior], found: dict) -> dict:
     """Return ``answer`` and ``further`` of one sweep, or of sweeps that share one membrane; nothing is identified or planned without a model."""
     first, favoured_one, wrong = together[0], found["favoured"], found["verdict"] == "misspecified"
-    told = answers.answer_of(
-        [p.models for p in together], [p.observed for p in together], favoured_one, against_all(found)
-    )
-    units = units_of_models(first.units)
+    units, each = units_of_models(first.units), [p.models for p in together]
+    told = answers.answer_of(each, [p.observed for p in together], favoured_one, units, against_all(found))
     plan = [] if wrong else answers.further(first.models, first.observed, favoured_one, units)
     known = {"identified": dict.fromkeys(found["identified"], False)} if wrong else {}
     return {"answer": told._asdict(), "further": plan, **known}

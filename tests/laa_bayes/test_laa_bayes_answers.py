@@ -70,15 +70,37 @@ def test_the_answer_is_half_of_the_difference_in_bic_and_misspecified_comes_firs
     good = fitted(spec, observed)
     worse = good._replace(bic=good.bic + 40.0, w=good.w + 0.005 * np.eye(len(good.w))[1])
     models = {"laa": worse, "passive": good}
-    told = answers.answer_of([models], [observed], "passive")
+    units = summary.units_of_models(config.UNITS["lumped"])
+    told = answers.answer_of([models], [observed], "passive", units)
     assert (told.verdict, told.against, told.gain) == ("yes", "laa", 20.0)
     assert told.low < 20.0 < told.high
     told = answers.answer_of(
-        [models], [observed], "passive", "misspecified, no model here explains the trace (no current)"
+        [models], [observed], "passive", units, "misspecified, no model here explains the trace (no current)"
     )
     assert told.sentence.startswith(
         "misspecified, no model here explains the trace (no current); the passive model beats laa"
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "k", "verdict"), [(3.5, 0.2, "cannot tell"), (0.3, 0.2, "yes"), (3.5, 0.9, "yes"), (-3.5, 0.2, "yes")]
+)
+def test_an_evidence_that_prefers_another_model_than_bic_is_no_victory(more, k, verdict):
+    spec, observed = passive_spec(), observations(np.random.default_rng(1), 1)[0]
+    good = fitted(spec, observed)._replace(evidence_error=0.2, evidence_k=0.1)
+    simpler = good._replace(bic=good.bic + 40.0, log_evidence=good.log_evidence + more, evidence_k=k)
+    nearer = good._replace(bic=good.bic + 30.0, log_evidence=good.log_evidence - 9.0)
+    models = {"laa + two-compartment": good, "two-compartment": simpler, "laa": nearer}
+    told = answers.answer_of(
+        [models], [observed], "laa + two-compartment", summary.units_of_models(config.UNITS["lumped"])
+    )
+    assert (told.verdict, told.against) == (verdict, "two-compartment" if verdict == "cannot tell" else "laa")
+    assert rivals.not_excluded(models) == (["two-compartment"] if verdict == "cannot tell" else [])
+    if verdict == "cannot tell":
+        c = f"{good.values['C_total']:.3g} ± {good.sd['C_total']:.2g}"
+        assert told.sentence.endswith(
+            f"; the evidence prefers two-compartment by 3.5 ± 0.3; C_total is {c} pF by the one, {c} by the other"
+        )
 
 
 def test_sweeps_that_were_not_fitted_decide_against_the_rival_that_the_fitted_ones_chose():
@@ -87,8 +109,7 @@ def test_sweeps_that_were_not_fitted_decide_against_the_rival_that_the_fitted_on
         "laa": np.array([0.5, 0.6, 0.5]),
         "quasi-active h": np.array([0.1, 0.1, 0.1]),
     }
-    bic = {"passive": 10.0, "laa": 0.0, "quasi-active h": 30.0}
-    told = answers.answer_held_out(errors, bic, "laa")
+    told = answers.answer_held_out(errors, "passive", "laa")
     assert (told.against, told.verdict) == ("passive", "yes")
     assert told.gain == pytest.approx(0.5)
     assert held_out.pooled({"laa": np.array([])}) == {"laa": None}
@@ -96,9 +117,16 @@ def test_sweeps_that_were_not_fitted_decide_against_the_rival_that_the_fitted_on
 
 
 def test_sweeps_that_are_fitted_one_by_one_answer_by_their_sum():
-    bic = [{"passive": 10.0, "laa": 0.0}, {"passive": 0.0, "laa": 2.0}, {"passive": 30.0, "laa": 0.0}]
-    told = answers.answer_of_sweeps(bic)
+    each = [
+        {name: {"bic": x, "log_evidence": -x / 2} for name, x in (("passive", a), ("laa", b))}
+        for a, b in ((10.0, 0.0), (0.0, 2.0), (30.0, 0.0))
+    ]
+    told = answers.answer_of_sweeps(each)
     assert told.against == "passive"
     assert told.gain == pytest.approx((5 - 1 + 15) / 3)
     assert told.verdict == "cannot tell"
-    assert answers.answer_of_sweeps(bic[:1]).verdict == "cannot tell"
+    assert answers.answer_of_sweeps(each[:1]).verdict == "cannot tell"
+    same = [{n: x | {"log_evidence": x["bic"] / 2} for n, x in each[2].items()} for _ in range(3)]
+    told = answers.answer_of_sweeps(same)
+    assert (told.gain, told.low, told.verdict, told.against) == (15.0, 15.0, "cannot tell", "passive")
+    assert told.sentence.endswith("the evidence prefers passive by 15.0 a sweep")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import h5py
 import numpy as np
@@ -163,7 +164,10 @@ def test_an_interrupted_training_resumes_to_the_same_weights(run_command, tmp_pa
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed after epoch" in resumed.stderr
     whole, cut = ((tmp_path / name / "history.csv").read_text().splitlines() for name in ("whole", "cut"))
-    assert [line.split(",")[:3] for line in whole] == [line.split(",")[:3] for line in cut]
+    assert [line.split(",")[:4] for line in whole] == [
+        line.split(",")[:4] for line in cut
+    ]  # the fifth is how long it took
+    assert (tmp_path / "whole" / "model.keras").read_bytes() == (tmp_path / "cut" / "model.keras").read_bytes()
 
 
 @pytest.mark.slow
@@ -194,6 +198,17 @@ def test_every_network_trains_saves_and_loads_exactly(summary, flow, norm, tmp_p
     assert np.array_equal(model.sample(v, 20, 1), loaded.sample(v, 20, 1))
     z = loaded.sample(v[:1], 50, 1)[0]
     assert np.all(np.isfinite(loaded.log_density(z, v[0])))
+
+
+def test_a_saved_network_is_the_same_bytes_on_another_day_and_at_other_addresses(tiny_model, tmp_path):
+    models = [model_folder.load(tiny_model) for _ in range(2)]  # both live: their objects have different addresses
+    for name, model in zip("ab", models):
+        model_folder.save(model, tmp_path / name, {})
+    a, b = (tmp_path / name / "model.keras" for name in "ab")
+    assert a.read_bytes() == b.read_bytes()
+    with zipfile.ZipFile(a) as archive:
+        assert {member.date_time[0] for member in archive.infolist()} == {1980}
+        assert "1980" in archive.read("metadata.json").decode()
 
 
 def test_a_model_with_other_weights_or_of_another_format_is_refused(tiny_model, tmp_path):
