@@ -84,9 +84,9 @@ class ExtractOptions(_Frozen):
         description="column with the stimulus of each trial (NWB intervals, events table), or none for one stimulus",
         json_schema_extra={"flags": ["--label"]},
     )
-    align_column: str = Field(
-        "start_time",
-        description="column with the stimulus time in s (NWB intervals, events table)",
+    align_column: str | None = Field(
+        None,
+        description="column with the stimulus time in s (NWB intervals, events table; default start_time, or an event table's time_s)",
         json_schema_extra={"flags": ["--align"]},
     )
     intervals: str | None = Field(

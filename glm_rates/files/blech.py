@@ -5,7 +5,6 @@ Runs in the blech_clust environment too: numpy, h5py or PyTables, standard libra
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .blech_trials import number_of, read_trials
 from .hdf5 import H5, parsing
 
 log = logging.getLogger("glm_rates.files.blech")
@@ -98,14 +98,14 @@ def read_recording(folder: Path, h5: str | None = None) -> Recording:
         raise InputError(f"{folder}: no such directory.")
     path, info_path = one_file(folder, ".h5", name=h5), one_file(folder, ".info")
     info, params = read_json(info_path), read_params(folder)
-    trials = read_trials(folder / "trial_info_frame.csv")
+    trials = read_trials(folder)
     with H5(path) as file:
         if "spike_trains" not in file:
             raise InputError(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
         groups = [g for g in file.names("spike_trains") if f"spike_trains/{g}/spike_array" in file]
         shapes = {g: tuple(int(s) for s in file.array(f"spike_trains/{g}/spike_array", 3).shape) for g in groups}
         table = file.read("unit_descriptor", 1, "V") if "unit_descriptor" in file else None
-    tastes = usable_tastes(_tastes(info, info_path), shapes, path)
+    tastes = usable_tastes(_tastes(info, list(shapes), info_path), shapes, path)
     n_units = {shapes[t.dig_in][1] for t in tastes}
     if len(n_units) > 1 or 0 in n_units:
         raise InputError(f"{path}: spike arrays hold {sorted(n_units)} units; expected one number above 0.")
@@ -120,15 +120,6 @@ def read_params(folder: Path) -> dict[str, Any]:
     """The parameters of the sorting, empty where there are none."""
     path = find_file(folder, ".params")
     return read_json(path) if path else {}
-
-
-def read_trials(path: Path) -> list[dict[str, str]]:
-    """Rows of ``trial_info_frame.csv``, none where there is no such file."""
-    if not path.is_file():
-        return []
-    with parsing(path, "a CSV table"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        return [{k: v or "" for k, v in row.items() if k is not None} for row in csv.DictReader(text.splitlines())]
 
 
 def usable_tastes(tastes: list[Taste], shapes: dict[str, tuple[int, ...]], path: Path) -> list[Taste]:
@@ -204,15 +195,27 @@ def sampling_rate(params: dict[str, Any], info: dict[str, Any], folder: Path) ->
     return DEFAULT_RATE
 
 
-def _tastes(info: dict[str, Any], path: Path) -> list[Taste]:
+def _dig_ins(role: dict[str, Any], groups: list[str], path: Path) -> list[str]:
+    """Groups of ``/spike_trains`` that hold the tastes: by name, or by the number of the digital input.
+
+    ``dig_in_names`` and, in newer files, ``dig_in_nums`` may call an input otherwise than the group does (``board-DIN-09``, ``dig_in_9``).
+    """
+    names, numbers = role.get("dig_in_names"), role.get("dig_in_nums")
+    with parsing(path, ".info of blech_clust (taste_params)"):
+        if names is None and isinstance(numbers, list):
+            names = [f"dig_in_{int(i)}" for i in numbers]
+        elif names is None and isinstance(role.get("dig_ins"), list):
+            return [f"dig_in_{int(i)}" for i in role["dig_ins"]]
+    if not isinstance(names, list) or not names:
+        raise InputError(f"{path}: names no tastes (taste_params.dig_in_names, .dig_in_nums or .dig_ins).")
+    alike = {str(name): [g for g in groups if number_of(g) == number_of(str(name))] for name in names}
+    return [name if name in groups or len(same) != 1 else same[0] for name, same in alike.items()]
+
+
+def _tastes(info: dict[str, Any], groups: list[str], path: Path) -> list[Taste]:
     role = info.get("taste_params")
     role = role if isinstance(role, dict) else {}
-    names = role.get("dig_in_names")
-    with parsing(path, ".info of blech_clust (taste_params)"):
-        if names is None and isinstance(role.get("dig_ins"), list):
-            names = [f"dig_in_{int(i)}" for i in role["dig_ins"]]
-    if not isinstance(names, list) or not names:
-        raise InputError(f"{path}: names no tastes (taste_params.dig_in_names or .dig_ins).")
+    names = _dig_ins(role, groups, path)
     labels = role.get("tastes") or names
     counts = role.get("trial_count") or [None] * len(names)
     counts = counts if isinstance(counts, list) else [counts] * len(names)
@@ -278,66 +281,3 @@ def electrode_homes(layout: Any, path: Path) -> tuple[dict[int, str], list[str]]
         log.warning("%s: electrode(s) %s stand in two regions: 'unassigned'", path, shown)
         home.update(dict.fromkeys(twice, "unassigned"))
     return home, regions
-
-
-def cell(row: dict[str, str], name: str) -> float | None:
-    """A number of the table of trials, or None where the cell is empty or holds none."""
-    try:
-        value = float(row.get(name) or "nan")
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
-
-
-def taste_rows(recording: Recording, taste: Taste) -> list[tuple[int, dict[str, str]]]:
-    """Rows of ``trial_info_frame.csv`` of one taste, each with its place among the taste's trials, from 0.
-
-    Rows belong by their dig-in, or by the name of the taste where the table calls no dig-in as ``.info`` does.
-
-    Raises
-    ------
-    InputError
-        Neither names the tastes of ``.info``.
-    """
-    keys = [
-        ("dig_in_name_taste", {t.dig_in: t.dig_in for t in recording.tastes}),
-        ("taste", {t.label: t.dig_in for t in recording.tastes}),
-    ]
-    for name, owner in keys:
-        found = {row.get(name, "") for row in recording.trials}
-        if found & set(owner) and len(owner) == len(recording.tastes):
-            mine = [row for row in recording.trials if owner.get(row.get(name, "")) == taste.dig_in]
-            break
-    else:
-        there = ", ".join(sorted({row.get("dig_in_name_taste", "") for row in recording.trials})[:8])
-        raise InputError(
-            f"{recording.h5.parent}/trial_info_frame.csv: dig-ins are called {there}; .info calls them "
-            f"{', '.join(t.dig_in for t in recording.tastes)}."
-        )
-    numbered = [(number, row) for row in mine if (number := cell(row, "taste_rel_trial_num")) is not None]
-    places = [int(number) for number, _ in numbered]
-    first = int(bool(places) and min(places) == 1 and max(places) == recording.shapes[taste.dig_in][0])
-    if first:
-        log.warning("trial_info_frame.csv: trials of %s are counted from 1", taste.dig_in)
-    return [(place - first, row) for place, (_, row) in zip(places, numbered)]
-
-
-def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:
-    """When the stimulus of each trial of a taste was given, in s of the recording: (trial,).
-
-    Raises
-    ------
-    InputError
-        ``trial_info_frame.csv`` does not say for some trial.
-    """
-    out = np.full(recording.shapes[taste.dig_in][0], np.nan)
-    for trial, row in taste_rows(recording, taste) if recording.trials else []:
-        start = cell(row, "start_taste")
-        if 0 <= trial < len(out) and start is not None:
-            out[trial] = start / recording.sampling_rate
-    lost = int(np.isnan(out).sum())
-    if lost:
-        raise InputError(
-            f"{recording.h5.parent}: covariates and --observed need the time of every trial; trial_info_frame.csv lacks {lost} of {taste.dig_in}."
-        )
-    return out

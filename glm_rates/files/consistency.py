@@ -11,9 +11,12 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .blech import Recording, Taste, read_recording
+from .blech_trials import cell, rows_of, taste_rows
 from .hdf5 import H5, parsing
+from .lasers import lasers
 
 log = logging.getLogger("glm_rates.files.consistency")
+MOST_A_MS = 10  # spikes of a unit in one millisecond; more are no counts
 
 
 class Check(NamedTuple):
@@ -39,7 +42,8 @@ def check_recording(folder: Path, h5_name: str | None = None) -> Check:
     with H5(recording.h5) as h5:
         spikes = {t.dig_in: spikes_of(h5, t.dig_in, problems) for t in recording.tastes}
         problems += label_problems(recording, h5, notes)
-    tastes = [taste_row(recording, t, int(spikes[t.dig_in].sum())) for t in recording.tastes]
+        told = {t.dig_in: trials_told(recording, t, h5, problems) for t in recording.tastes}
+    tastes = [taste_row(recording, t, int(spikes[t.dig_in].sum()), *told[t.dig_in]) for t in recording.tastes]
     problems += count_problems(recording, tastes)
     total = sum(s.sum(axis=0) for s in spikes.values())
     seconds = sum(s.shape[0] * t["ms"] / 1000 for s, t in zip(spikes.values(), tastes))
@@ -68,7 +72,7 @@ def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
         if values.dtype.kind == "f" and np.isnan(values).any():
             padded.append(trial)
             values = np.nan_to_num(values)
-        if (values < 0).any() or np.isinf(np.asarray(values, float)).any():
+        if (values < 0).any() or values.max(initial=0) > MOST_A_MS:
             odd.append(trial)
             values = np.clip(np.nan_to_num(np.asarray(values, float), posinf=0, neginf=0), 0, None)
         out[trial] = values.sum(axis=1)
@@ -77,7 +81,7 @@ def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
         if out.sum() > 20 * len(out)
         else []
     )
-    for trials, what in ((padded, "hold NaN (padded, not recorded?)"), (odd, "hold negative or infinite values"),
+    for trials, what in ((padded, "hold NaN (padded, not recorded?)"), (odd, "hold negative values or more spikes in a millisecond than can be"),
                          (empty, "have no spike of any unit (not recorded?)")):  # fmt: skip
         if trials:
             shown = ", ".join(map(str, trials[:12])) + (" ..." if len(trials) > 12 else "")
@@ -85,12 +89,20 @@ def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
     return out
 
 
-def taste_row(recording: Recording, taste: Taste, n_spikes: int) -> dict:
+def trials_told(recording: Recording, taste: Taste, h5: H5, problems: list[str]) -> tuple[int, int]:
+    """Laser trials of a taste, and its trials in the table of trials; notes a table that cannot be used."""
+    try:
+        lit = int(lasers(recording, taste, recording.shapes[taste.dig_in][0], h5).on.sum())
+        return lit, len({place for place, _ in taste_rows(recording, taste)} if recording.trials else ())
+    except InputError as error:
+        problems += [str(error)] if str(error) not in problems else []
+        return 0, 0
+
+
+def taste_row(recording: Recording, taste: Taste, n_spikes: int, lit: int, in_frame: int) -> dict:
     """What is known of one taste, from the array, ``.info`` and the table of trials."""
     shape = recording.shapes[taste.dig_in]
-    rows = [row for row in recording.trials if row.get("dig_in_name_taste") == taste.dig_in]
-    lit = sum(row.get("laser", "").lower() in ("true", "1", "1.0") for row in rows)
-    return {"dig_in": taste.dig_in, "taste": taste.label, "trials": shape[0], "promised": taste.promised, "in_frame": len(rows),
+    return {"dig_in": taste.dig_in, "taste": taste.label, "trials": shape[0], "promised": taste.promised, "in_frame": in_frame,
             "laser_trials": lit, "units": shape[1], "ms": shape[2], "spikes": n_spikes}  # fmt: skip
 
 
@@ -146,10 +158,11 @@ def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]
         return []
     per_ms = recording.sampling_rate / 1000
     times = [h5.read(f"sorted_units/{n}/times").astype(float).ravel() for n in names]
-    first = {
-        t.dig_in: np.nan_to_num(np.asarray(h5.array(f"spike_trains/{t.dig_in}/spike_array", 3)[0], float))
-        for t in recording.tastes
-    }
+    first = {}
+    for t in recording.tastes:
+        array = h5.array(f"spike_trains/{t.dig_in}/spike_array", 3)
+        with parsing(h5.path, f"a recording whose first trial of {t.dig_in} can be read"):
+            first[t.dig_in] = np.nan_to_num(np.asarray(array[0], float))
     problems, checked = [], 0
     for taste in recording.tastes:
         begin = _first_presentation(recording, taste)
@@ -178,15 +191,8 @@ def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]
 
 def _first_presentation(recording: Recording, taste: Taste) -> float | None:
     """Sample at which a taste was first given, or None where the table does not say."""
-    starts = []
-    for row in recording.trials:
-        if row.get("dig_in_name_taste") == taste.dig_in:
-            try:
-                starts.append(float(row.get("start_taste") or "nan"))
-            except ValueError:
-                continue
-    starts = [s for s in starts if np.isfinite(s)]
-    return min(starts) if starts else None
+    starts = [start for row in rows_of(recording, taste) if (start := cell(row, "start_taste")) is not None]
+    return min(starts, default=None)
 
 
 def _overlap(expected: np.ndarray, found: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from .hdf5 import parsing
 from .recordings import read_times
 from .stored import GROUP, SCHEMA
 
-TIMES = {"label_column": "none", "align_column": "start_time"}
+TIMES = {"label_column": "none", "align_column": None}
 
 
 def describe(path: Path) -> tuple[str, dict[str, Any]]:

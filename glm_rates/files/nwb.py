@@ -20,7 +20,8 @@ from .hdf5 import values
 from .lasers import event_lasers
 from .nwb_columns import column, column_names, ends_of, flat_array, read, scalar_columns
 from .nwb_regions import regions
-from .session import Session, choose_label, clean_events, on_clock, text_of
+from .session import Session, choose_label, clean_events, on_clock, row_ids, text_of
+from .tables import SCALE
 
 log = logging.getLogger("glm_rates.files.nwb")
 UNIT_OF_TIME = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
@@ -155,10 +156,10 @@ def interval_table(file: h5py.File, wanted: str | None, path: Path) -> h5py.Grou
 def read_events(data: Session, table: h5py.Group, options: dict, path: Path) -> Session:
     """The session with times, labels, ids, ends and lasers of the rows of a table of intervals."""
     names, name = column_names(table), table.name.rsplit("/", 1)[-1]
-    align = options["align_column"]
+    align = options["align_column"] or "start_time"
     if align not in names:
         raise InputError(f"{path}: {name} have no column '{align}'; they have {', '.join(names)}.")
-    events = np.asarray(read(flat_array(table, align)), float)
+    events = np.asarray(read(flat_array(table, align)), float) * SCALE.get(align[align.rfind("_") :], 1.0)
     every = scalar_columns(table, len(events))
     columns = {k: v for k, v in every.items() if k not in (align, "start_time", "stop_time", "timeseries", "tags")}
     label = choose_label(columns, options["label_column"], f"{path}: {name}", len(events))
@@ -171,9 +172,9 @@ def read_events(data: Session, table: h5py.Group, options: dict, path: Path) -> 
         raise InputError(f"{path}: the columns of {name} have different lengths.")
     if align != "start_time" and start is not None and stop is not None and len(start) == len(events):
         events = on_clock(events, start, stop, f"{path}: {name}.{align}")
-    ids = [v.item() if hasattr(v, "item") else v for v in ids]
     laser = event_lasers(every, events, f"{path}: {name}")
-    return data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser)
+    numbers = row_ids(ids, len(events)) or list(range(len(events)))
+    return data._replace(event_s=events, label=label, trial_id=numbers, stop_s=stop, laser=laser)
 
 
 def invalid_times(file: h5py.File, path: Path) -> np.ndarray | None:

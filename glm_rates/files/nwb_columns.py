@@ -36,7 +36,7 @@ def read(found: Any, *where: Any) -> np.ndarray:
 def ends_of(table: h5py.Group, name: str, length: int, path: Path) -> np.ndarray:
     """Where each row's part of a ragged column ends."""
     ends = np.asarray(read(flat_array(table, name + "_index", "iu")), np.int64)
-    if len(ends) and ((np.diff(ends) < 0).any() or ends[0] < 0 or ends[-1] > length):
+    if len(ends) and ((np.diff(ends) < 0).any() or ends[0] < 0 or ends[-1] != length):
         raise InputError(f"{path}: '{table.name}/{name}_index' does not fit '{name}' of {length} values.")
     return ends
 

@@ -29,6 +29,7 @@ LABELS = (
     "odor_name",
 )
 NO_LABEL = ("", "nan", "nat", "none", "<na>", "n/a", "#n/a", "null", "<undefined>", "<missing>")
+FAR_S = 60.0  # between a time and its own trial: such times are on another clock
 UNKNOWN = ("", "nan", "none", "unknown", "n/a", "na", "void", "unassigned", "null")
 
 
@@ -110,8 +111,9 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
 
 def _candidates(columns: dict[str, list[Any]], n: int) -> dict[str, int]:
     """Columns that tell some trials apart and repeat, with their numbers of values."""
-    values = {name: len({text_of(v) for v in column} - set(NO_LABEL)) for name, column in columns.items()}
-    return {k: v for k, v in values.items() if 2 <= v <= max(2, n // 2) and not _is_time(k)}
+    values = {name: {text_of(v) for v in column} - set(NO_LABEL) for name, column in columns.items()}
+    most = {name: max(2, n // 2 if all(map(_is_number, texts)) else n - 1) for name, texts in values.items()}
+    return {name: len(texts) for name, texts in values.items() if 2 <= len(texts) <= most[name] and not _is_time(name)}
 
 
 def _told(candidates: dict[str, int]) -> str:
@@ -151,6 +153,14 @@ def on_clock(events: np.ndarray, start: np.ndarray, stop: np.ndarray, where: str
     if len(at) > 1 and inside.mean() < 0.5 and from_start.all():
         log.warning("%s counts from the start of each trial (0 to %g s): added to it", where, at.max())
         return events + start
+    away = np.maximum(np.maximum(low - at, at - high), 0)
+    if len(at) > 1 and inside.mean() < 0.5:
+        if np.median(away) > FAR_S:
+            raise InputError(
+                f"{where}: times between {at.min():g} and {at.max():g} s, mostly more than {FAR_S:g} s from their own trials ({low.min():g} to "
+                f"{high.max():g} s): is it the same unit of time and the same clock?"
+            )
+        log.warning("%s: %d of %d times lie outside their own trials", where, (~inside).sum(), len(at))
     absent = known & ((events == 0) | (events == -1))
     absent[known] &= ~inside
     if absent.any():
@@ -165,9 +175,26 @@ def _partition(labels: list[str]) -> list[int]:
 
 
 def _is_time(name: str) -> bool:
-    return name.lower().endswith(
-        ("time", "times", "_s", "_ms", "_us", "start", "stop", "_id", "index", "timeseries", "samples")
-    )
+    return name.lower().endswith(("time", "times", "_s", "_ms", "_us", "start", "stop", "timeseries", "samples"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def row_ids(column: Sequence[Any], n: int) -> list[int] | None:
+    """A column as ids of rows: whole numbers, each once; None where it holds something else."""
+    try:
+        numbers = [float(text_of(value)) for value in column]
+    except ValueError:
+        return None
+    if len(set(numbers)) != n or not all(map(float.is_integer, numbers)):
+        return None
+    return [int(number) for number in numbers]
 
 
 def text_of(value: Any) -> str:

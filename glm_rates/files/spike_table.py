@@ -15,12 +15,21 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .lasers import event_lasers
-from .session import NO_LABEL, REGION_COLUMNS, UNKNOWN, Session, choose_label, clean_events, on_clock, text_of
-from .tables import TIME_COLUMNS, Table, read_table
+from .session import (
+    NO_LABEL,
+    REGION_COLUMNS,
+    UNKNOWN,
+    Session,
+    choose_label,
+    clean_events,
+    on_clock,
+    row_ids,
+    text_of,
+)
+from .tables import SCALE, TIME_COLUMNS, Table, read_table
 
 log = logging.getLogger("glm_rates.files.spike_table")
-SCALE = {"_s": 1.0, "_ms": 1e-3, "_us": 1e-6}
-IDS = ("trial_id", "trial", "id")
+IDS = ("trial_id", "trial", "id", "trial_number", "trial_num", "trial_index")
 
 
 def read_spike_table(path: Path, options: dict) -> Session:
@@ -40,6 +49,7 @@ def read_spike_table(path: Path, options: dict) -> Session:
         raise InputError(f"{path}: {len(unit_id)} unit_id and {len(times)} times; expected one of each a spike.")
     if not np.isfinite(times).all():
         raise InputError(f"{path}: {(~np.isfinite(times)).sum()} time(s) are empty or no finite number.")
+    one_clock(table, times, path)
     nameless = np.isin(np.char.lower(unit_id), NO_LABEL)
     if nameless.any():
         kinds = ", ".join(sorted({repr(str(u)) for u in unit_id[nameless]}))
@@ -71,6 +81,29 @@ def read_spike_table(path: Path, options: dict) -> Session:
     if options.get("events"):
         data = _with_events(data, Path(options["events"]), options)
     return data
+
+
+def one_clock(table: Table, times: np.ndarray, path: Path) -> None:
+    """Refuse a table of spikes whose times begin anew in each trial (a column such as ``trial`` says which).
+
+    Raises
+    ------
+    InputError
+        It says what to add.
+    """
+    name = next((n for n in IDS[:2] + IDS[3:] if n in table), None)
+    if name is None:
+        return
+    _, trial = np.unique([text_of(v) for v in table[name]], return_inverse=True)
+    low, high = np.full(trial.max() + 1, np.inf), np.full(trial.max() + 1, -np.inf)
+    np.minimum.at(low, trial, times)
+    np.maximum.at(high, trial, times)
+    order = np.argsort(low)
+    if len(order) > 2 and (low[order][1:] < high[order][:-1]).mean() > 0.5:
+        raise InputError(
+            f"{path}: spikes of different trials (column '{name}') lie at the same times, {times.min():g} to {times.max():g} s: they count "
+            "from the start of each trial. Add it: all spikes and events are expected on one clock."
+        )
 
 
 def id_of(value: Any) -> str:
@@ -145,37 +178,45 @@ def read_observed(path: Path, ids: list[str], sampling_rate: float | None) -> li
 
 
 def _with_events(data: Session, path: Path, options: dict) -> Session:
-    table = read_table(path)
-    align = options.get("align_column") or "start_time"
-    if align != "start_time" and align not in table:
+    table, rate = read_table(path), options.get("sampling_rate")
+    align = options.get("align_column") or _column_of_events(table, path)
+    if align not in table:
         raise InputError(f"{path}: no column '{align}'; it has {', '.join(table)}.")
-    if align in table:
-        ending = next((e for e in (*SCALE, "_samples") if align.endswith(e)), "")
-        events = (
-            times_of(table, align.removesuffix(ending), path, options.get("sampling_rate"))
-            if ending
-            else _numbers(table[align], path, align)
-        )
+    ending = next((e for e in (*SCALE, "_samples") if align.endswith(e)), "")
+    if ending:
+        events = times_of({align: table[align]}, align.removesuffix(ending), path, rate)
     else:
-        events = times_of(table, "time", path, options.get("sampling_rate"))
-    stop = (
-        times_of(table, "stop", path, options.get("sampling_rate"))
-        if any(n in table for n in ("stop_s", "stop_ms"))
-        else None
-    )
+        events = _numbers(table[align], path, align)
+    start, stop = (times_of(table, edge, path, rate) if _has(table, edge) else None for edge in ("start", "stop"))
     rest = {k: v for k, v in table.items() if k not in (align, *TIME_COLUMNS, *IDS)}
     label = choose_label(rest, options["label_column"], str(path), len(events))
-    if align != "start_time" and stop is not None and any(n in table for n in ("start_s", "start_ms")):
-        events = on_clock(
-            events, times_of(table, "start", path, options.get("sampling_rate")), stop, f"{path}: {align}"
-        )
+    if start is not None and stop is not None and not align.startswith("start_"):
+        events = on_clock(events, start, stop, f"{path}: {align}")
     laser = event_lasers(rest, events, str(path))
-    ids: list[Any] = list(range(len(events)))
-    for name in IDS:
-        if name in table and len(set(table[name])) == len(events):
-            ids = [_number(v) for v in table[name]]
-            break
+    numbered = (row_ids(table[name], len(events)) for name in IDS if name in table)
+    ids: list[Any] = next((found for found in numbered if found), list(range(len(events))))
     return clean_events(data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser), path.name)
+
+
+def _has(table: Table, what: str) -> bool:
+    return any(what + ending in table for ending in (*SCALE, "_samples", "_time"))
+
+
+def _column_of_events(table: Table, path: Path) -> str:
+    """The column with the times of the events where none was named: ``start_time``, or time in any unit.
+
+    Raises
+    ------
+    InputError
+        Both are there and differ.
+    """
+    times = [name for name in TIME_COLUMNS if name in table]
+    if "start_time" not in table:
+        times_of(table, "time", path, 1.0)  # says what is expected where there is not just one
+        return times[0]
+    if times and list(map(text_of, table["start_time"])) != list(map(text_of, table[times[0]])):
+        raise InputError(f"{path}: events stand in start_time and in {times[0]}; give --align NAME.")
+    return "start_time"
 
 
 def times_of(table: Table, what: str, path: Path, sampling_rate: float | None) -> np.ndarray:
@@ -186,18 +227,22 @@ def times_of(table: Table, what: str, path: Path, sampling_rate: float | None) -
     InputError
         No such column, several, samples without a sampling rate, or no numbers.
     """
-    found = [what + ending for ending in (*SCALE, "_samples") if what + ending in table]
+    endings = (*SCALE, "_samples", *(("_time",) if what in ("start", "stop") else ()))
+    found = [what + ending for ending in endings if what + ending in table]
     if len(found) != 1:
         expected = f"{what}_s (or {what}_ms, {what}_us, {what}_samples)"
         if found:
             raise InputError(f"{path}: times stand in {' and '.join(found)}; expected one column {expected}.")
-        raise InputError(f"{path}: no column '{what}_s'; it has {', '.join(table) or 'none'}; expected {expected}.")
+        other = "" if what != "time" or "unit_id" in table else ", or --align NAME"
+        raise InputError(
+            f"{path}: no column '{what}_s'; it has {', '.join(table) or 'none'}; expected {expected}{other}."
+        )
     numbers, ending = _numbers(table[found[0]], path, found[0]), found[0][len(what) :]
     if ending == "_samples":
         if not sampling_rate:
             raise InputError(f"{path}: {found[0]} needs --sampling-rate, in Hz.")
         return numbers / sampling_rate
-    return numbers * SCALE[ending]
+    return numbers * SCALE.get(ending, 1.0)
 
 
 def _numbers(column: list[Any], path: Path, name: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from .hdf5 import parsing
 log = logging.getLogger("glm_rates.files.tables")
 Table = dict[str, Any]  # columns by name: lists or one-dimensional arrays
 TIME_COLUMNS = ("time_s", "time_ms", "time_us", "time_samples")
+SCALE = {"_s": 1.0, "_ms": 1e-3, "_us": 1e-6}  # endings of columns of times, in s
 
 
 def read_table(path: Path) -> Table:
@@ -93,7 +94,17 @@ def read_parquet(path: Path) -> Table:
             import pyarrow.parquet as parquet
         except ImportError:
             raise InputError(f"{path}: reading parquet needs pyarrow; pip install pyarrow.") from None
-        return {str(name): column for name, column in parquet.read_table(path).to_pydict().items()}
+        return unfolded({str(name): column for name, column in parquet.read_table(path).to_pydict().items()})
+
+
+def unfolded(table: Table) -> Table:
+    """The table with a row for each time, where a cell of its column of times holds all of them (one row a unit)."""
+    name = next((n for n in TIME_COLUMNS if n in table and any(isinstance(v, list) for v in table[n])), None)
+    if name is None:
+        return table
+    times = [[] if cell is None else np.atleast_1d(cell).tolist() for cell in table[name]]
+    long = {k: [v for v, mine in zip(column, times) for _ in mine] for k, column in table.items() if k != name}
+    return {**long, name: [time for mine in times for time in mine]}
 
 
 def read_npz(path: Path) -> Table:

@@ -14,15 +14,15 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..files.blech import read_recording, stimulus_times
-from ..files.consistency import label_problems
+from ..files.blech import read_recording
+from ..files.blech_trials import stimulus_times
+from ..files.consistency import MOST_A_MS, label_problems
 from ..files.exchange import save
 from ..files.hdf5 import H5, parsing
 from ..files.lasers import lasers
 from .laser import add_laser_effects, laser_of_events, laser_on, warn_of_lasers
 
 log = logging.getLogger("glm_rates.fit.extract")
-MOST_A_MS = 10  # spikes of a unit in one millisecond; more are no counts
 MIN_SPIKES = 2  # a unit with fewer in the window has no filters and no score
 
 
@@ -219,9 +219,8 @@ def extract_times(source, options):
     binned = trials.bin_spikes(data, first_s, (stop - start) // width, width, where)
     own = trials.own_bins(data, first_s, window, width, options.get("to_trial_end", False), where)
     ids = [data.trial_id[i] for i in order]
-    numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in ids)
     lit, flagged = laser_of_events(data.laser, order, start + low, options["laser"], where)
-    arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids) if numbers else order,
+    arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids),
               "laser": laser_on(lit, 0, stop - start, width)}  # fmt: skip
     masks = {"observed": binned.observed, "counted": own}
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
@@ -298,9 +297,11 @@ def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     warn_of_silence(arrays["counts"], arrays.get("observed"), window, where)
     lit = arrays["laser"].any(axis=1) if flagged is None else np.asarray(flagged, bool)
     if lit.any():
-        log.info("%d of %d trials have the laser on: %s", lit.sum(), len(lit), options["laser"])
-    elif options["laser"] in ("regressor", "kernel"):
-        log.warning("no trial has the laser on: no laser %s", options["laser"])
+        lasts = arrays["laser"][lit].sum(axis=1).mean() * options["bin_size"]
+        told = f" ({lasts:.3g} ms of them on average)" if lasts else ""
+        log.info("%d of %d trials have the laser on%s: %s", lit.sum(), len(lit), told, options["laser"])
+    elif options["laser"] != "include":
+        log.warning("no trial has the laser on: --laser %s changes nothing", options["laser"])
     if options["laser"] == "exclude":
         arrays = {name: a[~lit] for name, a in arrays.items()}
         if not len(arrays["taste"]):

@@ -18,6 +18,7 @@ from ..files.session import Session
 log = logging.getLogger("glm_rates.fit.trials")
 SILENT = 20.0  # a gap between the population's spikes is implausible beyond this many mean intervals (chance e^-20)
 EDGE_S = 1e-6  # rounding of times
+STRAY = 0.01  # of the spikes may lie outside the span of the raw signal
 GAP_S = 1e-3  # between intervals: the last sample of one block to the first of the next
 DAY_S = 86400.0
 
@@ -73,7 +74,10 @@ def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
 def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.ndarray]:
     """When each unit was recorded, and which intervals are invalid for all: ((unit,) of (interval, 2), (interval, 2))."""
     invalid = np.zeros((0, 2)) if data.invalid is None else merged(data.invalid)
-    shared = data.recorded if data.recorded is not None else span_of_spikes(data)
+    shared = data.recorded if bears_out(data, where) else None
+    told = [np.asarray(i, float).ravel() for i in (shared, *(data.observed or [])) if i is not None]
+    warn_of_dead_time(data, np.concatenate([*told, np.zeros(0)]), where)
+    shared = span_of_spikes(data) if shared is None else shared
     own = data.observed or [None] * len(data.unit_id)
     out = [merged(shared if mine is None else mine) for mine in own]
     stray = sum(int((~covered(t, t, intervals)).sum()) for t, intervals in zip(data.times_s, out))
@@ -89,6 +93,31 @@ def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.
             "%s: %d spike(s) lie outside the time in which their unit was observed; they are not used", where, stray
         )
     return out, invalid
+
+
+def bears_out(data: Session, where: str) -> bool:
+    """Whether the spikes lie in the time in which the raw signal was recorded; a shortened copy of it (a stub) says nothing of them."""
+    every = np.concatenate([*data.times_s, np.zeros(0)])
+    if data.recorded is None or not len(every):
+        return data.recorded is not None
+    outside = 1 - covered(every, every, merged(data.recorded)).mean()
+    if outside > STRAY:
+        log.warning(
+            "%s: %.0f %% of the spikes lie outside the raw signal in the file: its span is not used",
+            where,
+            100 * outside,
+        )
+    return bool(outside <= STRAY)
+
+
+def warn_of_dead_time(data: Session, told: np.ndarray, where: str) -> None:
+    """Warn where units are said to be observed long after the last spike of all of them, or before the first."""
+    span, told = span_of_spikes(data)[0], told[np.isfinite(told)]
+    if np.isfinite(span).all() and len(told) and (told.max() > span[1] or told.min() < span[0]):
+        log.warning(
+            "%s: units are said to be observed from %g to %g s, but no unit has a spike before %g or after %g s: is it the same unit of "
+            "time? Trials there count as silence; --observed FILE says otherwise", where, told.min(), told.max(), *span,
+        )  # fmt: skip
 
 
 def span_of_spikes(data: Session) -> np.ndarray:

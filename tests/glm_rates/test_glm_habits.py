@@ -148,7 +148,10 @@ def test_a_laser_option_without_a_laser_column_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected the columns laser_lag_ms and laser_duration_ms"):
         counts(path, events=flagged, laser="regressor")
     with pytest.raises(InputError, match="'maybe' does not say whether the laser was on"):
-        counts(path, events=events(tmp_path / "e.csv", laser=["yes", "maybe"] * 12))
+        counts(path, events=events(tmp_path / "e.csv", laser=["yes", "maybe"] * 12), laser="exclude")
+    assert (
+        len(counts(path, events=events(tmp_path / "e.csv", light=["left", "right"] * 12))[0]) == N_TRIALS
+    )  # a stimulus
     with pytest.raises(InputError, match=r"is not said by one column 'laser' .there are photostim_power"):
         counts(path, events=events(tmp_path / "e.csv", photostim_power=["5", "N/A"] * 12), laser="exclude")
 

@@ -20,7 +20,7 @@ OPTIONS = {
     "segment_s": 5.0,
     "events": None,
     "label_column": None,
-    "align_column": "start_time",
+    "align_column": None,
 }
 
 
