@@ -259,9 +259,10 @@ class InferConfig(Rivals, Array, Solver, Written):
         json_schema_extra=about("--samples"),
     )  # fmt: skip
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
-    estimate: tuple[Literal["input", "gain", "tau", "process", "none"], ...] = Field(
-        ("input", "gain", "tau", "process"),
-        description="settings that the recording may correct: constant input, scale and offset of rates, tau, noise of the dynamics",
+    estimate: tuple[Literal["input", "gain", "tau", "process", "kernel", "taus", "none"], ...] = Field(
+        ("input", "gain", "tau", "process", "kernel", "taus"),
+        description="settings that the recording may correct: constant input, scale and offset of rates, tau, noise of the dynamics,"
+        " the recorder's exponential kernel (calcium), taus that differ between neurons",
     )
     anatomy: Path | None = Field(None, description="connectome: where connections are, for EP", json_schema_extra=FILE)
     stimulus: Path | None = Field(

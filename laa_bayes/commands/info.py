@@ -24,7 +24,18 @@ def run(config: InfoConfig, run: Run) -> Result:
     """Describe one file or folder."""
     results = describe(config)
     more = {**results, "next": next_commands(config.path, results)}
-    return Result({}, more, "; ".join(f"{key}: {value}" for key, value in results.items()))
+    return Result({}, more, "; ".join(f"{key.replace('_', ' ')} {in_words(value)}" for key, value in results.items()))
+
+
+def in_words(value: object) -> str:
+    """Return a result as a person reads it: four digits, lists without brackets."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {in_words(v)}" for key, v in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(in_words, value)) or "none"
+    return str(value)
 
 
 def next_commands(path: Path, found: dict) -> list[str]:

@@ -63,7 +63,9 @@ def run(config: InferConfig, run: Run) -> Result:
     spec = model.spec
     told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
     names = tuple(n for n in config.estimate if n != "none")
-    settings, judged = examine(recorded, told, config.noise_std, names)
+    if recording.y.shape[-1] > inference.LARGEST:
+        names = tuple(n for n in names if n not in ("kernel", "taus"))
+    settings, judged = examine(recorded, told, config.noise_std, names, spec.family or Family())
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
     found = fitted(config, model, recording, recorded, choice, others, truth)
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
@@ -110,12 +112,12 @@ def answer_of(found: inference.Inference, first: str) -> Answer:
 
 
 def examine(
-    recorded: inference.Recorded, told: explain.Settings, noise: float | None, names: tuple[str, ...]
+    recorded: inference.Recorded, told: explain.Settings, noise: float | None, names: tuple[str, ...], family: Family
 ) -> tuple[Estimated | None, Verdict]:
     """Return the settings that a recording asks for (None where neurons are missing) and the verdict on it."""
     if not bool(recorded.observed.all()):
         return None, Verdict(CANNOT_TELL, ["neurons that were not recorded drive the others"], None)
-    found = estimate(recorded.y, told, noise, names, recorded.stimulus)
+    found = estimate(recorded.y, told, noise, names, recorded.stimulus, family)
     for name, values in found.changed.items():
         log.warning("%s: %s.", WORDS[name], ", ".join(f"{k} {v:.3g}" for k, v in values.items()))
     return found, judge(found, len(recorded.y))
@@ -165,6 +167,9 @@ def fitted(
         runs = (1 + (K > 1) / 2) * n_samples * steps * (1 + (config.prior is not None))
         seconds = runs * model.seconds_a_step(N)
         log.info("%d neurons: %d samples of %d steps, about %.0f s of a processor.", N, n_samples, steps, seconds)
+    if others.refine != "none" and not used.plain:
+        log.warning("--refine is left out: it knows of no constant input, no kernel and no time constants that differ.")
+        others = others._replace(refine="none")
     solver = {**config.solver, "steps": steps}
     return inference.infer(
         model, recorded, choice, n_samples, solver, g, guidance=config.guidance, others=others, truth=truth,
@@ -235,6 +240,9 @@ def estimates_of(found: inference.Inference, recording: recordings.Activity) -> 
 
 def behaviour_rows(samples: Tensor, choice: Choice, truth: Tensor | None) -> list[dict[str, float | str]]:
     """Return what the networks of the posterior do when they run, with intervals; nothing of networks too large for the search."""
+    if choice.settings.taus:
+        log.info("neurons with time constants of their own: fixed points and responses are not computed.")
+        return []
     if samples.shape[-1] > MOST_TO_RUN:
         log.info("more than %d neurons: fixed points and responses are not computed.", MOST_TO_RUN)
         return []

@@ -28,11 +28,12 @@ def further(
 ) -> list[dict[str, Any]]:
     """Return what more trials, or a push to the neuron that would tell most, would make of the intervals; a row an experiment.
 
-    Empty where it cannot be foretold: neurons that were not recorded, or more than `MOST` of them.
+    Empty where it cannot be foretold: neurons that were not recorded, more than `MOST` of them, a recorder's kernel
+    or time constants that differ.
     """
     K, T, N = recorded.y.shape
     likelihood = found.likelihood
-    if N > MOST or not bool(recorded.observed.all()) or likelihood is None:
+    if N > MOST or not bool(recorded.observed.all()) or likelihood is None or choice.settings.kernel or choice.settings.taus:
         return []
     s = choice.settings._replace(process=choice.settings.process if choice.settings.process > MAX_SLACK else 0.0)
     noise, samples = choice.noise / s.gain, found.ep.samples[:N_DRAWS]

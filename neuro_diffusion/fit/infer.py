@@ -216,7 +216,7 @@ def _likelihoods(trials: Recorded, choice: Choice):
     """Return ``likelihood(model)``: what trials say about W, linearised under the scale of a model's prior or, for None, of ridge's."""
     s = choice.settings
     process = s.process if s.process > MAX_SLACK else 0.0
-    if not s.input:
+    if s.plain:
         y, seen = s.rates(trials.y)[None], trials.observed[None]
         given = None if trials.stimulus is None else trials.stimulus[None]
         noise = torch.tensor([choice.noise / s.gain], dtype=y.dtype)
@@ -234,7 +234,7 @@ def _likelihoods(trials: Recorded, choice: Choice):
 
 def _test_trial(trial: Recorded, choice: Choice, noise: Tensor) -> ridge.Likelihood:
     s = choice.settings
-    if s.input or s.process > MAX_SLACK:
+    if not s.plain or s.process > MAX_SLACK:
         return explain.heldout_likelihood(trial.y.double(), choice.noise, s, trial.stimulus)
     given = None if trial.stimulus is None else trial.stimulus[None]
     y, seen = s.rates(trial.y)[None], trial.observed[None]

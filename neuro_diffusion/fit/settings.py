@@ -1,7 +1,7 @@
 """Which settings was a recording made under, as far as the recording itself can tell?
 
-The time constant, the map from tanh(h) to what was recorded, a constant input and noise of the dynamics are compared by evidence
-(`explain`). One is taken over from what was told only where that explains the recording far better: within the model the settings
+The time constant, the map from tanh(h) to what was recorded, the recorder's kernel, a constant input and noise of the dynamics are
+compared by evidence (`explain`), time constants that differ between neurons by `own_time`. One is taken over from what was told only where that explains the recording far better: within the model the settings
 that were told stay, and with them the answer. Greedy: the best one first, refined, then the next.
 """
 
@@ -15,20 +15,26 @@ import torch
 from torch import Tensor
 
 from ..model.explain import MANY, Settings, explain, segments
+from ..model.own_time import own_time
+from ..model.propagation import Family
 from ..model.ridge import estimate_noise
 from ..model.rivals import decoupled, independent, shifted
 
-NAMES = ("input", "gain", "tau", "process")  #: what may be estimated
+NAMES = ("input", "gain", "tau", "process", "kernel", "taus")  #: what may be estimated
+SEARCHED = NAMES[:-1]  #: over values of one number or two
 ENOUGH = {
     "input": 15.0,
     "gain": 25.0,
     "tau": 45.0,
     "process": 30.0,
+    "kernel": 5.0,
 }  #: gain in log evidence from which a setting is taken over
 ENOUGH_OF_MANY = {
     "input": 5.0,
     "gain": 25.0,
 }  #: where only some rows are looked at: inside the model it is -20 or less there
+DIFFER = 4.0  #: log odds, under either prior of the weights, from which time constants are taken to differ between neurons
+MOST_OWN, MOST_OWN_STEPS = 128, 1200  #: neurons, and steps of all trials, that are asked for it
 AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
 LEAST_RATIO = 1.6  #: by which an estimated time constant must differ from the one that was told
 SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood
@@ -71,13 +77,15 @@ def candidates(name: str, now: Choice) -> Iterator[Choice]:
         for g in (0.25, 0.5, 0.75, 1.0):
             for c in (-0.5, -0.2, 0.2, 0.5):
                 yield Choice(s._replace(gain=g, offset=c, input=True), noise)
+    if name == "kernel" and not s.kernel:
+        yield from (Choice(s._replace(kernel=k), noise) for k in (0.3, 0.5, 0.65, 0.78, 0.87, 0.93, 0.97))
     if name == "process":
         yield from (Choice(s._replace(process=q), noise * f) for q in (0.02, 0.06, 0.18) for f in (1.0, 0.5, 0.25))
 
 
 def refine(name: str, found: Choice, score: Callable[[Choice], float], value: float) -> tuple[float, Choice]:
     """Return a better choice near ``found`` and its evidence: steps of a multiplied size, halved when nothing improves."""
-    moves = {"tau": ("a",), "gain": ("gain", "offset"), "process": ("process", "noise"), "input": ()}[name]
+    moves = {"tau": ("a",), "gain": ("gain", "offset"), "process": ("process", "noise"), "kernel": ("kernel",)}.get(name, ())
     step = 0.25
     for _ in range(4):
         for what in moves:
@@ -96,6 +104,8 @@ def _moved(c: Choice, what: str, step: float) -> Choice:
         return c._replace(noise=c.noise * math.exp(step))
     if what == "offset":
         return c._replace(settings=c.settings._replace(offset=c.settings.offset + 0.3 * step))
+    if what == "kernel":  # its time constant is multiplied
+        return c._replace(settings=c.settings._replace(kernel=c.settings.kernel ** math.exp(-step)))
     return c._replace(settings=c.settings._replace(**{what: getattr(c.settings, what) * math.exp(step)}))
 
 
@@ -103,18 +113,24 @@ def plausible(c: Choice, y: Tensor) -> bool:
     """Return whether nearly all recorded values lie within the range that the settings allow."""
     if not (0.003 < c.settings.a < 1.5 and 0.02 < c.settings.gain < 1.5 and c.noise > 0):
         return False
-    return float((c.settings.rates(y).abs() > 1 + 4 * c.noise / c.settings.gain).double().mean()) < 0.002
+    spread = c.noise / c.settings.gain * math.sqrt(1 + c.settings.kernel**2) / (1 - c.settings.kernel)
+    return float((c.settings.rates(y).abs() > 1 + 4 * spread).double().mean()) < 0.002
 
 
 def estimate(
-    y: Tensor, settings: Settings, noise: float | None, names: Sequence[str] = NAMES, stimulus: Tensor | None = None
+    y: Tensor,
+    settings: Settings,
+    noise: float | None,
+    names: Sequence[str] = NAMES,
+    stimulus: Tensor | None = None,
+    family: Family = Family(),
 ) -> Estimated:
     """Return the settings under which a recording y (K, T, N), every neuron recorded, is explained best.
 
     Parameters
     ----------
     settings : as told. noise : white noise on the values; None: estimated. names : what may change.
-    stimulus : known input (K, T, N) in units of h.
+    stimulus : known input (K, T, N) in units of h. family : prior of the weights.
     """
     y = y.double()
     told = as_told(y, settings, noise)
@@ -128,9 +144,9 @@ def estimate(
 
     now = max(slackened(told, told.settings.process == 0), key=score)
     value, changed = score(now), dict[str, dict[str, float]]()
-    offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in NAMES}
+    offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in SEARCHED}
     needed = enough(part)
-    left = list(names)
+    left = [n for n in names if n in SEARCHED]
     while left:
         tried = {
             n: max(((score(c), c) for c in candidates(n, now)), default=(-math.inf, now), key=lambda v: v[0])
@@ -156,9 +172,28 @@ def estimate(
         value = score(now)
         for name in changed:
             value, now = refine(name, now, score, value)
+    differing = own_times(y, now, stimulus, family)
+    offered["taus"], needed["taus"] = -math.inf, DIFFER
+    if differing is not None:
+        offered["taus"] = min(differing[1], score(differing[0]) - score(now))
+    if differing is not None and offered["taus"] > DIFFER and "taus" in names:
+        changed["taus"] = {"gain in log evidence": offered["taus"]}
+        now, value = differing[0], score(differing[0])
     for name in changed:
         changed[name] |= values_of(name, told, now)
     return compared(told, now, changed, offered, needed, y, value, stimulus)
+
+
+def own_times(y: Tensor, now: Choice, stimulus: Tensor | None, family: Family) -> tuple[Choice, float] | None:
+    """Return settings with a time constant a neuron and the log odds that they differ; None where it is not asked: very many neurons."""
+    if y.shape[2] > MOST_OWN:
+        return None
+    part, given = thinned(y, MOST_OWN_STEPS), None if stimulus is None else thinned(stimulus, MOST_OWN_STEPS)
+    try:
+        found = own_time(part, now.noise, now.settings, family, given)
+    except torch.linalg.LinAlgError:  # settings so wrong that their covariances are singular
+        return None
+    return now._replace(settings=now.settings._replace(taus=tuple(found.ratio.tolist()))), found.log_odds
 
 
 def enough(y: Tensor) -> dict[str, float]:
@@ -210,10 +245,10 @@ def evidence(y: Tensor, c: Choice, stimulus: Tensor | None = None) -> float:
         return -math.inf
 
 
-def thinned(y: Tensor) -> Tensor:
+def thinned(y: Tensor, most: int = MAX_ROWS) -> Tensor:
     """Return so many segments of a recording (K, T, N) as the search looks at, spread over all trials."""
     parts = segments(y)
-    n = max(1, MAX_ROWS // parts.shape[1])
+    n = max(1, most // parts.shape[1])
     return parts[torch.linspace(0, len(parts) - 1, min(n, len(parts))).round().long()]
 
 
@@ -224,6 +259,10 @@ def values_of(name: str, told: Choice, now: Choice) -> dict[str, Any]:
         return {"told dt/tau": old.a, "estimated dt/tau": new.a}
     if name == "gain":
         return {"estimated gain": new.gain, "estimated offset": new.offset}
+    if name == "kernel":
+        return {"estimated share kept a step": new.kernel, "its time constant in steps": -1 / math.log(new.kernel)}
+    if name == "taus":
+        return {"smallest dt/tau": new.a * min(new.taus), "largest dt/tau": new.a * max(new.taus)}
     if name == "process":
         return {"estimated process noise a step": new.process, "estimated observation noise": now.noise}
     return {}

@@ -1,7 +1,7 @@
 """How well does a rate network with some weights explain one recording, under which settings, and what remains unexplained?
 
-The settings are the time step over the time constant, an affine map from x = tanh(h) to what was recorded, a constant input to each
-neuron, and noise of the dynamics. Weights have a Gaussian prior whose variance maximises the evidence, so the answer does not depend
+The settings are the time step over the time constant (of all neurons, or each its own), an affine map from x = tanh(h) to what was
+recorded, an exponential kernel of the recorder (calcium), a constant input to each neuron, and noise of the dynamics. Weights have a Gaussian prior whose variance maximises the evidence, so the answer does not depend
 on a trained model. Everything is linear and Gaussian given a path (`ridge`), hence log p(y) is known: settings are compared by it,
 and the residuals whitened by their own predictive covariance are independent standard normal where the model holds. Our definition.
 """
@@ -9,19 +9,22 @@ and the residuals whitened by their own predictive covariance are independent st
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .filters import decay_of, exponential_filter, process_noise, smooth
-from .ridge import Likelihood, Pseudo, RowFit, widen
+from .filters import decay_matrix, decay_of, exponential_filter, process_noise, smooth
+from .ridge import Likelihood, Pseudo, RowFit
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
 SLACK = 0.005  #: standard deviation a step
 MANY, SOME = 64, 32  #: neurons beyond which so many rows stand for all
 MIN_SLOPE = 1e-3  #: of tanh: a state beyond 4 says hardly more than that it is large
 INPUT_SD = 1.0  #: prior standard deviation of a neuron's constant input
+OWN_SD = 0.5  #: prior standard deviation of 1 - dt/tau of a neuron over that of all
+UNSEEN = 0.5  #: standard deviation of what a recorder's kernel holds of the time before a trial, beyond the first rate
 LONG = 100  #: longer trials are cut into segments: each costs one initial state a neuron, and spares T^3 work
 
 
@@ -34,15 +37,40 @@ class Settings(NamedTuple):
     input: bool = False  #: a constant input to each neuron, integrated out
     process: float = 0.0  #: standard deviation of noise that is added to h at every step
     h0_std: float = 1.0  #: prior standard deviation of initial states
+    kernel: float = 0.0  #: what the recorder keeps of a step: c <- kernel c + (1 - kernel) tanh(h) takes the place of tanh(h)
+    taus: tuple[float, ...] = ()  #: dt/tau of each neuron over `a`, where they differ; empty: all have that of `a`
 
     def rates(self, y: Tensor) -> Tensor:
-        """Return recorded values as rates x."""
-        return (y - self.offset) / self.gain
+        """Return recorded values (..., T, N) as rates x, the recorder's kernel undone; its noise is then `noise_shape`."""
+        x = (y - self.offset) / self.gain
+        if self.kernel == 0:
+            return x
+        return torch.cat([x[..., :1, :], (x[..., 1:, :] - self.kernel * x[..., :-1, :]) / (1 - self.kernel)], -2)
+
+    def noise_shape(self, noise: float, like: Tensor) -> Tensor:
+        """Return the covariance (T, T) of the noise on `rates` in units of its variance on the values; T steps as ``like`` (K, T, N).
+
+        The first rate of a trial is known up to what the kernel holds from before.
+        """
+        T = like.shape[1]
+        shape = torch.eye(T, dtype=like.dtype)
+        if self.kernel == 0:
+            return shape
+        back = (shape - self.kernel * torch.diag(shape.new_ones(T - 1), -1)) / (1 - self.kernel)
+        back[0, 0] = 1.0
+        shape = back @ back.T
+        shape[0, 0] += (UNSEEN * self.gain / noise) ** 2
+        return shape
 
     @property
     def plain(self) -> bool:
-        """Return whether the likelihood of `ridge` holds once rates are rescaled: no input, no process noise."""
-        return not self.input and self.process == 0
+        """Return whether the likelihood of `ridge` holds once rates are rescaled: no input, no kernel, one time constant."""
+        return not (self.input or self.kernel or self.taus)
+
+    @property
+    def latent_sd(self) -> list[float]:
+        """Return the prior standard deviations of what each row has beside its weights: input, 1 - its own dt/tau over `a`."""
+        return [INPUT_SD] * self.input + [OWN_SD] * bool(self.taus)
 
 
 class Explanation(NamedTuple):
@@ -75,14 +103,30 @@ def turns_of(N: int, wanted: int) -> int:
 
 
 class _Design(NamedTuple):
-    """One linear-Gaussian problem: z (K, T, N) = F w + start + coloured and white noise of precision omega."""
+    """One linear-Gaussian problem: z (K, T, N) = F w + start + coloured noise + noise of precision omega."""
 
     p: Pseudo  # of one network, leading axis 1
-    F: Tensor  # (K, T, M) filtered rates, with the input's column last
+    F: Tensor  # (K, T, M) filtered rates, then the input's column; (K, N, T, M) with a row's own state last where time constants differ
     kernel: Tensor  # (T, T) covariance of what each trial adds: initial state and process noise
     jacobian: float  # log |dz / dy|
     slack: Tensor  # (T, T) what a path may stray from its weights, lest errors grow along it
-    known: Tensor  # (K, T, N) what a known stimulus adds to the state; already taken off p.z
+    known: Tensor  # (K, T, N) what is known of the state; already taken off p.z
+    shape: Tensor  # (T, T) correlations of the noise over time, `Settings.noise_shape`
+
+    @property
+    def noise(self) -> Tensor:
+        """Return the covariance (K, N, T, T) of the noise on z."""
+        sd = self.p.omega[0].transpose(1, 2).rsqrt()
+        return sd[..., :, None] * self.shape * sd[..., None, :]
+
+    @property
+    def rows(self) -> Tensor:
+        """Return the regressors of each row, (K, N, T, M)."""
+        return self.F if self.F.ndim == 4 else self.F[:, None].expand(-1, self.p.z.shape[3], -1, -1)
+
+    def drive(self, w: Tensor) -> Tensor:
+        """Return what weights w (N, M) make of the regressors, (K, T, N)."""
+        return self.F @ w.T if self.F.ndim == 3 else (self.F @ w[:, :, None])[..., 0].transpose(1, 2)
 
 
 def design(
@@ -90,30 +134,36 @@ def design(
 ) -> _Design:
     """Return the regression of recorded values y (K, T, N), or of some ``rows`` of W, about states h of the same shape.
 
+    With time constants that differ, h_i <- (1 - a_i) h_i + a_i W_i x is h_i <- (1 - a) h_i + a ((1 - u_i) W_i x + u_i h_i) for
+    u_i = 1 - a_i / a: the neuron's own filtered state is one regressor more and the weights are those of (1 - u_i) W_i.
     ``stimulus`` (K, T, N) is a known input in units of h.
     """
     T, x = y.shape[1], torch.tanh(h)
     slope = (1 - x * x).clamp_min(MIN_SLOPE)
     known = torch.zeros_like(h) if stimulus is None else exponential_filter(stimulus.to(y)[None], s.a)[0]
+    if s.taus:
+        known = known * known.new_tensor(s.taus)
     p = Pseudo((h - known + (s.rates(y) - x) / slope)[None], (slope * s.gain / noise)[None] ** 2)
     decay = decay_of(T, s.a, y)  # also the rise of an input
     F = exponential_filter(x[None], s.a)[0]
     if s.input:
         F = torch.cat([F, (1 - decay)[None, :, None].expand(len(y), T, 1)], 2)
-    kernel = s.h0_std**2 * torch.outer(decay, decay)
-    walk = process_noise(T, s.a, y)
-    kernel = kernel + s.process**2 * walk
     if rows is not None:
-        p, slope, known = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows], known[..., rows]
-    return _Design(p, F, kernel, -float((s.gain * slope).log().sum()), SLACK**2 * walk, known)
+        p, slope, known, h = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows], known[..., rows], h[..., rows]
+    if s.taus:
+        own = exponential_filter(h[None], s.a)[0].transpose(1, 2)[..., None]
+        F = torch.cat([F[:, None].expand(-1, own.shape[1], -1, -1), own], -1)
+    walk = process_noise(T, s.a, y)
+    kernel = s.h0_std**2 * torch.outer(decay, decay) + s.process**2 * walk
+    jacobian = -float((s.gain * slope).log().sum()) - slope[:, 1:].numel() * math.log1p(-s.kernel)
+    return _Design(p, F, kernel, jacobian, SLACK**2 * walk, known, s.noise_shape(noise, y))
 
 
 def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor]:
     """Return A (N, M, M), b (N, M) of the likelihood of each row, and its log at w = 0 (N), what trials add integrated out."""
-    z, omega = d.p.z[0], d.p.omega[0]
-    covariance = d.kernel + torch.diag_embed(1 / omega.transpose(1, 2))  # (K, N, T, T)
-    L = torch.linalg.cholesky(covariance)
-    target = torch.cat([d.F[:, None].expand(-1, z.shape[2], -1, -1), z.transpose(1, 2)[..., None]], -1)
+    z = d.p.z[0]
+    L = torch.linalg.cholesky(d.kernel + d.noise)  # (K, N, T, T)
+    target = torch.cat([d.rows, z.transpose(1, 2)[..., None]], -1)
     white = torch.linalg.solve_triangular(L, target, upper=False)
     F, r = white[..., :-1], white[..., -1]
     A = torch.einsum("kitm,kitn->imn", F, F) if F.shape[-1] < 8 else _gram(F)
@@ -127,11 +177,14 @@ def _gram(F: Tensor) -> Tensor:
     return rows.transpose(-1, -2) @ rows
 
 
-def solve(A: Tensor, b: Tensor, variance: float, with_input: bool) -> tuple[Tensor, Tensor]:
+def prior_precision(n_weights: int, variance: float, s: Settings, like: Tensor) -> Tensor:
+    """Return the prior precisions (M) of a row: of its weights and of what it has beside them."""
+    return torch.cat([like.new_full((n_weights,), 1 / variance), like.new_tensor(s.latent_sd) ** -2])
+
+
+def solve(A: Tensor, b: Tensor, variance: float, s: Settings) -> tuple[Tensor, Tensor]:
     """Return the log evidence of each row beyond w = 0 (N) and its mean w (N, M) under a Gaussian prior."""
-    precision = A.new_full((A.shape[-1],), 1 / variance)
-    if with_input:
-        precision[-1] = 1 / INPUT_SD**2
+    precision = prior_precision(A.shape[-1] - len(s.latent_sd), variance, s, A)
     L = torch.linalg.cholesky(A + torch.diag(precision))
     w = torch.cholesky_solve(b[..., None], L)[..., 0]
     gain = 0.5 * (w * b).sum(-1) - L.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * precision.log().sum()
@@ -140,12 +193,13 @@ def solve(A: Tensor, b: Tensor, variance: float, with_input: bool) -> tuple[Tens
 
 def best_fit(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
     """Return log evidence, weights (N, M) and the prior variance of highest evidence."""
-    if d.F.shape[2] > d.F.shape[0] * d.F.shape[1]:
+    M = d.F.shape[-1] - len(s.latent_sd)
+    if d.F.ndim == 3 and s.kernel == 0 and d.F.shape[2] > d.F.shape[0] * d.F.shape[1]:
         return _best_fit_by_time(d, s)
     A, b, size = precisions(d)
     found = []
-    for pv in PRIOR_GRID / (d.F.shape[2] - s.input):
-        gain, w = solve(A, b, float(pv), s.input)
+    for pv in PRIOR_GRID / M:
+        gain, w = solve(A, b, float(pv), s)
         found.append((float((gain + size).sum()) + d.jacobian, w, float(pv)))
     return max(found, key=lambda item: item[0])
 
@@ -172,17 +226,49 @@ def _best_fit_by_time(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
 
 def fitted_path(d: _Design, w: Tensor) -> Tensor:
     """Return the states h (K, T, N) of weights w (N, M): the drive plus the best estimate of what each trial adds."""
-    drive = d.F @ w.T
+    drive = d.drive(w)
     misfit = (d.p.z[0] - drive).transpose(1, 2)[..., None]
     kernel = d.kernel + d.slack
-    covariance = kernel + torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
-    added = kernel @ torch.linalg.solve(covariance, misfit)
+    added = kernel @ torch.linalg.solve(kernel + d.noise, misfit)
     return drive + d.known + added[..., 0].transpose(1, 2)
 
 
 def first_path(y: Tensor, noise: float, s: Settings) -> Tensor:
     """Return states h (K, T, N) of smoothed rates."""
-    return torch.atanh(smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a)[0].clamp(-0.995, 0.995))
+    shape = s.noise_shape(noise, y) if s.kernel else None
+    return torch.atanh(smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a, shape=shape)[0].clamp(-0.995, 0.995))
+
+
+class Path(NamedTuple):
+    """A recording fitted under one choice of settings."""
+
+    h: Tensor  #: (K, T, N) states that it is linearised about
+    d: _Design
+    evidence: float
+    w: Tensor  #: (n, M) of the rows that are looked at
+    prior_variance: float
+
+
+def fit_path(
+    y: Tensor,
+    noise: float,
+    s: Settings,
+    rows: Tensor | None,
+    turns: int,
+    stimulus: Tensor | None,
+    best: Callable[[_Design, Settings], tuple[float, Tensor, float]] = best_fit,
+) -> Path:
+    """Return the regression about a path that was fitted anew ``turns`` times.
+
+    ``best`` gives log evidence, weights and prior variance of a regression.
+    """
+    h = first_path(y, noise, s)
+    for turn in range(turns + 1):
+        d = design(y, h, noise, s, rows, stimulus)
+        evidence, w, pv = best(d, s)
+        if turn < turns:
+            h = fitted_path(d, w)
+    return Path(h, d, evidence, w, pv)
 
 
 def explain(
@@ -200,37 +286,29 @@ def explain(
     noise : standard deviation of white noise on y. residuals : whiten the residuals, which a search does not need.
     stimulus : known input (K, T, N) in units of h.
     """
-    h, N = first_path(y, noise, s), y.shape[2]
-    rows, turns = rows_of(N), turns_of(N, n_relinearise)
-    for turn in range(turns + 1):
-        d = design(y, h, noise, s, rows, stimulus)
-        evidence, w, pv = best_fit(d, s)
-        if turn < turns:
-            h = fitted_path(d, w)
-    u = whitened(d, pv, s) if residuals else y.new_empty(0)
-    return Explanation(evidence, u, w[:, :N], w[:, N] if s.input else None, pv)
+    N = y.shape[2]
+    found = fit_path(y, noise, s, rows_of(N), turns_of(N, n_relinearise), stimulus)
+    u = whitened(found.d, found.prior_variance, s) if residuals else y.new_empty(0)
+    current = found.w[:, N] if s.input else None
+    return Explanation(found.evidence, u, found.w[:, :N], current, found.prior_variance)
 
 
 def whitened(d: _Design, variance: float, s: Settings) -> Tensor:
     """Return prediction errors (K, T, N) whitened in order of trials and time: trial k is predicted from the ones before it."""
-    z, omega = d.p.z[0], d.p.omega[0]
+    z, noise, rows = d.p.z[0], d.noise, d.rows
     K, T, N = z.shape
-    M = d.F.shape[2]
-    prior = d.F.new_full((M,), 1 / variance)
-    if s.input:
-        prior[-1] = 1 / INPUT_SD**2
-    A, b = torch.diag(prior).expand(N, M, M).clone(), d.F.new_zeros(N, M)
-    out = torch.empty_like(z)
+    M = rows.shape[-1]
+    A = torch.diag(prior_precision(M - len(s.latent_sd), variance, s, z)).expand(N, M, M).clone()
+    b, out = z.new_zeros(N, M), torch.empty_like(z)
     for k in range(K):
-        F = d.F[k]
+        F, own = rows[k], d.kernel + noise[k]
         L = torch.linalg.cholesky(A)
-        mean = torch.cholesky_solve(b[..., None], L)[..., 0]
-        root = torch.linalg.solve_triangular(L, F.T.expand(N, M, T), upper=False)
-        own = d.kernel + torch.diag_embed(1 / omega[k].T)
+        mean = torch.cholesky_solve(b[..., None], L)
+        root = torch.linalg.solve_triangular(L, F.transpose(1, 2), upper=False)
         C = torch.linalg.cholesky(own + root.transpose(-1, -2) @ root)
-        out[k] = torch.linalg.solve_triangular(C, (z[k].T - mean @ F.T)[..., None], upper=False)[..., 0].T
+        out[k] = torch.linalg.solve_triangular(C, z[k].T[..., None] - F @ mean, upper=False)[..., 0].T
         white = torch.linalg.solve_triangular(
-            torch.linalg.cholesky(own), torch.cat([F.expand(N, T, M), z[k].T[..., None]], -1), upper=False
+            torch.linalg.cholesky(own), torch.cat([F, z[k].T[..., None]], -1), upper=False
         )
         A = A + white[..., :-1].transpose(-1, -2) @ white[..., :-1]
         b = b + (white[..., :-1].transpose(-1, -2) @ white[..., -1:])[..., 0]
@@ -238,36 +316,56 @@ def whitened(d: _Design, variance: float, s: Settings) -> Tensor:
 
 
 def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
-    """Return the likelihood of W, leading axis 1, with the constant input integrated out."""
+    """Return the likelihood of W, leading axis 1, with the constant input and the neurons' own time constants integrated out."""
     A, b, _ = precisions(d)
-    if s.input:
-        pull, own = A[:, :-1, -1], A[:, -1, -1] + 1 / INPUT_SD**2
-        b = b[:, :-1] - pull * (b[:, -1] / own)[:, None]
-        A = A[:, :-1, :-1] - pull[:, :, None] * pull[:, None] / own[:, None, None]
+    n = len(s.latent_sd)
+    if n:
+        own, moved = latent_given(A, b, s)
+        pull = A[:, :-n, -n:]
+        A, b = A[:, :-n, :-n] - pull @ moved[..., :-1], b[:, :-n] - (pull @ moved[..., -1:])[..., 0]
+    if s.taus:
+        scale = A.new_tensor(s.taus)[:, None]
+        A, b = A * scale[..., None] ** 2, b * scale
     return Likelihood(A[None], b[None])
+
+
+def latent_given(A: Tensor, b: Tensor, s: Settings) -> tuple[Tensor, Tensor]:
+    """Return the precision (N, n, n) of what rows have beside weights v, and (N, n, N + 1): its mean is the last column minus the others v."""
+    n = len(s.latent_sd)
+    own = A[:, -n:, -n:] + torch.diag(A.new_tensor(s.latent_sd) ** -2)
+    return own, torch.linalg.solve(own, torch.cat([A[:, -n:, :-n], b[:, -n:, None]], -1))
+
+
+def widened(found: Path, s: Settings) -> _Design:
+    """Return the regression with noise that includes the uncertainty of the path itself: `ridge.widen` for any covariances.
+
+    An error of x_j reaches h_i through W_ij and the filter; white noise of the same slow power has the row sums of its covariance.
+    """
+    d, T, N = found.d, found.h.shape[1], found.h.shape[2]
+    A = precisions(d)[0]
+    spread = torch.linalg.inv(A + torch.diag(prior_precision(N, found.prior_variance, s, A)))
+    total = torch.linalg.cholesky(d.kernel + d.noise)
+    kept = torch.cholesky_solve(d.noise, total).transpose(-1, -2)  # what is left of a drive's error beside the data
+    seen = kept @ d.rows
+    covariance = kept @ d.kernel + seen @ spread @ seen.transpose(-1, -2)  # (K, N, T, T) of h
+    slope = (1 - torch.tanh(found.h) ** 2).transpose(1, 2)  # (K, N, T)
+    F = decay_matrix(T, s.a, A)
+    back = slope * (covariance @ (slope * F.sum(0))[..., None])[..., 0]
+    square = found.w[:, :N] ** 2 + spread.diagonal(dim1=-2, dim2=-1)[:, :N]
+    extra = (square @ back @ F.T).clamp_min(0)
+    return d._replace(kernel=d.kernel + torch.diag_embed(extra))
 
 
 def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, stimulus: Tensor | None = None) -> RowFit:
     """Return what recorded values y (K, T, N), float64, say about W under settings that `ridge` does not know."""
-    h = first_path(y, noise, s)
-    for turn in range(n_relinearise + 1):
-        d = design(y, h, noise, s, None, stimulus)
-        _, w, pv = best_fit(d, s)
-        if turn < n_relinearise:
-            h = fitted_path(d, w)
-    N, x = y.shape[2], torch.tanh(h)[None]
-    narrow = row_likelihood_of(d, s)
-    variance = y.new_tensor([pv])
-    wide = narrow
-    if s.process == 0:
-        wide = row_likelihood_of(
-            d._replace(p=widen(d.p, narrow, w[None, :, :N], x, d.F[None, ..., :N], s.a, variance, s.h0_std)), s
-        )
+    found = fit_path(y, noise, s, None, n_relinearise, stimulus)
+    narrow = row_likelihood_of(found.d, s)
+    wide = narrow if s.process else row_likelihood_of(widened(found, s), s)
     narrow, wide = (Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide))
-    return RowFit(narrow, wide, torch.tensor([noise]))
+    return RowFit(narrow, wide, torch.tensor([noise / s.gain]))
 
 
 def heldout_likelihood(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = None) -> Likelihood:
     """Return the likelihood of W given held-out trials y (K, T, N), about smoothed rates: what any estimate is scored on."""
-    found = row_likelihood_of(design(y, first_path(y, noise, s), noise, s, None, stimulus), s)
+    found = row_likelihood_of(fit_path(y, noise, s, None, 0, stimulus).d, s)
     return Likelihood(found.A.float(), found.b.float())

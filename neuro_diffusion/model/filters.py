@@ -30,12 +30,16 @@ def estimate_noise(y: Tensor, observed: Tensor | None = None, process: float = 0
     return ((power * seen).sum(-1) / seen.sum(-1).clamp_min(1)).sqrt().clamp_min(MIN_NOISE)
 
 
-def smooth(y: Tensor, noise: Tensor, a: float, process: float = 0.0) -> Tensor:
-    """Return y (B, K, T, N) smoothed along time by a Whittaker filter whose strength follows the noise (B) and that of the dynamics."""
+def smooth(y: Tensor, noise: Tensor, a: float, process: float = 0.0, shape: Tensor | None = None) -> Tensor:
+    """Return y (B, K, T, N) smoothed along time by a Whittaker filter whose strength follows the noise (B) and that of the dynamics.
+
+    ``shape`` (T, T) are the noise's correlations over time; None: white.
+    """
     T = y.shape[2]
     D = torch.diff(torch.eye(T, dtype=y.dtype, device=y.device), n=3, dim=0)
     strength = noise**2 / ((0.6 * a**3) ** 2 + 6 * process**2)  # the third difference of a rate is about .6 a^3
-    filters = torch.linalg.inv(torch.eye(T, dtype=y.dtype, device=y.device) + strength[:, None, None] * (D.T @ D))
+    rough = D.T @ D if shape is None else shape @ D.T @ D
+    filters = torch.linalg.inv(torch.eye(T, dtype=y.dtype, device=y.device) + strength[:, None, None] * rough)
     return filters[:, None] @ y
 
 

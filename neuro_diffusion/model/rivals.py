@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .explain import Settings, best_fit, design, first_path, fitted_path, precisions, rows_of, solve, turns_of
-from .filters import exponential_filter
+from .explain import Settings, best_fit, design, first_path, fit_path, precisions, rows_of, solve, turns_of
 
 
 class Independent(NamedTuple):
@@ -27,7 +26,7 @@ def independent(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = 
     """
     T = y.shape[1]
     d = design(y, first_path(y, noise, s), noise, s._replace(input=False), rows_of(y.shape[2]), stimulus)
-    z, floor = d.p.z[0].transpose(1, 2), torch.diag_embed(1 / d.p.omega[0].transpose(1, 2))
+    z, floor = d.p.z[0].transpose(1, 2), d.noise
     level = z.mean((0, 2), keepdim=True) if s.input else torch.zeros(())
     lag = (torch.arange(T)[:, None] - torch.arange(T)).abs().to(y)
     found = []
@@ -53,37 +52,34 @@ def decoupled(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = No
 
 def _alone(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> float:
     """Return the log evidence of a diagonal W."""
-    N, h = y.shape[2], first_path(y, noise, s)
-    some, turns = rows_of(N), turns_of(N, 2)
-    for turn in range(turns + 1):
-        d = design(y, h, noise, s, some, stimulus)
+    N = y.shape[2]
+    some = rows_of(N)
+
+    def own_weight(d, s: Settings):
         A, b, size = precisions(d)
-        own = torch.stack([some, *([torch.full_like(some, N)] if s.input else [])], 1)
-        rows = torch.arange(len(some))[:, None]
-        A = A[rows[..., None], own[:, :, None], own[:, None]]
-        b, values = b[rows, own], []
+        M, rows = A.shape[-1], torch.arange(len(some))[:, None]
+        own = torch.cat([some[:, None], torch.arange(N, M).expand(len(some), -1)], 1)
+        A, b, values = A[rows[..., None], own[:, :, None], own[:, None]], b[rows, own], []
         for variance in (0.1, 1.0):
-            gain, w = solve(A, b, variance, s.input)
-            values.append((float((gain + size).sum()) + d.jacobian, w))
-        value, w = max(values, key=lambda item: item[0])
-        if turn < turns:
-            whole = torch.zeros(N, d.F.shape[2], dtype=y.dtype).scatter(1, own, w)
-            h = fitted_path(d, whole)
-    return value
+            gain, w = solve(A, b, variance, s)
+            whole = torch.zeros(len(some), M, dtype=y.dtype).scatter(1, own, w)
+            values.append((float((gain + size).sum()) + d.jacobian, whole, variance))
+        return max(values, key=lambda item: item[0])
+
+    return fit_path(y, noise, s, some, turns_of(N, 2), stimulus, own_weight).evidence
 
 
 def _silent(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> float:
     """Return the log evidence of W = 0."""
-    h = first_path(y, noise, s)
-    turns = turns_of(y.shape[2], 1)
-    for turn in range(turns + 1):
-        d = design(y, h, noise, s, rows_of(y.shape[2]), stimulus)
-        own = d._replace(F=d.F[:, :, -1:] if s.input else d.F[:, :, :0])
-        A, b, size = precisions(own)
-        gain, w = solve(A, b, 1.0, s.input) if s.input else (0 * size, b)
-        if turn < turns:
-            h = fitted_path(own, w)
-    return float((gain + size).sum()) + d.jacobian
+    N = y.shape[2]
+
+    def no_weight(d, s: Settings):
+        A, b, size = precisions(d._replace(F=d.F[..., N:]))
+        gain, w = solve(A, b, 1.0, s)
+        whole = torch.cat([w.new_zeros(len(w), N), w], 1)
+        return float((gain + size).sum()) + d.jacobian, whole, 1.0
+
+    return fit_path(y, noise, s, rows_of(N), turns_of(N, 1), stimulus, no_weight).evidence
 
 
 def shifted(y: Tensor, noise: float, s: Settings, seed: int = 0, stimulus: Tensor | None = None) -> float:
@@ -95,6 +91,5 @@ def shifted(y: Tensor, noise: float, s: Settings, seed: int = 0, stimulus: Tenso
     lags = torch.randint(T // 4, T - T // 4 + 1, (N,), generator=g)
     turned = torch.stack([x[:, :, j].roll(int(lag), 1) for j, lag in enumerate(lags)], 2)
     d = design(y, h, noise, s, rows_of(N), stimulus)
-    heard = exponential_filter(turned[None], s.a)[0]
-    F = torch.cat([heard, d.F[:, :, N:]], 2)
-    return best_fit(d._replace(F=F), s)[0]
+    heard = design(y, torch.atanh(turned), noise, s, rows_of(N), stimulus).F[..., :N]
+    return best_fit(d._replace(F=torch.cat([heard, d.F[..., N:]], -1)), s)[0]

@@ -57,7 +57,7 @@ def judge(found: Estimated, n_trials: int) -> Verdict:
     if facts:
         return Verdict(NO_NETWORK, facts, r)
     facts = residual_facts(r)
-    bent = [WORDS[n] for n in ("gain", "tau", "process") if n in found.changed]
+    bent = [WORDS[n] for n in ("gain", "tau", "process", "kernel", "taus") if n in found.changed]
     if len(bent) > 1:
         facts.append(
             f"it takes {' and '.join(bent)} at once to explain it, which another kind of neuron would ask for as well"
@@ -80,6 +80,8 @@ WORDS = {
     "gain": "another scale of the rates",
     "tau": "another time constant",
     "process": "noise of the dynamics",
+    "kernel": "an exponential kernel of the recorder",
+    "taus": "time constants that differ between neurons",
 }
 
 

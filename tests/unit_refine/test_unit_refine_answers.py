@@ -12,7 +12,7 @@ from unit_refine import simulate
 from unit_refine.answer import Answer
 from unit_refine.fit import train
 from unit_refine.model.pipelines import Setting
-from unit_refine.score import baselines, labellers
+from unit_refine.score import baselines, beside, labellers
 from unit_refine.units.assemble import Recording
 
 VOTE = Setting("vote", "median", "standard_scaler", {})
@@ -50,6 +50,20 @@ def test_the_interval_covers_the_gain_and_its_predicted_width_comes_true():
     predicted, realised = np.array(ratios).T
     assert abs(predicted.mean() / realised.mean() - 1) < 0.1
     assert np.mean(covered) > 0.85
+
+
+def test_a_model_beats_all_others_only_where_it_beats_each_of_them():
+    y, groups, ours, theirs = called(np.random.default_rng(0), 12)
+    never = np.full(len(y), -1)
+
+    def verdict(*others):
+        voices = [beside.Voice(f"other {i}", o, []) for i, o in enumerate(others)]
+        found = beside.against_all(beside.Voice("ours", ours, []), voices, y, groups, 2, 300, 0)
+        return found[1].verdict, found[1].against
+
+    assert verdict(theirs, never) == ("yes", "other 0")
+    assert verdict(theirs, ours, never) == ("cannot tell", "other 1")
+    assert verdict(never, ours, y) == ("no", "other 2")
 
 
 def test_a_model_that_is_its_baseline_is_not_called_better():
@@ -180,6 +194,8 @@ def test_labellers_stand_beside_the_model(tables, model, run_command, tmp_path):
     assert scores["mine"] == pytest.approx(np.mean(hits))
     pair = next(r for r in found["agreement"] if (r["first"], r["second"]) == ("curator", "mine"))
     assert sum(pair["confusion"].values()) == pair["n_units"] == len(table)
+    assert found["answer"]["verdict"] in ("yes", "no", "cannot tell")
+    assert f"{model} beats {found['answer']['against']}: {found['answer']['verdict']}" in found["answer"]["sentence"]
     own = [r for r in found["excluded_by"] if (r["labeller"], r["metric"]) == ("mine", "snr")]
     assert own[0]["n_excluded"] == int((~(table["snr"] >= 2)).sum())
 

@@ -7,7 +7,7 @@ import pytest
 from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, TrainConfig
 from unit_refine.files import curation, label_files, phy, recordings
-from unit_refine.units import labels
+from unit_refine.units import labels, metric_names
 
 METRICS = ("snr", "isi_violations_ratio", "presence_ratio", "amplitude_median")
 GROUPS = ["good", "mua", "noise"] * 4
@@ -190,3 +190,12 @@ def test_labels_of_a_person_are_read_with_the_metrics_of_the_same_folder(kilosor
     groups.to_csv(kilosort_folder / "cluster_group.tsv", sep="\t", index=False)
     found, _ = recordings.read_all(TrainConfig(inputs=[kilosort_folder], output=tmp_path / "m"))
     assert found[0].labels == GROUPS
+
+
+def test_allen_units_under_either_package_s_names_are_converted():
+    table = pd.DataFrame({"PT_ratio": [0.5], "isi_violations": [0.1], "duration": [0.4], "waveform_duration": [0.4],
+                          "waveform_halfwidth": [0.2], "snr": [2.0], "waveform_spread": [60.0]})  # fmt: skip
+    found = metric_names.from_producer(table)[0].drop(columns="waveform_duration")
+    assert found.round(6).to_dict("records") == [
+        {"peak_after_to_trough_ratio": 0.5, "isi_violations_ratio": 0.1, "peak_to_trough_duration": 0.0004, "trough_half_width": 0.0002}
+    ]  # fmt: skip

@@ -25,5 +25,7 @@ def run(config: CompareConfig, run: Run) -> Result:
         for r in rows
         if r["balanced_accuracy"] == r["balanced_accuracy"]
     )
-    results = {"models": rows, "agreement": found.agreement, "excluded_by": found.exclusions}
+    line += f"; {found.answer.sentence}"
+    results = {"models": rows, "agreement": found.agreement, "excluded_by": found.exclusions,
+               "answer": found.answer, "further": found.further}  # fmt: skip
     return Result({"table": config.output} if config.output else {}, results, line, record=config.output)

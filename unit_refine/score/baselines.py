@@ -130,14 +130,14 @@ def against(
     return Against(baseline, other, float(scores[1][0]), float(gain[0]), float(low), float(high), resampled, n_blocks)
 
 
-def answered(found: Against, what: str, n_odd: int = 0) -> Answer:
-    """Return the answer of a run that scores; metrics unlike the training recordings' are told first."""
+def answered(found: Against, what: str, n_odd: int = 0, verdict: str = "") -> Answer:
+    """Return the answer of a run that scores (``verdict`` where it is decided already); metrics unlike the training recordings' are told first."""
     first = f"{n_odd} metrics do not look like the training recordings'" if n_odd else ""
     over = f"{UNIT} on {found.n_blocks} unseen recordings"
     if found.resampled == "units":
         labelled = "labelled units of the new recording, each held out"
         over = f"{UNIT} on {labelled if found.baseline == BASE_MODEL else 'unseen units of one recording'}"
-    return answer(what, found.baseline, found.gain, found.low, found.high, over, first=first)
+    return answer(what, found.baseline, found.gain, found.low, found.high, over, verdict=verdict, first=first)
 
 
 def further(found: Against, n_units: int) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ import pandas as pd
 
 from hdf5io.errors import InputError
 
+from ..answer import Answer
 from ..config import Labelled
 from ..units.assemble import Recording, Units, group_values
 from ..units.labels import classes_of
-from . import labellers
+from . import baselines, labellers
 from .evaluate import blocks_of, confusion_matrix, from_confusion
 from .labellers import Opinion
 
@@ -98,6 +99,27 @@ def score_voice(voice: Voice, y: np.ndarray, groups: np.ndarray, k: int, bootstr
         "balanced_accuracy": float(values[0]), "precision": float(np.nanmean(precision[0, :k])), "recall": float(values[0]),
         "low": float(np.nanquantile(values[1:], 0.025)), "high": float(np.nanquantile(values[1:], 0.975)),
     }  # fmt: skip
+
+
+def against_all(
+    ours: Voice, others: Sequence[Voice], y: np.ndarray, groups: np.ndarray, k: int, bootstraps: int, seed: int
+) -> tuple[baselines.Against, Answer]:
+    """Return a model beside the one of all others that is hardest to beat, and whether it beats them all.
+
+    Yes only where every interval lies above zero, so that choosing the opponent on these units cannot help; no where one lies below.
+    A unit to which somebody gives no class is one that he does not find.
+    """
+    found = [
+        baselines.against(
+            other.name, y, *(np.where(v.classes >= 0, v.classes, k) for v in (ours, other)), groups, k + 1,
+            bootstraps=bootstraps, seed=seed,
+        )
+        for other in others
+    ]  # fmt: skip
+    better, hardest = min(found, key=lambda a: a.high), min(found, key=lambda a: a.low)
+    if better.high < 0:
+        return better, baselines.answered(better, ours.name, verdict="no")
+    return hardest, baselines.answered(hardest, ours.name, verdict="yes" if hardest.low > 0 else "cannot tell")
 
 
 def agreement(voices: Sequence[Voice], y: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hdf5io.errors import InputError
 
+from ..answer import Answer
 from ..config import CompareConfig, Labelled
 from ..files import load_model, recordings
 from ..files.load_model import Model
@@ -129,6 +130,8 @@ class Comparison(NamedTuple):
     table: pd.DataFrame  #: a row for each, the best first
     agreement: list[dict[str, Any]]  #: Cohen's kappa and confusion of every two, the curator among them
     exclusions: list[dict[str, Any]]  #: which metric of which labeller excluded how many
+    answer: Answer  #: does the first model beat all others
+    further: list[dict[str, Any]]  #: what would narrow that
 
 
 def compare(config: CompareConfig) -> Comparison:
@@ -152,13 +155,19 @@ def compare(config: CompareConfig) -> Comparison:
     y, classes = np.array(order)[units.y], classes_of(task)
     if config.labellers:
         voices += beside.voices_of(config.labellers, recordings.read_all(config)[0], config, units, task)
+    rivals = [v for v in voices[1:] if beside.parts_classes(v.classes)]
+    rivals.append(beside.Voice(first.against.baseline, np.array(order)[first.against.guess], []))
+    hardest, told = beside.against_all(voices[0], rivals, y, units.groups, len(classes), config.bootstraps, config.seed)
     voices = beside.with_consensus(voices) if len(voices) > 2 or config.labellers else voices
     rows += [
         beside.score_voice(v, y, units.groups, len(classes), config.bootstraps, config.seed)
         for v in voices[len(loaded) :]
     ]
     table = pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable")
-    return Comparison(table, beside.agreement(voices, y, classes), beside.exclusions(voices[len(loaded) :], y, classes))
+    return Comparison(
+        table, beside.agreement(voices, y, classes), beside.exclusions(voices[len(loaded) :], y, classes), told,
+        baselines.further(hardest, len(y)),
+    )  # fmt: skip
 
 
 def voice_of(model: Model, found: Evaluation, units: Units) -> beside.Voice:

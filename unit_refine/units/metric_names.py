@@ -25,27 +25,20 @@ class Producer(NamedTuple):
 
 
 #: Metrics that ecephys and AllenSDK name as SpikeInterface does and define otherwise (window, unit, or noise estimate).
-ALLEN_OTHER = frozenset({"repolarization_slope", "recovery_slope", "spread", "velocity_above", "velocity_below", "snr", "amplitude",
-                         "silhouette_score", "max_drift", "cumulative_drift", "presence_ratio"})  # fmt: skip
+ALLEN_OTHER = ("repolarization_slope", "recovery_slope", "spread", "velocity_above", "velocity_below", "snr", "amplitude",
+               "silhouette_score", "max_drift", "cumulative_drift", "presence_ratio")  # fmt: skip
 PRODUCERS = (
     Producer(
-        "ecephys_spike_sorting",
-        frozenset({"isi_viol", "PT_ratio", "silhouette_score", "max_drift", "cumulative_drift", "halfwidth", "epoch_name_quality_metrics", "epoch_name_waveform_metrics"}),
+        "Allen's (ecephys_spike_sorting, AllenSDK)",
+        frozenset({"isi_viol", "PT_ratio", "silhouette_score", "max_drift", "cumulative_drift", "halfwidth", "epoch_name_quality_metrics", "epoch_name_waveform_metrics",
+                   "waveform_PT_ratio", "waveform_duration", "waveform_halfwidth", "waveform_amplitude", "waveform_spread", "L_ratio", "isi_violations"}),
         {
-            "isi_viol": ("isi_violations_ratio", 1.0), "duration": ("peak_to_trough_duration", MS), "halfwidth": ("trough_half_width", MS),
-            "PT_ratio": ("peak_after_to_trough_ratio", 1.0),
+            "isi_viol": ("isi_violations_ratio", 1.0), "isi_violations": ("isi_violations_ratio", 1.0), "L_ratio": ("l_ratio", 1.0),
+            "duration": ("peak_to_trough_duration", MS), "waveform_duration": ("peak_to_trough_duration", MS),
+            "halfwidth": ("trough_half_width", MS), "waveform_halfwidth": ("trough_half_width", MS),
+            "PT_ratio": ("peak_after_to_trough_ratio", 1.0), "waveform_PT_ratio": ("peak_after_to_trough_ratio", 1.0),
         },
-        ALLEN_OTHER,
-    ),
-    Producer(
-        "AllenSDK",
-        frozenset({"waveform_PT_ratio", "waveform_duration", "waveform_halfwidth", "waveform_amplitude", "waveform_spread", "L_ratio", "isi_violations"}),
-        {
-            "isi_violations": ("isi_violations_ratio", 1.0), "waveform_duration": ("peak_to_trough_duration", MS),
-            "waveform_halfwidth": ("trough_half_width", MS), "waveform_PT_ratio": ("peak_after_to_trough_ratio", 1.0),
-            "L_ratio": ("l_ratio", 1.0),
-        },
-        ALLEN_OTHER | {f"waveform_{n}" for n in ("amplitude", "spread", "repolarization_slope", "recovery_slope", "velocity_above", "velocity_below")},
+        frozenset({*ALLEN_OTHER, *(f"waveform_{n}" for n in ALLEN_OTHER)}),
     ),
     Producer(
         "Bombcell",
@@ -58,7 +51,7 @@ PRODUCERS = (
     ),
     Producer(
         "IBL brainbox",
-        frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max"}),
+        frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max", "max_confidence", "min_contamination", "n_spikes_below2", "ks2_label"}),
         {"spike_count": ("num_spikes", 1.0)},
         frozenset({"presence_ratio", "presence_ratio_std", "slidingRP_viol", "missed_spikes_est", "contamination", "contamination_alt", "amp_median", "amp_max", "amp_min", "amp_std_dB", "drift"}),
     ),
@@ -82,11 +75,10 @@ def from_producer(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     producer = producer_of(table)
     if producer is None:
         return table, []
-    converted = {
-        old: new
-        for old, (new, _) in producer.same.items()
-        if old in table.columns and new not in table.columns and _is_number(table[old])
-    }
+    converted: dict[str, str] = {}
+    for old, (new, _) in producer.same.items():
+        if old in table.columns and new not in {*table.columns, *converted.values()} and _is_number(table[old]):
+            converted[old] = new
     left_out = sorted(producer.other & set(table.columns))
     table = table.drop(columns=left_out)
     for old in converted:
