@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from ..neuron.recipe import Recipe  # models and posteriors bring jax: each is imported where it is read
 
 MODEL_KEYS = ("preset", "versions", "epochs", "training_seconds", "validation_loss", "data_sha256")
+POSTERIOR_KEYS = ("kind", "mean", "sd", "units", "favoured", "verdict")  #: the line tells these, --json everything
 
 
 def run(config: InfoConfig, run: Run) -> Result:
     """Describe one file or folder."""
     results = describe(config)
     more = {**results, "next": next_commands(config.path, results)}
-    return Result({}, more, "; ".join(f"{key.replace('_', ' ')} {in_words(value)}" for key, value in results.items()))
+    told = (
+        {key: results[key] for key in POSTERIOR_KEYS if key in results} if results["kind"] == "posterior" else results
+    )
+    return Result({}, more, "; ".join(f"{key.replace('_', ' ')}: {in_words(value)}" for key, value in told.items()))
 
 
 def in_words(value: object) -> str:
