@@ -211,8 +211,9 @@ def _column_of_events(table: Table, path: Path) -> str:
         Both are there and differ.
     """
     times = [name for name in TIME_COLUMNS if name in table]
+    if not times and "start_time" not in table:
+        raise InputError(f"{path}: no column 'time_s' or 'start_time'; it has {', '.join(table)}; give --align NAME.")
     if "start_time" not in table:
-        times_of(table, "time", path, 1.0)  # says what is expected where there is not just one
         return times[0]
     if times and list(map(text_of, table["start_time"])) != list(map(text_of, table[times[0]])):
         raise InputError(f"{path}: events stand in start_time and in {times[0]}; give --align NAME.")
@@ -233,10 +234,7 @@ def times_of(table: Table, what: str, path: Path, sampling_rate: float | None) -
         expected = f"{what}_s (or {what}_ms, {what}_us, {what}_samples)"
         if found:
             raise InputError(f"{path}: times stand in {' and '.join(found)}; expected one column {expected}.")
-        other = "" if what != "time" or "unit_id" in table else ", or --align NAME"
-        raise InputError(
-            f"{path}: no column '{what}_s'; it has {', '.join(table) or 'none'}; expected {expected}{other}."
-        )
+        raise InputError(f"{path}: no column '{what}_s'; it has {', '.join(table) or 'none'}; expected {expected}.")
     numbers, ending = _numbers(table[found[0]], path, found[0]), found[0][len(what) :]
     if ending == "_samples":
         if not sampling_rate:

@@ -15,6 +15,7 @@ from ..model.bases import BASES, NEMOS_NAMES, Covariate
 
 log = logging.getLogger("glm_rates.fit.covariates")
 TURN = 2 * np.pi
+SLOW_S, MANY = 0.5, 20.0  # samples further apart than this, over this many times the span of the trials, are no seconds
 CHOICES = [name for name in BASES if name != "onset"]  # that one is made from the trials themselves
 
 
@@ -57,7 +58,7 @@ def binned(signal: Signal, edges: np.ndarray) -> np.ndarray:
     number = np.concatenate([[0], np.cumsum(good)])
     n = np.diff(number[at], axis=1)
     centre = (edges[:, :-1] + edges[:, 1:]) / 2
-    gap = 3 * float(np.median(np.diff(signal.time_s)))
+    gap = 3 * _interval(signal)
     between = (
         np.interp(centre, signal.time_s[good], signal.value[good], left=np.nan, right=np.nan)
         if good.any()
@@ -68,6 +69,28 @@ def binned(signal: Signal, edges: np.ndarray) -> np.ndarray:
         wide = np.diff(signal.time_s[good])[following - 1] > max(gap, edges[0, 1] - edges[0, 0])
         between = np.where(wide, np.nan, between)
     return np.where(n > 0, np.diff(total[at], axis=1) / np.maximum(n, 1), between).astype(np.float32)
+
+
+def _interval(signal: Signal) -> float:
+    """Median time between samples at different times, in s."""
+    steps = np.diff(signal.time_s)
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+
+
+def same_clock(signal: Signal, edges: np.ndarray) -> None:
+    """Refuse samples that are seconds apart over a time much longer than all trials: they are no seconds.
+
+    Raises
+    ------
+    InputError
+        Both ranges are told.
+    """
+    span, whole = float(np.ptp(signal.time_s)), float(edges.max() - edges.min())
+    if signal.value is not None and _interval(signal) > SLOW_S and span > MANY * whole:
+        raise InputError(
+            f"covariate '{signal.name}' has a sample every {_interval(signal):g} s between {signal.time_s[0]:g} and {signal.time_s[-1]:g} s, "
+            f"the trials lie between {edges.min():g} and {edges.max():g} s: is it in seconds? (time_ms, time_us, time_samples; or cut the table)"
+        )
 
 
 def signals_of(paths: list[Path], names: list[str], sampling_rate: float | None) -> list[Signal]:
@@ -110,6 +133,8 @@ def covariates_of(
     width = options["bin_size"]
     lead = options["covariate_window"] // width
     edges = first_s[:, None] + (np.arange(-lead, n_bins + 1)) * width / 1000
+    for signal in signals:
+        same_clock(signal, edges)
     tables = [binned(signal, edges) for signal in signals]
     place = {signal.name: i for i, signal in enumerate(signals)}
     chosen: dict[str, str] = dict(wanted) or {
@@ -162,6 +187,9 @@ def describe(
             if most > 360.001:
                 raise InputError(f"covariate '{signal.name}' reaches {most:g}: no angle in radians or degrees.")
             bounds = (0.0, TURN if most <= TURN + 1e-3 else 360.0)
+            if np.ptp(inside) < bounds[1] / 2:
+                text = "covariate %s runs from %g to %g, less than half a turn of %g: is it an angle in radians or degrees?"
+                log.warning(text, signal.name, inside.min(), inside.max(), bounds[1])
         if bounds[0] == bounds[1]:
             bounds = (inside.min(), inside.max())
         low.append(float(bounds[0]))

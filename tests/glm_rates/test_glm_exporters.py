@@ -83,7 +83,7 @@ def test_two_columns_of_times_are_asked_for(spikes, events, plain):
 
 
 def test_a_table_without_times_says_what_is_expected(spikes, events):
-    with pytest.raises(InputError, match=r"it has onset, trial_type; expected time_s .*, or --align NAME"):
+    with pytest.raises(InputError, match=r"it has onset, trial_type; give --align NAME"):
         counts(spikes, events=events(onset=EVENTS, trial_type=LABELS))
 
 
@@ -166,6 +166,42 @@ def test_parquet_of_pandas_holds_the_same_counts(tmp_path, events, plain, form):
     found, params, _ = counts(tmp_path / "s.parquet", events=events(time_s=EVENTS, taste=LABELS))
     np.testing.assert_array_equal(found, plain)
     assert params["regions"] == (["gc", "gc", "bla"] if form == "one row a unit" else ["all"] * 3)
+
+
+# --- covariates ---------------------------------------------------------------------------------------------------------------
+
+
+def running(tmp_path, time_s, **more):
+    pd.DataFrame({"time_s": time_s, "running": np.sin(np.arange(len(time_s)) / 20), **more}).to_csv(
+        tmp_path / "c.csv", index=False
+    )
+    return [str(tmp_path / "c.csv")]
+
+
+def test_samples_of_a_covariate_in_milliseconds_are_no_seconds(spikes, events, tmp_path):
+    table, time = events(time_s=EVENTS, taste=LABELS), np.arange(0, 150, 0.05)
+    assert counts(spikes, events=table, covariates=running(tmp_path, time))[2]["covariates"].any()
+    with pytest.raises(
+        InputError,
+        match=r"'running' has a sample every 50 s between 0 and 149950 s, the trials lie between 2.* is it in seconds",
+    ):
+        counts(spikes, events=table, covariates=running(tmp_path, time * 1000))
+
+
+def test_rows_of_a_covariate_that_stand_there_twice_cost_no_bin(spikes, events, tmp_path):
+    table, time = events(time_s=EVENTS, taste=LABELS), np.arange(0, 150, 0.05)
+    once = counts(spikes, events=table, covariates=running(tmp_path, time))[2]
+    twice = running(tmp_path, np.repeat(time, 2), running=np.repeat(np.sin(np.arange(len(time)) / 20), 2))
+    found = counts(spikes, events=table, covariates=twice)[2]
+    assert "counted" not in found
+    np.testing.assert_allclose(found["covariates"], once["covariates"], atol=1e-6)
+
+
+def test_an_angle_in_turns_is_told(spikes, events, tmp_path, caplog):
+    time = np.arange(0, 150, 0.05)
+    found = running(tmp_path, time, phase=time % 1)
+    counts(spikes, events=events(time_s=EVENTS, taste=LABELS), covariates=found, bases=["phase=cyclic"])
+    assert "covariate phase runs from 0 to 0.95, less than half a turn of 6.28319" in caplog.text
 
 
 # --- NWB ----------------------------------------------------------------------------------------------------------------------
