@@ -183,7 +183,7 @@ def test_samples_of_a_covariate_in_milliseconds_are_no_seconds(spikes, events, t
     assert counts(spikes, events=table, covariates=running(tmp_path, time))[2]["covariates"].any()
     with pytest.raises(
         InputError,
-        match=r"'running' has a sample every 50 s between 0 and 149950 s, the trials lie between 2.* is it in seconds",
+        match=r"'running' has a sample every 50 s between 0 and 149950 s, the trials lie between 3.25 .* is it in seconds",
     ):
         counts(spikes, events=table, covariates=running(tmp_path, time * 1000))
 
