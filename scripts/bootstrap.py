@@ -172,7 +172,8 @@ def ensure(name: str = "all", torch: str | None = None) -> Path:
 def build(name: str, torch: str | None) -> None:
     """Make or repair one environment. Its stamp says "ready" only after the last step."""
     folder, stamp, began = folder_of(name), read_stamp(folder_of(name)), time.time()
-    if not stamp and folder.exists() and {path.name for path in folder.iterdir()} - {STAMP + ".part"}:
+    foreign = not stamp and folder.exists() and {path.name for path in folder.iterdir()} - {STAMP + ".part"}
+    if foreign or folder.is_symlink():
         raise SetupError(f"{folder} was not made by this script. Move it away (or delete it) and run this again.")
     installer = installers.choose(say, name.partition("@")[2])
     if stamp and not (stamp.get("ready") and stamp.get("root") == str(ROOT) and works(program(folder))):

@@ -79,6 +79,14 @@ def test_somebody_elses_environment_is_refused_and_left_alone(empty_project, scr
     assert (empty_project / ".venv/bin/python").read_text() == "not ours"
 
 
+def test_an_environment_that_is_a_link_is_refused_and_left_alone(empty_project, script):
+    (empty_project / "elsewhere").mkdir()
+    (empty_project / ".venv").symlink_to("elsewhere")
+    refused = script(empty_project, "bootstrap.py")
+    assert (refused.returncode, refused.stderr.count("\n")) == (5, 1)
+    assert (empty_project / ".venv").is_symlink()
+
+
 def test_two_set_ups_at_once_make_one_environment(empty_project, plain_environment):
     command = [sys.executable, empty_project / "scripts/bootstrap.py"]
     both = [subprocess.Popen(command, env=plain_environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
