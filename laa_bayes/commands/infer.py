@@ -164,7 +164,7 @@ def rows_together(
         predicted = summary.predictive(posterior, one.seed)
         results = summary.results(posterior, predicted)
         answered = answered or summary.answered(found, results)
-        results |= {key: answered[key] for key in ("answer", "further")}
+        results |= answered
         target = config.target.resolve() / f"sweep_{row['sweep']:03d}.posterior.h5"
         posterior_file.write_posterior(target, posterior, results, predicted.band, provenance)
         row |= row_of(results | {"sd_over_sweeps": posterior.models["laa"].sd})

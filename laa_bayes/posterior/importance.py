@@ -15,6 +15,8 @@ from scipy.cluster import vq
 from .likelihood import Optimum, log_posteriors
 
 N_IMPORTANCE = 4000
+N_PROPOSALS = 4  #: of an evidence
+TRUSTED_K = 0.7  #: Pareto k below which weights can be trusted
 
 
 class Refined(NamedTuple):
@@ -85,16 +87,26 @@ def weigh(spec, observed, draws, log_q, rng, n_draws: int, optimum: Optimum) -> 
     )
 
 
-def evidence(spec, observed, optimum: Optimum, rng, n: int = 2000) -> tuple[float, float, float]:
-    """Return the log evidence by importance sampling about the modes, its standard error, and the Pareto k of the weights."""
-    proposal = laplace_mixture(optimum)
-    draws = proposal.sample(n, rng)
-    log_ratio = log_posteriors(spec, draws, observed) - 0.5 * draws.shape[1] * np.log(2 * np.pi)
-    log_ratio = log_ratio - proposal.log_density(draws)
-    smoothed, k = pareto_smooth(log_ratio)
-    weight = np.exp(smoothed - smoothed.max())
-    error = float(weight.std() / weight.mean() / np.sqrt(n))
-    return float(special.logsumexp(log_ratio) - np.log(n)), error, k
+def evidence(spec, observed, optimum: Optimum, rng, n: int = 4000) -> tuple[float, float, float]:
+    """Return the log evidence by importance sampling, its standard error, and the Pareto k of the weights.
+
+    The first proposal stands about the modes; where its weights are not to be trusted a mixture is fitted to the weighted draws, up to
+    three times (population Monte Carlo; Cappe et al. 2008), and the proposal of smallest k answers.
+    """
+    proposal, found = laplace_mixture(optimum), []
+    for _ in range(N_PROPOSALS):
+        draws = proposal.sample(n, rng)
+        log_ratio = log_posteriors(spec, draws, observed) - 0.5 * draws.shape[1] * np.log(2 * np.pi)
+        log_ratio = log_ratio - proposal.log_density(draws)
+        smoothed, k = pareto_smooth(log_ratio)
+        weight = np.exp(smoothed - smoothed.max())
+        error = float(weight.std() / weight.mean() / np.sqrt(n))
+        found.append((k, float(special.logsumexp(log_ratio) - np.log(n)), error))
+        if k < TRUSTED_K:
+            break
+        proposal = fit_mixture(draws[systematic(weight / weight.sum(), n, rng)], rng)
+    k, value, error = min(found)
+    return value, error, k
 
 
 def systematic(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,7 @@ from .likelihood import NO_ACTIVATION, OWN, Joint, Observation, Optimum, Spec
 
 N_START = 24  #: starts of each fit, besides the optimum of the activation model
 CLEAR = 6.0  #: difference of BIC from which on a model is favoured over a simpler one
-TRUSTED_K = 0.7  #: Pareto k below which a sampled evidence and its error hold (Vehtari et al. 2024)
+PREFERS = 1.0  #: log evidence by which another model has to be better, besides two standard errors, before it is said
 WITH_ACTIVATION = ("laa", "laa + two-compartment")
 SIMPLER: dict[str, tuple[str, ...]] = {
     "passive": (),
@@ -169,15 +169,14 @@ def favoured(models: dict[str, Rival]) -> str:
 
 
 def of_more_evidence(models: Mapping[str, Rival], favoured_one: str) -> str | None:
-    """Return the model whose evidence exceeds the favoured one's by more than two standard errors; None where none does.
+    """Return the model whose evidence exceeds the favoured one's by `PREFERS` and two standard errors; None where none does.
 
-    BIC is the evidence only where many samples tell of every parameter. Errors with a Pareto k above `TRUSTED_K` say nothing.
+    BIC is the evidence only where many samples tell of every parameter.
     """
     top = max(models, key=lambda name: models[name].log_evidence)
     mine, other = models[favoured_one], models[top]
-    known = max(mine.evidence_k, other.evidence_k) < TRUSTED_K  # NaN where none was sampled
-    gain = other.log_evidence - mine.log_evidence
-    return top if known and gain > 2 * np.hypot(mine.evidence_error, other.evidence_error) else None
+    error = float(np.hypot(mine.evidence_error, other.evidence_error))
+    return top if other.log_evidence - mine.log_evidence > max(PREFERS, 2 * error) else None
 
 
 def best_rival(models: Mapping[str, Rival], favoured_one: str) -> str:

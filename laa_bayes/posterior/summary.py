@@ -33,6 +33,7 @@ FAR = 1e-4  #: a surprise under the prior below this is a hard fact on recording
 FAR_TEXT = "the optimum lies far outside the prior"
 DISAGREE = 0.3  #: difference of two SMC populations' means, in sd, that is named
 IDENTIFIED = 0.5  #: least contraction of an identified parameter
+OF_ACTIVATION = ("k", "k_slope", "V_thr", "G_act")  #: what a membrane without activation does not have
 Z_90 = 1.6449  #: half width of a central 90 % interval in sd
 
 
@@ -228,12 +229,6 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
     for one in found["models"].values():
         one["units"] = {name: known[name] for name in one["parameters"]}
     facts = facts_of_fit(found, posterior.spec.dt_ms) if posterior.spec.nuisance else []
-    if posterior.spec.nuisance and found["favoured"] != "laa":  # what a model that loses says is no answer
-        found["identified"] = dict.fromkeys(found["identified"], False)
-    elif posterior.spec.nuisance and not found["activation_supported"]:  # nor what only one of two has
-        found["identified"] |= {
-            name: False for name in ("k", "k_slope", "V_thr", "G_act") if name in found["identified"]
-        }
     if facts:
         found["checks"]["facts"] = [*found["checks"]["facts"], *facts]
         found["verdict"] = found["status"] = "misspecified"
@@ -241,13 +236,28 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
 
 
 def answered(together: Sequence[Posterior], found: dict) -> dict:
-    """Return ``answer`` and ``further`` of one sweep, or of sweeps that share one membrane; nothing is identified or planned without a model."""
-    first, favoured_one, wrong = together[0], found["favoured"], found["verdict"] == "misspecified"
+    """Return ``answer`` and ``further`` of one sweep, or of sweeps that share one membrane, and what follows for the models.
+
+    A rival that the favoured model does not beat is not excluded. Nothing is identified or planned without a model; what a model that
+    loses says is no answer, nor what only one of two undecided ones has.
+    """
+    first, best, wrong = together[0], found["favoured"], found["verdict"] == "misspecified"
     units, each = units_of_models(first.units), [p.models for p in together]
-    told = answers.answer_of(each, [p.observed for p in together], favoured_one, units, against_all(found))
-    plan = [] if wrong else answers.further(first.models, first.observed, favoured_one, units)
-    known = {"identified": dict.fromkeys(found["identified"], False)} if wrong else {}
-    return {"answer": told._asdict(), "further": plan, **known}
+    told = answers.answer_of(each, [p.observed for p in together], best, units, against_all(found))
+    left = found["not_excluded"]
+    left = left if told.verdict == "yes" or told.against in left else [*left, told.against]
+    supported, known = {best, *left} <= set(WITH_ACTIVATION), found["identified"]
+    if wrong or (first.spec.nuisance and best != "laa"):
+        known = dict.fromkeys(known, False)
+    elif first.spec.nuisance and not supported:
+        known = {name: value and name not in OF_ACTIVATION for name, value in known.items()}
+    return {
+        "answer": told._asdict(),
+        "further": [] if wrong else answers.further(first.models, first.observed, best, units),
+        "not_excluded": left,
+        "activation_supported": supported,
+        "identified": known,
+    }
 
 
 def units_of_models(units: dict[str, str]) -> dict[str, str]:

@@ -83,12 +83,12 @@ def test_the_answer_is_half_of_the_difference_in_bic_and_misspecified_comes_firs
 
 
 @pytest.mark.parametrize(
-    ("more", "k", "verdict"), [(3.5, 0.2, "cannot tell"), (0.3, 0.2, "yes"), (3.5, 0.9, "yes"), (-3.5, 0.2, "yes")]
+    ("more", "error", "verdict"), [(3.5, 0.2, "cannot tell"), (0.9, 0.2, "yes"), (3.5, 2.0, "yes"), (-3.5, 0.2, "yes")]
 )
-def test_an_evidence_that_prefers_another_model_than_bic_is_no_victory(more, k, verdict):
+def test_an_evidence_that_prefers_another_model_than_bic_is_no_victory(more, error, verdict):
     spec, observed = passive_spec(), observations(np.random.default_rng(1), 1)[0]
-    good = fitted(spec, observed)._replace(evidence_error=0.2, evidence_k=0.1)
-    simpler = good._replace(bic=good.bic + 40.0, log_evidence=good.log_evidence + more, evidence_k=k)
+    good = fitted(spec, observed)._replace(evidence_error=0.2)
+    simpler = good._replace(bic=good.bic + 40.0, log_evidence=good.log_evidence + more, evidence_error=error)
     nearer = good._replace(bic=good.bic + 30.0, log_evidence=good.log_evidence - 9.0)
     models = {"laa + two-compartment": good, "two-compartment": simpler, "laa": nearer}
     told = answers.answer_of(
