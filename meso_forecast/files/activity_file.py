@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 import hdf5io
 from hdf5io.errors import InputError
@@ -32,13 +31,6 @@ def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[st
     transposed = shape[1] == len(times) != shape[0]
     trace = Trace(path=path, dataset=name, transposed=transposed)
     refuse_clocks(trace)
-    if len(times) > 1 and times.dtype.kind in "iuf" and times[0] in (0, 1) and (np.diff(times) == 1).all():
-        log.warning(
-            "%s: '/%s' counts frames (%g, %g, ...); a frame is taken to last 1 s. Write seconds if it does not.",
-            path,
-            stamp,
-            *times[:2],
-        )
     fov = make_fov("FOV_00", trace, times, trim_times, processed=True, terms={"times": f"'/{stamp}'"})
     return fov, {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in attrs.items()}
 

@@ -1,10 +1,12 @@
-"""How is a checkpoint of a training written? Whole or not at all, so that a kill or a full disk leaves the one before it."""
+"""How do checkpoints and losses of a training get to disk? Whole or not at all, so that a kill or a full disk leaves those before."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 import hdf5io
@@ -20,3 +22,25 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Write a checkpoint; raises `hdf5io.NoSpace` on a full disk."""
         with hdf5io.atomic(path) as part, open(part, "wb") as handle:
             torch.save(checkpoint, handle)
+
+
+class EpochLog(Callback):
+    """The losses of every epoch in a table; they are in the checkpoint too, so that a resumed training has all of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, list[dict[str, float]]()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Add an epoch and write the table."""
+        losses = {k: float(trainer.callback_metrics[k]) for k in ("train_loss", "val_loss")}
+        self.rows = [*self.rows, {"epoch": trainer.current_epoch, "step": trainer.global_step, **losses}]
+        if trainer.is_global_zero:
+            hdf5io.write_csv(self.path, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes into the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; one of an earlier version has no rows."""
+        self.rows = state.get("rows", [])

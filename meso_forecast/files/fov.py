@@ -6,6 +6,7 @@ a time and never kept. Every check raises an `InputError` that names the file an
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hdf5io.errors import InputError
 
 from ..activity.traces import Traces
 
+log = logging.getLogger(__package__)
 #: what a reader's format calls the parts of a FOV, for messages
 GENERIC = {
     "times": "the clock", "bad_frames": "the list of bad frames", "roi_type": "the column that says which ROIs are cells",
@@ -26,6 +28,7 @@ GENERIC = {
     "roi_delay": "the scan delays",
 }  # fmt: skip
 MOST_TRIMMED = 0.1
+SHORTEST_FRAME_S = 1 / 150  #: a shorter one is told
 LONGEST_FRAME_S = 10.0  #: a longer step between frames is a clock in another unit
 
 
@@ -37,6 +40,8 @@ class Trace(BaseModel):
     dataset: str | None = None
     transposed: bool = False  #: stored as (roi, time), as suite2p does
     array: np.ndarray | None = Field(None, repr=False)
+    scale: float = 1.0  #: stored numbers times this, plus ``offset``, are the activity
+    offset: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,8 +60,11 @@ class Trace(BaseModel):
         """Return a block of frames of some ROIs, (time, roi) float32; a copy, so that no mapping stays."""
         with self.opened() as data:
             block = np.asarray(data[:, start:stop]).T if self.transposed else np.asarray(data[start:stop])
+        block = block[:, rois]
+        if (self.scale, self.offset) != (1.0, 0.0):
+            block = block.astype(np.float64) * self.scale + self.offset
         with np.errstate(over="ignore"):  # values beyond float32 become infinite, and their neurons are dropped as such
-            return np.ascontiguousarray(block[:, rois], dtype=np.float32)
+            return np.ascontiguousarray(block, dtype=np.float32)
 
     def __str__(self) -> str:
         return f"{self.path}" + (f", dataset '{self.dataset}'" if self.dataset else "")
@@ -215,6 +223,21 @@ class FOVData(BaseModel):
         return Traces(self.name, self.where, *arrays, self.times, self.bad_frames, self.processed, rois, frame)
 
 
+def doubt_clock(times: np.ndarray, where: str) -> None:
+    """Tell of a clock in seconds that looks like frame numbers or minutes."""
+    if len(times) < 2 or times.dtype.kind not in "iuf":
+        return
+    step = float(np.median(np.diff(times)))
+    if times[0] in (0, 1) and (np.diff(times) == 1).all():
+        log.warning(
+            "%s counts frames (%g, %g, ...); a frame is taken to last 1 s. Write seconds if it does not.",
+            where,
+            *times[:2],
+        )
+    elif 0 < step < SHORTEST_FRAME_S:
+        log.warning("%s has %.3g frames a second. Is it in minutes? Seconds are expected.", where, 1 / step)
+
+
 def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool = False, **given: Any) -> FOVData:
     """Return a checked FOV; what is not given is unknown (all ROIs are cells, no bad frames).
 
@@ -232,4 +255,5 @@ def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool
         "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois), "red": np.zeros(n_rois, bool),
     }  # fmt: skip
     terms = GENERIC | given.pop("terms", {})
+    doubt_clock(times, f"{fluorescence}: {terms['times']}")
     return FOVData(name=name, fluorescence=fluorescence, times=times, terms=terms, **(filled | given)).check()

@@ -21,6 +21,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
+from .nwb_clock import check_rate, doubt_rate, inside, invalid_times, number_of, regular_clock
 from .nwb_table import RoiTable, read_table
 
 log = logging.getLogger(__package__)
@@ -28,16 +29,23 @@ CHANNEL_2 = re.compile(r"ch(an|annel)?_?2(?!\d)|(^|[^a-z])red([^a-z]|$)|tdtomato
 #: words in the names of series and containers, by role; the first role with a word there counts
 ROLES = (
     ("background", ("background",)),
+    ("corrected", ("corrected", "demix", "subtracted")),  # before neuropil: it is what was subtracted
     ("neuropil", ("neuropil", "fneu")),
     ("deconvolved", ("deconv", "spks", "spike", "event")),
     ("dff", ("dfoverf", "df_over_f", "dff", "deltaf", "delta_f", "df_f")),
     ("denoised", ("denois",)),
     ("baseline", ("baseline",)),
-    ("corrected", ("corrected", "demix", "subtracted")),
+    ("normalised", ("zscore", "z_score", "z-score", "normalised", "normalized")),
     ("residual", ("residual",)),
 )
-MAIN = ("fluorescence", "dff", "corrected", "denoised", "deconvolved")  #: what may be a FOV's activity, best first
-RATE_TOLERANCE = 0.01
+MAIN = (
+    "fluorescence",
+    "dff",
+    "corrected",
+    "denoised",
+    "normalised",
+    "deconvolved",
+)  #: what may be a FOV's activity, best first
 
 
 class Series(NamedTuple):
@@ -128,24 +136,9 @@ def read_series(file: h5py.File, path: Path, name: str) -> Series:
     role, channel = role_of(name)
     if role == "fluorescence" and text_of(item.parent.attrs.get("neurodata_type")) == "DfOverF":
         role = "dff"
-    trace = Trace(path=path, dataset=f"{name}/data", transposed=turned)
+    scale, offset = (number_of(data.attrs.get(k), default) for k, default in (("conversion", 1.0), ("offset", 0.0)))
+    trace = Trace(path=path, dataset=f"{name}/data", transposed=turned, scale=scale, offset=offset)
     return Series(name, role, channel, trace, clock, table, rows, (table or name).rsplit("/", 1)[-1])
-
-
-def regular_clock(item: h5py.Group, n_time: int) -> np.ndarray:
-    """Return the clock of a series that says when it starts and at which rate.
-
-    Raises
-    ------
-    InputError : it says neither that nor timestamps.
-    """
-    start = hdf5io.array(item, "starting_time", ndim=0)
-    rate = np.asarray(start.attrs.get("rate", np.nan))
-    if rate.size != 1 or rate.dtype.kind not in "iuf" or not (np.isfinite(rate).all() and (rate > 0).all()):
-        raise InputError(
-            f"{item.file.filename}: '{item.name}' has neither timestamps nor a starting_time with a positive rate."
-        )
-    return float(start[()]) + np.arange(n_time) / float(rate.reshape(-1)[0])
 
 
 def text_of(value: Any) -> str:
@@ -254,6 +247,7 @@ def fov_of(
     )  # fmt: skip
     terms = {"roi_type": table.rule, "times": f"'{main.name}': its clock"}
     columns = {"uuids": np.array([f"{name}/{i}" for i in main.rows]), **table.columns}
+    doubt_rate(file, main.table, main.times, main.name)
     return make_fov(name, main.trace, main.times, trim_times, processed=as_it_is, terms=terms, **extra, **columns)
 
 
@@ -279,33 +273,6 @@ def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series
 def listed(series: list[Series]) -> str:
     """Return the names of series for a message."""
     return ", ".join(f"'{s.name}'" for s in series)
-
-
-def check_rate(fov: FOVData, fs_hz: float | None) -> None:
-    """Refuse a typed frame rate that the file contradicts."""
-    found = 1 / float(np.median(np.diff(fov.times))) if len(fov.times) > 1 else np.nan
-    if fs_hz is not None and abs(fs_hz / found - 1) > RATE_TOLERANCE:
-        raise InputError(
-            f"{fov.where}: --fs-hz {fs_hz:g}, but its clock has {found:.4g} frames a second. Leave out --fs-hz."
-        )
-
-
-def invalid_times(file: h5py.File) -> np.ndarray:
-    """Return the intervals in s that the file calls invalid, (interval, 2)."""
-    group = file.get("intervals/invalid_times")
-    if not isinstance(group, h5py.Group) or "start_time" not in group or "stop_time" not in group:
-        return np.empty((0, 2))
-    start, stop = (hdf5io.array(group, name, ndim=1)[:].astype(float) for name in ("start_time", "stop_time"))
-    return np.c_[start, stop] if len(start) == len(stop) else np.empty((0, 2))
-
-
-def inside(times: np.ndarray, intervals: np.ndarray) -> np.ndarray:
-    """Return which frames overlap one of the intervals, (time,) bool; a frame lasts until the next one."""
-    lasts = np.median(np.diff(times)) if len(times) > 1 else 0.0
-    flags = np.zeros(len(times), bool)
-    for start, stop in intervals:
-        flags |= (times < stop) & (times + lasts > start)
-    return flags
 
 
 def is_nwb(path: Path) -> bool:

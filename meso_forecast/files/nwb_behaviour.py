@@ -6,6 +6,7 @@ They are optional: what is missing or odd is said and never stops the traces.
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel
-from .nwb import regular_clock
+from .nwb_clock import regular_clock
 
 log = logging.getLogger(__package__)
 ON = (
@@ -42,8 +43,11 @@ SIGNALS = {
     "licks": ("lick",),
     "motion energy": ("motion_energy", "motionenergy"),
     "running speed": ("running_speed", "runningspeed", "running"),
+    "wheel velocity": ("wheel_velocity", "wheelvelocity", "wheel_speed", "wheelspeed"),
 }
-SMOOTHED = ("smooth",)  #: over the frames before and after: it looks ahead
+SMOOTHED = re.compile("smooth|(?<!un)filtered|lowpass")  #: over the frames before and after: it looks ahead
+NO_POSITION = re.compile("velocity|speed|acceler|torque|force|movement|voltage")
+SLACK_S = 1.0  #: events that much before and after their trial still belong to it
 SIDES = (("contrast_left", "contrast_right"), ("left_contrast", "right_contrast"), ("contrastleft", "contrastright"))
 
 
@@ -58,7 +62,8 @@ def nwb_behaviour(path: Path) -> Behaviour:
             except InputError as error:
                 log.warning("left out, the traces do not need it: %s", error)
     trials, wheel = found.get("trials"), found.get("wheel")
-    return Behaviour(() if trials is None else (trials,), () if wheel is None else (wheel,), found.get("signals", ()))
+    signals = tuple(s for s in found.get("signals", ()) if wheel is None or not s.name.startswith("wheel velocity"))
+    return Behaviour(() if trials is None else (trials,), () if wheel is None else (wheel,), signals)
 
 
 def trials_of(file: h5py.File) -> Trials | None:
@@ -73,10 +78,21 @@ def trials_of(file: h5py.File) -> Trials | None:
         return None if key is None else hdf5io.array(group, key, ndim=1)[:].astype(float)
 
     start, stop = (hdf5io.array(group, f"{side}_time", ndim=1)[:].astype(float) for side in ("start", "stop"))
-    on, off = column(ON), column(OFF)
+    on, off = (within(column(names), start, stop, names[0]) for names in (ON, OFF))
     on = start if on is None else on
     off = stop if off is None else np.where(np.isfinite(off), off, stop)
     return Trials(start, stop, on, off, kinds_of(group, available, len(start)))
+
+
+def within(times: np.ndarray | None, start: np.ndarray, stop: np.ndarray, what: str) -> np.ndarray | None:
+    """Return times of events in trials, None (which is told) where most lie outside: they are by another clock or from each trial's start."""
+    if times is None or not np.isfinite(times).any():
+        return times
+    known = np.isfinite(times)
+    if np.mean((times >= start - SLACK_S) & (times <= stop + SLACK_S), where=known) > 0.5:
+        return times
+    log.warning("trials: most times of '%s' lie outside of their trials; the trials' own times are taken instead", what)
+    return None
 
 
 def kinds_of(group: h5py.Group, available: dict[str, str], n: int) -> list[str]:
@@ -94,35 +110,38 @@ def kinds_of(group: h5py.Group, available: dict[str, str], n: int) -> list[str]:
     return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
 
 
-def wheel_of(file: h5py.File) -> Wheel | None:
-    """Return the position of a wheel, None without one; of several the shortest name that says position."""
+def series_of(file: h5py.File) -> list[str]:
+    """Return the places of all groups of a file that hold values or times of events."""
     names: list[str] = []
 
     def visit(name: str, item: Any) -> None:
-        if (
-            isinstance(item, h5py.Group)
-            and "data" in item
-            and "wheel" in name.lower()
-            and "movement" not in name.lower()
-        ):
+        """Keep a group's place."""
+        if isinstance(item, h5py.Group) and ("data" in item or "timestamps" in item):
             names.append(name)
 
     file.visititems(visit)
-    named = [n for n in names if "position" in n.lower()] or [n for n in names if "velocity" not in n.lower()]
+    return names
+
+
+def wheel_of(file: h5py.File) -> Wheel | None:
+    """Return the position of a wheel, None without one; of several the shortest name that says position."""
+    wheels = [n for n in series_of(file) if "wheel" in n.lower() and "data" in file[n]]
+    names = [n for n in wheels if not NO_POSITION.search(n.lower())]
+    named = [n for n in names if "position" in n.lower()] or names
     if not named:
         return None
     times, position = series(file[min(named, key=lambda n: (len(n), n))])
     return Wheel(times, np.nan_to_num(position))
 
 
-def series(item: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+def series(item: h5py.Group, key: str = "data") -> tuple[np.ndarray, np.ndarray]:
     """Return times and values, (time,) each, of a time series; of several columns the first.
 
     Raises
     ------
     InputError : its clock does not fit or does not ascend.
     """
-    data = hdf5io.array(item, "data", ndim=(1, 2))
+    data = hdf5io.array(item, key, ndim=(1, 2), kinds="biuf")
     values = data[:].reshape(len(data), -1)[:, 0].astype(float)
     if "timestamps" in item:
         times = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float)
@@ -136,24 +155,39 @@ def series(item: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
 def signals_of(file: h5py.File) -> tuple[Signal, ...]:
     """Return pupil, running, motion energy (one number a time) and licks, each by its clock; one that is odd is left out and told."""
     found: dict[str, Signal] = {}
-
-    def visit(name: str, item: Any) -> None:
+    for name in series_of(file):
+        own = name.rpartition("/")[2]
         kind = next((k for k, words in SIGNALS.items() if any(w in name.lower() for w in words)), None)
-        if kind is None or not isinstance(item, h5py.Group) or not name.startswith(("processing", "acquisition")):
-            return
-        is_series = "data" in item and isinstance(item["data"], h5py.Dataset) and item["data"].ndim == 1
-        events = kind == "licks" and "timestamps" in item
-        if not (is_series or events) or any(w in name.lower() for w in SMOOTHED):
-            return
-        title = kind if kind not in found else f"{kind} ({name.rpartition('/')[2]})"
+        if kind is None or not name.startswith(("processing", "acquisition")) or SMOOTHED.search(name.lower()):
+            continue
+        named = any(word in own.lower() for word in SIGNALS[kind])
+        title = kind if named and kind not in found else f"{kind} ({own})"
         try:
-            if events:
-                times = np.sort(hdf5io.array(item, "timestamps", ndim=1)[:].astype(float))
-                found[title] = Signal(title, times[np.isfinite(times)], None, "Hz")
-            else:
-                found[title] = Signal(title, *series(item))
+            signal = licks_of(file[name], title) if kind == "licks" else signal_of(file[name], title)
         except InputError as error:
             log.warning("left out, the traces do not need it: %s", error)
-
-    file.visititems(visit)
+            continue
+        if signal is not None:
+            found[title] = signal
     return tuple(found.values())
+
+
+def signal_of(item: h5py.Group, title: str) -> Signal | None:
+    """Return a series of one number a time, or the area of tracked ellipses (Allen's pupils); None for anything else."""
+    key = next((k for k in ("area", "data") if isinstance(item.get(k), h5py.Dataset) and item[k].ndim == 1), None)
+    return None if key is None else Signal(title, *series(item, key))
+
+
+def licks_of(item: h5py.Group, title: str) -> Signal | None:
+    """Return licks: times of events, onsets of intervals (1 and -1), or a sensor that was read at all times."""
+    data = item.get("data")
+    sampled = isinstance(data, h5py.Dataset) and data.ndim == 1 and data.dtype.kind in "biuf"
+    if "timestamps" not in item:
+        return Signal(title, *series(item)) if sampled else None
+    times = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float)
+    if sampled and len(data) == len(times):
+        if (data[:] < 0).any():
+            times = times[data[:] > 0]
+        elif len(np.unique(data[:])) > 1:
+            return Signal(title, *series(item))
+    return Signal(title, np.sort(times[np.isfinite(times)]), None, "Hz")

@@ -17,7 +17,7 @@ import numpy as np
 import hdf5io
 
 log = logging.getLogger(__package__)
-CELL_COLUMNS = ("iscell", "is_cell", "accepted", "keep")
+CELL_COLUMNS = ("iscell", "is_cell", "is_neuron", "accepted", "keep", "valid_roi", "is_valid", "valid", "selected")
 PROBABILITY = ("classifier", "cell_classifier", "probability", "cell_probability", "iscell_probability", "cnn")
 IDS = ("uuid", "uuids", "roi_uuid", "unique_id")
 DELAYS = ("time_offset", "timeshift", "roi_delay")

@@ -21,14 +21,21 @@ from .fov import FOVData, Trace, make_fov
 from .matrices import LEAST_FRAMES, counts_evenly, is_turned, required_rate, rises
 
 log = logging.getLogger(__package__)
-CLOCKS = {
-    **dict.fromkeys(
-        ("time", "times", "timestamp", "timestamps", "t", "time_s", "time (s)", "time(s)", "seconds", "s"), 1.0
-    ),
-    **dict.fromkeys(("time_ms", "time (ms)", "time(ms)", "timestamp_ms", "timestamps_ms", "ms"), 1e-3),
-}
+CLOCK = re.compile(
+    r"(?:(?:relative|frame)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµ]*)[\])]?|(s|ms|seconds))", re.IGNORECASE
+)
+UNITS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0), **dict.fromkeys(("ms", "msec", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "microseconds"), 1e-6), **dict.fromkeys(("min", "minutes"), 60.0),
+}  # fmt: skip
 NUMBERS = ("", "frame", "frames", "frame_number", "index", "row", "slice", "#", "unnamed: 0")
 CELL_IDS = ("roi", "cell", "neuron", "unit", "cell_id", "roi_id", "neuron_id", "unit_id", "cellid", "id")
+#: names of columns that tables hold beside activity
+NO_ACTIVITY = (
+    "stimulus", "stim", "stimulus_id", "stim_id", "condition", "trial", "trial_id", "trial_number", "epoch", "block", "session", "event", "label",
+    "x", "y", "z", "x_position", "y_position", "area", "plane", "depth", "speed", "velocity", "running", "running_speed", "wheel", "pupil",
+    "pupil_diameter", "pupil_area", "lick", "licks", "reward", "behavior", "behaviour",
+)  # fmt: skip
 STATUS = {"accepted": 1, "undecided": 0, "rejected": 0}
 FIJI = re.compile(r"(Area|Mean|StdDev|Mode|Min|Max|X|Y|IntDen|RawIntDen|Median|Skew|Kurt|%Area)\(?.*?\)?(\d+)$")
 
@@ -55,6 +62,7 @@ def csv_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
     """
     table, has_header = read_table(path)
     clock, scale, table = without_clock(table, path)
+    table = without_notes(table, path) if has_header else table
     given: dict[str, Any] = {"processed": True}
     if clock is not None:
         if time_axis == "columns":
@@ -81,7 +89,13 @@ def read_table(path: Path) -> tuple[Table, bool]:
     import pandas as pd
 
     with hdf5io.parsing(path, "a text table"):
-        head = pd.read_csv(path, header=None, nrows=2, sep=None, engine="python", dtype=str, keep_default_na=False)
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            first = handle.readline(1_000_000).strip()
+        how: dict[str, Any] = {
+            "sep": None if re.search("[,;\t|]", first) or " " not in first else r"\s+",
+            "engine": "python",
+        }
+        head = pd.read_csv(path, header=None, nrows=2, **how, dtype=str, keep_default_na=False)
         cells = [[str(v).strip() for v in row] for row in head.to_numpy()]
         labels = [float(v) for v in cells[0][1:] if is_number(v) and v]
         numbered = len(labels) == len(cells[0]) - 1 > 1 and labels == list(np.arange(len(labels)) + labels[0])
@@ -90,9 +104,7 @@ def read_table(path: Path) -> tuple[Table, bool]:
         second = cells[1] if len(cells) > 1 else []
         status = [v.lower() for v in second]
         inscopix = has_header and len(status) > 1 and all(v in STATUS for v in status[1:])
-        table = pd.read_csv(
-            path, header=0 if has_header else None, sep=None, engine="python", skiprows=[1] if inscopix else None
-        )
+        table = pd.read_csv(path, header=0 if has_header else None, skiprows=[1] if inscopix else None, **how)
     names = [str(c).strip() for c in table.columns] if has_header else [f"column {i}" for i in range(table.shape[1])]
     if inscopix:
         names[0] = "time"  # "Time(s)/Cell Status" stands in the second line
@@ -113,7 +125,7 @@ def is_number(value: Any) -> bool:
 
 def without_clock(table: Table, path: Path) -> tuple[np.ndarray | None, float, Table]:
     """Return the clock (None: there is none), what makes it seconds, and the other columns."""
-    clocks = [i for i, name in enumerate(table.names) if name.lower() in CLOCKS]
+    clocks = [i for i, name in enumerate(table.names) if seconds_of(name) is not None]
     if len(clocks) > 1:
         named = ", ".join(table.names[i] for i in clocks)
         raise InputError(f"{path}: several columns could be the clock: {named}. Leave one.")
@@ -125,9 +137,19 @@ def without_clock(table: Table, path: Path) -> tuple[np.ndarray | None, float, T
     numbers = [i for i in range(len(rest.names)) if is_row_number(rest, i)]
     return (
         table.values[:, clocks[0]],
-        CLOCKS[table.names[clocks[0]].lower()],
+        seconds_of(table.names[clocks[0]]) or 1.0,
         rest.keep([i for i in range(len(rest.names)) if i not in numbers]),
     )
+
+
+def seconds_of(name: str) -> float | None:
+    """Return how many seconds one unit of a clock lasts, by the name of its column; None for other columns.
+
+    >>> seconds_of("Time (ms)"), seconds_of("timestamp"), seconds_of("t"), seconds_of("min"), seconds_of("C0")
+    (0.001, 1.0, 1.0, None, None)
+    """
+    found = CLOCK.fullmatch(name.strip())
+    return UNITS.get((found[1] or found[2] or "s").lower()) if found else None
 
 
 def is_row_number(table: Table, column: int) -> bool:
@@ -141,6 +163,15 @@ def without_row_numbers(table: Table, turned: bool, path: Path) -> Table:
     if is_row_number(table, 0) or (turned and named in CELL_IDS):
         log.info("%s: its first column numbers the rows and is left out", path)
         return table.keep(list(range(1, len(table.names))))
+    return table
+
+
+def without_notes(table: Table, path: Path) -> Table:
+    """Return the table without columns whose name says that they are no activity, such as stimuli, trials and positions."""
+    notes = [n for n in table.names if n.lower() in NO_ACTIVITY]
+    if notes and len(notes) < len(table.names):
+        log.warning("%s: no activity by their names, left out: %s", path, ", ".join(notes))
+        return table.keep([i for i, n in enumerate(table.names) if n not in notes])
     return table
 
 

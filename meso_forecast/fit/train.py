@@ -14,13 +14,12 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..activity.windows import release
-from ..files.checkpoints import WholeCheckpoints
+from ..files.checkpoints import EpochLog, WholeCheckpoints
 from .options import Options
 
 log = logging.getLogger(__package__)
@@ -148,9 +147,8 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
     best = Best()
     callbacks: list = [EarlyStopping("val_loss", patience=options.patience), best]
     if folder is not None:
-        callbacks.append(
-            ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
-        )
+        kept = ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
+        callbacks += [EpochLog(folder / "log.csv"), kept]
     if options.progress:
         callbacks.append(TQDMProgressBar(leave=False))
     trainer = quiet_trainer(options, callbacks)
@@ -207,5 +205,5 @@ def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
         enable_progress_bar=options.progress, enable_model_summary=False, gradient_clip_val=1.0,
         enable_checkpointing=options.folder is not None, use_distributed_sampler=False,
         plugins=[WholeCheckpoints(), *([LightningEnvironment()] if alone else [])],  # else SLURM's tasks are counted as devices
-        logger=CSVLogger(options.folder, name="", version="log") if options.folder is not None else False,
+        logger=False,
     )  # fmt: skip

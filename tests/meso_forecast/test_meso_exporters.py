@@ -492,3 +492,56 @@ def test_numbers_written_as_text_are_region_ids_and_a_plane_s_location_names_wha
     nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
     (fov,) = opened(nwb.write(tmp_path / "plane.nwb")).fovs
     assert set(fov.region_name) == {"VISp"}
+
+
+@pytest.mark.parametrize("name", ["Neuropil_subtracted", "NeuropilCorrected", "neuropil_corrected_F"])
+def test_a_trace_without_neuropil_is_not_taken_for_the_neuropil(name, tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    nwb.series("Fluorescence", name, RED, table)
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert np.array_equal(values(fov), GREEN)
+    assert fov.neuropil is None
+
+
+@pytest.mark.parametrize(("name", "processed"), [("zscored_traces", True), ("Normalized", True), ("raw_traces", False)])
+def test_scores_are_used_as_they_are(name, processed, tmp_path):
+    nwb = Nwb()
+    nwb.series("Fluorescence", name, GREEN, nwb.table())
+    assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].processed is processed
+
+
+def test_stored_counts_become_the_numbers_that_they_stand_for(tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    region = table.create_roi_table_region("all", region=list(range(N)))
+    for name, data, more in (
+        ("Fluorescence", (GREEN * 1000).astype(np.int16), {"conversion": 0.001, "offset": 2.0}),
+        ("Neuropil", NEUROPIL, {}),
+    ):
+        box = ophys.Fluorescence(name=name)
+        nwb.module.add(box)
+        box.add_roi_response_series(
+            ophys.RoiResponseSeries(name="R", data=data, unit="a.u.", rois=region, rate=5.0, **more)
+        )
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert values(fov) == pytest.approx(GREEN + 2, abs=0.0011)
+    assert fov.neuropil.read(0, T) == pytest.approx(NEUROPIL)
+
+
+@pytest.mark.parametrize("column", ["valid_roi", "is_neuron", "Selected", "is_valid"])
+def test_rois_that_a_column_calls_no_cells_are_none(column, tmp_path):
+    nwb = Nwb()
+    nwb.series("dff", "traces", GREEN, nwb.table(**{column: [i % 3 == 0 for i in range(N)]}), kind=ophys.DfOverF)
+    assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells().tolist() == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(("clock", "told"), [({"rate": 30.0}, "its imaging plane 5"), ({"rate": 5.0}, ""),
+                                             ({"timestamps": np.arange(T, dtype=float)}, "counts frames")])  # fmt: skip
+def test_a_clock_that_something_contradicts_is_told(clock, told, tmp_path, caplog):
+    nwb = Nwb()
+    nwb.series("Fluorescence", "R", GREEN, nwb.table(iscell=[1.0] * N), **clock)
+    opened(nwb.write(tmp_path / "x.nwb"))
+    assert told in caplog.text
+    assert bool(told) == ("imaging plane" in caplog.text or "counts frames" in caplog.text)

@@ -151,3 +151,51 @@ def test_a_clock_with_a_missing_value_is_refused_and_one_that_counts_frames_is_t
         file["activity_matrix"], file["timestamps"] = x.astype(np.float32), np.arange(400)
     MesoscopeSession.from_activity_file(tmp_path / "x.h5")
     assert "counts frames" in caplog.text
+
+
+TRACES = np.random.default_rng(3).random((400, 3))
+
+
+def table_of(path, names, columns, sep=","):
+    rows = [sep.join(names), *(sep.join(f"{v:.6f}" for v in row) for row in np.column_stack([*columns, TRACES]))]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "unit_s"),
+    [("time [s]", 1), ("Timestamp (s)", 1), ("relative_time", 1), ("t (sec)", 1), ("frame time", 1), ("Time Stamp (ms)", 1e-3),
+     ("timestamp_us", 1e-6), ("Time (min)", 60)],
+)  # fmt: skip
+def test_a_clock_is_read_in_the_unit_that_its_name_says(name, unit_s, tmp_path):
+    clock = np.arange(400) / 5 / unit_s
+    fov = opened(table_of(tmp_path / "x.csv", [name, "a", "b", "c"], [clock]))
+    assert fov.times == pytest.approx(np.arange(400) / 5, abs=1e-4)
+    assert fov.n_rois == 3
+
+
+@pytest.mark.parametrize("name", ["stimulus", "Trial", "x", "running_speed"])
+def test_what_is_no_activity_by_its_name_is_no_neuron(name, tmp_path, caplog):
+    path = table_of(tmp_path / "x.csv", [name, "a", "b", "c"], [np.arange(400) // 40 % 2])
+    fov = opened(path, fs_hz=5.0)
+    assert fov.uuids.tolist() == ["a", "b", "c"]
+    assert "left out" in caplog.text
+
+
+def test_positions_before_the_frames_of_each_cell_are_no_frames(tmp_path):
+    rows = [",".join(["x", "y", *map(str, range(400))])]
+    rows += [",".join(["3", "4", *(f"{v:.6f}" for v in cell)]) for cell in TRACES.T]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    fov = opened(tmp_path / "x.csv", fs_hz=5.0)
+    assert fov.fluorescence.read(0, 400) == pytest.approx(TRACES, abs=1e-5)
+
+
+def test_several_blanks_part_columns_once(tmp_path):
+    (tmp_path / "x.txt").write_text("\n".join("   ".join(f"{v:.6f}" for v in row) for row in TRACES))
+    fov = opened(tmp_path / "x.txt", fs_hz=5.0)
+    assert fov.fluorescence.read(0, 400) == pytest.approx(TRACES, abs=1e-5)
+
+
+def test_a_clock_in_minutes_is_doubted(tmp_path, caplog):
+    opened(table_of(tmp_path / "x.csv", ["time", "a", "b", "c"], [np.arange(400) / 300]))
+    assert "Is it in minutes?" in caplog.text
