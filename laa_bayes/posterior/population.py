@@ -17,6 +17,8 @@ from scipy import special
 
 N_STEPS, N_BURN = 400, 100
 SHAPE, SCALE = 2.0, 0.5  #: of the inverse gamma prior of s^2
+N_FOLDS = 5  #: of cells, whose evidence is scored under the population of the others
+N_KEPT, THIN = 500, 5  #: for that: draws of a cell, and of the chain every fifth
 SEEN = 0.5  #: least median contraction over cells of a coordinate whose population is inferred
 
 
@@ -28,18 +30,34 @@ class Population(NamedTuple):
     sd: np.ndarray  #: (d,) s
     weights: list[np.ndarray]  #: (n_draws,) of each cell, they sum to 1
     ess: np.ndarray  #: (n_cell,) effective sample size of each cell's weights over its draws
-    gain: float  #: log marginal likelihood at the mean of mu and s, over that of the cells' own prior
+    seen: np.ndarray  #: (d,) whether the cells tell of the population
+
+
+class Chain(NamedTuple):
+    """Draws of the population's prior and what they make of the cells."""
+
+    mean: np.ndarray  #: (n_step, d) mu
+    sd: np.ndarray  #: (n_step, d) s
+    weights: list[np.ndarray]  #: (n_draws,) of each cell, mean over the steps
     seen: np.ndarray  #: (d,) whether the cells tell of the population
 
 
 def population(cells: Sequence[np.ndarray], seed: int = 0) -> Population:
     """Return the population of cells, each with draws (n_draws, d) of the inferred coordinates."""
+    chain = sampled(cells, seed)
+    ess = np.array([1 / np.sum(w**2) / len(w) for w in chain.weights])
+    known = np.where(chain.seen, chain.mean.std(axis=0), np.nan)
+    return Population(chain.mean.mean(axis=0), known, chain.sd.mean(axis=0), chain.weights, ess, chain.seen)
+
+
+def sampled(cells: Sequence[np.ndarray], seed: int) -> Chain:
+    """Return Gibbs draws of mu and s, each cell's weights averaged over them."""
     rng, n, d = np.random.default_rng(seed), len(cells), cells[0].shape[1]
     seen = np.median([1 - z.var(axis=0) for z in cells], axis=0) >= SEEN
     mean, sd = np.zeros(d), np.ones(d)
     total, means, sds = [np.zeros(len(z)) for z in cells], [], []
     for step in range(N_STEPS):
-        weights, _ = weigh(cells, mean, sd)
+        weights = [special.softmax(log_ratio(z, mean, sd)) for z in cells]
         chosen = np.array([z[rng.choice(len(z), p=w)] for z, w in zip(cells, weights, strict=True)])
         spread = 1 / (1 + n / sd**2)
         new_mean = spread * n * chosen.mean(axis=0) / sd**2 + np.sqrt(spread) * rng.standard_normal(d)
@@ -50,18 +68,26 @@ def population(cells: Sequence[np.ndarray], seed: int = 0) -> Population:
             total = [t + w for t, w in zip(total, weights, strict=True)]
             means.append(mean)
             sds.append(sd)
-    weights = [t / t.sum() for t in total]
-    ess = np.array([1 / np.sum(w**2) / len(w) for w in weights])
-    middle, width = np.mean(means, axis=0), np.mean(sds, axis=0)
-    known = np.where(seen, np.std(means, axis=0), np.nan)
-    return Population(middle, known, width, weights, ess, weigh(cells, middle, width)[1], seen)
+    return Chain(np.array(means), np.array(sds), [t / t.sum() for t in total], seen)
 
 
-def weigh(cells: Sequence[np.ndarray], mean: np.ndarray, sd: np.ndarray) -> tuple[list[np.ndarray], float]:
-    """Return the weights of each cell's draws under N(mean, sd^2), and the log marginal likelihood over that of N(0, 1)."""
-    weights, gain = [], 0.0
-    for z in cells:
-        log_ratio = np.sum(0.5 * z**2 - 0.5 * ((z - mean) / sd) ** 2 - np.log(sd), axis=1)
-        gain += float(special.logsumexp(log_ratio) - np.log(len(z)))
-        weights.append(special.softmax(log_ratio))
-    return weights, gain
+def log_ratio(z: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return log N(z; mean, sd^2) / N(z; 0, 1) of draws (n, d)."""
+    return np.sum(0.5 * z**2 - 0.5 * ((z - mean) / sd) ** 2 - np.log(sd), axis=1)
+
+
+def held_out_gains(cells: Sequence[np.ndarray], seed: int = 0) -> np.ndarray:
+    """Return the log evidence (n_cell,) of each cell under the population of cells of other folds, over that under its own prior.
+
+    The evidence is averaged over the draws of mu and s, which the cell has no part in.
+    """
+    cells = [z[:: max(1, len(z) // N_KEPT)] for z in cells]
+    gains = np.empty(len(cells))
+    fold = np.random.default_rng(seed).permutation(len(cells)) % min(N_FOLDS, len(cells))
+    for number in np.unique(fold):
+        chain = sampled([z for z, other in zip(cells, fold, strict=True) if other != number], seed)
+        for i in np.flatnonzero(fold == number):
+            prior = list(zip(chain.mean, chain.sd, strict=True))[::THIN]
+            each = [special.logsumexp(log_ratio(cells[i], *one)) for one in prior]
+            gains[i] = special.logsumexp(each) - np.log(len(each) * len(cells[i]))
+    return gains

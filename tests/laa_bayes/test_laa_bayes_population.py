@@ -5,12 +5,13 @@ import json
 import h5py
 import numpy as np
 import pytest
+from scipy import stats
 
 from hdf5io.errors import InputError
 from laa_bayes.config import ExportConfig
 from laa_bayes.files import posterior_file, recordings
 from laa_bayes.files.request import Request
-from laa_bayes.posterior.population import population
+from laa_bayes.posterior.population import held_out_gains, population
 
 N_CELL, MU, S, NOISE = 30, np.array([0.8, -0.5]), np.array([0.25, 0.4]), np.array([0.9, 0.7])
 
@@ -24,6 +25,11 @@ def cells(rng, n_draws=2000):
     return true, data, alone, [m + np.sqrt(variance) * rng.standard_normal((n_draws, 2)) for m in alone]
 
 
+def log_density(x, mean, sd):
+    """Return the log evidence of data x (2,) with noise NOISE about a value from N(mean, sd^2)."""
+    return stats.norm.logpdf(x, mean, np.sqrt(sd**2 + NOISE**2)).sum()
+
+
 def test_the_population_of_normal_cells_is_that_of_the_closed_form():
     true, data, alone, draws = cells(np.random.default_rng(0))
     found = population(draws)
@@ -31,7 +37,10 @@ def test_the_population_of_normal_cells_is_that_of_the_closed_form():
     together = np.array([w @ z for w, z in zip(found.weights, draws, strict=True)])
     assert np.abs(together - shrunk).max() < 0.08
     assert found.mean == pytest.approx(data.mean(axis=0), abs=0.05)
-    assert found.gain > 5
+    gains = held_out_gains(draws)
+    exact = [log_density(x, found.mean, found.sd) - log_density(x, 0.0, 1.0) for x in data]
+    assert gains.mean() == pytest.approx(np.mean(exact), abs=0.2)  # those know the cells themselves
+    assert gains.mean() > 0.2
     error, before = (np.sqrt(np.mean((x - true) ** 2, axis=0)) for x in (together, alone))
     assert (error < 0.8 * before).all()
 
@@ -42,6 +51,12 @@ def test_cells_as_wide_as_their_prior_are_left_as_they_are():
     found = population([t + 0.05 * rng.standard_normal((300, 1)) for t in true])
     assert found.mean == pytest.approx([0.0], abs=0.2)
     assert found.sd == pytest.approx([1.0], abs=0.15)
+
+
+def test_cells_that_come_from_their_prior_gain_nothing_from_a_population():
+    rng = np.random.default_rng(4)
+    gains = held_out_gains([t + 0.3 * rng.standard_normal((300, 2)) for t in rng.standard_normal((12, 1, 2))])
+    assert gains.mean() < 0.1
 
 
 def test_the_population_of_a_coordinate_that_cells_hardly_see_is_not_inferred():
@@ -126,7 +141,9 @@ def test_a_population_needs_three_cells_of_one_prior(posterior, laa_here, tmp_pa
     assert "a population needs 3 cells or more" in answer.stderr
     answer = laa_here("population", path, path, path, "--output", tmp_path / "p", "--json")
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["results"]["n_cells"] == 3
+    results = json.loads(answer.stdout)["results"]
+    assert results["n_cells"] == 3
+    assert results["answer"]["sentence"].startswith("the population's prior beats the prior of each cell alone: ")
     assert (tmp_path / "p" / "cells.csv").read_text().count("\n") == 4
 
 
