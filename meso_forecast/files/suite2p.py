@@ -30,6 +30,7 @@ TERMS = {
 }
 DESCRIPTIONS = ("ops.npy", "settings.npy", "reg_outputs.npy")
 RATE_TOLERANCE = 0.01
+PAUSE_S = 60.0  #: between recordings that suite2p was given together
 
 
 def suite2p_planes(folder: Path) -> list[Path]:
@@ -61,7 +62,8 @@ def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim
         given["position"] = positions(folder / "stat.npy", n_rois)
     given["bad_frames"] = bad_frames_of(folder, ops, n_time)
     fs_hz = frame_rate(fs_hz, ops.get("fs"), folder)
-    return make_fov(name or folder.name, f, np.arange(n_time) / fs_hz, trim_times, terms=TERMS, **given)
+    times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), folder)
+    return make_fov(name or folder.name, f, times, trim_times, terms=TERMS, **given)
 
 
 def turned(path: Path, shape: tuple[int, ...], n_rois: int, n_time: int) -> bool:
@@ -100,7 +102,7 @@ def described(folder: Path) -> dict[str, Any]:
             log.warning("%s; its bad frames and frame rate are not known", error)
             continue
         if isinstance(content, Mapping):
-            found |= {k: content[k] for k in ("fs", "badframes", "data_path") if k in content}
+            found |= {k: content[k] for k in ("fs", "badframes", "data_path", "frames_per_folder") if k in content}
         else:
             log.warning("%s: holds no settings; its bad frames and frame rate are not known", folder / name)
     return found
@@ -128,6 +130,18 @@ def frame_rate(typed: float | None, said: Any, where: Any) -> float:
             stored,
         )
     return typed
+
+
+def clock_of(n_time: int, fs_hz: float, per_folder: Any, where: Any) -> np.ndarray:
+    """Return the time of each frame in s, with a pause of ``PAUSE_S`` where suite2p went on with the frames of another folder.
+
+    How long the pause was is not known; that nothing crosses it is what matters.
+    """
+    counts = np.asarray([] if per_folder is None else per_folder).reshape(-1)
+    if counts.dtype.kind not in "iuf" or len(counts) < 2 or counts.sum() != n_time:
+        return np.arange(n_time) / fs_hz
+    log.warning("%s: frames of %d folders one after another; a pause is set between them", where, len(counts))
+    return np.arange(n_time) / fs_hz + PAUSE_S * np.repeat(np.arange(len(counts)), counts.astype(int))
 
 
 def bad_frames_of(folder: Path, ops: Mapping[str, Any], n_time: int) -> np.ndarray:
@@ -215,4 +229,5 @@ def fall_fov(path: Path, fs_hz: float | None) -> FOVData:
     fs_hz = frame_rate(fs_hz, ops.get("fs"), path)
     terms = TERMS | {"roi_type": "iscell", "probability": "iscell"}
     trace = Trace(path=path, transposed=by_roi, array=f)
-    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, terms=terms, **given)
+    times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), path)
+    return make_fov(path.stem, trace, times, terms=terms, **given)

@@ -275,3 +275,15 @@ def test_a_regular_clock_with_jitter_has_no_gap(tmp_path):
     clock = session.clock()
     cells = [f.traces(f.cells(), frame) for f, frame in zip(session.fovs, session.frames(clock))]
     assert observed(cells, clock).good.all()
+
+
+def test_no_window_goes_from_one_folder_of_frames_to_the_next(tmp_path):
+    """suite2p puts the frames of several folders one after another; only ``frames_per_folder`` tells."""
+    x = fluorescence()
+    n = max(x.shape)
+    for name, counts in (("two", [n // 2, n - n // 2]), ("one", [n]), ("odd", [3, 4])):
+        folder = suite2p(tmp_path / name, x, ops={"fs": 5.0, "frames_per_folder": np.array(counts)})
+        (fov,) = open_source(PreprocessConfig(source=str(folder), output="x")).fovs
+        steps = np.diff(fov.times)
+        assert np.flatnonzero(steps > 1).tolist() == ([n // 2 - 1] if name == "two" else [])
+        assert np.median(steps) == pytest.approx(0.2)
