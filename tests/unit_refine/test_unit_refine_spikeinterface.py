@@ -84,6 +84,29 @@ def test_missing_metrics_are_computed_without_touching_the_analyzer(simulated, a
     assert (a == b).mean() > 0.9
 
 
+def test_single_metrics_that_an_extension_lacks_are_computed_and_the_others_stay(tmp_path):
+    import spikeinterface.core as core
+
+    from unit_refine.config import Tables
+    from unit_refine.files import recordings
+
+    recording, sorting = core.generate_ground_truth_recording([20.0], num_channels=12, num_units=6, seed=0)
+    path = tmp_path / "a"
+    analyzer = core.create_sorting_analyzer(sorting, recording.save(folder=tmp_path / "r"), "binary_folder", path)
+    analyzer.compute({n: {} for n in ("random_spikes", "noise_levels", "waveforms", "templates", "template_metrics")})
+    analyzer.compute("quality_metrics", metric_names=["snr"])
+    kept = path / "extensions" / "quality_metrics" / "metrics.csv"
+    changed = pd.read_csv(kept, index_col=0)
+    (changed + 100).to_csv(kept)
+    plain, more = (recordings.read_recording(path, Tables(inputs=[path], compute_missing=c)) for c in (False, True))
+    assert not {"exp_decay", "velocity_above", "firing_rate"} & set(plain.table.columns)
+    assert {"exp_decay", "spread", "velocity_above", "firing_rate", "isolation_distance"} <= set(more.table.columns)
+    assert more.table["snr"].tolist() == plain.table["snr"].tolist()
+    assert more.table["snr"].min() > 100
+    shutil.rmtree(tmp_path / "r")
+    assert recordings.read_recording(path, Tables(inputs=[path], compute_missing=True)).unit_ids == plain.unit_ids
+
+
 def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_model, run_command, tmp_path):
     import spikeinterface.core as core
 

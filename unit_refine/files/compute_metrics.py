@@ -13,6 +13,7 @@ import pandas as pd
 from hdf5io.errors import EnvironmentMissing, InputError
 
 from ..units.assemble import id_text
+from ..units.metrics import COMPUTED, to_new_names
 from . import trust
 from .analyzers import METRIC_EXTENSIONS, Analyzer, refuse
 
@@ -66,7 +67,7 @@ def describe(analyzer: Any, where: str, compute_missing: bool) -> Analyzer:
     InputError : it has no metrics and they were not asked for; see `compute`.
     """
     absent = [name for name in METRIC_EXTENSIONS if not analyzer.has_extension(name)]
-    if absent and compute_missing:
+    if compute_missing:
         analyzer = compute(analyzer, where)
     elif len(absent) == len(METRIC_EXTENSIONS):
         raise InputError(
@@ -117,7 +118,32 @@ def compute(analyzer: Any, where: str) -> Any:
             raise InputError(
                 f"{where}: SpikeInterface cannot compute {name} ({type(error).__name__}: {reason})."
             ) from None
+    add_metrics(analyzer, where)
     return analyzer
+
+
+def add_metrics(analyzer: Any, where: str) -> None:
+    """Compute the metrics that the extensions of an analyzer in memory lack; what is there stays, what cannot be computed is told."""
+    for extension in METRIC_EXTENSIONS:
+        have = set(to_new_names(analyzer.get_extension(extension).get_data()).columns)
+        for metric in analyzer.get_extension(extension).metric_list:
+            if not set(metric.metric_columns) & set(COMPUTED) or set(metric.metric_columns) & set(COMPUTED) <= have:
+                continue
+            given = {"metric_names": [metric.metric_name], "delete_existing_metrics": False}
+            given |= {"include_multi_channel_metrics": True} if extension == "template_metrics" else {}
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    analyzer.compute(extension, **given)
+                log.info("%s: computed %s", where, metric.metric_name)
+            except Exception as error:  # whatever is wrong with foreign data
+                log.warning(
+                    "%s: %s cannot be computed (%s: %s)",
+                    where,
+                    metric.metric_name,
+                    type(error).__name__,
+                    str(error)[:120],
+                )
 
 
 def check_recording(analyzer: Any, needed: Sequence[str], where: str) -> None:

@@ -16,7 +16,7 @@ from ..config import Labelled, Tables
 from ..units.assemble import Recording, column, name_apart, split_by
 from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
-from ..units.metrics import id_column, to_new_names
+from ..units.metrics import COMPUTED, id_column, to_new_names
 from . import analyzers, clusters, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
@@ -95,7 +95,8 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
 def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> analyzers.Analyzer:
     """Return the units of an analyzer folder; SpikeInterface is needed only where metrics are to be computed."""
     found = analyzers.read(path, trust_pickles)
-    if len(found.params) == len(analyzers.METRIC_EXTENSIONS) or (found.params and not compute_missing):
+    whole = len(found.params) == len(analyzers.METRIC_EXTENSIONS)
+    if (whole and set(COMPUTED) <= set(to_new_names(found.table).columns)) or (found.params and not compute_missing):
         return found
     if not compute_missing:
         raise InputError(
@@ -103,7 +104,13 @@ def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> ana
         )
     from . import compute_metrics
 
-    return compute_metrics.read(path, trust_pickles)
+    try:
+        return compute_metrics.read(path, trust_pickles)
+    except InputError as error:
+        if not whole:
+            raise
+        log.warning("metrics that are not there stay missing: %s", error)
+        return found
 
 
 def check_memory(config: Tables) -> None:

@@ -30,6 +30,8 @@ TEMPLATE_METRICS = (
     "peak_before_width", "peak_after_width", "waveform_baseline_flatness", "velocity_above", "velocity_below", "exp_decay",
     "spread",
 )  # fmt: skip
+#: Metrics that are computed where they lack; two of SpikeInterface's take as long as all others together.
+COMPUTED = tuple(n for n in QUALITY_METRICS + TEMPLATE_METRICS if n not in ("nn_isolation", "nn_noise_overlap"))
 KNOWN = frozenset(QUALITY_METRICS + TEMPLATE_METRICS)
 #: Old name -> (new name, sign): SpikeInterface 0.103.2 renamed three template metrics and turned the sign of one.
 RENAMED = {
