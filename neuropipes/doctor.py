@@ -151,25 +151,26 @@ def entries(folder: Path) -> list[Path]:
 
 
 def neighbours(data: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what else could be meant: a file of the folder, of the kind that it has most of, or the folder of the file."""
+    """Yield what else could be meant: a file of the folder, of the kind that it has most of, one a folder below, or a file's folder."""
     if not data.is_dir():
         yield data.resolve().parent, "the file by itself is read by none, but the folder it lies in is:"
         return
-    inside = entries(data)
-    files = [p for p in inside if p.is_file()]
-    kinds = Counter(p.suffix.lower() for p in files)
-    for suffix, n in kinds.most_common(2):
-        first = next(p for p in files if p.suffix.lower() == suffix)
-        yield (
-            first,
-            f"the folder itself is read by none, but its {n} '{suffix}' file{'s' * (n > 1)}, such as {first.name}:",
-        )
+    inside, no = entries(data), "the folder itself is read by none, but its"
+    for first, kind, n in kinds_of(inside)[:2]:
+        yield first, f"{no} {n} '{kind}' file{'s' * (n > 1)}, such as {first.name}:"
     folders = [p for p in inside if p.is_dir()]
     if folders:
-        yield (
-            folders[0],
-            f"the folder itself is read by none, but its {len(folders)} folder(s), such as {folders[0].name}:",
-        )
+        such = f"{no} {len(folders)} folder(s), such as {folders[0].name}"
+        yield folders[0], f"{such}:"
+        for first, kind, n in kinds_of(entries(folders[0]))[:1]:
+            yield first, f"{such}, hold files that are, such as {first.name} ({n} '{kind}'):"
+
+
+def kinds_of(paths: Sequence[Path]) -> list[tuple[Path, str, int]]:
+    """Return the kinds of file among some paths, the most frequent first: (first file, suffix, how many)."""
+    files = [p for p in paths if p.is_file()]
+    kinds = Counter(p.suffix.lower() for p in files).most_common()
+    return [(next(p for p in files if p.suffix.lower() == kind), kind, n) for kind, n in kinds]
 
 
 def look(data: Path) -> str:

@@ -147,6 +147,11 @@ def test_doctor_tells_a_folder_of_recordings_by_one_of_them(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "its 2 '.csv' files, such as a.csv" in done.stdout
     assert "unit-refine: 40 units" in done.stdout
+    (tmp_path / "days").mkdir()
+    (tmp_path / "many").rename(tmp_path / "days/many")
+    done = ask("doctor", tmp_path / "days")
+    assert "its 1 folder(s), such as many, hold files that are, such as a.csv (2 '.csv')" in done.stdout
+    assert "unit-refine: 40 units" in done.stdout
 
 
 @pytest.mark.parametrize(("make", "message"), [
