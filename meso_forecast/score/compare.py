@@ -117,7 +117,7 @@ def judged_results(
     results |= {
         "answer": Answer(v.answer, sentence, v.baseline, *gain, "of the baseline's squared error"),
         "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
-        "verdict_interval": [v.comparison.low, v.comparison.high], "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
+        "verdict_interval": [v.comparison.low, v.comparison.high], "verdict_blocks": v.comparison.n_blocks, "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
     results["intervals"] = intervals_of(outcome)
     results["further"] = further(v.comparison, len(outcome.origins) * recording.panel.dt_s / 60)

@@ -18,6 +18,7 @@ from ..model.probability import crps_student_t
 EVENT_SD = 2.0
 N_BOOTSTRAP = 1000
 LEAST_BLOCKS = 4
+LEAST_PREDICTING = 10  #: blocks from which on their spread is known to a quarter
 
 
 class Scores(NamedTuple):
@@ -169,17 +170,18 @@ def compare(a: Scores, b: Scores, block: int) -> Comparison:
 
 
 def further(c: Comparison, minutes: float, add: Sequence[float] = (1, 3, 9)) -> list[dict[str, Any]]:
-    """Return how wide the interval would be with more of the same session to test on; nothing where it is not known.
+    """Return how wide the interval would be with more of the same session to test on; nothing where that cannot be told.
 
     More blocks of the same kind: the standard error falls with their square root, Student's t with their number. It says nothing about
-    another day.
+    another day. The spread of k blocks is known to a share of 1 / sqrt(2 (k - 1)), so that fewer than ``LEAST_PREDICTING`` of them
+    predict nothing: parts of real recordings with 4 or 5 blocks foretold .28 to 1.66 times what was found, with 8 .76 to 1.49.
 
     Parameters
     ----------
     c : the comparison. minutes : length of the test part. add : further lengths, in those of the test part.
     """
     half, k = (c.high - c.low) / 2, c.n_blocks
-    if k < LEAST_BLOCKS or not np.isfinite(half):
+    if k < LEAST_PREDICTING or not np.isfinite(half):
         return []
     rows = []
     for more in add:

@@ -15,7 +15,7 @@ from ..console import Run
 from ..files.recording import Recording
 from ..model import probability
 from ..score.compare import LEVELS, Outcome, horizon_interval
-from ..score.scores import block_length, rank
+from ..score.scores import LEAST_PREDICTING, block_length, rank
 from ..score.sweep import ZAPBENCH_STEPS
 from . import plots
 from .figures import save_figure
@@ -113,7 +113,7 @@ def write_folder(
             interval_section(results),
             *sweep_sections(results.get("sweep")),
             *behaviour_section(results.get("behaviour")),
-            *further_section(results["further"]),
+            further_section(results["further"], results["verdict_blocks"]),
             Section("Figures", figures={CAPTIONS[k]: figure for k, figure in made.items()}),
         ],
         warnings=run.warnings, provenance=run.provenance(config),
@@ -139,19 +139,24 @@ def where_sections(found: Mapping[str, Any], baseline: str) -> list[Section]:
     ]
 
 
-def further_section(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """Return the table of what would narrow the answer; nothing where it cannot be told."""
+def further_section(rows: Sequence[Mapping[str, Any]], n_blocks: int) -> Section:
+    """Return the table of what would narrow the answer, or why that cannot be told."""
+    title = "What would narrow the answer"
     if not rows:
-        return []
+        why = (
+            f"More of the session to test on, by how much cannot be told: the interval rests on {n_blocks} blocks of time, and fewer than"
+            f" {LEAST_PREDICTING} do not say how much blocks differ."
+        )
+        return Section(title, why)
     text = (
         "Half of the answer's 95 % interval, now and with more of the same session to test on. Other days and animals may differ more."
-        " Rough: from halves and thirds of two recordings it came to 0.3 to 1.5 times what was found."
+        f" From {n_blocks} blocks of time it is known to about {(2 * (n_blocks - 1)) ** -0.5:.0%}."
     )
     table = [
         {"further measurement": r["measurement"], f"now ({r['unit']})": r["now"], "then, predicted": r["then"]}
         for r in rows
     ]
-    return [Section("What would narrow the answer", text, table)]
+    return Section(title, text, table)
 
 
 def sweep_sections(found: Mapping[str, Any] | None) -> list[Section]:

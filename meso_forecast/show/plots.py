@@ -70,8 +70,10 @@ def traces(
         a.plot(times, mean[:, i], color="#D55E00", lw=1.2, label="forecast")
         a.plot(times, truth[:, i], color="black", lw=0.8, label="truth")
         a.set_ylabel(f"{name}\n(z)", fontsize=8)
-    axes[0].legend(fontsize=8, ncol=4, loc="upper right", frameon=False)
-    axes[0].set_title(f"Truth and forecasts of {who}, made {lead_s:.2f} s before")
+    axes[0].legend(
+        fontsize=8, ncol=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False
+    )  # above, not over the traces
+    axes[0].set_title(loc="left", label=f"Truth and forecasts of {who}, made {lead_s:.2f} s before")
     axes[-1].set_xlabel("time (s)")
     return figure
 
@@ -98,8 +100,8 @@ def fan(
         a.plot(times, history[:, i], color="black", lw=0.8, label="seen")
         a.axvline(0, color="#999999", lw=0.8, ls="--")
         a.set_ylabel(f"{name}\n(z)", fontsize=8)
-    axes[0].legend(fontsize=8, ncol=4, loc="upper left", frameon=False)
-    axes[0].set_title(f"The next {lead[-1]:.1f} s after the recording's end, by {who}")
+    axes[0].legend(fontsize=8, ncol=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+    axes[0].set_title(loc="left", label=f"The next {lead[-1]:.1f} s after the recording's end, by {who}")
     axes[-1].set_xlabel("time after the last frame (s)")
     return figure
 

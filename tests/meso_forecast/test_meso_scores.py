@@ -210,28 +210,27 @@ def test_the_online_coefficient_fades_after_the_regime_changes_and_never_looks_a
     assert np.array_equal(a[:1001], correction.online_coefficient(g, g, np.arange(3000), 3000, np.full(2, 4.0))[:1001])
 
 
-def test_the_width_that_more_minutes_would_bring_is_the_one_they_bring():
-    """Predicted from a fifth of a session against the whole: the mean ratio over 60 simulated sessions, errors slow and shared.
-
-    (With errors of heavy tails, a log-normal of unit log-variance, it is 23 % too narrow.)
-    """
+@pytest.mark.parametrize("spread", [0.15, 0.3])
+def test_the_width_that_more_minutes_would_bring_is_the_one_they_bring(spread):
+    """Predicted from a quarter of 60 simulated sessions against the whole, errors slow and shared; from few blocks nothing is predicted."""
     from scipy.signal import lfilter
 
     rng, ratios = np.random.default_rng(0), []
     blank = dict.fromkeys(scores.Scores._fields[:10])
     for _ in range(60):
         common, own = (
-            np.exp(0.15 * lfilter([0.5], [1, -0.9], rng.standard_normal((3000, 4)), axis=0)) for _ in range(2)
+            np.exp(spread * lfilter([0.5], [1, -0.9], rng.standard_normal((9600, 4)), axis=0)) for _ in range(2)
         )
         pair = [common, common * (0.95 + 0.1 * (own - 1))]
         made = [
-            [scores.Scores(**{**blank, "mse": e[:n].mean(0), "window_mse": e[:n]}) for e in pair] for n in (600, 3000)
+            [scores.Scores(**{**blank, "mse": e[:n].mean(0), "window_mse": e[:n]}) for e in pair] for n in (2400, 9600)
         ]
         few, many = (scores.compare(b, a, 60) for a, b in made)
-        told = scores.further(few, 2.0, add=(4,))[0]
-        ratios.append(told["then"] / ((many.high - many.low) / 2))
-    assert 0.8 < np.exp(np.mean(np.log(ratios))) < 1.25
-    assert scores.further(few._replace(n_blocks=2), 2.0) == []
+        told = scores.further(few, 2.0, add=(3,))
+        ratios.append(told[0]["then"] / ((many.high - many.low) / 2))
+    assert 0.9 < np.exp(np.mean(np.log(ratios))) < 1.1
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.2) > 0.7
+    assert scores.further(few._replace(n_blocks=9), 2.0) == []
 
 
 def test_a_baseline_that_validation_cannot_tell_from_the_best_must_be_beaten_too():
