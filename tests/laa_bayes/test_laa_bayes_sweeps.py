@@ -11,22 +11,26 @@ from laa_bayes import config
 from laa_bayes.neuron import simulator
 
 
-@pytest.fixture
-def family(tmp_path):
-    """Return a text export of three sweeps of a passive cell of 100 pF and 5 nS; in the last it spikes all along."""
+def export(path, spikes):
+    """Write a text export of three sweeps of a passive cell of 100 pF and 5 nS; with ``spikes`` it spikes all along the last."""
     t, rng = np.arange(0, 200, 0.25), np.random.default_rng(0)
     header, columns = ["Time (ms)"], [t]
     for i, pa in enumerate((-50.0, 40.0, -30.0), 1):
         current = np.where((t >= 30) & (t < 180), pa, 0.0)
         v = simulator.simulate(np.array([[100.0, 5.0, -70.0, 6.0, -40.0, 0.0]]), current, 0.25)[0]
         v = v + 0.05 * rng.standard_normal(len(t))
-        if i == 3:
+        if i == 3 and spikes:
             v[20::60], v[24::60] = 30.0, -70.0
         header += [f"Trace #{i} (mV)", f"Trace #{i} (pA)"]
         columns += [v, current]
-    path = tmp_path / "cell.txt"
     np.savetxt(path, np.column_stack(columns), delimiter="\t", header="\t".join(header), comments="", fmt="%.6g")
     return path
+
+
+@pytest.fixture
+def family(tmp_path):
+    """Return a file of three sweeps, the last of which only spikes."""
+    return export(tmp_path / "cell.txt", spikes=True)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +79,20 @@ def test_models_are_compared_on_a_sweep_that_was_not_fitted(laa_here, family):
     passive = results["models"]["passive"]
     assert passive["parameters"]["C_m"] == pytest.approx(100.0, rel=0.05)
     assert passive["held_out_rmse_mv"] < 0.2
+    assert results["answer"]["unit"] == "log units (half of the BIC difference)"  # one held-out sweep has no interval
+    assert results["answer"]["sentence"].startswith("the passive model beats ")
+
+
+@pytest.mark.slow
+def test_two_sweeps_that_were_not_fitted_answer(laa_here, tmp_path):
+    """The answer is the error on sweeps that were not fitted, in the line, the file and the result."""
+    path = export(tmp_path / "cell.txt", spikes=False)
+    done = laa_here("compare", path, "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    told = results["answer"]
+    assert (results["favoured"], results["n_held_out"]) == ("passive", 2)
+    assert told["unit"] == "mV of error on 2 sweeps that were not fitted"
+    assert told["low"] < told["gain"] < told["high"]
+    written = json.loads(path.with_suffix(".models").joinpath("models.json").read_text())
+    assert written["answer"] == told
