@@ -68,8 +68,10 @@ def _holds_stimulus(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         return False
     with hdf5io.read(path) as file:
-        there, ours = isinstance(file.get("stimulus"), h5py.Dataset), file.attrs.get("schema") == SCHEMA
-    if there and not ours:
+        held, ours = file.get("stimulus"), file.attrs.get("schema") == SCHEMA
+        there = isinstance(held, h5py.Dataset)
+        foreign = there or (isinstance(held, h5py.Group) and any(len(part) for part in held.values()))
+    if foreign and not ours:
         log.warning("%s: '/stimulus' is not used; give --stimulus %s if it is the input to each neuron.", path, path)
     return there and ours
 

@@ -19,44 +19,34 @@ from .containers import format_of, load
 from .tables import Table, is_count, is_number, number, plain_name, read_table
 
 PRE = (
-    "pre",
-    "source",
-    "from",
-    "presynaptic",
-    "src",
-    "sender",
-    "pre_id",
-    "pre_pt_root_id",
-    "pre_root_id",
-    "bodyid_pre",
+    "pre", "source", "from", "presynaptic", "src", "sender", "pre_id", "pre_pt_root_id", "pre_root_id", "bodyid_pre",
     "i_pre",
-)
+)  # fmt: skip
 POST = (
-    "post",
-    "target",
-    "to",
-    "postsynaptic",
-    "dst",
-    "receiver",
-    "post_id",
-    "post_pt_root_id",
-    "post_root_id",
+    "post", "target", "to", "postsynaptic", "dst", "receiver", "post_id", "post_pt_root_id", "post_root_id",
     "bodyid_post",
-)
+)  # fmt: skip
 WEIGHT = (
-    "weight",
-    "weights",
-    "w",
-    "count",
-    "counts",
-    "synapses",
-    "n_synapses",
-    "syn_count",
-    "strength",
-    "size",
-    "value",
-)
+    "weight", "weights", "w", "count", "counts", "synapses", "n_synapses", "syn_count", "strength", "size", "value",
+    "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count",
+)  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "id", "edge", "edge_id")
+SIGN = {
+    "1": 1,
+    "+1": 1,
+    "1.0": 1,
+    "+": 1,
+    "exc": 1,
+    "excitatory": 1,
+    "e": 1,
+    "-1": -1,
+    "-1.0": -1,
+    "-": -1,
+    "inh": -1,
+    "inhibitory": -1,
+    "i": -1,
+}  #: what a column "sign" may hold
+MARKET = b"%%MatrixMarket"  #: first bytes of a sparse matrix as text, whose first number is the row
 UNDIRECTED = ("undirected", "false")  #: in a column "type" or "directed" of a line that stands for both directions
 
 
@@ -94,7 +84,13 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
         matrix, names = found.values, tuple[str, ...]()
         if rows is None and found.axes and found.axes[0].startswith(("pre", "source")):
             rows = "pre"
-    elif _is_xml(path):
+    elif _starts(path, MARKET):
+        from scipy.io import mmread
+
+        with hdf5io.parsing(path, "a Matrix Market file"):
+            read = mmread(path)
+            matrix, names = np.asarray(read.toarray() if hasattr(read, "toarray") else read), ()
+    elif _starts(path, b"<"):
         matrix, names = _from_graphml(path)
         rows = None
     else:
@@ -196,12 +192,14 @@ def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | No
             )
         return None
     if weight is None:
-        others = [i for i, n in enumerate(header) if i not in (pre, post) and n not in INDEX and _numeric(table, i)]
-        if len(others) > 1:
+        others = [
+            i for i, n in enumerate(header) if i not in (pre, post) and n not in (*INDEX, "sign") and _numeric(table, i)
+        ]
+        if others:
             raise InputError(
-                f"{path}: which of {', '.join(header[i] for i in others)} is the weight? Name that column 'weight'."
+                f"{path}: which of {', '.join(header[i] for i in others)} is the weight? Name that column 'weight', or leave the columns"
+                " out if every line counts for one."
             )
-        weight = others[0] if others else None
     return pre, post, weight
 
 
@@ -221,13 +219,19 @@ def _numeric(table: Table, column: int) -> bool:
 
 def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
     header = [plain_name(name) for name in table.header or ()]
+    sign = header.index("sign") if "sign" in header else None
     both = next((i for i, name in enumerate(header) if name in ("type", "directed")), None)
     edges: list[tuple[str, str, float]] = []
     for line, row in enumerate(table.rows, table.first_line):
         value = _weight(row[weight:]) if weight is not None and len(row) > weight else None
         if len(row) <= max(pre, post) or (weight is not None and value is None):
             raise InputError(f"{path}: line {line} is {','.join(row)!r}, expected source,target,weight.")
-        edges.append((row[pre], row[post], 1.0 if value is None else value))
+        value = 1.0 if value is None else value
+        if sign is not None:
+            if row[sign].lower() not in SIGN:
+                raise InputError(f"{path}: line {line}: sign {row[sign]!r}, expected 1 or -1, exc or inh.")
+            value = abs(value) * SIGN[row[sign].lower()]
+        edges.append((row[pre], row[post], value))
         if both is not None and row[both].lower() in UNDIRECTED:
             edges.append((row[post], row[pre], edges[-1][2]))
     return from_edges(edges)
@@ -269,9 +273,9 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
     return matrix, tuple(header or names) if len(header or names) == len(matrix) else ()
 
 
-def _is_xml(path: Path) -> bool:
+def _starts(path: Path, with_what: bytes) -> bool:
     with open(path, "rb") as handle:
-        return handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").startswith(b"<")
+        return handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").startswith(with_what)
 
 
 def _from_graphml(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:

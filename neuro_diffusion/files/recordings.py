@@ -25,35 +25,14 @@ log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
 USUAL = ("activity", "activities")
 TIME = (
-    "time",
-    "t",
-    "times",
-    "time_s",
-    "time_ms",
-    "time_sec",
-    "seconds",
-    "sec",
-    "ms",
-    "timestamp",
-    "timestamps",
-    "frame",
+    "time", "t", "times", "time_s", "time_ms", "time_sec", "seconds", "sec", "ms", "timestamp", "timestamps", "frame",
     "frames",
-)
+)  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "step", "sample")
 TRIAL = (
-    "trial",
-    "trials",
-    "trial_id",
-    "trial_number",
-    "trial_no",
-    "trial_index",
-    "epoch",
-    "sweep",
-    "rep",
-    "repeat",
-    "repetition",
-    "run",
-)
+    "trial", "trials", "trial_id", "trial_number", "trial_no", "trial_index", "epoch", "sweep", "rep", "repeat",
+    "repetition", "run",
+)  # fmt: skip
 LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
 ROUGHER = 0.6  #: an axis along which values change less than this share of what they do along the other is the smoother
 STRAIGHT = 0.9998  #: squared correlation with a straight line from which a rising column is a clock
@@ -130,7 +109,8 @@ def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) ->
         and values.ndim == 2
         and (path.with_name("iscell.npy").is_file() or path.with_name("ops.npy").is_file())
     ):
-        return _Raw(values if rows else values.T, (), True)  # suite2p writes (ROI, time)
+        values = _cells_only(path, values if rows == "neurons" or rows is None else values.T)
+        return _Raw(values.T if rows != "neurons" else values, (), True)  # suite2p writes (ROI, time)
     order = [
         next((i for i, a in enumerate(axes) if a in names), -1)
         for names in (TRIAL, TIME, (*LONG_FORM, "neurons", "units"))
@@ -138,6 +118,25 @@ def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) ->
     if rows is None and -1 not in order[1:] and sorted(i for i in order if i >= 0) == list(range(values.ndim)):
         return _Raw(values.transpose([i for i in order if i >= 0]), (), True)
     return _Raw(values, (), False)
+
+
+def _cells_only(path: Path, values: np.ndarray) -> np.ndarray:
+    """Return the rows of ROIs (ROI, time) that suite2p's iscell.npy beside them takes for cells."""
+    beside = path.with_name("iscell.npy")
+    if not beside.is_file():
+        return values
+    with hdf5io.parsing(beside, "suite2p's iscell.npy"):
+        cells = np.load(beside, allow_pickle=False)
+    if len(cells) != len(values):
+        raise InputError(
+            f"{path}: {len(values)} ROIs, but {beside.name} beside it knows {len(cells)}. Take it away if it is another's."
+        )
+    keep = cells.reshape(len(cells), -1)[:, 0] > 0
+    if not keep.all():
+        log.warning(
+            "%s: %d of %d ROIs are no cells (iscell.npy) and are left out.", path, int((~keep).sum()), len(keep)
+        )
+    return values[keep]
 
 
 def _from_table(path: Path, rows: str | None) -> _Raw:
@@ -168,6 +167,10 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
     timed = any(lower[i] in TIME for i in drop)
     if trial:
         return _Raw(_by_trial(path, values, [row[trial[0]] for row in table.rows]), names, True)
+    if 1 < len(table.starts) < len(values):  # a blank line after each is only a way to end lines
+        block = np.searchsorted(table.starts, np.arange(len(values)), side="right")
+        log.warning("%s: blank lines or comments part the rows into %d trials.", path, len(table.starts))
+        return _Raw(_by_trial(path, values, list(map(str, block))), names, timed)
     return _Raw(values, names, timed)
 
 
@@ -228,16 +231,16 @@ def _straight(x: np.ndarray) -> bool:
 
 
 def _refuse_counts(path: Path, y: np.ndarray) -> None:
-    """Raise InputError where a column rises in whole numbers from block to block while the others do not."""
+    """Raise InputError where a column changes in whole numbers only, as labels, events and counts do, while the others do not."""
     flat = y.reshape(-1, y.shape[2])
     steps = np.diff(flat, axis=0)
     whole = np.array([np.isfinite(c).all() and (c == np.round(c)).all() for c in flat.T])
-    counts = whole & (steps >= 0).all(0) & (steps > 0).any(0)
+    counts = whole & (steps != 0).any(0)
     if counts.any() and not whole.all():
         column = int(np.flatnonzero(counts)[0])
         raise InputError(
-            f"{path}: column {column + 1} counts {flat[0, column]:g} to {flat[-1, column]:g}: no rate of a neuron. Name it 'trial' in a"
-            " header if it numbers trials, leave it out if not."
+            f"{path}: column {column + 1} counts {flat[:, column].min():g} to {flat[:, column].max():g}: no rate of a neuron. Name it"
+            " 'trial' in a header if it numbers trials, leave it out if not."
         )
 
 

@@ -25,6 +25,7 @@ class Table(NamedTuple):
     header: list[str] | None  #: names of the columns, where a first line of names stands
     rows: list[list[str]]
     first_line: int  #: number of the first row in the file
+    starts: list[int]  #: places of the rows that follow a blank line or a comment, and of the first
 
 
 def read_table(path: Path) -> Table:
@@ -57,7 +58,9 @@ def read_table(path: Path) -> Table:
         log.warning("%s: every line ends with a separator; there is no column behind it.", path)
         cells = [row[:-1] for row in cells]
     named = len(cells) > 1 and is_header(cells[0], cells[1])
-    return Table(cells[0] if named else None, cells[1:] if named else cells, lines[1 if named else 0][0])
+    numbers = [n for n, _ in lines[named:]]
+    starts = [0, *(i for i in range(1, len(numbers)) if numbers[i] > numbers[i - 1] + 1)]
+    return Table(cells[0] if named else None, cells[1:] if named else cells, numbers[0], starts)
 
 
 def _points(cells: list[list[str]]) -> list[list[str]]:

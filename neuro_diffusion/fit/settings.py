@@ -33,8 +33,12 @@ ENOUGH_OF_MANY = {
     "input": 5.0,
     "gain": 25.0,
 }  #: where only some rows are looked at: inside the model it is -20 or less there
-DIFFER = 4.0  #: log odds, under either prior of the weights, from which time constants are taken to differ between neurons
-MOST_OWN, MOST_OWN_STEPS = 128, 1200  #: neurons, and steps of all trials, that are asked for it
+ANY = Family()  #: where no model tells one
+DIFFER, AGREE = (
+    3.0,
+    1.0,
+)  #: log odds that time constants differ beyond which they count; least of that, and of ridge's evidence
+MOST_OWN, MOST_OWN_STEPS = 64, 1200  #: neurons, and steps of all trials, that are asked for it
 AS_MANY = 3000  #: values for which `ENOUGH` holds; approximations of the likelihood weigh in proportion
 LEAST_RATIO = 1.6  #: by which an estimated time constant must differ from the one that was told
 SLACK = (0.0, 0.003, 0.01)  #: noise of the dynamics, a step, that stands for the approximations of the likelihood
@@ -85,7 +89,9 @@ def candidates(name: str, now: Choice) -> Iterator[Choice]:
 
 def refine(name: str, found: Choice, score: Callable[[Choice], float], value: float) -> tuple[float, Choice]:
     """Return a better choice near ``found`` and its evidence: steps of a multiplied size, halved when nothing improves."""
-    moves = {"tau": ("a",), "gain": ("gain", "offset"), "process": ("process", "noise"), "kernel": ("kernel",)}.get(name, ())
+    moves = {"tau": ("a",), "gain": ("gain", "offset"), "process": ("process", "noise"), "kernel": ("kernel",)}.get(
+        name, ()
+    )
     step = 0.25
     for _ in range(4):
         for what in moves:
@@ -123,7 +129,7 @@ def estimate(
     noise: float | None,
     names: Sequence[str] = NAMES,
     stimulus: Tensor | None = None,
-    family: Family = Family(),
+    family: Family = ANY,
 ) -> Estimated:
     """Return the settings under which a recording y (K, T, N), every neuron recorded, is explained best.
 
@@ -143,10 +149,38 @@ def estimate(
         return known[c]
 
     now = max(slackened(told, told.settings.process == 0), key=score)
+    offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - score(now) for n in SEARCHED}
+    needed = enough(part) | {"taus": AGREE}
+
+    def agreed(c: Choice) -> bool:
+        """Return whether the neurons' own time constants, under the family's prior, are on the side of another one for all."""
+        apart, asked = math.log(c.settings.a / told.settings.a), own_times(y, now, stimulus, family)
+        if asked is None:
+            return abs(apart) > math.log(LEAST_RATIO)
+        shift = math.log(sorted(asked[0].settings.taus)[y.shape[2] // 2])
+        return abs(apart) > math.log(LEAST_RATIO) and shift * math.copysign(2, apart) > math.log(LEAST_RATIO)
+
+    now, changed = adopted(now, [n for n in names if n in SEARCHED], score, offered, needed, agreed)
+    for _ in range(2 if changed else 0):
+        now = max(slackened(now, told.settings.process == 0 and "process" not in changed), key=score)
+        value = score(now)
+        for name in changed:
+            value, now = refine(name, now, score, value)
+    differing = own_times(y, now, stimulus, family)
+    offered["taus"] = -math.inf if differing is None else min(differing[1] - DIFFER, score(differing[0]) - score(now))
+    if differing is not None and offered["taus"] > AGREE and "taus" in names:
+        changed["taus"], now = {"gain in log evidence": offered["taus"]}, differing[0]
+    for name in changed:
+        changed[name] |= values_of(name, told, now)
+    return compared(told, now, changed, offered, needed, y, score(now), stimulus)
+
+
+def adopted(
+    now: Choice, left: list[str], score: Callable[[Choice], float], offered: dict[str, float], needed: dict[str, float],
+    agreed: Callable[[Choice], bool],
+) -> tuple[Choice, dict[str, dict[str, float]]]:  # fmt: skip
+    """Return settings with all that gains enough, the best first, and the gains; ``offered`` of a tau that is not ``agreed`` becomes 0."""
     value, changed = score(now), dict[str, dict[str, float]]()
-    offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - value for n in SEARCHED}
-    needed = enough(part)
-    left = [n for n in names if n in SEARCHED]
     while left:
         tried = {
             n: max(((score(c), c) for c in candidates(n, now)), default=(-math.inf, now), key=lambda v: v[0])
@@ -157,31 +191,16 @@ def estimate(
             break
         name = max(fit, key=lambda n: fit[n][0])
         new, choice = refine(name, fit[name][1], score, fit[name][0])
-        if name == "tau" and abs(math.log(choice.settings.a / told.settings.a)) < math.log(LEAST_RATIO):
-            left.remove(name)  # within what the evidence of a Gaussian prior can tell
-            offered[name] = 0.0
+        left.remove(name)
+        if name == "tau" and not agreed(choice):
+            offered[name] = 0.0  # within what the evidence of a Gaussian prior can tell
             continue
         changed[name] = {"gain in log evidence": new - value}
         now, value = choice, new
-        left.remove(name)
         if now.settings.input and "input" in left:
             left.remove("input")
             changed.setdefault("input", dict(changed[name]))
-    for _ in range(2 if changed else 0):
-        now = max(slackened(now, told.settings.process == 0 and "process" not in changed), key=score)
-        value = score(now)
-        for name in changed:
-            value, now = refine(name, now, score, value)
-    differing = own_times(y, now, stimulus, family)
-    offered["taus"], needed["taus"] = -math.inf, DIFFER
-    if differing is not None:
-        offered["taus"] = min(differing[1], score(differing[0]) - score(now))
-    if differing is not None and offered["taus"] > DIFFER and "taus" in names:
-        changed["taus"] = {"gain in log evidence": offered["taus"]}
-        now, value = differing[0], score(differing[0])
-    for name in changed:
-        changed[name] |= values_of(name, told, now)
-    return compared(told, now, changed, offered, needed, y, value, stimulus)
+    return now, changed
 
 
 def own_times(y: Tensor, now: Choice, stimulus: Tensor | None, family: Family) -> tuple[Choice, float] | None:

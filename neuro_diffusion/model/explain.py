@@ -37,7 +37,9 @@ class Settings(NamedTuple):
     input: bool = False  #: a constant input to each neuron, integrated out
     process: float = 0.0  #: standard deviation of noise that is added to h at every step
     h0_std: float = 1.0  #: prior standard deviation of initial states
-    kernel: float = 0.0  #: what the recorder keeps of a step: c <- kernel c + (1 - kernel) tanh(h) takes the place of tanh(h)
+    kernel: float = (
+        0.0  #: what the recorder keeps of a step: c <- kernel c + (1 - kernel) tanh(h) takes the place of tanh(h)
+    )
     taus: tuple[float, ...] = ()  #: dt/tau of each neuron over `a`, where they differ; empty: all have that of `a`
 
     def rates(self, y: Tensor) -> Tensor:
@@ -149,7 +151,12 @@ def design(
     if s.input:
         F = torch.cat([F, (1 - decay)[None, :, None].expand(len(y), T, 1)], 2)
     if rows is not None:
-        p, slope, known, h = Pseudo(p.z[..., rows], p.omega[..., rows]), slope[..., rows], known[..., rows], h[..., rows]
+        p, slope, known, h = (
+            Pseudo(p.z[..., rows], p.omega[..., rows]),
+            slope[..., rows],
+            known[..., rows],
+            h[..., rows],
+        )
     if s.taus:
         own = exponential_filter(h[None], s.a)[0].transpose(1, 2)[..., None]
         F = torch.cat([F[:, None].expand(-1, own.shape[1], -1, -1), own], -1)
@@ -236,7 +243,9 @@ def fitted_path(d: _Design, w: Tensor) -> Tensor:
 def first_path(y: Tensor, noise: float, s: Settings) -> Tensor:
     """Return states h (K, T, N) of smoothed rates."""
     shape = s.noise_shape(noise, y) if s.kernel else None
-    return torch.atanh(smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a, shape=shape)[0].clamp(-0.995, 0.995))
+    return torch.atanh(
+        smooth(s.rates(y)[None], y.new_tensor([noise / s.gain]), s.a, shape=shape)[0].clamp(-0.995, 0.995)
+    )
 
 
 class Path(NamedTuple):
@@ -296,7 +305,7 @@ def explain(
 def whitened(d: _Design, variance: float, s: Settings) -> Tensor:
     """Return prediction errors (K, T, N) whitened in order of trials and time: trial k is predicted from the ones before it."""
     z, noise, rows = d.p.z[0], d.noise, d.rows
-    K, T, N = z.shape
+    K, _, N = z.shape
     M = rows.shape[-1]
     A = torch.diag(prior_precision(M - len(s.latent_sd), variance, s, z)).expand(N, M, M).clone()
     b, out = z.new_zeros(N, M), torch.empty_like(z)
@@ -320,7 +329,7 @@ def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
     A, b, _ = precisions(d)
     n = len(s.latent_sd)
     if n:
-        own, moved = latent_given(A, b, s)
+        _, moved = latent_given(A, b, s)
         pull = A[:, :-n, -n:]
         A, b = A[:, :-n, :-n] - pull @ moved[..., :-1], b[:, :-n] - (pull @ moved[..., -1:])[..., 0]
     if s.taus:

@@ -14,7 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .explain import OWN_SD, Path, Settings, design, fit_path, fitted_path, latent_given, precisions, row_likelihood_of, widened
+from .explain import (
+    OWN_SD,
+    Path,
+    Settings,
+    design,
+    fit_path,
+    fitted_path,
+    latent_given,
+    precisions,
+    row_likelihood_of,
+    widened,
+)
 from .propagation import Family, gaussian_posterior, propagate
 from .ridge import Likelihood
 

@@ -15,7 +15,7 @@ from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
 from ..model.model import WeightModel
 from ..model.propagation import Family, propagate
-from ..model.ridge import Ridge, gaussian_likelihood, oracle_ridge, ridge_of
+from ..model.ridge import Likelihood, Ridge, gaussian_likelihood, oracle_ridge, ridge_of
 from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
 from .calibration import LEVELS, random_ranks
@@ -84,13 +84,8 @@ def benchmark_cell(
     share = share_of(model.spec.gate, claimed_correlation(written.mean, written.sd))
     if model.spec.gate:
         estimates["combined"] = blend(written.mean, estimates["diffusion"], share)
-    if "regression" in others:
-        m = others["regression"]
-        estimates["regression"] = m.regress(m.likelihood(y, a, observed=seen, **known))
-    if "pigdm" in others:
-        m, few = others["pigdm"], max(8, n_samples // 4)
-        guide = m.decompose(m.likelihood(y, a, observed=seen, **known))
-        estimates["pigdm"] = guided_prior_samples(m, guide, few, generator=generator, **solver).mean(1)
+    for name, m in others.items():
+        estimates[name] = rival(name, m, m.likelihood(y, a, observed=seen, **known), n_samples, solver, generator)
     scored, true = (samples, W) if seen is None else (cut(samples, block), cut(W[:, None], block)[:, 0])
     ep_scored = written_samples if seen is None else cut(written_samples, block)
     h0 = regime.h0_std * torch.randn(B, N_STATES, N, generator=generator)
@@ -111,6 +106,21 @@ def benchmark_cell(
             "combined share": float(share.mean())
         }
     return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0, scores)
+
+
+def rival(
+    name: str,
+    model: WeightModel,
+    likelihood: Likelihood,
+    n_samples: int,
+    solver: Mapping[str, Any],
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the estimate (B, N, N) of a further model: a regression network, or a prior that the likelihood guides ("pigdm")."""
+    if name == "regression":
+        return model.regress(likelihood)
+    guide = model.decompose(likelihood)
+    return guided_prior_samples(model, guide, max(8, n_samples // 4), generator=generator, **solver).mean(1)
 
 
 def baseline_of(

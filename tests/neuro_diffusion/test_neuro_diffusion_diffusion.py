@@ -8,6 +8,7 @@ from neuro_diffusion.model import denoiser as network
 from neuro_diffusion.model import diffusion
 from neuro_diffusion.model.guidance import guided_prior_samples
 from neuro_diffusion.model.model import ModelSpec, WeightModel, missing_below
+from neuro_diffusion.model.propagation import gaussian_posterior
 from neuro_diffusion.model.ridge import Likelihood, posterior, spectrum
 
 
@@ -16,6 +17,21 @@ def gaussian_problem(B=6, N=4, seed=0):
     root = torch.randn(B, N, N, N, generator=g).double() * torch.logspace(-1, 0.5, B)[:, None, None, None]
     A = root @ root.transpose(-1, -2)
     return spectrum(Likelihood(A, 2 * torch.randn(B, N, N, generator=g).double()))
+
+
+def test_with_sites_the_skip_is_the_posterior_of_expectation_propagation_in_standard_units():
+    g = torch.Generator().manual_seed(0)
+    B, N, scale = 2, 4, 0.3
+    root = torch.randn(B, N, N, 8, generator=g).double()
+    data = Likelihood(root @ root.transpose(-1, -2), torch.randn(B, N, N, generator=g).double())
+    tau, nu = 1 + 20 * torch.rand(B, N, N, generator=g).double(), torch.randn(B, N, N, generator=g).double()
+    s = diffusion.written(data, scale, (tau, nu))
+    mean = scale * (s.vectors @ (s.b / (s.values + 1))[..., None])[..., 0]
+    torch.testing.assert_close(mean, gaussian_posterior(data, tau, nu)[2])
+    sure, believed = torch.full_like(tau, 1e6), diffusion.SUREST / scale**2
+    s = diffusion.written(data, scale, (sure, 1e6 * nu))
+    mean = scale * (s.vectors @ (s.b / (s.values + 1))[..., None])[..., 0]
+    torch.testing.assert_close(mean, gaussian_posterior(data, sure * 0 + believed, believed * nu)[2])
 
 
 def exact_sampler(data, sampler, steps, S=2000, schedule="karras"):

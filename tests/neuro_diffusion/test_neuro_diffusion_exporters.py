@@ -8,6 +8,7 @@ import scipy.io
 import scipy.sparse
 
 from hdf5io.errors import InputError
+from neuro_diffusion.files.beside import load_stimulus
 from neuro_diffusion.files.connectomes import load_connectome
 from neuro_diffusion.files.recordings import load_activity
 from neuro_diffusion.rate_network.activity import generate_activity_trials
@@ -85,6 +86,14 @@ CONNECTOMES = {
     "a sparse matrix of MATLAB 7.3": (sparse73, M),
     "R": (lambda p: of_r(p, M), M),
     "numbers that are true or false": (lambda p: np.save(p.open("wb"), M > 0), M > 0),
+    "Matrix Market": (lambda p: scipy.io.mmwrite(p.open("wb"), scipy.sparse.coo_matrix(M)), M),
+    "Matrix Market, symmetric": (
+        lambda p: scipy.io.mmwrite(p.open("wb"), scipy.sparse.coo_matrix(M + M.T), symmetry="symmetric"), M + M.T,
+    ),
+    "signs in a column of their own": (
+        lambda p: EDGES.assign(sign=["exc" if s in "AC" else "inh" for s in EDGES.Source]).to_csv(p, index=False),
+        M * [1, -1, 1, -1, -1],
+    ),
     "a diagonal of NaN": (lambda p: np.save(p.open("wb"), M + np.diag([np.nan] * 5)), M),
 }  # fmt: skip
 
@@ -214,3 +223,49 @@ def test_an_archive_of_torch_is_one_line(tmp_path):
     torch.save(torch.from_numpy(RATES), tmp_path / "a.pt")
     with pytest.raises(InputError, match=r"numpy\.save"):
         load_activity(tmp_path / "a.pt")
+
+
+def test_a_number_beside_an_edge_that_is_not_named_weight_is_asked_about(tmp_path):
+    EDGES.rename(columns={"Weight": "delay"}).to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(InputError, match="which of delay is the weight"):
+        load_connectome(tmp_path / "e.csv")
+
+
+@pytest.mark.parametrize("between", ["\n", "# New slice\n"])
+def test_blank_lines_and_slices_part_trials(tmp_path, between):
+    blocks = ["".join(",".join(f"{v:.5f}" for v in row) + "\n" for row in trial) for trial in RATES]
+    (tmp_path / "y.csv").write_text(between.join(blocks))
+    np.testing.assert_allclose(load_activity(tmp_path / "y.csv").y.numpy(), RATES, atol=1e-5)
+    (tmp_path / "z.csv").write_text(
+        between.join([blocks[0], blocks[1][: len(blocks[1]) // 2].rsplit("\n", 1)[0] + "\n"])
+    )
+    with pytest.raises(InputError, match="all must be as long"):
+        load_activity(tmp_path / "z.csv")
+
+
+def test_a_column_of_events_is_no_neuron(tmp_path):
+    table = pd.DataFrame(RATES[0], columns=COLUMNS)
+    table.insert(3, "lick", (np.arange(T) % 7 == 3).astype(int))
+    table.to_csv(tmp_path / "y.csv", index=False)
+    with pytest.raises(InputError, match="column 4 counts 0 to 1: no rate"):
+        load_activity(tmp_path / "y.csv")
+
+
+def test_of_suite2p_only_cells_are_neurons(tmp_path):
+    kept = np.array([1, 1, 0, 1, 0, 1, 1])
+    np.save(tmp_path / "iscell.npy", np.stack([kept, np.full(N, 0.7)], 1))
+    np.save(tmp_path / "spks.npy", RATES[0].T)
+    np.testing.assert_array_equal(load_activity(tmp_path / "spks.npy").y[0].numpy(), RATES[0][:, kept > 0])
+    np.save(tmp_path / "iscell.npy", np.ones((N + 1, 2)))
+    with pytest.raises(InputError, match="knows 8"):
+        load_activity(tmp_path / "spks.npy")
+
+
+def test_the_stimuli_of_an_nwb_file_are_told_to_be_unused(tmp_path, caplog):
+    with h5py.File(tmp_path / "y.nwb", "w") as file:
+        file.attrs["nwb_version"] = "2.6.0"
+        file["processing/ophys/DfOverF/RoiResponseSeries/data"] = RATES[0]
+        file.create_group("stimulus/templates")
+        file["stimulus/presentation/gratings/data"] = np.zeros(T)
+    assert load_stimulus(None, tmp_path / "y.nwb", (1, T, N)) is None
+    assert "'/stimulus' is not used" in caplog.text

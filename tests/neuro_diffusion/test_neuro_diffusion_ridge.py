@@ -21,6 +21,7 @@ from neuro_diffusion.model.ridge import (
     log_evidence,
     oracle_ridge,
     posterior,
+    ridge_of,
     row_likelihood,
     spectrum,
     widen,
@@ -190,6 +191,30 @@ def test_one_trial_of_fifty_neurons_leaves_directions_without_information_and_th
     exact = torch.linalg.eigvalsh(found.A.double()).clamp_min(0)
     assert float((values - exact).abs().max() / exact.max()) < 1e-7
     assert float((values[..., 0] - exact[..., 0]).abs().max() / exact.max()) < 1e-12
+
+
+def test_the_unseen_drive_has_the_variance_that_weights_of_one_over_n_give_unless_told():
+    W = sample_weight_matrix_batch(2, 10, 1.2, seed=0)
+    y = generate_activity_trials(W, 2, 30, A, 1.0, seed=1, observation_noise=0.02).x
+    observed = (torch.arange(10) < 6).expand(2, 10)
+    default, told, tenfold = (
+        gaussian_likelihood(y, A, variance, observed=observed).likelihood.A
+        for variance in (None, torch.full((2,), 0.1), torch.full((2,), 1.0))
+    )
+    torch.testing.assert_close(default, told)
+    assert (
+        float(tenfold[:, :6].diagonal(dim1=-2, dim2=-1).sum() / default[:, :6].diagonal(dim1=-2, dim2=-1).sum()) < 0.7
+    )
+
+
+def test_linearising_anew_about_the_fitted_path_gains_correlation():
+    W = sample_weight_matrix_batch(16, 10, 1.3, structure="dale-sparse-lognormal", seed=0)
+    y = generate_activity_trials(W, 8, 50, A, 1.0, seed=1, observation_noise=0.1).x
+    once, anew = (
+        entry_correlation(ridge_of(gaussian_likelihood(y, A, n_relinearise=n)).mean, W).mean() for n in (0, 2)
+    )
+    assert float(anew - once) > 0.02
+    torch.testing.assert_close(entry_correlation(fit_ridge(y, A).mean, W).mean(), anew)
 
 
 def test_too_short_trials_are_refused():

@@ -8,16 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion.fit.settings import estimate, segments
+from neuro_diffusion.fit.settings import NAMES, estimate, segments
 from neuro_diffusion.model import explain
 from neuro_diffusion.model.agreement import entry_correlation
-from neuro_diffusion.model.ridge import estimate_noise, fit_ridge
+from neuro_diffusion.model.propagation import Family, propagate
+from neuro_diffusion.model.ridge import estimate_noise, fit_ridge, widen
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
 from neuro_diffusion.rate_network.weights import sample_weight_matrix
 from neuro_diffusion.score.verdict import judge, residuals_of
 
 A, K, T, N = 0.1, 4, 60, 10
+KEPT = 0.8  #: of a step, by the calcium
+
+
+def states_of(W, h0, a):
+    """Return the states (K, T, N) of a network whose neurons have time steps ``a`` (N) in units of their own time constants."""
+    path = [h0]
+    for _ in range(T - 1):
+        path.append((1 - a) * path[-1] + a * (torch.tanh(path[-1]) @ W.T))
+    return torch.stack(path, 1)
 
 
 def recorded(kind, seed=0, structure="dale-sparse-lognormal"):
@@ -26,7 +36,21 @@ def recorded(kind, seed=0, structure="dale-sparse-lognormal"):
     W = sample_weight_matrix(N, 1.3, seed=seed, structure=structure)
     h0, t = torch.randn(K, N, generator=g), torch.arange(T)
     run = lambda a=A, **o: simulate_rate_network(W, h0, T, a, 1.0, generator=g, **o)  # noqa: E731
+
+    def seen_through_calcium():
+        c, out = torch.zeros(K, N), []
+        for x in run().unbind(1):
+            c = KEPT * c + (1 - KEPT) * x
+            out.append(c)
+        return torch.stack(out, 1)
+
+    def own_times():
+        a = A * torch.exp(0.5 * torch.randn(N, generator=g))
+        return torch.tanh(states_of(W, h0, a))
+
     x = {
+        "calcium": seen_through_calcium,
+        "own time constants": own_times,
         "inside": run,
         "rates from 0 to 1": lambda: (1 + run()) / 2,
         "gain": lambda: 0.7 * run(),
@@ -46,7 +70,7 @@ def recorded(kind, seed=0, structure="dale-sparse-lognormal"):
     return x + 0.02 * torch.randn(x.shape, generator=g), W
 
 
-def verdict_on(y, names=("input", "gain", "tau", "process")):
+def verdict_on(y, names=NAMES):
     found = estimate(y, explain.Settings(A), None, names)
     return judge(found, len(y)), found
 
@@ -72,7 +96,14 @@ def test_what_no_such_network_made_is_flagged(kind, expected):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("rates from 0 to 1", "gain"), ("gain", "gain"), ("input", "input"), ("dynamic noise", "process")],
+    [
+        ("rates from 0 to 1", "gain"),
+        ("gain", "gain"),
+        ("input", "input"),
+        ("dynamic noise", "process"),
+        ("calcium", "kernel"),
+        ("own time constants", "taus"),
+    ],
 )
 def test_a_setting_that_the_recording_knows_better_is_found_and_the_weights_with_it(kind, name):
     told, right = [], []
@@ -86,7 +117,7 @@ def test_a_setting_that_the_recording_knows_better_is_found_and_the_weights_with
         mean = torch.linalg.solve(fit.likelihood.A[0] + 10 * torch.eye(N), fit.likelihood.b[0][..., None])[..., 0]
         right.append(float(entry_correlation(mean, W)))
         told.append(float(entry_correlation(fit_ridge(y[None], A).mean[0], W)))
-    assert sum(right) > sum(told) + 0.3
+    assert sum(right) > sum(told) + (0.3 if name != "taus" else 0.1)
 
 
 def test_of_a_hundred_neurons_a_constant_input_is_found_and_nothing_where_none_is():
@@ -98,6 +129,62 @@ def test_of_a_hundred_neurons_a_constant_input_is_found_and_nothing_where_none_i
         judged, found = verdict_on(x + 0.02 * torch.randn(x.shape, generator=g))
         assert judged.verdict == "typical", judged.facts
         assert set(found.changed) == ({"input"} if current else set())
+
+
+def test_intervals_hold_of_a_recording_through_calcium_and_of_time_constants_that_differ():
+    for kind in ("calcium", "own time constants"):
+        inside = []
+        for seed in range(4):
+            y, W = recorded(kind, seed)
+            best = verdict_on(y)[1].best
+            found = propagate(explain.row_fit(y.double(), best.noise, best.settings).wide, Family())
+            inside.append((W - found.mean[0]).abs() < 1.96 * found.sd[0] + 1e-4)
+        assert float(torch.stack(inside).float().mean()) > 0.87, kind
+
+
+@pytest.mark.parametrize("kind", ["calcium", "own time constants"])
+def test_what_may_not_be_estimated_of_recorder_and_time_constants_is_told(kind):
+    judged, found = verdict_on(recorded(kind)[0], names=("input", "gain", "process"))
+    assert "kernel" not in found.changed
+    assert found.best.settings.taus == ()
+    assert judged.verdict == "misspecified"
+
+
+def test_the_kernel_is_undone_and_the_noise_is_what_that_makes_of_it():
+    g = torch.Generator().manual_seed(0)
+    s, x = explain.Settings(A, 0.5, 0.2, kernel=KEPT), torch.rand(2, 30, 3, generator=g).double()
+    c = [x[:, 0]]
+    for step in x.unbind(1)[1:]:
+        c.append(KEPT * c[-1] + (1 - KEPT) * step)
+    assert torch.allclose(s.rates(0.2 + 0.5 * torch.stack(c, 1)), x)
+    noise = 0.04 * torch.randn(1, 12, 200_000, generator=g).double()
+    undone = (s.rates(0.2 + noise))[0]
+    expected = s.noise_shape(0.04, noise) * (0.04 / 0.5) ** 2
+    expected[0, 0] -= explain.UNSEEN**2
+    assert torch.allclose(torch.cov(undone), expected, atol=0.02 * float(expected.max()))
+
+
+def test_a_network_of_differing_time_constants_is_exactly_linear_in_scaled_weights_and_its_own_states():
+    g = torch.Generator().manual_seed(0)
+    W, h0 = sample_weight_matrix(N, 1.3, seed=0).double(), torch.randn(K, N, generator=g).double()
+    ratio = torch.exp(0.5 * torch.randn(N, generator=g)).double()
+    h = states_of(W, h0, A * ratio)
+    s = explain.Settings(A, taus=tuple(ratio.tolist()))
+    d = explain.design(torch.tanh(h), h, 0.01, s)
+    w = torch.cat([ratio[:, None] * W, 1 - ratio[:, None]], 1)
+    start = (1 - A) ** torch.arange(T).double()[:, None] * h0[:, None]
+    assert torch.allclose(d.drive(w) + start, h, atol=1e-10)
+
+
+def test_the_general_uncertainty_of_a_path_is_that_of_ridge_where_ridge_knows_it():
+    y = recorded("inside")[0].double()
+    s = explain.Settings(A)
+    found = explain.fit_path(y, 0.02, s, None, 2, None)
+    x, d = torch.tanh(found.h)[None], found.d
+    narrow, pv = explain.row_likelihood_of(d, s), torch.tensor([found.prior_variance]).double()
+    expected = widen(d.p, narrow, found.w[None], x, d.F[None], A, pv)
+    added = explain.widened(found, s).kernel.diagonal(dim1=-2, dim2=-1) - d.kernel.diagonal()
+    assert torch.allclose(added.transpose(1, 2), (1 / expected.omega - 1 / d.p.omega)[0], rtol=1e-6, atol=1e-12)
 
 
 def test_what_may_not_be_estimated_is_told_as_a_reason_instead():
@@ -130,7 +217,7 @@ def test_the_evidence_is_that_of_the_dense_gaussian():
     h = explain.first_path(y, noise, s)
     d = explain.design(y, h, noise, s)
     Amat, b, size = explain.precisions(d)
-    gain, _ = explain.solve(Amat, b, pv, True)
+    gain, _ = explain.solve(Amat, b, pv, s)
     i, z = 1, d.p.z[0, :, :, 1].reshape(-1)
     F = d.F.reshape(24, 4)
     prior = torch.diag(torch.tensor([pv] * 3 + [explain.INPUT_SD**2]).double())
