@@ -154,7 +154,9 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
     trainer = quiet_trainer(options, callbacks)
     last = folder / "last.ckpt" if folder is not None and options.resume else None
     parts = (Batches(sources, part, options, lambda: module.current_epoch) for part in ("train", "validation"))
-    loaders = [DataLoader(batches, batch_size=None) for batches in parts]
+    loaders = [
+        DataLoader(batches, batch_size=None, generator=torch.Generator()) for batches in parts
+    ]  # dropout keeps the other
     resumed = last if last is not None and last.exists() else None
     if resumed:
         log.info("resumed from %s", resumed)

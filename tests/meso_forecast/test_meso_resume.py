@@ -1,0 +1,52 @@
+"""Does a training that is killed and typed again end with the very weights, and tell of every epoch?"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from meso_forecast.fit import train
+from meso_forecast.fit.options import Options
+
+LAGS, HORIZON = 8, 4
+
+
+class WithDropout(nn.Module):
+    """A network that draws random numbers while it learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(LAGS, 16), nn.Dropout(0.2), nn.Linear(16, HORIZON))
+
+    def loss(self, context, target, recording):
+        return ((self.layers(context.transpose(1, 2)).transpose(1, 2) - target) ** 2).mean()
+
+
+def trained(folder):
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(600, 5)).astype(np.float32))
+    source = train.Source(x, None, np.arange(LAGS, 400), np.arange(420, 580), None, LAGS, HORIZON)
+    torch.manual_seed(0)
+    net = WithDropout()
+    options = Options(epochs=4, batch=64, folder=folder, resume=True, accelerator="cpu", learning_rate=1e-2)
+    train.fit(net, [source], options)
+    return [weight.detach().numpy() for weight in net.parameters()]
+
+
+def test_dropout_goes_on_where_it_was(tmp_path, monkeypatch):
+    whole = trained(tmp_path / "whole")
+
+    before = train.Module.on_train_epoch_start
+
+    def killed_in_the_third(self):
+        if self.current_epoch == 2:
+            raise RuntimeError("killed")
+        before(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Module, "on_train_epoch_start", killed_in_the_third)
+        with pytest.raises(RuntimeError, match="killed"):
+            trained(tmp_path / "cut")
+    assert all(np.array_equal(a, b) for a, b in zip(whole, trained(tmp_path / "cut")))
+    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+    assert len(logs[0].splitlines()) == 5
