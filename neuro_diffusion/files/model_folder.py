@@ -72,9 +72,9 @@ def save_state(
 ) -> None:
     """Write what an interrupted training needs to go on."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"step": str(step), "config": json.dumps(config, sort_keys=True), "spec": json.dumps(spec._asdict())}
-    with hdf5io.atomic(folder / STATE) as part:
-        save_file(dict(state), part, metadata=about)
+    about = json.dumps({"step": step, "config": config, "spec": spec._asdict()}, sort_keys=True)
+    with hdf5io.atomic(folder / STATE) as part:  # one text: safetensors writes several in an order that changes
+        save_file(dict(state), part, metadata={"about": about})
 
 
 def load_state(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tensor] | None, int]:
@@ -105,8 +105,8 @@ def step_of(folder: Path) -> int:
 def _read_state(path: Path) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata()
+            about = json.loads(file.metadata()["about"])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return state, int(about["step"]), json.loads(about["config"])
+        return state, int(about["step"]), dict(about["config"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not the state of a training, or damaged ({error}).") from None
