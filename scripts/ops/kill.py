@@ -8,6 +8,7 @@ a final name, an unreadable recording, a rerun that does not complete or whose c
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -21,8 +22,7 @@ from pathlib import Path
 import disk_full
 import tiny
 
-TOLD = (".json", ".html", ".md", ".bib", ".log", ".lock", ".ckpt")  #: they hold times and places
-TABLES_OF_TIMES = ("status.csv", "log.csv", "metrics.csv")
+TOLD = (".json", ".html", ".md", ".bib", ".log", ".lock")  #: they hold times and places
 
 
 def contents(out: Path) -> dict[str, bytes | str]:
@@ -32,8 +32,14 @@ def contents(out: Path) -> dict[str, bytes | str]:
     found: dict[str, bytes | str] = {}
     for path in sorted(p for p in out.rglob("*") if p.is_file() and p.suffix not in TOLD):
         name = str(path.relative_to(out))
+        if path.suffix == ".csv":
+            found[name] = without_seconds(path)
+            continue
+        if path.suffix == ".ckpt":
+            found[name] = state_of(path)
+            continue
         if path.suffix not in (".h5", ".nwb", ".nc"):
-            found[name] = path.name if path.name in TABLES_OF_TIMES else path.read_bytes()  # seconds
+            found[name] = path.read_bytes()
             continue
         with h5py.File(path, "r") as file:
             values: dict[str, str] = {}
@@ -46,6 +52,23 @@ def contents(out: Path) -> dict[str, bytes | str]:
             )
         found[name] = json.dumps(values, sort_keys=True)
     return found
+
+
+def without_seconds(path: Path) -> str:
+    """Return a table without how long things took; of a study's table of states, only which recordings stand in it."""
+    if path.name == "status.csv":
+        return str(sorted(row["folder"] for row in csv.DictReader(path.open(newline=""))))
+    rows = csv.DictReader(path.open(newline="", encoding="utf-8"))
+    return str([{k: v for k, v in row.items() if "seconds" not in str(k)} for row in rows])
+
+
+def state_of(path: Path) -> str:
+    """Return weights, optimiser and step of Lightning's checkpoint, which names its own place besides."""
+    import torch
+
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    torch.set_printoptions(threshold=sys.maxsize, precision=20)
+    return repr([saved[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")])
 
 
 def die_before_the_record() -> None:
