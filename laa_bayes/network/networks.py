@@ -82,10 +82,12 @@ class MLPSummary(TraceSummary):
         super().__init__(**kwargs)
 
     def make_layers(self) -> None:
+        """Create the layers of ``encode``."""
         self.project = keras.layers.Dense(self.n_components, trainable=False) if self.n_components else None
         self.hidden = [keras.layers.Dense(width, activation="silu") for width in self.widths]
 
     def encode(self, x, training: bool = False):
+        """Return features (batch, n) of scaled traces (batch, time)."""
         x = x if self.project is None else self.project(x)
         for layer in self.hidden:
             x = layer(x)
@@ -101,6 +103,7 @@ class MLPSummary(TraceSummary):
         self.project.set_weights([SCALE_MV * to_unit, (CENTER_MV - mean) @ to_unit])
 
     def get_config(self) -> dict:
+        """Return the constructor's arguments for Keras serialisation."""
         return super().get_config() | serialize({"n_components": self.n_components})
 
 
@@ -109,12 +112,14 @@ class ConvSummary(TraceSummary):
     """Strided one-dimensional convolutions, flattened: the place in the protocol is kept."""
 
     def make_layers(self) -> None:
+        """Create the layers of ``encode``."""
         sizes = (32, 64, 64)
         self.convolutions = [keras.layers.Conv1D(n, 7, strides=3, padding="same", activation="silu") for n in sizes]
         self.flatten = keras.layers.Flatten()
         self.hidden = keras.layers.Dense(self.widths[-1], activation="silu")
 
     def encode(self, x, training: bool = False):
+        """Return features (batch, n) of scaled traces (batch, time)."""
         x = x[..., None]
         for layer in self.convolutions:
             x = layer(x)
@@ -135,11 +140,13 @@ class LSTMSummary(TraceSummary):
         super().__init__(**kwargs)
 
     def make_layers(self) -> None:
+        """Create the layers of ``encode``."""
         last = len(self.widths) - 1
         self.recurrent = [self.cell(width, return_sequences=i < last) for i, width in enumerate(self.widths)]
         self.hidden = keras.layers.Dense(self.widths[-1], activation="relu")
 
     def encode(self, x, training: bool = False):
+        """Return features (batch, n) of scaled traces (batch, time)."""
         n_time = x.shape[1]
         padded = keras.ops.pad(x, [[0, 0], [0, -n_time % self.frame]], mode="edge")
         x = keras.ops.reshape(padded, (-1, padded.shape[1] // self.frame, self.frame))
@@ -148,6 +155,7 @@ class LSTMSummary(TraceSummary):
         return self.hidden(x)
 
     def get_config(self) -> dict:
+        """Return the constructor's arguments for Keras serialisation."""
         return super().get_config() | serialize({"frame": self.frame})
 
 
@@ -170,15 +178,18 @@ class StatsSummary(TraceSummary):
         super().__init__(**kwargs)
 
     def make_layers(self) -> None:
+        """Create the layers of ``encode``."""
         self.hidden = [keras.layers.Dense(width, activation="silu") for width in self.widths]
 
     def encode(self, x, training: bool = False):
+        """Return features (batch, n) of scaled traces (batch, time)."""
         x = statistics(x * SCALE_MV + CENTER_MV, self.edges)
         for layer in self.hidden:
             x = layer(x)
         return x
 
     def get_config(self) -> dict:
+        """Return the constructor's arguments for Keras serialisation."""
         return super().get_config() | serialize({"edges": self.edges})
 
 

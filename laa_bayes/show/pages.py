@@ -24,47 +24,21 @@ from .texts import CALIBRATION_NAMES, CALIBRATION_TEXT, FINDING_NAMES, FURTHER_T
 def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
     """Return verdict, calibration, comparison with the exact posterior, predictions and typicality."""
     names = list(d.names)
-    mean, sd = d.draws.mean(axis=1), d.draws.std(axis=1)
-    calibration = [
-        {"parameter": name, **{CALIBRATION_NAMES[k]: round(v, 3) for k, v in c._asdict().items()}}
-        for name, c in d.table.items()
+    missed = [
+        {
+            "parameter": f.parameter,
+            "score": FINDING_NAMES.get(f.score, f.score),
+            "found": f.value,
+            "demanded": f.demand,
+            "verdict": f.verdict,
+        }
+        for f in d.findings
+        if f.verdict != "pass"
     ]
-    z = (mean - d.truth) / sd
     sections = [
-        Section(
-            "Verdict",
-            f"Verdict: {d.verdict}. {demands_text(d)}",
-            [
-                {
-                    "parameter": f.parameter,
-                    "score": FINDING_NAMES.get(f.score, f.score),
-                    "found": f.value,
-                    "demanded": f.demand,
-                    "verdict": f.verdict,
-                }
-                for f in d.findings
-                if f.verdict != "pass"
-            ],
-        ),
+        Section("Verdict", f"Verdict: {d.verdict}. {demands_text(d)}", missed),
         Section("Training", "", figures={"Training and validation loss.": plots.losses(history)}),
-        Section(
-            "Calibration",
-            f"{CALIBRATION_TEXT}\n\n{TERMS}",
-            calibration,
-            {
-                "Histograms of the rank of the true value among the draws; flat is calibrated.": plots.rank_histograms(
-                    d.ranks, d.draws.shape[1], names
-                ),
-                "The same as a distribution function with its simultaneous band.": plots.ecdf_bands(
-                    d.ranks, d.draws.shape[1], names, d.band
-                ),
-                "Coverage of central credible intervals.": plots.coverage(
-                    evaluate.LEVELS, d.coverage, names, len(d.truth)
-                ),
-                "Recovery of the true parameters.": plots.recovery(d.truth, mean, sd, names),
-                "Contraction and z-score of each test trace.": plots.contraction_and_z(1 - sd**2, z, names),
-            },
-        ),
+        calibration_section(d, names),
     ]
     if d.sharpness is not None:
         sections.append(exact_section(d, d.sharpness, names))
@@ -82,6 +56,32 @@ def diagnosis_sections(d: Diagnosis, history: Sequence) -> list[Section]:
         text = "Share of clean simulations that each of the seven tests flags (nominal .7 % each)."
         sections.append(Section("Typicality on clean traces", text, typical))
     return sections
+
+
+def calibration_section(d: Diagnosis, names: list[str]) -> Section:
+    """Return the scores of calibration by parameter, with ranks, coverage, recovery and contraction drawn."""
+    mean, sd = d.draws.mean(axis=1), d.draws.std(axis=1)
+    z = (mean - d.truth) / sd
+    rows = [
+        {"parameter": name, **{CALIBRATION_NAMES[k]: round(v, 3) for k, v in c._asdict().items()}}
+        for name, c in d.table.items()
+    ]
+    return Section(
+        "Calibration",
+        f"{CALIBRATION_TEXT}\n\n{TERMS}",
+        rows,
+        {
+            "Histograms of the rank of the true value among the draws; flat is calibrated.": plots.rank_histograms(
+                d.ranks, d.draws.shape[1], names
+            ),
+            "The same as a distribution function with its simultaneous band.": plots.ecdf_bands(
+                d.ranks, d.draws.shape[1], names, d.band
+            ),
+            "Coverage of central credible intervals.": plots.coverage(evaluate.LEVELS, d.coverage, names, len(d.truth)),
+            "Recovery of the true parameters.": plots.recovery(d.truth, mean, sd, names),
+            "Contraction and z-score of each test trace.": plots.contraction_and_z(1 - sd**2, z, names),
+        },
+    )
 
 
 def demands_text(d: Diagnosis) -> str:
