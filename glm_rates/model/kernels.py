@@ -20,6 +20,9 @@ class Kernels(NamedTuple):
 
     values: np.ndarray
     first_lag: int
+    spread: (
+        np.ndarray
+    )  # (kernel,) variance of each kernel's weight where those of all raw cosines vary alike; their sum is 1
 
     @property
     def size(self) -> int:
@@ -71,12 +74,12 @@ def raised_cosine_kernels(n_kernels: int, n_lags: int, first_lag: int = 1, cut: 
     (10, 5)
     """
     if n_lags == 1:
-        return Kernels(np.ones((1, 1)), first_lag)
+        return Kernels(np.ones((1, 1)), first_lag, np.ones(1))
     raw = raised_cosines(n_kernels, n_lags)
     left, singular, _ = np.linalg.svd(raw, full_matrices=False)
     rank = int((singular > cut * singular[0]).sum())
     kernels = left[:, :rank] * np.sign(left[:, :rank].sum(axis=0) + 1e-12)
-    return Kernels(kernels, first_lag)
+    return Kernels(kernels, first_lag, singular[:rank] ** 2 / (singular[:rank] ** 2).sum())
 
 
 def convolve_trials(signal: np.ndarray, kernels: Kernels, window: Window, kind: type = float) -> np.ndarray:

@@ -7,7 +7,8 @@ Every unit of a population draws its weights from shared Gaussians whose moments
 
 Iterate: covariance of each unit, (mean rate x Gram + prior precision)^-1 -> MAP weights (Newton-PCG, preconditioned by that
 covariance) -> moments, by EM sped up with MacKay's (1992) fixed point -> inclusion of each edge by its Savage-Dickey Bayes
-factor (Dickey 1971). Everything is estimated from the rows it is given: who passes training trials only leaks nothing.
+factor (Dickey 1971). A covariance that few weights determine is drawn towards one of smooth filters, or noise would choose its shape.
+Everything is estimated from the rows it is given: who passes training trials only leaks nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ EDGES_FROM = 3  # iterations before edges may be dropped: S_e has to be roughly 
 MAP_ERROR = (
     0.1  # gradient that the iterations leave, per prior standard deviation; at 1 variances of noise never vanish
 )
+ALIKE = 2.0  # determined draws that filters of alike raw cosines count as, in the covariance of a block
 UNITS_PER_WEIGHT = 2  # units for each weight of a covariate from which their covariance is learned
 DROPPED = 0.01  # edges less probable than this leave the fit
 
@@ -222,6 +224,7 @@ def _update(design, prior, white, z, use, select, isotropic) -> Prior:
         if block == "coupling":
             edge = edge_posterior(white, z, columns, k, prior.edge_rate if select else 1.0)
             probability, second = edge.probability[use], edge.second_moment[use]
+            draws = probability.sum()
             new = np.einsum("us,uskl->kl", probability, second) / max(probability.sum(), 1e-9)
             if select:
                 n_pairs = max(len(use) * (len(inclusion) - 1), 1)
@@ -232,13 +235,34 @@ def _update(design, prior, white, z, use, select, isotropic) -> Prior:
             if isotropic:
                 new = np.eye(k) * np.trace(new) / k
         else:
-            centred = block == "history" and not isotropic
-            shift, new = _moments(z[use, columns], white.covariance[use, columns, columns], k, centred, isotropic)
+            centred, spread = block == "history" and not isotropic, white.covariance[use, columns, columns]
+            shift, new = _moments(z[use, columns], spread, k, centred, isotropic)
+            draws = (
+                spread.shape[1] - np.trace(spread, axis1=1, axis2=2)
+            ).sum() / k  # as far as the data determine them
         root = _root(prior.covariance[block])
         covariance[block] = root @ new @ root
+        if not isotropic:
+            covariance[block] = towards_smooth(covariance[block], shape_of(design, block, k), draws)
         if block == "history":
             mean = prior.history_mean + root @ shift
     return Prior(covariance, mean, edge_rate, inclusion, edge_precision)
+
+
+def shape_of(design: Design, block: str, k: int) -> np.ndarray:
+    """Covariance, of trace 1, of a block's weights where all raw cosines (or all columns of a covariate) vary alike: (k, k)."""
+    spread = design.kernels[EFFECT_OF[block]].spread if block in EFFECT_OF else np.full(k, 1 / k)
+    return np.diag(spread)
+
+
+def towards_smooth(covariance: np.ndarray, shape: np.ndarray, draws: float) -> np.ndarray:
+    """Draw a covariance that ``draws`` determined weights have estimated towards ``shape``, its trace kept.
+
+    The mean of an inverse Wishart whose centre counts as `ALIKE` draws: from few units, or units whose data say little, the estimate
+    would else follow the one direction in which noise happens to lie.
+    """
+    weight = ALIKE / (max(draws, 0.0) + ALIKE)
+    return (1 - weight) * covariance + weight * np.trace(covariance) * shape
 
 
 def _moments(z, covariance, k: int, centred: bool, isotropic: bool):

@@ -58,7 +58,7 @@ def test_no_spike_reaches_another_trial_or_its_own_bin():
 
 def test_the_stimulus_kernel_begins_at_the_onset_even_before_the_window():
     trials = design.Trials(np.zeros((2, 20, 1)), np.zeros(2, int), np.array([5, -3]), np.zeros((2, 20)))
-    kernels = shapes.Kernels(np.arange(1.0, 5.0)[:, None], 0)
+    kernels = shapes.Kernels(np.arange(1.0, 5.0)[:, None], 0, np.ones(1))
     features = design.stimulus_features(trials, shapes.Window(0, 20), kernels)[..., 0]
     np.testing.assert_array_equal(features[0, 4:10], [0, 1, 2, 3, 4, 0])
     np.testing.assert_array_equal(features[1, :3], [4, 0, 0])

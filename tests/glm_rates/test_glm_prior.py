@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from glm_rates.model import effects, prior
+from glm_rates.model import kernels as shapes
 from glm_rates.model import population as model
 from glm_rates.model.kernels import Window
 from glm_rates.score import evaluate
@@ -80,6 +81,36 @@ def test_pure_noise_scores_nothing_and_coupling_does_no_harm(make_trials):
     assert abs(full.pooled) < 0.005
     assert abs(full.median) < 0.005
     assert step.pooled > -0.002
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_few_units_and_trials_of_pure_noise_cost_nothing(make_trials, seed):
+    """Six units, 40 trials: a covariance of ten weights cannot be read off six units, and must not follow their noise."""
+    trials, _ = make_trials(6, 10, 4, seed, coupled=False, history=False, stimulus=False)
+    settings = model.Settings(include_coupling=True)
+    folds = [evaluate.score_fold(trials, WINDOW, settings, 5, k) for k in range(5)]
+    total = {name: sum(f.log_likelihood[name] for f in folds) for name in folds[0].log_likelihood}
+    spikes = trials.counts[:, 60:180].sum(axis=1).T
+    against = {n: evaluate.compare(t, total["homogeneous"], spikes, np.arange(40) % 5).pooled for n, t in total.items()}
+    assert against["history+stimulus+coupling"] > -0.002  # -.0055 and -.0109 where the covariance was the units' own
+    assert against["history+stimulus+coupling"] > against["history+stimulus"] - 0.002
+
+
+def test_a_covariance_of_few_draws_is_drawn_towards_smooth_filters():
+    shape = np.diag([0.7, 0.2, 0.1])
+    found = np.diag([0.0, 0.0, 3.0])
+    np.testing.assert_allclose(prior.towards_smooth(found, shape, 0.0), 3 * shape)
+    np.testing.assert_allclose(prior.towards_smooth(found, shape, 2.0), (found + 3 * shape) / 2)
+    np.testing.assert_allclose(prior.towards_smooth(found, shape, 1e9), found, atol=1e-7)
+    assert np.trace(prior.towards_smooth(found, shape, 5.0)) == pytest.approx(3)
+
+
+def test_the_smooth_shape_is_that_of_independent_raw_cosines():
+    made = shapes.raised_cosine_kernels(10, 100)
+    raw = shapes.raised_cosines(10, 100)
+    weights = np.random.default_rng(0).normal(size=(20_000, 10)) @ raw.T @ made.values
+    variance = weights.var(axis=0)
+    np.testing.assert_allclose(made.spread, variance / variance.sum(), rtol=0.05)
 
 
 @pytest.mark.parametrize("rule", ["blocks", "cv", "ridge"])
