@@ -19,8 +19,7 @@ def about(*flags: str, **keys: Any) -> dict[str, Any]:
     return ({"flags": list(flags)} if flags else {}) | keys
 
 
-FOLDER, FILE = about(exists="folder"), about(exists="file")
-GIVEN = about(positional=True, exists="any")
+FOLDER, FILE, GIVEN = about(exists="folder"), about(exists="file"), about(positional=True, exists="any")
 GIVEN_FOLDER, GIVEN_FILE = about(positional=True, exists="folder"), about(positional=True, exists="file")
 
 
@@ -261,8 +260,7 @@ class InferConfig(Rivals, Array, Solver, Written):
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
     estimate: tuple[Literal["input", "gain", "tau", "process", "kernel", "taus", "none"], ...] = Field(
         ("input", "gain", "tau", "process", "kernel", "taus"),
-        description="settings that the recording may correct: constant input, scale and offset of rates, tau, noise of the dynamics,"
-        " the recorder's exponential kernel (calcium), taus that differ between neurons",
+        description="to correct: constant input, scale, offset, tau, process noise, calcium's kernel, taus that differ",
     )
     anatomy: Path | None = Field(None, description="connectome: where connections are, for EP", json_schema_extra=FILE)
     stimulus: Path | None = Field(

@@ -37,6 +37,7 @@ def run(config: TrainPriorConfig, run: Run) -> Result:
     state, start = model_folder.load_state(config.output, settings)
 
     def save(training: train.Training, step: int) -> None:
+        """Write the state from which the training goes on."""
         model_folder.save_state(config.output, train.state_of(training), step, settings, spec)
 
     fit = train.fit(spec, W, held, config, save, start, state, first)

@@ -203,6 +203,7 @@ def _entry(item: h5py.Dataset, turned: bool) -> _Entry:
     axes = () if turned else tuple(d.label or (Path(d[0].name).name if len(d) else "") for d in item.dims)
 
     def read() -> np.ndarray:
+        """Return the values, axes as the writer meant them."""
         values = item[()]
         scale = next((attrs[n] for n in ("scale_factor", "conversion") if n in attrs), 1.0)
         shift = next((attrs[n] for n in ("add_offset", "offset") if n in attrs), 0.0)
@@ -221,6 +222,7 @@ def _sparse(group: h5py.Group) -> _Entry:
     n_rows, n_columns = int(group.attrs["MATLAB_sparse"]), len(group["jc"]) - 1
 
     def read() -> np.ndarray:
+        """Return the values, axes as the writer meant them."""
         from scipy.sparse import csc_matrix
 
         if "data" not in group:

@@ -33,13 +33,20 @@ def further(
     """
     K, T, N = recorded.y.shape
     likelihood = found.likelihood
-    if N > MOST or not bool(recorded.observed.all()) or likelihood is None or choice.settings.kernel or choice.settings.taus:
+    if (
+        N > MOST
+        or not bool(recorded.observed.all())
+        or likelihood is None
+        or choice.settings.kernel
+        or choice.settings.taus
+    ):
         return []
     s = choice.settings._replace(process=choice.settings.process if choice.settings.process > MAX_SLACK else 0.0)
     noise, samples = choice.noise / s.gain, found.ep.samples[:N_DRAWS]
     now = ahead.Z95 * float(found.ep.sd.mean())
 
     def after(experiment: ahead.Experiment) -> float:
+        """Return the half-width of the intervals after an experiment."""
         return ahead.half_width_after(likelihood, family, samples, experiment, T, s, noise, generator)
 
     pushes = ahead.pushes(N, 1, PUSH)

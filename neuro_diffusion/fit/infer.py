@@ -119,6 +119,7 @@ def infer(
     """
 
     def fit(trials: Recorded, S: int) -> _Fitted:
+        """Return every method's fit to some trials, with S samples."""
         return _fit(model, trials, choice, S, solver, generator, guidance, others)
 
     y, observed, whole = recorded.y, recorded.observed, fit(recorded, n_samples)
@@ -222,6 +223,7 @@ def _likelihoods(trials: Recorded, choice: Choice):
         noise = torch.tensor([choice.noise / s.gain], dtype=y.dtype)
 
         def plain(model: WeightModel | None) -> RowFit:
+            """Return what trials say about W under a model's prior scale, or ridge's."""
             variance = None if model is None else torch.tensor([model.unit(y.shape[-1]) ** 2], dtype=y.dtype)
             return ridge.gaussian_likelihood(
                 y, s.a, variance, noise, seen, process=process, h0_std=s.h0_std, stimulus=given

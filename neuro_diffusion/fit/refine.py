@@ -104,6 +104,7 @@ def _pigdm(W, y, a, noise, model, steps, sigma_start, generator) -> Refined:
     found = samples[0].mean(0)
 
     def value(w: Tensor) -> float:
+        """Return the negative log-likelihood of weights w (S, N, N) a value."""
         quadratic = (w[:, None] @ likelihood.A[0] @ w[..., None])[:, 0, 0]
         return float((quadratic / 2 - (likelihood.b[0] * w).sum(-1)).sum()) / y.numel()
 

@@ -144,6 +144,7 @@ def estimate(
     known: dict[Choice, float] = {}
 
     def score(c: Choice) -> float:
+        """Return the log evidence of a choice; each is computed once."""
         if c not in known:
             known[c] = evidence(part, c, given) if plausible(c, y) else -math.inf
         return known[c]

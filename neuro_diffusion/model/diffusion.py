@@ -201,6 +201,7 @@ def gaussian_denoiser(data: Spectrum) -> Denoiser:
     """Return the exact denoiser for a standard-normal prior and a Gaussian likelihood: the known answer for tests."""
 
     def denoise(w: Tensor, sigma: float) -> Tensor:
+        """Return the posterior mean of the weights given noisy ones w (B, S, N, N)."""
         return gaussian_step(w, torch.full((1, 1), sigma, dtype=w.dtype, device=w.device), data).mean
 
     return denoise

@@ -1,9 +1,10 @@
 """How well does a rate network with some weights explain one recording, under which settings, and what remains unexplained?
 
 The settings are the time step over the time constant (of all neurons, or each its own), an affine map from x = tanh(h) to what was
-recorded, an exponential kernel of the recorder (calcium), a constant input to each neuron, and noise of the dynamics. Weights have a Gaussian prior whose variance maximises the evidence, so the answer does not depend
-on a trained model. Everything is linear and Gaussian given a path (`ridge`), hence log p(y) is known: settings are compared by it,
-and the residuals whitened by their own predictive covariance are independent standard normal where the model holds. Our definition.
+recorded, an exponential kernel of the recorder (calcium), a constant input to each neuron, and noise of the dynamics. Weights have a
+Gaussian prior whose variance maximises the evidence, so the answer does not depend on a trained model. Everything is linear and
+Gaussian given a path (`ridge`), hence log p(y) is known: settings are compared by it, and the residuals whitened by their own
+predictive covariance are independent standard normal where the model holds. Our definition.
 """
 
 from __future__ import annotations
@@ -16,63 +17,14 @@ import torch
 from torch import Tensor
 
 from .filters import decay_matrix, decay_of, exponential_filter, process_noise, smooth
+from .recording import INPUT_SD, Settings
 from .ridge import Likelihood, Pseudo, RowFit
 
 PRIOR_GRID = torch.logspace(-3.0, 0.8, 9, dtype=torch.double)  #: candidate prior variances times N
 SLACK = 0.005  #: standard deviation a step
 MANY, SOME = 64, 32  #: neurons beyond which so many rows stand for all
 MIN_SLOPE = 1e-3  #: of tanh: a state beyond 4 says hardly more than that it is large
-INPUT_SD = 1.0  #: prior standard deviation of a neuron's constant input
-OWN_SD = 0.5  #: prior standard deviation of 1 - dt/tau of a neuron over that of all
-UNSEEN = 0.5  #: standard deviation of what a recorder's kernel holds of the time before a trial, beyond the first rate
 LONG = 100  #: longer trials are cut into segments: each costs one initial state a neuron, and spares T^3 work
-
-
-class Settings(NamedTuple):
-    """How rates arise and are recorded: y = offset + gain tanh(h) + noise, h <- (1-a) h + a (W tanh(h) + input) + process xi."""
-
-    a: float  #: time step over time constant
-    gain: float = 1.0
-    offset: float = 0.0
-    input: bool = False  #: a constant input to each neuron, integrated out
-    process: float = 0.0  #: standard deviation of noise that is added to h at every step
-    h0_std: float = 1.0  #: prior standard deviation of initial states
-    kernel: float = (
-        0.0  #: what the recorder keeps of a step: c <- kernel c + (1 - kernel) tanh(h) takes the place of tanh(h)
-    )
-    taus: tuple[float, ...] = ()  #: dt/tau of each neuron over `a`, where they differ; empty: all have that of `a`
-
-    def rates(self, y: Tensor) -> Tensor:
-        """Return recorded values (..., T, N) as rates x, the recorder's kernel undone; its noise is then `noise_shape`."""
-        x = (y - self.offset) / self.gain
-        if self.kernel == 0:
-            return x
-        return torch.cat([x[..., :1, :], (x[..., 1:, :] - self.kernel * x[..., :-1, :]) / (1 - self.kernel)], -2)
-
-    def noise_shape(self, noise: float, like: Tensor) -> Tensor:
-        """Return the covariance (T, T) of the noise on `rates` in units of its variance on the values; T steps as ``like`` (K, T, N).
-
-        The first rate of a trial is known up to what the kernel holds from before.
-        """
-        T = like.shape[1]
-        shape = torch.eye(T, dtype=like.dtype)
-        if self.kernel == 0:
-            return shape
-        back = (shape - self.kernel * torch.diag(shape.new_ones(T - 1), -1)) / (1 - self.kernel)
-        back[0, 0] = 1.0
-        shape = back @ back.T
-        shape[0, 0] += (UNSEEN * self.gain / noise) ** 2
-        return shape
-
-    @property
-    def plain(self) -> bool:
-        """Return whether the likelihood of `ridge` holds once rates are rescaled: no input, no kernel, one time constant."""
-        return not (self.input or self.kernel or self.taus)
-
-    @property
-    def latent_sd(self) -> list[float]:
-        """Return the prior standard deviations of what each row has beside its weights: input, 1 - its own dt/tau over `a`."""
-        return [INPUT_SD] * self.input + [OWN_SD] * bool(self.taus)
 
 
 class Explanation(NamedTuple):

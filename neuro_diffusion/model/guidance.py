@@ -19,6 +19,7 @@ def guided_denoiser(model: WeightModel, data: Spectrum, jacobian: bool = True) -
     free, V = model.denoiser(data, guidance=0), data.vectors[:, None]
 
     def denoise(w: Tensor, sigma: float) -> Tensor:
+        """Return the guided mean of the weights given noisy ones w (B, S, N, N)."""
         variance = sigma**2 / (1 + sigma**2)
         with torch.set_grad_enabled(jacobian):
             w = w.detach().requires_grad_(jacobian)

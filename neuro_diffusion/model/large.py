@@ -92,6 +92,7 @@ def propagate(r: Rows, family: Family) -> Propagated:
     done = 0
 
     def gaussian(tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+        """Return variance and mean of W under Gaussian sites, (1, N, N) each."""
         nonlocal done
         done += 1
         log.info("sweep %d of %d", done, SWEEPS)

@@ -155,6 +155,7 @@ class WeightModel(nn.Module):
         null = diffusion.without_data(len(data.b), data.b.shape[-1], data.b)
 
         def denoise(w: Tensor, sigma: float) -> Tensor:
+            """Return the mean of the weights given noisy ones w (B, S, N, N), guided by the data."""
             level = torch.full((len(w), 1), sigma, dtype=w.dtype, device=w.device)
             if guidance == 1:
                 return self(w, level, data)[0]

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from .explain import (
-    OWN_SD,
     Path,
-    Settings,
     design,
     fit_path,
     fitted_path,
@@ -27,6 +25,7 @@ from .explain import (
     widened,
 )
 from .propagation import Family, gaussian_posterior, propagate
+from .recording import OWN_SD, Settings
 from .ridge import Likelihood
 
 TURNS = 3  #: how often path and time constants are found anew

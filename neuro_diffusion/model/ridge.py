@@ -27,9 +27,8 @@ from .filters import (
     unseen_drive,
 )  # fmt: skip
 
-CONFOUNDED = (
-    8.0  #: chosen on training networks: coverage and spectral radius of EP, a half and a fifth of the neurons missing
-)
+#: chosen on training networks: coverage and spectral radius of EP, a half and a fifth of the neurons missing
+CONFOUNDED = 8.0
 PRIOR_GRID = torch.logspace(-3.5, 1.0, 28)  #: candidate prior variances times N
 
 

@@ -56,6 +56,7 @@ def _alone(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> flo
     some = rows_of(N)
 
     def own_weight(d, s: Settings):
+        """Return log evidence, weights (n, M) and prior variance of rows that hear only their own neuron."""
         A, b, size = precisions(d)
         M, rows = A.shape[-1], torch.arange(len(some))[:, None]
         own = torch.cat([some[:, None], torch.arange(N, M).expand(len(some), -1)], 1)
@@ -74,6 +75,7 @@ def _silent(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> fl
     N = y.shape[2]
 
     def no_weight(d, s: Settings):
+        """Return log evidence, weights (n, M), all 0, and a variance that plays no part."""
         A, b, size = precisions(d._replace(F=d.F[..., N:]))
         gain, w = solve(A, b, 1.0, s)
         whole = torch.cat([w.new_zeros(len(w), N), w], 1)

@@ -87,6 +87,7 @@ def simulate_rate_network(
     """Simulate one or many rate networks; differentiable in W, h0, I and noise.
 
     Tensors, arrays and numbers are taken. A ``W`` that is itself computed (no leaf) keeps its gradient in ``W.grad`` as well.
+
     Parameters
     ----------
     W : (N, N) or (B, N, N) weights, row = postsynaptic neuron.
@@ -96,9 +97,8 @@ def simulate_rate_network(
     I : current, broadcastable to the result's shape (.., T, N); ``(N,)`` and ``(T, N)`` are the usual ones.
     noise_std : noise amplitude; ``noise_scaling`` "seed" adds sqrt(dt) noise_std a step, "ode" divides that by tau.
     return_h : also return the states h. method : euler, exp_euler, heun or rk4 (noise is added after the deterministic part).
-    phi : tanh, relu, softplus or a function. generator : source of the noise.
+    phi : tanh, relu, softplus or a function. generator : source of the noise. record_every : keep rows 0, m, 2 m, ...
     noise : a path of standard normal numbers (.., T - 1, N) to replay instead of drawing one.
-    record_every : keep rows 0, m, 2 m, ...
     memory_floats : where ``2 T B K N`` exceeds it, the backward pass recomputes segments of about sqrt(T) steps.
 
     Returns
@@ -113,19 +113,16 @@ def simulate_rate_network(
     taus = number("tau", tau) if np.ndim(tau) == 0 else _of_neurons(tau, start)
     step = step_of(dt, taus if isinstance(taus, float) else float(taus.min()), noise_std, method, noise_scaling)
     _check(w, start, current, T, phi, record_every)
-    if w.requires_grad and not w.is_leaf:
-        w.retain_grad()
     shape = _shape(w, start)
     W3, h3 = w.reshape(-1, *w.shape[-2:]), start.reshape(shape.canonical)
     drive = None if current is None else _over_time(current.to(h3), shape, T, "I")
     path = _noise_path(replay, shape, T, step, h3, generator)
     if not callable(phi) and not isinstance(taus, Tensor) and method in TABLEAUS:
-        x, h = Stages.apply(W3, h3, drive, path, T, number("dt", dt) / taus, step.spread, phi, method)
-        x, h = x[::record_every], h[::record_every]
+        both = Stages.apply(W3, h3, drive, path, T, number("dt", dt) / taus, step.spread, phi, method)
+        x, h = (v[::record_every] for v in both)
     elif callable(phi) or isinstance(taus, Tensor):
         pace = pace_of(number("dt", dt), taus, step, method, noise_scaling)
-        x, h = plain(W3, h3, T, pace, drive, path, method, phi)
-        x, h = x[::record_every], h[::record_every]
+        x, h = (v[::record_every] for v in plain(W3, h3, T, pace, drive, path, method, phi))
     else:
         x, h = Trajectory.apply(W3, h3, drive, path, T, step, phi, record_every, return_h, memory_floats)
     return (shape.restore(x), shape.restore(h)) if return_h else shape.restore(x)
@@ -154,6 +151,8 @@ def _tensors(
         raise ValueError("W and h0 are needed, not None")
     if start.ndim == 0 and first.ndim in (2, 3):
         start = start.expand(first.shape[:-2] + first.shape[-1:]).to(first.dtype)
+    if first.requires_grad and not first.is_leaf:
+        first.retain_grad()
     return first, start, drive, path
 
 
@@ -173,6 +172,7 @@ class _Shape(NamedTuple):
     squeeze: tuple[int, ...]  # axes of (B, K, T, N) that the caller did not ask for
 
     def restore(self, rows: Tensor) -> Tensor:
+        """Return rows (T, B, K, N) in the shape of what was asked for."""
         rows = rows.permute(1, 2, 0, 3)
         for axis in sorted(self.squeeze, reverse=True):
             rows = rows.squeeze(axis)

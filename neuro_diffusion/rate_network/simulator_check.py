@@ -48,6 +48,7 @@ def _gradient_error(W, h0, T, generator) -> float:
     T = min(T, 60)
 
     def loss(V):
+        """Return a number that depends on every rate of weights V (N, N)."""
         return simulate_rate_network(V, h0, T, 0.1, 1.0).square().sum()
 
     V = W.clone().requires_grad_()

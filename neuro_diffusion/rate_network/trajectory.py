@@ -127,6 +127,7 @@ class Trajectory(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, W, h0, drive, path, T, step, phi, record_every, return_h, memory_floats):
+        """Return rates (and states) of Euler steps; of long runs only every sqrt(T)-th state is kept for the way back."""
         needs_grad = any(ctx.needs_input_grad)
         light = needs_grad and 2 * T * h0.numel() > memory_floats
         every = max(1, math.isqrt(T)) if light else T
@@ -154,6 +155,7 @@ class Trajectory(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_x, grad_h):
+        """Return the gradients by the adjoint: lam <- (1 - a) lam + (g + a lam W) phi'."""
         W, saved, starts, *inputs = ctx.saved_tensors
         T, step, phi, record_every, return_h, every, has_drive, has_path = ctx.setting
         drive, path = (inputs[0] if has_drive else None), (inputs[-1] if has_path else None)
@@ -217,6 +219,7 @@ class Stages(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, W, h0, drive, path, T, a, spread, phi, method):
+        """Return rates and states of a Runge-Kutta method."""
         H, table, Wt = h0.new_empty((T, *h0.shape)), TABLEAUS[method], W.transpose(1, 2)
         H[0] = h0
         for t in range(T - 1):
@@ -232,6 +235,7 @@ class Stages(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_x, grad_h):
+        """Return the gradients by the adjoint of every stage."""
         W, H, X, *inputs = ctx.saved_tensors
         (a, spread, phi, method), drive = ctx.setting, inputs[0] if inputs else None
         table, Wt, given = TABLEAUS[method], W.transpose(1, 2), grad_x * SLOPE[phi](X) + grad_h
@@ -294,6 +298,7 @@ def plain(W: Tensor, h: Tensor, T: int, pace: Pace, drive, path, method: str, ph
     Wt = W.transpose(1, 2)
 
     def slope(state: Tensor, t: int) -> Tensor:
+        """Return tau dh/dt (B, K, N)."""
         current = torch.matmul(rate(state), Wt) - state
         return current if drive is None else current + drive[t]
 

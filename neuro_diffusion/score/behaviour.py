@@ -55,6 +55,7 @@ def fixed_points(W: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
     eye = torch.eye(N, dtype=W.dtype)
 
     def jacobian(h: Tensor) -> Tensor:
+        """Return the derivative (..., N, N) of W tanh(h) - h by h."""
         return W[:, None] * (1 - torch.tanh(h) ** 2)[..., None, :] - eye
 
     for _ in range(NEWTON):

@@ -178,6 +178,7 @@ def _classifier(X: np.ndarray, y: np.ndarray, seed: int):
     biases = [torch.zeros(s[1], requires_grad=True) for s in sizes]
 
     def logit(z: Tensor) -> Tensor:
+        """Return the classifier's log odds (n) that features z (n, F) are real."""
         return (torch.relu(z @ weights[0] + biases[0]) @ weights[1] + biases[1])[:, 0]
 
     optimiser = torch.optim.AdamW([*weights, *biases], lr=5e-3, weight_decay=0.1)

@@ -12,6 +12,7 @@ from neuro_diffusion.fit.settings import NAMES, estimate, segments
 from neuro_diffusion.model import explain
 from neuro_diffusion.model.agreement import entry_correlation
 from neuro_diffusion.model.propagation import Family, propagate
+from neuro_diffusion.model.recording import UNSEEN
 from neuro_diffusion.model.ridge import estimate_noise, fit_ridge, widen
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
@@ -160,7 +161,7 @@ def test_the_kernel_is_undone_and_the_noise_is_what_that_makes_of_it():
     noise = 0.04 * torch.randn(1, 12, 200_000, generator=g).double()
     undone = (s.rates(0.2 + noise))[0]
     expected = s.noise_shape(0.04, noise) * (0.04 / 0.5) ** 2
-    expected[0, 0] -= explain.UNSEEN**2
+    expected[0, 0] -= UNSEEN**2
     assert torch.allclose(torch.cov(undone), expected, atol=0.02 * float(expected.max()))
 
 
