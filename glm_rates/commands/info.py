@@ -36,8 +36,8 @@ def next_commands(path: Path, kind: str, found: dict[str, Any]) -> list[str]:
 
 
 def _short(value: object) -> str:
-    """A list in a few words."""
+    """A value in a few words."""
     if not isinstance(value, list):
-        return str(value)
-    text = ", ".join(map(str, value[:8]))
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = ", ".join(map(_short, value[:8]))
     return f"{text}, ... ({len(value)})" if len(value) > 8 else text
