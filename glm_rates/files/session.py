@@ -13,6 +13,8 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .tables import is_number
+
 log = logging.getLogger("glm_rates.files.session")
 REGION_COLUMNS = ("region", "location", "brain_area", "brain_region", "area", "ecephys_structure_acronym", "structure_acronym",
                   "brain_structure", "anatomical_location", "beryl_location", "cosmos_location", "allen_location")  # fmt: skip
@@ -112,7 +114,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
 def _candidates(columns: dict[str, list[Any]], n: int) -> dict[str, int]:
     """Columns that tell some trials apart and repeat, with their numbers of values."""
     values = {name: {text_of(v) for v in column} - set(NO_LABEL) for name, column in columns.items()}
-    most = {name: max(2, n // 2 if all(map(_is_number, texts)) else n - 1) for name, texts in values.items()}
+    most = {name: max(2, n // 2 if all(map(is_number, texts)) else n - 1) for name, texts in values.items()}
     return {name: len(texts) for name, texts in values.items() if 2 <= len(texts) <= most[name] and not _is_time(name)}
 
 
@@ -176,14 +178,6 @@ def _partition(labels: list[str]) -> list[int]:
 
 def _is_time(name: str) -> bool:
     return name.lower().endswith(("time", "times", "_s", "_ms", "_us", "start", "stop", "timeseries", "samples"))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def row_ids(column: Sequence[Any], n: int) -> list[int] | None:

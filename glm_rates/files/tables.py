@@ -74,12 +74,13 @@ def decoded(path: Path) -> str:
 def _decimal(cells: list[str]) -> list[str]:
     """Cells of a column with a point as the decimal mark, where every filled cell is a number with at most one comma."""
     points = [cell.replace(",", ".", 1) for cell in cells]
-    if any("," in cell for cell in cells) and all(_is_number(cell) for cell in points if cell):
+    if any("," in cell for cell in cells) and all(is_number(cell) for cell in points if cell):
         return points
     return cells
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell is a number."""
     try:
         float(text)
     except ValueError:
