@@ -213,7 +213,8 @@ def own_times(y: Tensor, now: Choice, stimulus: Tensor | None, family: Family) -
         found = own_time(part, now.noise, now.settings, family, given)
     except torch.linalg.LinAlgError:  # settings so wrong that their covariances are singular
         return None
-    return now._replace(settings=now.settings._replace(taus=tuple(found.ratio.tolist()))), found.log_odds
+    differing = now.settings._replace(taus=tuple(found.ratio.tolist()), taus_sd=tuple(found.sd.tolist()))
+    return now._replace(settings=differing), found.log_odds
 
 
 def enough(y: Tensor) -> dict[str, float]:

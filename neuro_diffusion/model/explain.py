@@ -286,8 +286,17 @@ def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
         A, b = A[:, :-n, :-n] - pull @ moved[..., :-1], b[:, :-n] - (pull @ moved[..., -1:])[..., 0]
     if s.taus:
         scale = A.new_tensor(s.taus)[:, None]
-        A, b = A * scale[..., None] ** 2, b * scale
+        A, b = of_uncertain_scale(A * scale[..., None] ** 2, b * scale, A.new_tensor(s.taus_sd) / scale[:, 0])
     return Likelihood(A[None], b[None])
+
+
+def of_uncertain_scale(A: Tensor, b: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the likelihood (N, N, N), (N, N) of rows that are known up to a factor of relative standard deviation ``sd`` (N)."""
+    eye = torch.eye(A.shape[-1], dtype=A.dtype)
+    w = torch.linalg.solve(A + len(A) * eye, b[..., None])
+    pulled = A @ w
+    share = (sd**2)[:, None, None] / (1 + (sd**2)[:, None, None] * (w.mT @ pulled))
+    return A - share * (pulled @ pulled.mT), b - (share * pulled * (w.mT @ b[..., None]))[..., 0]
 
 
 def latent_given(A: Tensor, b: Tensor, s: Settings) -> tuple[Tensor, Tensor]:

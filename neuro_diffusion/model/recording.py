@@ -25,6 +25,7 @@ class Settings(NamedTuple):
         0.0  #: what the recorder keeps of a step: c <- kernel c + (1 - kernel) tanh(h) takes the place of tanh(h)
     )
     taus: tuple[float, ...] = ()  #: dt/tau of each neuron over `a`, where they differ; empty: all have that of `a`
+    taus_sd: tuple[float, ...] = ()  #: the standard deviations with which these are known
 
     def rates(self, y: Tensor) -> Tensor:
         """Return recorded values (..., T, N) as rates x, the recorder's kernel undone; its noise is then `noise_shape`."""

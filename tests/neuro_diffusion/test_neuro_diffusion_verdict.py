@@ -177,6 +177,17 @@ def test_a_network_of_differing_time_constants_is_exactly_linear_in_scaled_weigh
     assert torch.allclose(d.drive(w) + start, h, atol=1e-10)
 
 
+def test_a_row_of_uncertain_scale_has_the_covariance_that_says_so():
+    g = torch.Generator().manual_seed(0)
+    root, sd = torch.randn(3, 3, 12, generator=g).double(), torch.tensor([0.0, 0.2, 1.0]).double()
+    A, b = root @ root.mT, torch.randn(3, 3, generator=g).double()
+    wide, pull = explain.of_uncertain_scale(A, b, sd)
+    w = torch.linalg.solve(A + 3 * torch.eye(3).double(), b[..., None])
+    torch.testing.assert_close(torch.linalg.inv(wide), torch.linalg.inv(A) + (sd**2)[:, None, None] * w @ w.mT)
+    torch.testing.assert_close(wide[0], A[0])
+    torch.testing.assert_close(pull[0], b[0])
+
+
 def test_the_general_uncertainty_of_a_path_is_that_of_ridge_where_ridge_knows_it():
     y = recorded("inside")[0].double()
     s = explain.Settings(A)
