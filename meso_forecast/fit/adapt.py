@@ -14,7 +14,7 @@ import numpy as np
 from ..activity.windows import TEST, TRAIN, VALIDATION, Panel, columns_of, gather
 from ..model import correction
 from ..model.closed_form import fit_stack
-from ..model.mixture import Mixture, Prior, error_products
+from ..model.mixture import Mixture, prior_of
 from ..model.shared import SharedMLP, forecast_shared
 from .fit_correction import Collector, HeldOut
 from .fit_shared import fit_shared, traces_of
@@ -66,7 +66,7 @@ def adapt(nets: Sequence[SharedMLP], panel: Panel, context: int, horizon: int, o
     y = gather(x, origins, 1, horizon)
     errors = [residual, y - forecast_shared(own, x, embedded[sample], None, origins), y - x[origins][:, None]]
     shut = correction.Gate(False, np.zeros(horizon), 0.0, np.zeros((horizon, s.outputs.shape[1])), np.zeros(horizon))
-    return Mixture(base, s, shut, Prior(error_products(np.stack(errors)).mean(0), embedded), None, {TRAVELS: own})
+    return Mixture(base, s, shut, prior_of(errors, embedded), None, {TRAVELS: own})
 
 
 def held_out(panel: Panel, s, context: int, horizon: int, seed: int, sample: np.ndarray):

@@ -16,7 +16,7 @@ from ..activity.windows import VALIDATION, Panel, columns_of, gather
 from ..model import correction
 from ..model.closed_form import fit_stack
 from ..model.forecaster import Linear, predict
-from ..model.mixture import Mixture, Prior, error_products
+from ..model.mixture import Mixture, prior_of
 from ..model.networks import Correction
 from ..model.shared import forecast_shared
 from ..model.stack import training_windows
@@ -152,7 +152,6 @@ def mixed(
     for nets in shared.values():
         errors.append(y - forecast_shared(nets, x, embedded[held.sample], latents, origins))
     errors.append(y - x[origins][:, None])
-    prior = Prior(error_products(np.stack(errors)).mean(0), embedded)
-    found = Mixture(base, s, gate, prior, net, shared, recording)
+    found = Mixture(base, s, gate, prior_of(errors, embedded), net, shared, recording)
     log.info("weights before the test part: %s", ", ".join(f"{k} {w:.2f}" for k, w in found.info["weights"].items()))
     return found

@@ -5,6 +5,9 @@ share; the last value. For each horizon the weights minimise the mean squared er
 held-out errors on validation windows and, as the test part goes on, from an exponential mean of products of errors that are known at the
 origin (of forecasts of horizon ``h`` those made ``h`` frames before or earlier). So a member that stops helping fades, and none can hurt for
 long. Errors in training and validation frames, which members were fitted on, never enter the mean.
+
+Where the mixture does not beat the last value beyond chance on validation windows, the last value is the forecast: on random walks weights
+learned from few independent errors only add to them.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 from scipy.signal import lfilter
 
 from ..activity.windows import TEST, Panel, gather, release, window_origins
-from .correction import Gate, Spaces, inputs_of
+from .correction import CONFIDENCE, Gate, Spaces, inputs_of
 from .forecaster import Linear, predict
 from .probability import StudentT
 from .stack import convex_weights
@@ -25,6 +29,7 @@ MEMORY_FRAMES = 500
 EVENNESS = 0.005  #: of the mean squared error, as a penalty on uneven weights: they are better where the test part is another regime
 HELD_FRAMES = 8  #: weights are computed at every eighth frame and held in between
 CHUNK_WINDOWS = 256
+FEWEST_BLOCKS = 4  #: of validation windows, from which chance is told
 
 
 class Prior(NamedTuple):
@@ -32,6 +37,7 @@ class Prior(NamedTuple):
 
     products: np.ndarray  #: (horizon, member, member), mean products of held-out errors on validation windows
     neurons: np.ndarray  #: (neuron,), embedding of each in the shared networks, -1 where it has none
+    only_last: bool = False  #: the mixture does not beat the last value there
 
 
 class Mixture:
@@ -46,6 +52,8 @@ class Mixture:
         if prior.products.shape[1:] != (len(self.names),) * 2:
             raise ValueError(f"weights for {prior.products.shape[1:]} members, there are {', '.join(self.names)}")
         weights = np.stack([even_weights(p) for p in prior.products])
+        if prior.only_last:
+            weights = np.broadcast_to(np.eye(len(self.names))[-1], weights.shape)
         mixed = np.einsum("hi,hij,hj->h", weights, prior.products, weights)
         ratio = np.clip(mixed / np.maximum(prior.products[:, 0, 0], 1e-12), 0.25, 1)
         assert base.spread is not None
@@ -93,6 +101,8 @@ class Mixture:
         """Return forecasts of the frames after ascending ``origins``; the weights at each come from earlier frames only."""
         origins = np.asarray(origins)
         c = self.base.map.columns
+        if self.prior.only_last:
+            return np.repeat(panel.x[origins][:, None], c.horizon, 1)
         tested = window_origins(panel.usable, panel.label, TEST, c.context, c.horizon)
         tested = tested[tested < origins.max()]
         every, latents = np.union1d(tested, origins), inputs_of(panel, self.spaces)
@@ -115,6 +125,38 @@ class Mixture:
 def member_names(gate: Gate, shared: Mapping[str, list]) -> list[str]:
     """Return the names of the members in order."""
     return ["stack", *(["correction"] if gate.is_open else []), *shared, "persistence"]
+
+
+def prior_of(errors: list[np.ndarray], neurons: np.ndarray) -> Prior:
+    """Return what held-out errors on validation windows say of the members.
+
+    Parameters
+    ----------
+    errors : of each member, (window, horizon, neuron); those of the last value come last.
+    neurons : see `Prior`.
+    """
+    products = error_products(np.stack(errors))
+    return Prior(products.mean(0), neurons, not beats_last(products))
+
+
+def beats_last(products: np.ndarray, n_blocks: int = 10) -> bool:
+    """Return whether the mixture beats its last member beyond chance (one-sided 97.5 %), from blocks that did not set its weights.
+
+    Parameters
+    ----------
+    products : (window, horizon, member, member), mean products of errors.
+    """
+    n_blocks = min(n_blocks, len(products) // 2)
+    if n_blocks < FEWEST_BLOCKS:
+        return True  # too little to tell
+    block = np.arange(len(products)) * n_blocks // len(products)
+    gain = np.empty(n_blocks)
+    for b in range(n_blocks):
+        here, rest = products[block == b].mean(0), products[block != b].mean(0)
+        mixed = [w @ p @ w for w, p in zip(map(even_weights, rest), here)]
+        gain[b] = (here[:, -1, -1] - mixed).sum()
+    error = gain.std(ddof=1) / np.sqrt(n_blocks)
+    return bool(gain.mean() > stats.t.ppf(CONFIDENCE, n_blocks - 1) * error)
 
 
 def even_weights(products: np.ndarray) -> np.ndarray:

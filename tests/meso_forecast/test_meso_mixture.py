@@ -1,5 +1,7 @@
 """Do the weights of the mixture follow the errors that are known, and nothing else?"""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -83,17 +85,35 @@ def walks():
     ], panel
 
 
-def test_on_random_walks_the_last_value_is_hardly_beaten_and_never_far_ahead(walks):
+def test_on_random_walks_the_last_value_is_the_forecast(walks):
     fitted, panel = walks
     origins = np.arange(1250, 1490)
-    y = np.stack([panel.x[origins + h] for h in range(1, HORIZON + 1)], 1)
-    ours, last = ((y - f) ** 2 for f in (fitted.forecast(panel, origins), panel.x[origins][:, None]))
-    assert abs(ours.mean() / last.mean() - 1) < 0.06
+    assert np.array_equal(fitted.forecast(panel, origins), np.repeat(panel.x[origins][:, None], HORIZON, 1))
+    assert fitted.info["weights"]["persistence"] == 1
     assert not fitted.gate.is_open
+
+
+def products(of_other, of_last, n=400):
+    """Return products of errors of two members, slow ones that they share and noise of their own."""
+    rng = np.random.default_rng(0)
+    common = 2 * np.repeat(rng.standard_normal((n // 10, 3, 6)), 10, axis=0)
+    own = rng.standard_normal((2, n, 3, 6)) * np.array([of_other, of_last])[:, None, None, None]
+    return mixture.error_products(common + own)
+
+
+@pytest.mark.parametrize(("of_other", "of_last", "wanted"), [(0, 1, True), (1, 1, True), (1, 0, False)])
+def test_the_last_value_stands_alone_unless_it_is_beaten_beyond_chance(of_other, of_last, wanted):
+    assert mixture.beats_last(products(of_other, of_last)) is wanted
+
+
+def test_where_there_is_too_little_to_tell_the_mixture_stands():
+    assert mixture.beats_last(products(1, 0)[:6])
 
 
 def test_forecasts_do_not_depend_on_which_others_are_asked_for(walks):
     fitted, panel = walks
+    fitted = copy.copy(fitted)
+    fitted.prior = fitted.prior._replace(only_last=False)
     origins = np.arange(1300, 1400)
     whole = fitted.forecast(panel, origins)
     assert fitted.forecast(panel, origins[::7]) == pytest.approx(whole[::7], abs=1e-5)
