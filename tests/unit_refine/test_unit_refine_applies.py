@@ -61,3 +61,27 @@ def test_the_sign_of_a_metric_that_has_both_is_told_by_its_company(metric):
     table = units(1, seed=5)[0]
     table[metric] = -table[metric]
     assert "the other sign" in told(table)[metric]
+
+
+def mostly_positive(n, rng):
+    """Return a metric that goes along with no other and is negative in about a tenth of the units."""
+    return (np.abs(rng.normal(size=n)) * np.where(rng.random(n) < 0.1, -1, 1)).astype("float32")
+
+
+def test_the_sign_of_a_metric_without_company_is_told_by_its_share_of_negative_values():
+    rng = np.random.default_rng(7)
+    table, groups = units()
+    table["velocity_above"] = mostly_positive(len(table), rng)
+    known = applies.reference(table, groups)
+    new = units(1, seed=5)[0]
+    new["velocity_above"] = mostly_positive(len(new), rng)
+    assert applies.findings(new, known) == []
+    found = applies.findings(new.assign(velocity_above=-new["velocity_above"]), known)
+    assert [f.metric for f in found] == ["velocity_above"]
+    assert "of the values are negative, " in found[0].why
+
+
+def test_a_few_values_all_of_an_unknown_sign_are_told():
+    new = units(1, seed=5)[0]
+    new["sync_spike_8"] = np.where(np.arange(len(new)) < 5, -0.5, 0.0).astype("float32")
+    assert "no training unit has" in told(new)["sync_spike_8"]

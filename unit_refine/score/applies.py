@@ -20,6 +20,8 @@ QUARTILES = (0.25, 0.5, 0.75)
 TAILS = (0.005, 0.995)
 MARGIN = 0.75  #: how far beyond every training recording a quartile lies, in interquartile ranges of the training units
 DECADES = 1.0  #: how far beyond every training recording the order of magnitude lies; another unit of measure is three or more
+SIGN_SHARE = 0.2  #: how far beyond every training recording the share of negative values lies where the sign is turned
+FEW_SIGNS = 3  #: values that are not zero, all of a sign that no training unit has
 WRONG_SIGN = 0.05  #: share of units with a sign that no training unit has
 OUTSIDE, DOMINANT, MISSING = 0.6, 0.5, 0.9  #: shares of units from which a metric is told
 SWAPPED = 0.3  #: by how much a metric must go along with the others like another one rather than like itself
@@ -57,7 +59,8 @@ def reference(metrics: pd.DataFrame, groups: np.ndarray) -> dict[str, Any]:
         spread = float(np.subtract(*np.quantile(z, [QUARTILES[2], QUARTILES[0]])))
         found[str(name)] = {
             "scale": scale, "quartiles": quartiles, "tails": [float(q) for q in np.quantile(z, TAILS)], "spread": spread,
-            "nonzero": [d["nonzero"] for d in per if d["nonzero"]], "magnitude": [d["magnitude"] for d in per if d["magnitude"]], "signs": [float(np.mean(z < 0)), float(np.mean(z > 0))], "missing": max(d["missing"] for d in per),
+            "nonzero": [d["nonzero"] for d in per if d["nonzero"]], "magnitude": [d["magnitude"] for d in per if d["magnitude"]], "signs": [float(np.mean(z < 0)), float(np.mean(z > 0))],
+            "negative": [d["negative"] for d in per if d["negative"] is not None], "missing": max(d["missing"] for d in per),
             "dominant": max(d["dominant"] for d in per), "usual": most_frequent(values),
         }  # fmt: skip
     return {"metrics": found, "correlation": correlations(metrics)}
@@ -75,6 +78,7 @@ def describe(values: np.ndarray, scale: float) -> dict[str, Any]:
         "magnitude": [float(q) for q in np.quantile(np.log10(np.abs(finite[finite != 0])), QUARTILES)]
         if len(nonzero) >= MIN_UNITS
         else [],
+        "negative": float(np.mean(nonzero < 0)) if len(nonzero) >= MIN_UNITS else None,
         "missing": 1 - len(finite) / max(len(values), 1),
         "dominant": float(np.unique(z, return_counts=True)[1].max() / len(z)) if enough else 0.0,
     }
@@ -143,12 +147,8 @@ def judge(values: np.ndarray, known: Mapping[str, Any]) -> tuple[str, float]:
     outside = float(np.mean((z < low) | (z > high)))
     if own["dominant"] > max(DOMINANT, known["dominant"] + 0.25):
         return f"{own['dominant']:.0%} of the units have the same value", outside
-    signs = [float(np.mean(z < 0)), float(np.mean(z > 0))]
-    if any(k == 0 and share > WRONG_SIGN for k, share in zip(known.get("signs", (1.0, 1.0)), signs)):
-        return (
-            f"the other sign: {max(s for k, s in zip(known['signs'], signs) if k == 0):.0%} of the units have one that no training unit has",
-            outside,
-        )
+    if wrong := turned_sign(z, known):
+        return wrong, outside
     odd = beyond(own["quartiles"], known["quartiles"], known["spread"])
     if known["nonzero"] and own["nonzero"]:
         spread = max(q[2] - q[0] for q in known["nonzero"])
@@ -163,6 +163,26 @@ def judge(values: np.ndarray, known: Mapping[str, Any]) -> tuple[str, float]:
     if known.get("magnitude") and own["magnitude"]:
         power = own["magnitude"][1] - float(np.median([q[1] for q in known["magnitude"]]))
     return f"{looks_like(middle, usual, known['scale'], power)}median {middle:.3g}, in training {usual:.3g}", outside
+
+
+def turned_sign(z: np.ndarray, known: Mapping[str, Any]) -> str:
+    """Return why the signs of a metric's values are odd; empty where they are not.
+
+    Either units have a sign that no training unit has, or the share of negative ones lies far beyond every training recording's while
+    that of positive ones would not.
+    """
+    signs = [float(np.mean(z < 0)), float(np.mean(z > 0))]
+    used = z[z != 0]
+    for k, share in zip(known.get("signs", (1.0, 1.0)), signs):
+        if k == 0 and (share > WRONG_SIGN or share * len(z) == len(used) >= FEW_SIGNS):
+            return f"the other sign: {share:.0%} of the units have one that no training unit has"
+    if len(used) < MIN_UNITS or not known.get("negative"):
+        return ""
+    own, low, high = float(np.mean(used < 0)), min(known["negative"]), max(known["negative"])
+    far, near = max(own - high, low - own), max(1 - own - high, low - 1 + own)
+    if far > SIGN_SHARE and near < SIGN_SHARE / 2:
+        return f"the other sign: {own:.0%} of the values are negative, {low:.0%} to {high:.0%} in training recordings"
+    return ""
 
 
 def beyond(own: list[float], theirs: list[list[float]], spread: float) -> bool:
