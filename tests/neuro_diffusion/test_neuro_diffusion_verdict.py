@@ -303,6 +303,14 @@ def test_estimated_settings_stand_in_the_result_and_a_model_says_what_it_was_not
     assert outcome["results"]["verdict"] == "typical", outcome["results"]["facts"]
     assert outcome["results"]["settings"]["estimated"]["gain"]["estimated gain"] == pytest.approx(0.5, abs=0.05)
     assert any("another scale of the rates: " in line for line in outcome["warnings"])
+    for kind, name in (("calcium", "kernel"), ("own time constants", "taus")):
+        answer = infer(nd_here, nd_model, recorded(kind)[0], tmp_path, "--overwrite", "--force")
+        assert answer.returncode == 0, answer.stderr
+        results = json.loads(answer.stdout)["results"]
+        assert name in results["settings"]["estimated"], results["facts"]
+        assert results["further"] == []
+    assert len(results["settings"]["used"]["taus"]) == N
+    assert results["behaviour"] == []
     told = infer(nd_here, nd_model, recorded("inside")[0], tmp_path, "--dt-over-tau", "0.13", "--overwrite")
     assert any("trained on other settings: dt/tau" in line for line in json.loads(told.stdout)["warnings"])
 
