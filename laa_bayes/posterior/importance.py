@@ -16,6 +16,7 @@ from .likelihood import Optimum, log_posteriors
 
 N_IMPORTANCE = 4000
 N_PROPOSALS = 4  #: of an evidence
+FEWEST = 20  #: distinct draws a coordinate from which on a mixture is fitted to them
 TRUSTED_K = 0.7  #: Pareto k below which weights can be trusted
 
 
@@ -90,8 +91,8 @@ def weigh(spec, observed, draws, log_q, rng, n_draws: int, optimum: Optimum) -> 
 def evidence(spec, observed, optimum: Optimum, rng, n: int = 4000) -> tuple[float, float, float]:
     """Return the log evidence by importance sampling, its standard error, and the Pareto k of the weights.
 
-    The first proposal stands about the modes; where its weights are not to be trusted a mixture is fitted to the weighted draws, up to
-    three times (population Monte Carlo; Cappe et al. 2008), and the proposal of smallest k answers.
+    The first proposal stands about the modes; where its weights are not to be trusted, but spread over enough draws, a mixture is fitted
+    to the weighted draws, up to three times (population Monte Carlo; Cappe et al. 2008), and the proposal of smallest k answers.
     """
     proposal, found = laplace_mixture(optimum), []
     for _ in range(N_PROPOSALS):
@@ -102,9 +103,10 @@ def evidence(spec, observed, optimum: Optimum, rng, n: int = 4000) -> tuple[floa
         weight = np.exp(smoothed - smoothed.max())
         error = float(weight.std() / weight.mean() / np.sqrt(n))
         found.append((k, float(special.logsumexp(log_ratio) - np.log(n)), error))
-        if k < TRUSTED_K:
+        chosen = systematic(weight / weight.sum(), n, rng)
+        if k < TRUSTED_K or len(np.unique(chosen)) < FEWEST * draws.shape[1]:
             break
-        proposal = fit_mixture(draws[systematic(weight / weight.sum(), n, rng)], rng)
+        proposal = fit_mixture(draws[chosen], rng)
     k, value, error = min(found)
     return value, error, k
 
