@@ -482,3 +482,25 @@ def test_a_study_of_a_glob_and_its_mistakes(toy, tmp_path):
         assert answer.returncode == 2
         assert phrase in answer.stderr
         assert one_line(answer.stderr)
+
+
+def test_a_recording_that_was_done_twice_is_done_and_a_summary_holds_no_seconds(tmp_path, monkeypatch):
+    """A worker that is lost after its work leaves it to another, which finds it finished; whoever works, the summary is the same."""
+    from meso_forecast.commands import batch
+    from meso_forecast.console import Run
+    from meso_forecast.options import BatchConfig
+    from meso_forecast.workers import Task
+
+    results = {"mse": 1.5, "models": {"ar": {"seconds": 3.1, "skill": 0.5}}, "training_seconds": 4.2}
+    row = {"state": "skipped", "why": "", "exit_code": 0, "seconds": 0.1, "outcome": {"results": results}}
+    monkeypatch.setattr(batch.workers, "each", lambda *_, **__: iter([Task(0, row, None)]))
+    config = BatchConfig(recordings=["a.h5"], output=tmp_path / "study", command="extract")
+    states = []
+    for _ in range(2):
+        states.append(batch.run(config, Run("batch", "", 0.0)).results["recordings"][0]["state"])
+        (tmp_path / "study" / "a.h5").mkdir(exist_ok=True)
+        (tmp_path / "study" / "a.h5" / "activity.result.json").write_text("{}")
+    assert states == ["done", "skipped"]
+    header, numbers = (tmp_path / "study" / "summary.csv").read_text().splitlines()
+    assert header == "recording,animal,mse,models.ar.skill"
+    assert numbers == "a.h5,,1.5,0.5"

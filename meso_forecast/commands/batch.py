@@ -40,7 +40,7 @@ class Job(NamedTuple):
 
 def run(config: BatchConfig, run: Run) -> Result:
     """Run the verb on every recording, then write ``status.csv``, ``summary.csv``, ``index.html``."""
-    from hdf5io import runs
+    from hdf5io import MARKER, runs
 
     program: Program = importlib.import_module(f"{PACKAGE}.cli").app
     verb = config.command or program.main
@@ -54,9 +54,15 @@ def run(config: BatchConfig, run: Run) -> Result:
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[int, dict[str, Any]] = {}
         tasks = [(PACKAGE, verb, words(program, verb, job, folder), job.name) for job in jobs]
+        before = [any((folder / job.name).glob(f"*{MARKER}")) for job in jobs]
         for task in workers.each(one, tasks, jobs=config.jobs, scheduler=config.scheduler, what="recordings"):
             found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
             job = jobs[task.number]
+            if found["state"] == SKIPPED and not before[task.number]:
+                found = {
+                    **found,
+                    "state": "done",
+                }  # by this study: the worker that had done it was lost before it could say so
             rows[task.number] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
             if found["state"] == "failed":
                 log.warning("%s: %s", job.recording, found["why"])
@@ -255,12 +261,15 @@ def summarise(
 
 
 def numbers(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the single numbers of nested results by dotted name; lists are left out."""
+    """Return the single numbers of nested results by dotted name, without lists and without how many seconds the work took.
+
+    So the summary of a study is the same whoever did the work; the seconds stand in the records.
+    """
     flat: dict[str, float] = {}
     for key, value in results.items():
         if isinstance(value, Mapping):
             flat |= numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and "seconds" not in str(key):
             flat[prefix + key] = value
     return flat
 

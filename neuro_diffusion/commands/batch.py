@@ -59,7 +59,10 @@ def run(config: BatchConfig, run: Run) -> Result:
             found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
             job = jobs[task.number]
             if found["state"] == SKIPPED and not before[task.number]:
-                found = {**found, "state": "done"}  # by this study: the worker that had done it was lost before it could say so
+                found = {
+                    **found,
+                    "state": "done",
+                }  # by this study: the worker that had done it was lost before it could say so
             rows[task.number] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
             if found["state"] == "failed":
                 log.warning("%s: %s", job.recording, found["why"])
