@@ -162,7 +162,7 @@ def read_events(data: Session, table: h5py.Group, options: dict, path: Path) -> 
     events = np.asarray(read(flat_array(table, align)), float) * SCALE.get(align[align.rfind("_") :], 1.0)
     every = scalar_columns(table, len(events))
     columns = {k: v for k, v in every.items() if k not in (align, "start_time", "stop_time", "timeseries", "tags")}
-    label = choose_label(columns, options["label_column"], f"{path}: {name}", len(events))
+    label, kind = choose_label(columns, options["label_column"], f"{path}: {name}", len(events))
     ids = column(table, "id")
     start, stop = (
         np.asarray(read(flat_array(table, edge)), float) if edge in table else None
@@ -174,7 +174,7 @@ def read_events(data: Session, table: h5py.Group, options: dict, path: Path) -> 
         events = on_clock(events, start, stop, f"{path}: {name}.{align}")
     laser = event_lasers(every, events, f"{path}: {name}")
     numbers = row_ids(ids, len(events)) or list(range(len(events)))
-    return data._replace(event_s=events, label=label, trial_id=numbers, stop_s=stop, laser=laser)
+    return data._replace(event_s=events, label=label, trial_id=numbers, stop_s=stop, laser=laser, kind=kind)
 
 
 def invalid_times(file: h5py.File, path: Path) -> np.ndarray | None:

@@ -324,7 +324,7 @@ def result_attrs(done: Fitted, digest: str) -> dict[str, Any]:
     params = done.params
     keep = {"tastes": params["tastes"], "regions": params["regions"], "dig_ins": params["dig_ins"], "bin_ms": params["bin_size"],
             "window": params["window"], "start_ms": params["start_ms"], "stimulus": params.get("stimulus", True),
-            "onset_bin": params["onset_bin"], "covariates": params.get("covariates", [])}  # fmt: skip
+            "onset_bin": params["onset_bin"], "kind": params.get("kind", "stimulus"), "covariates": params.get("covariates", [])}  # fmt: skip
     names = {safe: true for true, safe in safe_names(params["regions"]).items()}
     return {
         "digest": digest,

@@ -30,6 +30,10 @@ LABELS = (
     "stim_name",
     "odor_name",
 )
+KINDS = {
+    "taste": ("taste", "tastant"),
+    "odour": ("odor", "odour", "smell"),
+}  # what labels name, by the name of their column
 NO_LABEL = ("", "nan", "nat", "none", "<na>", "n/a", "#n/a", "null", "<undefined>", "<missing>")
 FAR_S = 60.0  # between a time and its own trial: such times are on another clock
 UNKNOWN = ("", "nan", "none", "unknown", "n/a", "na", "void", "unassigned", "null")
@@ -50,6 +54,7 @@ class Session(NamedTuple):
     recorded: np.ndarray | None = None  # (interval, 2) for all units
     invalid: np.ndarray | None = None  # (interval, 2) for all units
     laser: EventLasers | None = None  # of each event; None: the file has no such column
+    kind: str = "stimulus"  # what the labels name: stimulus, taste, odour
 
 
 class EventLasers(NamedTuple):
@@ -64,8 +69,20 @@ class EventLasers(NamedTuple):
         return EventLasers(self.on[kept], None if self.interval_s is None else self.interval_s[kept], self.where)
 
 
-def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, n: int) -> list[str]:
-    """Label of each event: the column that was named, or the one that is known to hold stimuli.
+def kind_of(*texts: str) -> str:
+    """What labels name, by the name of their column or themselves: a taste, an odour, or just a stimulus.
+
+    Examples
+    --------
+    >>> kind_of("odor_name"), kind_of("tastant"), kind_of("condition")
+    ('odour', 'taste', 'stimulus')
+    """
+    found = [kind for text in texts for kind, stems in KINDS.items() if any(stem in text.lower() for stem in stems)]
+    return found[0] if found else "stimulus"
+
+
+def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, n: int) -> tuple[list[str], str]:
+    """Label of each event, from the column that was named or the one that is known to hold stimuli, and what labels name.
 
     Raises
     ------
@@ -74,7 +91,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
     """
     names = ", ".join(columns)
     if wanted == "none":
-        return ["stimulus"] * n
+        return ["stimulus"] * n, "stimulus"
     if wanted is not None:
         if wanted not in columns:
             raise InputError(f"{where} has no column '{wanted}'; it has {names}.")
@@ -83,7 +100,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
             raise InputError(
                 f"{where}: column '{wanted}' has {len(set(labels))} values in {n} rows; expected one of some stimuli in each row."
             )
-        return labels
+        return labels, kind_of(wanted, *labels)
     known = [name for name in LABELS if name in columns]
     if known:
         texts = {name: [text_of(v) for v in columns[name]] for name in known}
@@ -100,7 +117,8 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
                 f"--label {known[0]}."
             )
         log.info("%s: the stimulus is in column '%s'", where, known[0])
-        return same_spelling(texts[known[0]], where)
+        labels = same_spelling(texts[known[0]], where)
+        return labels, kind_of(*known, *labels)
     candidates = _candidates(columns, n)
     if candidates:
         told = _told(candidates)
@@ -108,7 +126,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
             f"{where}: no column is known to hold the stimulus. Give --label NAME; candidates: {told}; or --label none."
         )
     log.info("%s: no column with labels, every trial has the same stimulus", where)
-    return ["stimulus"] * n
+    return ["stimulus"] * n, "stimulus"
 
 
 def _candidates(columns: dict[str, list[Any]], n: int) -> dict[str, int]:

@@ -189,13 +189,15 @@ def _with_events(data: Session, path: Path, options: dict) -> Session:
         events = _numbers(table[align], path, align)
     start, stop = (times_of(table, edge, path, rate) if _has(table, edge) else None for edge in ("start", "stop"))
     rest = {k: v for k, v in table.items() if k not in (align, *TIME_COLUMNS, *IDS)}
-    label = choose_label(rest, options["label_column"], str(path), len(events))
+    label, kind = choose_label(rest, options["label_column"], str(path), len(events))
     if start is not None and stop is not None and not align.startswith("start_"):
         events = on_clock(events, start, stop, f"{path}: {align}")
     laser = event_lasers(rest, events, str(path))
     numbered = (row_ids(table[name], len(events)) for name in IDS if name in table)
     ids: list[Any] = next((found for found in numbered if found), list(range(len(events))))
-    return clean_events(data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser), path.name)
+    return clean_events(
+        data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser, kind=kind), path.name
+    )
 
 
 def _has(table: Table, what: str) -> bool:

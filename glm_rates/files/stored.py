@@ -36,6 +36,7 @@ class Stored(NamedTuple):
     provenance: dict[str, str]
     covariates: list[dict] = []  # noqa: RUF012 (never changed)
     units: dict[str, list] = {}  # noqa: RUF012 (columns of the units as text or numbers)
+    kind: str = "stimulus"  # what the labels of trials name: stimulus, taste, odour; recording where there are none
 
 
 def safe_names(regions: Iterable[str]) -> dict[str, str]:
@@ -128,4 +129,5 @@ def read_results(path: Path) -> Stored:
             name: [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in c.tolist()]
             for name, c in units.items()
         },
+        params.get("kind", "stimulus"),
     )

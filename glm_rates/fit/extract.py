@@ -20,6 +20,7 @@ from ..files.consistency import MOST_A_MS, label_problems
 from ..files.exchange import save
 from ..files.hdf5 import H5, parsing
 from ..files.lasers import lasers
+from ..files.session import kind_of
 from .laser import add_laser_effects, laser_of_events, laser_on, warn_of_lasers
 
 log = logging.getLogger("glm_rates.fit.extract")
@@ -97,6 +98,7 @@ def extract_blech(source, options):
         "units": units,
         "h5": str(recording.h5),
         "label_problems": problems,
+        "kind": "odour" if kind_of(*(t.label for t in recording.tastes)) == "odour" else "taste",
     }
     lit, flagged = np.concatenate(on), np.concatenate(flagged)
     arrays = {
@@ -224,7 +226,8 @@ def extract_times(source, options):
               "laser": laser_on(lit, 0, stop - start, width)}  # fmt: skip
     masks = {"observed": binned.observed, "counted": own}
     arrays.update({name: mask for name, mask in masks.items() if mask is not None})
-    params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True}
+    params = {"tastes": tastes, "dig_ins": tastes, "regions": data.region, "units": unit_table(data), "stimulus": True,
+              "kind": data.kind}  # fmt: skip
     with_covariates(params, arrays, options, first_s, window)
     arrays["start_s"] = first_s + window[0] * width / 1000
     if flagged is not None:
@@ -281,6 +284,7 @@ def segments(data, options, where):
         "regions": data.region,
         "units": unit_table(data),
         "stimulus": False,
+        "kind": "recording",
     }
     with_covariates(params, arrays, options, first_s, (reach_bins, n_bins))
     arrays["start_s"] = first_s + reach_bins * width / 1000
@@ -289,7 +293,7 @@ def segments(data, options, where):
 
 def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     """Laser and unrecorded trials out, last checks, and the parameters that all inputs share."""
-    from .trials import keep_recorded, warn_of_silence
+    from .trials import keep_recorded, only_tastes_with_trials, warn_of_silence
 
     arrays = {**{name: np.asarray(a) for name, a in arrays.items()}, "onset": np.asarray(onset)}
     if "observed" in arrays and arrays["observed"].all():
@@ -324,16 +328,6 @@ def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     params = {**params, **used, "bin_size": options["bin_size"], "start_ms": int(start_ms), "window": [int(w) for w in window],
               "onset_bin": int(arrays["onset"][0]), "laser": regressor}  # fmt: skip
     return params, arrays
-
-
-def only_tastes_with_trials(params, arrays):
-    """Tastes of which no trial is left go; the others are numbered anew."""
-    kept = sorted(set(arrays["taste"].tolist()))
-    if len(kept) == len(params["tastes"]):
-        return params, arrays
-    log.warning("no trials left of %s", ", ".join(t for k, t in enumerate(params["tastes"]) if k not in kept))
-    arrays = {**arrays, "taste": np.searchsorted(kept, arrays["taste"])}
-    return {**params, **{name: [params[name][k] for k in kept] for name in ("tastes", "dig_ins")}}, arrays
 
 
 def run(folder):

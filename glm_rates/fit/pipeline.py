@@ -127,5 +127,5 @@ def fit(folder: Path, config: options.FitOptions, *, full_fit: bool = True) -> t
 
 def digest(params: dict, arrays: dict, config: options.FitOptions) -> str:
     """Digest of the extracted data and of every option that changes a number; jobs and environments do not."""
-    data = {k: v for k, v in params.items() if k not in ("source", "h5", "label_problems")}
+    data = {k: v for k, v in params.items() if k not in ("source", "h5", "label_problems", "kind")}
     return exchange.digest(arrays, {"data": data, "model": settings(config), "contract": exchange.CONTRACT})

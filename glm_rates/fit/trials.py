@@ -273,3 +273,13 @@ def keep_recorded(arrays: dict[str, Any], window: tuple[int, int], where: str) -
     if observed is not None and arrays["observed"].all():
         del arrays["observed"]
     return arrays
+
+
+def only_tastes_with_trials(params, arrays):
+    """Tastes of which no trial is left go; the others are numbered anew."""
+    kept = sorted(set(arrays["taste"].tolist()))
+    if len(kept) == len(params["tastes"]):
+        return params, arrays
+    log.warning("no trials left of %s", ", ".join(t for k, t in enumerate(params["tastes"]) if k not in kept))
+    arrays = {**arrays, "taste": np.searchsorted(kept, arrays["taste"])}
+    return {**params, **{name: [params[name][k] for k in kept] for name in ("tastes", "dig_ins")}}, arrays

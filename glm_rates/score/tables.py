@@ -97,6 +97,7 @@ def json_results(stored: Stored) -> dict[str, Any]:
         "models": summary["models"],
         "steps": summary["steps"],
         "answer": answer_of(stored),
+        "further": further(stored),
         "n_converged": int(arrays["converged"].sum()),
         "n_explained": explained(stored),
         "units": units,
@@ -108,12 +109,37 @@ def answer_of(stored: Stored) -> Answer | None:
     found = stored.summary.get("against_best")
     if not found:
         return None
-    names = {"homogeneous": "the mean rate of the stimulus", "psth": "the PSTH", "rolling window": "the rolling window"}
+    names = {
+        "homogeneous": f"the mean rate of the {stored.kind}",
+        "psth": "the PSTH",
+        "rolling window": "the rolling window",
+    }
     gain, low, high = (
         math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")
     )
     what = f"the model of {found['model'].replace('+', ', ')}"
     return answer(what, names[found["baseline"]], gain, low, high, "bits per spike on held-out trials")
+
+
+def further(stored: Stored) -> list[dict[str, Any]]:
+    """What would narrow the answer: half of its 95 % interval now, and predicted for more trials; nothing without an interval.
+
+    Trials of the same kind: the spread between folds falls with the square root of their number. The quantile of Student's t stays, as the
+    number of folds does.
+    """
+    found = stored.summary.get("against_best") or {}
+    low, high = found.get("pooled_low"), found.get("pooled_high")
+    if low is None or high is None or not math.isfinite(high - low) or high <= low:
+        return []
+    n, each = len(stored.arrays["taste"]), f"of each {stored.kind}"
+    n_labels = len(set(stored.arrays["taste"].tolist()))
+    rows = []
+    for part in (0.5, 1, 3):
+        more = max(1, round(part * n / n_labels))
+        what = f"{more} more segments" if stored.kind == "recording" else f"{more} more trials {each}"
+        then = (high - low) / 2 * math.sqrt(n / (n + more * n_labels))
+        rows.append({"measurement": what, "now": (high - low) / 2, "then": then, "unit": "bits per spike"})
+    return rows
 
 
 def explained(stored: Stored) -> int | None:

@@ -14,7 +14,7 @@ from hdf5io.errors import InputError
 
 from ..files.results import Place
 from ..files.stored import Stored, read_results, safe_names
-from ..score.tables import answer_of, explained, json_results
+from ..score.tables import answer_of, explained, further, json_results
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
@@ -22,7 +22,7 @@ from .report import Section, write_report
 log = logging.getLogger(__name__)
 MAX_IN_REPORT = 6
 UNITS_TEXT = (
-    "Bits per spike. In-sample: over the mean rate of the taste. Then held-out, ± standard error over folds, over the training "
+    "Bits per spike. In-sample: over the mean rate of the {kind}. Then held-out, ± standard error over folds, over the training "
     "trials' mean: PSTH, and models of history (H), stimulus (S) and coupling (C)."
 )
 
@@ -73,7 +73,8 @@ def draw(
 ) -> dict[str, Path | Figure]:
     """Write every figure below ``folder``; returns by caption what a report can show: PNG files, or else the figures."""
     figures = {"Information gained by unit": ("bits_per_spike_distribution", plots.bits_distribution(stored))}
-    figures["Bits per spike by taste and region"] = ("bits_per_spike_by_taste_region", plots.bits_by_taste_region(rows))
+    by_taste = plots.bits_by_taste_region(rows, stored.kind)
+    figures[f"Bits per spike by {stored.kind} and region"] = ("bits_per_spike_by_taste_region", by_taste)
     if stored.summary["models"]:
         figures["What explains the spikes"] = ("model_comparison", plots.model_comparison(stored))
     figures["Goodness of fit"] = ("goodness_of_fit", plots.goodness_of_fit(stored))
@@ -129,7 +130,8 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
         Section("Steps between nested models", "Paired by fold.", [{"step": n, **_rounded(v)} for n, v in steps.items()]),
         Section("Figures", figures=general),
         Section("Units with the highest held-out score", "All others are in plots/individual_neurons.", figures={c: figures[c] for c in shown[:MAX_IN_REPORT]}),
-        Section("Every unit", UNITS_TEXT, unit_rows),
+        *further_section(further(stored)),
+        Section("Every unit", UNITS_TEXT.format(kind=stored.kind), unit_rows),
     ]  # fmt: skip
     question = (
         "How fast does each unit fire on each trial, and how much of it do stimulus, own past and neighbours explain?"
@@ -147,6 +149,21 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
         warnings=warnings,
         provenance=stored.provenance,
     )
+
+
+def further_section(rows: list[dict]) -> list[Section]:
+    """The table of what would narrow the answer; nothing where it cannot be told."""
+    if not rows:
+        return []
+    text = (
+        "Half of the answer's 95 % interval, now and with more trials of the same session. The gain itself may change too: more"
+        " trials also train the model better."
+    )
+    table = [
+        {"further measurement": r["measurement"], f"now ({r['unit']})": r["now"], "then, predicted": r["then"]}
+        for r in rows
+    ]
+    return [Section("What would narrow the answer", text, table)]
 
 
 def _beyond_two_errors(stored: Stored, model: str) -> int:

@@ -40,7 +40,7 @@ def bits_distribution(stored: Stored) -> Figure:
     axis.axvline(0, color="k", lw=0.8, ls=":")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(
-        xlabel="bits per spike over the mean rate of the taste",
+        xlabel=f"bits per spike over the mean rate of the {stored.kind}",
         ylabel="units",
         title=f"Information gained, n = {n} units",
     )
@@ -50,7 +50,7 @@ def bits_distribution(stored: Stored) -> Figure:
     return figure
 
 
-def bits_by_taste_region(rows: Sequence[Mapping]) -> Figure:
+def bits_by_taste_region(rows: Sequence[Mapping], kind: str) -> Figure:
     """Held-out bits per spike (in-sample where nothing was held out) of every unit, by taste and region."""
     key = "bits_per_spike_cv" if any(np.isfinite(float(r["bits_per_spike_cv"])) for r in rows) else "bits_per_spike"
     tastes = list(dict.fromkeys(r["taste_name"] for r in rows))
@@ -71,7 +71,7 @@ def bits_by_taste_region(rows: Sequence[Mapping]) -> Figure:
     axis.axhline(0, color="k", lw=0.8, ls=":")
     axis.set_xticks(range(len(tastes)), tastes, rotation=20 if len(tastes) > 3 else 0)
     held = "held-out" if key.endswith("cv") else "in-sample"
-    axis.set(ylabel=f"{held} bits per spike", title="Each dot is a unit on the trials of one taste, bars are medians")
+    axis.set(ylabel=f"{held} bits per spike", title=f"Each dot is a unit on the trials of one {kind}, bars are medians")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(frameon=False, fontsize=8)
     _tidy(axis)

@@ -90,6 +90,20 @@ def test_the_answer_is_against_the_best_baseline_and_the_same_everywhere(inferre
     assert found["sentence"] in (folder / "glm_output" / "report.html").read_text()
 
 
+def test_what_would_narrow_the_answer_is_foretold(inferred):
+    """Half of the answer's interval shrinks with the square root of the number of trials; 9 trials of 2 tastes."""
+    found = inferred[1]["results"]
+    now = (found["answer"]["high"] - found["answer"]["low"]) / 2
+    told = {row["measurement"]: row["then"] for row in found["further"]}
+    assert list(told) == ["4 more trials of each taste", "9 more trials of each taste", "27 more trials of each taste"]
+    for row, n in zip(found["further"], (13, 18, 36)):
+        assert row["now"] == pytest.approx(now)
+        assert row["then"] == pytest.approx(now * (9 / n) ** 0.5)
+    page = (inferred[0] / "glm_output" / "report.html").read_text()
+    assert "What would narrow the answer" in page
+    assert "the mean rate of the taste" in page
+
+
 def test_figures_report_and_models_are_written(inferred):
     folder = inferred[0] / "glm_output"
     names = {

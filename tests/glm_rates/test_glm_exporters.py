@@ -129,6 +129,21 @@ def test_laser_times_from_the_start_of_each_trial_are_no_clock(spikes, events):
         counts(spikes, events=table, laser="regressor")
 
 
+@pytest.mark.parametrize(
+    ("column", "labels", "kind"),
+    [
+        ("odor", ["A", "B"], "odour"),
+        ("odour", ["A", "B"], "odour"),
+        ("odor_name", ["A", "B"], "odour"),
+        ("taste", ["water", "salt"], "taste"),
+        ("condition", ["go", "stop"], "stimulus"),
+        ("stimulus", ["odor 1", "odor 2"], "odour"),
+    ],
+)
+def test_labels_are_called_what_they_are(spikes, events, column, labels, kind):
+    assert counts(spikes, events=events(time_s=EVENTS, **{column: labels * 12}))[1]["kind"] == kind
+
+
 # --- tables of spikes ---------------------------------------------------------------------------------------------------------
 
 
