@@ -240,13 +240,19 @@ class ExportPhyConfig(Command):
 
     predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
     phy_folder: Path = Field(
-        description="Phy folder that gets the labels", json_schema_extra=POSITIONAL | {"exists": "folder"}
+        description="Phy folder that gets the labels",
+        json_schema_extra=POSITIONAL | {"exists": "folder", "input": False},
     )
     recording: str | None = Field(None, description="which recording of the table, where it holds several")
     write_group: bool = Field(
         False, description="also fill cluster_group.tsv, keeping a backup and every label a person gave"
     )
     overwrite: bool = Field(False, description="replace cluster_unit_refine*.tsv of an earlier export")
+
+    @property
+    def target(self) -> Path:
+        """The file that Phy shows as a column."""
+        return self.phy_folder / "cluster_unit_refine.tsv"
 
 
 class ExportCurationConfig(Command):

@@ -71,6 +71,7 @@ def swept(config: CompareConfig, recording: Recording, judged: str) -> dict[str,
     open_checked(config.recording, max(contexts), max(horizons))
 
     def fit(name: str, context: int, horizon: int):
+        """Return a forecaster fitted for one context and horizon."""
         return fit_named(name, [recording.panel], config.model_copy(update={"context": context, "horizon": horizon}))[0]
 
     found: dict[str, Any] = {"rows": sweep.sweep(recording, contexts, horizons, judged, fit), "preset": config.preset}

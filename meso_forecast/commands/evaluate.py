@@ -24,6 +24,7 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     warn_if_trained_on(trained, recording, part_origins(recording, context, horizon), horizon)
 
     def fit(wanted: str):
+        """Return the model itself, or a baseline fitted anew."""
         if wanted == name:
             return forecaster
         panel = recording.panel.without_behaviour()

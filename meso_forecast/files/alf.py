@@ -68,6 +68,7 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
     """
 
     def need(dataset: str) -> Path:
+        """Return a dataset's file, or refuse."""
         path = find(dataset)
         if path is None:
             raise InputError(
@@ -76,6 +77,7 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
         return path
 
     def either(*names: str, ndim: int = 1) -> np.ndarray | None:
+        """Return the first dataset of several that is there, None without any."""
         path = next((p for n in names if (p := find(n)) is not None), None)
         if path is None:
             return None

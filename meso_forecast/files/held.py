@@ -17,6 +17,7 @@ def told_on_success() -> Iterator[None]:
     held: list[logging.LogRecord] = []
 
     def hold(record: logging.LogRecord) -> bool:
+        """Keep a record for later."""
         held.append(record)
         return False
 

@@ -105,6 +105,7 @@ def read_all(file: h5py.File, path: Path) -> list[Series]:
     names: list[str] = []
 
     def visit(name: str, item: Any) -> None:
+        """Keep the place of a series."""
         if isinstance(item, h5py.Group) and text_of(item.attrs.get("neurodata_type")) == "RoiResponseSeries":
             names.append(name)
 

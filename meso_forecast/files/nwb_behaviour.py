@@ -74,6 +74,7 @@ def trials_of(file: h5py.File) -> Trials | None:
     available = {key.lower(): key for key in group if isinstance(group[key], h5py.Dataset)}
 
     def column(names: tuple[str, ...]) -> np.ndarray | None:
+        """Return the first column of several names, None without any."""
         key = next((available[n] for n in names if n in available), None)
         return None if key is None else hdf5io.array(group, key, ndim=1)[:].astype(float)
 

@@ -62,6 +62,7 @@ def read_table(file: h5py.File, name: str, rows: np.ndarray, path: Path) -> RoiT
     available = {key.lower(): key for key in table}
 
     def column(names: tuple[str, ...], kinds: str = "biuf") -> np.ndarray | None:
+        """Return the rows of the first column of several names, None without any."""
         for candidate in names:
             key = available.get(candidate)
             if key is None or f"{key}_index" in table:

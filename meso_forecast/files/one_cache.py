@@ -26,6 +26,7 @@ def one_finder(one: Any, eid: str, collection: str, revision: str | None = None)
     find_listed = revised_finder(folder / collection, names, revision)
 
     def find(name: str) -> Path | None:
+        """Return a dataset's file, downloaded where ONE may."""
         path = find_listed(name)
         if path is None or path.is_file():
             return path

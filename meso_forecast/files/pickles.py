@@ -38,9 +38,11 @@ class Inert:
 
     def __setstate__(self, _: Any) -> None: ...
 
-    def append(self, _: Any) -> None: ...
+    def append(self, _: Any) -> None:
+        """Do nothing."""
 
-    def extend(self, _: Any) -> None: ...
+    def extend(self, _: Any) -> None:
+        """Do nothing."""
 
     def __setitem__(self, *_: Any) -> None: ...
 
@@ -49,6 +51,7 @@ class Restricted(pickle.Unpickler):
     """Builds numpy arrays and plain containers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return a constructor of numpy or of a plain container; for anything else one that does nothing."""
         if module.split(".")[0] == "numpy" and name in NUMPY:
             home = {"ndarray": np, "dtype": np}.get(name)
             if home is None:

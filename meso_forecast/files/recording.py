@@ -97,6 +97,7 @@ def stored(file: h5py.File, shape: tuple[int, ...]) -> Stored:
     """Return what an open file holds beside its activity of ``shape`` (time, neuron)."""
 
     def names(place: str) -> list[str]:
+        """Return a dataset of texts."""
         return [text(n) for n in hdf5io.array(file, place, ndim=1, kinds="SO")[:]]
 
     neurons = {k: hdf5io.array(file, f"neurons/{k}", kinds="iufSO")[:] for k in ("fov", "region", "position", "uuid")}

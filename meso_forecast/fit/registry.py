@@ -64,6 +64,7 @@ def closed_form(name: str) -> Choice:
     """Return the choice of a model in closed form."""
 
     def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
+        """Return a fitted forecaster for each panel."""
         return [fit_closed_form(name, panel, config.context, config.horizon, options.seed) for panel in panels]
 
     return Choice(fit, closed_form=True)
@@ -73,6 +74,7 @@ def time_linear(name: str) -> Choice:
     """Return the choice of a linear map over time that neurons share."""
 
     def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
+        """Return a fitted forecaster for each panel."""
         from .fit_network import fit_time_linear
 
         return fit_time_linear(name, panels, config.context, config.horizon, options, config.spike_weight)
@@ -84,6 +86,7 @@ def rival(name: str) -> Choice:
     """Return the choice of a published forecaster, written anew."""
 
     def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
+        """Return a fitted forecaster for each panel."""
         from .fit_network import fit_rival
 
         return fit_rival(name, panels, config.context, config.horizon, options, config.spike_weight)
@@ -95,6 +98,7 @@ def hugging_face(name: str) -> Choice:
     """Return the choice of a published transformer."""
 
     def fit(panels: Sequence[Panel], config: Any, options: Any) -> list:
+        """Return a fitted forecaster for each panel."""
         from ..model.hugging_face import Architecture
         from .fit_network import fit_hugging_face
 

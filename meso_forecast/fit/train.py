@@ -113,23 +113,27 @@ class Module(pl.LightningModule):
         return torch.index_select(x, 0, index, out=self.buffer[:size].view(len(index), x.shape[1]))
 
     def training_step(self, batch, _):
+        """Return the loss of a batch."""
         recording, origins = batch
         loss = self.net.loss(*self.window(recording, origins), recording)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(origins))
         return loss
 
     def validation_step(self, batch, _):
+        """Log the loss of a batch."""
         recording, origins = batch
         loss = self.net.loss(*self.window(recording, origins), recording)
         self.log("val_loss", loss, prog_bar=True, batch_size=len(origins), sync_dist=True)
 
     def configure_optimizers(self):
+        """Return AdamW with a cosine schedule."""
         wanted = [p for p in self.net.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(wanted, self.options.learning_rate, weight_decay=self.options.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.options.epochs)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch."""
         torch.manual_seed(
             1_000_003 * self.options.seed + self.current_epoch
         )  # dropout after a resume is what it would have been
@@ -176,14 +180,17 @@ class Best(pl.Callback):
         self.weights: dict[str, torch.Tensor] | None = None
 
     def on_validation_end(self, trainer, module) -> None:
+        """Keep the weights where they are the best so far."""
         loss = float(trainer.callback_metrics["val_loss"])
         if not trainer.sanity_checking and loss < self.loss:
             self.loss, self.weights = loss, {k: v.detach().cpu().clone() for k, v in module.net.state_dict().items()}
 
     def state_dict(self) -> dict:
+        """Return what a checkpoint holds of it."""
         return {"loss": self.loss, "weights": self.weights}
 
     def load_state_dict(self, state: dict) -> None:
+        """Take up what a checkpoint held."""
         self.loss, self.weights = state["loss"], state["weights"]
 
     def restore(self, net: nn.Module) -> None:

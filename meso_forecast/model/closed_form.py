@@ -72,6 +72,7 @@ def stimulus_means(panel: Panel, origins: np.ndarray, horizon: int, least: int =
     stimuli = labels[counts >= least]
 
     def mean(chosen: np.ndarray) -> np.ndarray:
+        """Return the mean activity after some origins, (horizon, neuron)."""
         return np.stack([panel.x[chosen + h].mean(0, dtype=float) for h in range(1, horizon + 1)])
 
     means = [mean(origins[seen[origins] == s]) for s in stimuli]

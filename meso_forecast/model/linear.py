@@ -314,6 +314,7 @@ def ridge(r: Reduced, own_penalty: float, shared_penalty: float = np.inf, joint:
     factor = cho_factor(r.zz + shared_penalty * r.n * np.eye(len(r.zz)))
 
     def shared_solve(right: np.ndarray) -> np.ndarray:
+        """Return the shared weights for right-hand sides (neuron, shared, horizon)."""
         flat = right.swapaxes(0, 1).reshape(len(r.zz), -1)
         return cho_solve(factor, flat).reshape(len(r.zz), len(right), -1).swapaxes(0, 1)
 

@@ -24,6 +24,7 @@ class DelayMLP(nn.Module):
         self.width = width
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         return self.layers(context)
 
 
@@ -49,6 +50,7 @@ class InformerEncoder(nn.Module):
         self.width = width * lengths[-1]
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         x = self.embed(context) + self.position
         for i, block in enumerate(self.blocks):
             x = block(x)
@@ -66,6 +68,7 @@ class GRUBody(nn.Module):
         self.width = width
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         return self.gru(context)[0][:, -1]
 
 
@@ -99,6 +102,7 @@ class Correction(nn.Module):
                 parameter.requires_grad_(False)
 
     def forward(self, context: torch.Tensor, recording: int = 0) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         x = context @ self.read_in[recording] + self.offset[recording]
         return self.head(self.body(x)).unflatten(1, self.shape) @ self.read_out[recording]
 
@@ -118,6 +122,7 @@ class NLinear(nn.Module):
         self.linear = nn.Linear(context, horizon)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         last = context[:, -1:]
         return self.linear((context - last).transpose(1, 2)).transpose(1, 2) + last
 
@@ -131,6 +136,7 @@ class DLinear(nn.Module):
         self.trend, self.rest = nn.Linear(context, horizon), nn.Linear(context, horizon)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         x = context.transpose(1, 2)
         pad = self.kernel // 2
         edges = torch.cat([x[..., :1].expand(*x.shape[:-1], pad), x, x[..., -1:].expand(*x.shape[:-1], pad)], -1)
@@ -157,6 +163,7 @@ class PointForecast(nn.Module):
         self.net, self.spike_weight = POINT_NETWORKS[kind](context, horizon), spike_weight
 
     def forward(self, context: torch.Tensor, recording: int = 0) -> torch.Tensor:
+        """Return features (batch, width), or a forecast (batch, horizon, neuron), of a context (batch, lag, latent or neuron)."""
         return self.net(context)
 
     def loss(self, context: torch.Tensor, target: torch.Tensor, recording: int = 0) -> torch.Tensor:

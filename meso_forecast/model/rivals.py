@@ -38,6 +38,7 @@ class PatchTST(nn.Module):
         self.head = nn.Linear(n * WIDTH, horizon)
 
     def forward(self, x: torch.Tensor, recording: int) -> torch.Tensor:
+        """Return the forecast (batch, horizon, neuron) of a context (batch, lag, neuron)."""
         traces = x.transpose(1, 2).flatten(0, 1)[:, self.first :]
         parts = []
         for rows in traces.split(ROWS):
@@ -60,6 +61,7 @@ class TSMixer(nn.Module):
         self.head = nn.Linear(context, horizon)
 
     def forward(self, x: torch.Tensor, recording: int) -> torch.Tensor:
+        """Return the forecast (batch, horizon, neuron) of a context (batch, lag, neuron)."""
         for over_time, over_neurons in zip(self.times, self.neurons):
             x = x + over_time(x.transpose(1, 2)).transpose(1, 2)
             x = x + over_neurons(x)
@@ -74,6 +76,7 @@ class ITransformer(nn.Module):
         self.embed, self.encoder, self.head = nn.Linear(context, WIDTH), encoder(), nn.Linear(WIDTH, horizon)
 
     def forward(self, x: torch.Tensor, recording: int) -> torch.Tensor:
+        """Return the forecast (batch, horizon, neuron) of a context (batch, lag, neuron)."""
         return self.head(self.encoder(self.embed(x.transpose(1, 2)))).transpose(1, 2)
 
 
@@ -106,6 +109,7 @@ class POCO(nn.Module):
         nn.init.zeros_(self.condition.bias)
 
     def forward(self, x: torch.Tensor, recording: int) -> torch.Tensor:
+        """Return the forecast (batch, horizon, neuron) of a context (batch, lag, neuron)."""
         first, traces = self.firsts[recording], x.transpose(1, 2)
         units = self.unit.weight[first : first + traces.shape[1]] + self.session.weight[recording]
         n = len(self.place)

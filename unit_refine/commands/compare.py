@@ -10,6 +10,7 @@ from ..score.compare import compare
 
 
 def run(config: CompareConfig, run: Run) -> Result:
+    """Score models, and other labellers, on the same units."""
     if config.dry_run:
         classes = [load_model.load(model).classes for model in config.models]
         units = [recordings.read_recording(path, config, config.label_column) for path in config.inputs]

@@ -12,6 +12,7 @@ from ..units.metrics import KNOWN, numeric, to_old_names
 
 
 def run(config: ConvertMetricsConfig, run: Run) -> Result:
+    """Write the metrics of all inputs as one table."""
     table = convert(config)
     write_table(table, config.output)
     line = f"{config.output}: {len(table)} units, {len(table.columns) - 1} columns"

@@ -10,6 +10,7 @@ from ..score.compare import evaluate_model, evaluation_results
 
 
 def run(config: EvaluateConfig, run: Run) -> Result:
+    """Score a model on labelled units."""
     evaluation = evaluate_model(
         load_model.load(config.model, config.class_names, config.max_memory), config, config.bootstraps, config.seed
     )

@@ -11,6 +11,7 @@ from ..files.tables import read_predictions
 
 
 def run(config: ExportCurationConfig, run: Run) -> Result:
+    """Write predictions as curation JSON."""
     content = curation.make(read_predictions(config.predictions, config.recording))
     hdf5io.write_json(config.output, content)
     n = len(content["manual_labels"])

@@ -9,6 +9,7 @@ from ..files.tables import read_predictions
 
 
 def run(config: ExportPhyConfig, run: Run) -> Result:
+    """Write predictions into a Phy folder."""
     predictions = read_predictions(config.predictions, config.recording)
     written = phy.export(config.phy_folder, predictions, config.write_group, config.overwrite)
     outputs = {path.name: path for path in written["files"]}

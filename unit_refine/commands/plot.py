@@ -9,6 +9,7 @@ from ..show import pages
 
 
 def run(config: PlotConfig, run: Run) -> Result:
+    """Draw a model's figures, or the metrics of units."""
     with staging(config.output) as part:
         names = sorted(path.name for path in pages.plot(part, config).values())
     outputs = {name.partition(".")[0]: config.output / name for name in names}

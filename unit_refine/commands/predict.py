@@ -12,20 +12,19 @@ from ..score.predict import predict_inputs, prediction_results
 
 
 def run(config: PredictConfig, run: Run) -> Result:
+    """Label units."""
     if config.write_group and not config.write_phy:
         raise InputError("--write-group goes with --write-phy: give both, or neither.")
     if config.write_phy:
         if config.group_by != "file":
             raise InputError("--write-phy: a Phy folder is one recording; leave --group-by away.")
         for folder in config.inputs:
-            phy.check_target(folder, config.overwrite)
+            phy.check_target(folder)
     found = predict_inputs(config)
+    tables = [table for _, table in found.table.groupby("recording", sort=False)] if config.write_phy else []
+    columns = [(f, *phy.columns_of(f, table, config.overwrite)) for f, table in zip(config.inputs, tables)]
     write_table(found.table, config.output)
-    filled = 0
-    for folder, (_, table) in (
-        zip(config.inputs, found.table.groupby("recording", sort=False)) if config.write_phy else ()
-    ):
-        filled += phy.export(folder, table, config.write_group, config.overwrite)["n_groups_written"]
+    filled = sum(phy.write_columns(*parts, config.write_group)["n_groups_written"] for parts in columns)
     results = prediction_results(found)
     counts = ", ".join(f"{n} {name}" for name, n in results["counts"].items())
     line = f"{config.output}: {results['n_units']} units: {counts}; {results['n_abstained']} left to a person"

@@ -11,6 +11,7 @@ from ..show.review import page
 
 
 def run(config: ReviewConfig, run: Run) -> Result:
+    """Make the page."""
     found = content(config)
     with hdf5io.atomic(config.output) as part:
         part.write_text(page(found), encoding="utf-8")

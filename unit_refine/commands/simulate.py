@@ -23,6 +23,7 @@ log = logging.getLogger(__package__)
 
 
 def run(config: SimulateConfig, run: Run) -> Result:
+    """Make the recordings, one after another."""
     if config.dry_run:
         told = (
             f"would make {config.n_recordings} recordings of {config.n_units} units in {config.output}; nothing written"

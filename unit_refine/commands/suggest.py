@@ -9,6 +9,7 @@ from ..score.suggest import suggest
 
 
 def run(config: SuggestConfig, run: Run) -> Result:
+    """Rank units by what their labels would teach."""
     table = suggest(config)
     write_table(table, config.output)
     line = f"{config.output}: label these first: {', '.join(table['unit_id'].astype(str)[:10])}"

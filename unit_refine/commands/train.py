@@ -10,6 +10,7 @@ from ..score.outcome import more_labels, run_training, training_results
 
 
 def run(config: TrainConfig, run: Run) -> Result:
+    """Fit, score and save a model."""
     config = with_base_task(config)
     units = load_units(config)
     if config.dry_run:

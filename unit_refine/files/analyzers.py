@@ -114,6 +114,7 @@ def _folder_parts(path: Path, trust_pickles: bool) -> Parts:
     names = sorted(p.stem for p in (sorting / "properties").glob("*.npy"))
 
     def values(name: str) -> list[object]:
+        """Return a property's values."""
         file = sorting / "properties" / f"{name}.npy"
         if not trust_pickles and trust.holds_objects(file):
             raise refuse(path, [f"{file.relative_to(path)} holds a pickle"])

@@ -69,9 +69,8 @@ def read(path: Path, category: str | None = None) -> Curation:
             left_out = changed(content.get("mergeGroups") or [], "merged with others")
         else:
             given = {id_text(entry["unit_id"]): labels_of(entry) for entry in content.get("manual_labels") or []}
-            merges = next(
-                (content[k] for k in ("merges", "merge_unit_groups", "merged_unit_groups") if content.get(k)), []
-            )
+            named = [content[k] for k in ("merges", "merge_unit_groups", "merged_unit_groups") if content.get(k)]
+            merges = named[0] if named else []
             splits = content.get("splits", content.get("split_units")) or []
             left_out = changed(merges, "merged with others") | changed(splits, "split")
             removed = content.get("removed", content.get("removed_units")) or []

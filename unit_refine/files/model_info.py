@@ -19,6 +19,7 @@ from ..units.labels import MEANING, tidy
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
     return str(error).strip().partition("\n")[0][:160]
 
 

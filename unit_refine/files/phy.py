@@ -210,20 +210,39 @@ def read_groups(folder: Path) -> dict[str, object] | None:
     return labels if any(tidy(g) for g in labels.values()) else None
 
 
-def check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that is not Phy's, or that holds an earlier export.
-
-    Raises
-    ------
-    InputError : either of these.
-    """
+def check_target(folder: Path) -> None:
+    """Raise an InputError where a folder is not Phy's."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such Phy folder.")
     if not is_phy(folder):
         raise InputError(f"{folder}: not a Phy folder (no params.py, spike_clusters.npy or cluster_*.tsv).")
-    for name in OURS:
-        if (folder / name).exists() and not overwrite:
-            raise InputError(f"{folder / name} exists already. Give --overwrite to replace the earlier export.")
+
+
+def columns_of(folder: Path, predictions: pd.DataFrame, overwrite: bool) -> tuple[pd.DataFrame, dict[Path, str]]:
+    """Return predictions by cluster, and what Phy's columns of them will hold, by file.
+
+    A file that holds just that is left of a run that was killed, and no obstacle.
+
+    Raises
+    ------
+    InputError : not a Phy folder; another export is there already; predictions of other clusters.
+    """
+    check_target(folder)
+    table = as_clusters(predictions, folder)
+    there = clusters_of(folder)
+    if there is None:
+        log.warning("%s: no spike_clusters.npy: not checked whether the predictions are of these clusters", folder)
+    else:
+        table = table.loc[compare(list(table.index), there, "predictions", "prediction")]
+    columns = {OURS[0]: ("unit_refine", "predicted_quality"), OURS[1]: ("unit_refine_prob", "prediction_confidence")}
+    texts = {}
+    for name, (title, source) in columns.items():
+        part = pd.DataFrame({"cluster_id": table.index, title: table[source].to_numpy()})
+        texts[folder / name] = part.to_csv(sep="\t", index=False, float_format="%.6f", lineterminator="\n")
+    for path, text in texts.items():
+        if path.exists() and not overwrite and path.read_bytes() != text.encode():
+            raise InputError(f"{path} exists already. Give --overwrite to replace the earlier export.")
+    return table, texts
 
 
 def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool) -> dict[str, Any]:
@@ -241,20 +260,16 @@ def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite
     ------
     InputError : not a Phy folder; an earlier export; predictions of other clusters.
     """
-    check_target(folder, overwrite)
-    table = as_clusters(predictions, folder)
-    there = clusters_of(folder)
-    if there is None:
-        log.warning("%s: no spike_clusters.npy: not checked whether the predictions are of these clusters", folder)
-    else:
-        table = table.loc[compare(list(table.index), there, "predictions", "prediction")]
-    columns = {OURS[0]: ("unit_refine", "predicted_quality"), OURS[1]: ("unit_refine_prob", "prediction_confidence")}
-    for name, (title, source) in columns.items():
-        part = pd.DataFrame({"cluster_id": table.index, title: table[source].to_numpy()})
-        with hdf5io.atomic(folder / name) as temporary:
-            part.to_csv(temporary, sep="\t", index=False, float_format="%.6f")
+    return write_columns(folder, *columns_of(folder, predictions, overwrite), write_group)
+
+
+def write_columns(folder: Path, table: pd.DataFrame, texts: dict[Path, str], write_group: bool) -> dict[str, Any]:
+    """Write what `columns_of` returned; returns what `export` does."""
+    for path, text in texts.items():
+        with hdf5io.atomic(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     written = fill_groups(folder, table) if write_group else 0
-    files = [folder / name for name in OURS] + ([group_file(folder)] if write_group else [])
+    files = [*texts] + ([group_file(folder)] if write_group else [])
     return {"files": files, "n_groups_written": written}
 
 
@@ -320,8 +335,9 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
         row[id_at], row[group_at] = unit, wanted[unit]
         table.rows.append(row)
         written += 1
-    shutil.copy2(path, _free(path.with_name(path.name + ".backup")))
-    write_cells(path, table)
+    if written:
+        shutil.copy2(path, _free(path.with_name(path.name + ".backup")))
+        write_cells(path, table)
     return written
 
 

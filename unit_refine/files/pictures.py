@@ -130,6 +130,7 @@ def _of_folder(folder: Path) -> tuple[Getter, float | None]:
     spikes = array(folder / "sorting" / "spikes.npy")
 
     def get(name: str) -> np.ndarray | None:
+        """Return an array of the analyzer, None where it has none."""
         if name == "templates":
             return array(folder / "extensions" / "templates" / "average.npy")
         if name == "amplitudes":
@@ -148,6 +149,7 @@ def _of_zarr(folder: Path) -> tuple[Getter, float | None]:
     places = {"templates": "extensions/templates/average", "amplitudes": "extensions/spike_amplitudes/amplitudes"}
 
     def get(name: str) -> np.ndarray | None:
+        """Return an array of the analyzer, None where it has none."""
         place = places.get(name, f"sorting/spikes/{name}")
         if place not in root:
             return None

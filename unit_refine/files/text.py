@@ -84,6 +84,7 @@ def separator_of(text: str, path: Path) -> str:
     by_suffix = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
 
     def merit(separator: str) -> tuple[bool, int, bool]:
+        """Return how well a separator parts the lines."""
         try:
             counts = [len(cells) for cells in csv.reader(lines, delimiter=separator)]
         except csv.Error:

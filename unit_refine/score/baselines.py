@@ -83,6 +83,7 @@ def _threshold(
     """Return the rule that parts the classes by one metric: a cut for two classes, two for three; missing values go to one side."""
 
     def values(table: pd.DataFrame) -> np.ndarray:
+        """Return the metric, (n, 1) float32."""
         return table.reindex(columns=[column]).to_numpy(dtype=np.float32, copy=True)
 
     tree = DecisionTreeClassifier(max_leaf_nodes=n_classes, class_weight="balanced", random_state=0)
@@ -156,6 +157,7 @@ def further(found: Against, n_units: int) -> list[dict[str, Any]]:
         g = found.n_blocks
 
         def width(n: int) -> float:
+            """Return the width of a bootstrap interval over n recordings, up to a factor."""
             return float(np.sqrt(n - 1) / n)
 
         plans = [(f"{m} more labelled recording{'s' * (m > 1)}", width(g + m) / width(g)) for m in (1, 3, g)]

@@ -109,13 +109,11 @@ def against_all(
     Yes only where every interval lies above zero, so that choosing the opponent on these units cannot help; no where one lies below.
     A unit to which somebody gives no class is one that he does not find.
     """
+    called = [np.where(v.classes >= 0, v.classes, k) for v in (ours, *others)]
     found = [
-        baselines.against(
-            other.name, y, *(np.where(v.classes >= 0, v.classes, k) for v in (ours, other)), groups, k + 1,
-            bootstraps=bootstraps, seed=seed,
-        )
-        for other in others
-    ]  # fmt: skip
+        baselines.against(other.name, y, called[0], theirs, groups, k + 1, bootstraps=bootstraps, seed=seed)
+        for other, theirs in zip(others, called[1:])
+    ]
     better, hardest = min(found, key=lambda a: a.high), min(found, key=lambda a: a.low)
     if better.high < 0:
         return better, baselines.answered(better, ours.name, verdict="no")

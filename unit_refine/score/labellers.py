@@ -119,6 +119,7 @@ def apply(name: str, sections: Mapping[str, Mapping[str, Mapping[str, Any]]], re
     n = len(table)
 
     def any_of(section: str) -> np.ndarray:
+        """Return which units fail any rule of a section."""
         return np.any([np.zeros(n, bool), *(f for (s, _), f in failed.items() if s == section)], axis=0)
 
     noise, mua, not_good = any_of("noise"), any_of("mua"), any_of("good")
