@@ -216,7 +216,7 @@ def line_of(results: dict) -> str:
     """Return one line for a person: the answer, estimates with units, what is not identified; a losing model's numbers are left out."""
     wrong = results["verdict"] == "misspecified"
     lost = [name for name, known in results["identified"].items() if not known]
-    if results["nuisance"] and results["favoured"] != "laa":
+    if results["favoured"] != "laa":
         told, tail = membrane_of(results), ""
     else:
         told = ", ".join(
@@ -225,7 +225,7 @@ def line_of(results: dict) -> str:
         )
         tail = f" (not identified: {', '.join(lost)})" if lost and not wrong else ""
     rest = [name for name in results["not_excluded"] if name != "passive"]
-    if results["nuisance"] and rest and results["favoured"] != "passive":
+    if rest and results["favoured"] != "passive":
         tail += f"; not told apart from {' and '.join(rest)}"
     quality = f"{results['refine']} ESS {100 * results['ess']:.0f} %" if results["ess"] is not None else "not refined"
     return f"{results['answer']['sentence']}; {told}{tail}; {quality}" + ("" if wrong else f"; {results['verdict']}")

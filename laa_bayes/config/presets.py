@@ -66,7 +66,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "seed-short": Preset(
         n_simulations=100_096,
-        epochs=10,
+        epochs=16,
         learning_rate=2e-3,
         warmup_steps=200,
         summary="lstm",

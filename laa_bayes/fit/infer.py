@@ -139,9 +139,12 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     else:
         assert amortised is not None  # --refine none was refused without the network
         w, optimum = amortised, best_of(spec, amortised, observed)
-    verdict = judge(spec, observed, optimum, facts, model if applies else None, config.seed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
     models = rivals.compare(spec, observed, optimum, rng, climb[1])
+    best = models[rivals.favoured(models)]
+    assert isinstance(best.spec, Spec)  # of one sweep
+    membrane = best.w[: len(inferred(best.spec.prior_table))]
+    verdict = judge(spec, observed, optimum, membrane, facts, model if applies else None, config.seed)
     per_unit = mv_per_mohm_per_unit(cut, config.area_um2)
     return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, models, per_unit)
 
@@ -243,13 +246,16 @@ def facts_of(spec: Spec, observed: Observation, raw: Recording, area_um2: float 
 
 
 def judge(
-    spec: Spec, observed: Observation, optimum: np.ndarray, facts: list[str], model: TrainedModel | None, seed: int
-) -> typicality.Typicality:
-    """Return the verdict: seven tests where the noise is known; where it is estimated, hard facts decide, the tests warn."""
-    n = len(inferred(spec.prior_table))
+    spec: Spec, observed: Observation, optimum: np.ndarray, membrane: np.ndarray, facts: list[str],
+    model: TrainedModel | None, seed: int,
+) -> typicality.Typicality:  # fmt: skip
+    """Return the verdict: seven tests where the noise is known; where it is estimated, hard facts decide, the tests warn.
+
+    ``membrane`` are the coordinates of the favoured model, which may be far from the prior: of a passive cell the activation's say nothing.
+    """
     e, jacobian = typicality.residuals_and_jacobian(spec, optimum, observed)
     tests = typicality.residual_tests(e, jacobian, spec.dt_ms, seed)
-    tests.append(typicality.prior_surprise(optimum[:n]))
+    tests.append(typicality.prior_surprise(membrane))
     if model is not None:
         distance = float(model.summary_distance(observed.v_mv[None].astype(np.float32))[0])
         tests.append(typicality.summary_distance(distance, model.reference.distances))
@@ -258,5 +264,5 @@ def judge(
     odd = [t.name for t in tests if t.flagged and t.name != "prior surprise"]
     if odd:
         log.warning("innovations are not exactly AR(1) noise (%s): intervals may be too narrow", ", ".join(odd))
-    facts = facts + surprise(optimum[:n])
+    facts = facts + surprise(membrane)
     return typicality.judge([], facts)._replace(tests=tests)

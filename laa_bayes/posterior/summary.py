@@ -247,9 +247,9 @@ def answered(together: Sequence[Posterior], found: dict) -> dict:
     left = found["not_excluded"]
     left = left if told.verdict == "yes" or told.against in left else [*left, told.against]
     supported, known = {best, *left} <= set(WITH_ACTIVATION), found["identified"]
-    if wrong or (first.spec.nuisance and best != "laa"):
+    if wrong or best != "laa":
         known = dict.fromkeys(known, False)
-    elif first.spec.nuisance and not supported:
+    elif not supported:
         known = {name: value and name not in OF_ACTIVATION for name, value in known.items()}
     return {
         "answer": told._asdict(),
