@@ -2,6 +2,7 @@
 
     python scripts/bench.py glm_rates [--units 40 200] [--quick]
     python scripts/bench_glm_rates.py --coupling-scale
+    python scripts/bench_glm_rates.py --held-out UNITS TRIALS FOLDS
 
 One gustatory-like recording is simulated (30 trials a taste, bins of 25 ms, window 1500-4500 ms). Every competitor gets the same
 design, the same ridge and one BLAS thread; times are CPU seconds of this process (user + system), imports not counted. The gaps
@@ -30,7 +31,7 @@ from scipy.stats import rankdata  # noqa: E402
 
 from glm_rates import config, simulate  # noqa: E402
 from glm_rates.fit.populations import Population, fit_population  # noqa: E402
-from glm_rates.model import design, kernels, population, solver  # noqa: E402
+from glm_rates.model import design, effects, kernels, population, solver  # noqa: E402
 from glm_rates.score import evaluate  # noqa: E402
 
 STRENGTH = 1e-3
@@ -364,6 +365,71 @@ def coupling_scale() -> None:
         subprocess.run(line, check=True)
 
 
+def our_rates(train: design.Design, test: design.Design, settings: population.Settings) -> np.ndarray:
+    """Expected counts of the held-out rows, (unit, row), under the prior that the training rows teach."""
+    return effects.predict(test, population.fit_design(train, settings, covariance=False))
+
+
+def nemos_rates(train: design.Design, test: design.Design, settings: population.Settings) -> np.ndarray:
+    """The same of nemos' PopulationGLM with LBFGS; its ridge strength predicts a quarter of the training trials best."""
+    from glm_rates.model.nemos_bridge import solve_with_nemos
+
+    inner = np.zeros(train.row_trial.max() + 1, bool)
+    inner[np.unique(train.row_trial)[::4]] = True
+    losses = []
+    for strength in population.CV_GRID:
+        found = solve_with_nemos(population.ridge_problem(train.rows(~inner), strength), 1e-6, 1000)
+        held = train.rows(inner)
+        eta = population.ridge_problem(held, strength).predict(found.coef)
+        losses.append(float((np.exp(np.minimum(eta, 30)) - held.counts * eta).sum()))
+    best = population.CV_GRID[int(np.argmin(losses))]
+    found = solve_with_nemos(population.ridge_problem(train, best), 1e-6, 1000)
+    return np.exp(population.ridge_problem(test, best).predict(found.coef))
+
+
+def held_out(n_units: int, n_trials: int, n_folds: int) -> None:
+    """Print held-out bits per spike and CPU seconds of the learned prior and of nemos' ridge: same data, design and folds."""
+    chosen = config.SimulateConfig(output="unused", n_units=n_units, n_trials=n_trials, n_tastes=N_TASTES)
+    session = simulate.simulate(chosen, np.random.default_rng(0))
+    counts = session.counts.reshape(-1, session.counts.shape[2], n_units)
+    taste, window = np.repeat(np.arange(N_TASTES), n_trials), kernels.Window(60, 180)
+    trials = design.Trials(counts, taste, np.full(len(counts), 80), np.zeros(counts.shape[:2]))
+    settings, inside = population.Settings(include_coupling=True), slice(window.start, window.stop)
+    whole, fold, y = (
+        population.make_design(trials, window, settings),
+        evaluate.fold_of_trials(taste, n_folds),
+        counts[:, inside],
+    )
+    rates = {
+        name: np.zeros(y.shape)
+        for name in ("mean rate", "glm_rates, learned prior", "nemos PopulationGLM, ridge by inner fold")
+    }
+    rates["true rates"] = session.rate.reshape(counts.shape)[:, inside]
+    seconds = dict.fromkeys(rates, 0.0)
+    for k in range(n_folds):
+        test = fold == k
+        rates["mean rate"][test] = evaluate.homogeneous(y, taste, ~test)[test][:, None]
+        for name, function in zip(list(rates)[1:3], (our_rates, nemos_rates)):
+            spent, rate = cpu(function, whole.rows(~test), whole.rows(test), settings)
+            rates[name][test] = rate.T.reshape(-1, y.shape[1], n_units)
+            seconds[name] += spent
+    score = {name: evaluate.log_likelihood(y, rate, np.array(np.inf)).sum(axis=1).T for name, rate in rates.items()}
+    ours, theirs = list(score.values())[1:3]
+    print(
+        f"\n{n_units} units, {N_TASTES} tastes x {n_trials} trials, {n_folds} folds, coupled: held-out bits per spike over the mean rate"
+    )
+    for name, table in list(score.items())[1:]:
+        c = evaluate.compare(table, score["mean rate"], y.sum(axis=1).T, fold)
+        print(
+            f"  {name:40s} {c.pooled:8.4f} (95 % {c.pooled_low:.4f} to {c.pooled_high:.4f}) {seconds[name]:8.1f} CPU s"
+        )
+    c = evaluate.compare(ours, theirs, y.sum(axis=1).T, fold)
+    print(
+        f"  ours over nemos, paired by fold: {c.pooled:+.4f} (95 % {c.pooled_low:+.4f} to {c.pooled_high:+.4f})",
+        flush=True,
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -373,7 +439,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--coupling-scale", action="store_true", help="only the table of coupling among many units")
     parser.add_argument("--coupling-at", nargs=4, metavar=("UNITS", "METHOD", "FOLDS", "SEED"), help="one line of it")
+    parser.add_argument(
+        "--held-out", nargs=3, type=int, metavar=("UNITS", "TRIALS", "FOLDS"), help="only held-out bits beside nemos"
+    )
     chosen = parser.parse_args(argv)
+    if chosen.held_out:
+        return held_out(*chosen.held_out)
     if chosen.coupling_at:
         n_units, method, n_folds, seed = chosen.coupling_at
         return coupling_at(int(n_units), method, int(n_folds), int(seed))
@@ -383,6 +454,7 @@ def main(argv: list[str] | None = None) -> None:
         for coupling in (True, False):
             compare(n_units, coupling, chosen.quick)
     if not chosen.quick:
+        held_out(20, 30, 5)
         check_against_statsmodels()
         scaling()
 
