@@ -231,11 +231,11 @@ def missing_paths(config_class: type[BaseModel], values: Mapping[str, Any]) -> I
 
 
 def input_paths(config: BaseModel) -> list[Path]:
-    """Return the files and folders that a command reads, by its config: fields with ``exists`` or ``input``."""
+    """Return the files and folders that a command reads, by its config: fields with ``exists`` or ``input``, unless that is False."""
     found = []
     for name in type(config).model_fields:
         extra, value = extra_of(type(config), name), getattr(config, name)
-        if extra.get("exists") or extra.get("input"):
+        if extra.get("input", extra.get("exists")):
             items = value if isinstance(value, (list, tuple)) else [value]
             found += [Path(i) for i in items if isinstance(i, (str, Path)) and str(i) and Path(i).exists()]
     return found

@@ -90,6 +90,30 @@ def test_a_phy_folder_gets_its_files(model, tables, run_command, tmp_path):
     pd.testing.assert_frame_equal(written, pd.read_csv(tables / "group3.tsv", sep="\t"))
 
 
+def test_an_export_to_phy_follows_the_one_rule_for_outputs(model, tables, run_command, tmp_path):
+    """Again: finished already. After a kill, at any file: goes on. Other predictions: refused without --overwrite."""
+    shutil.copy(tables / "group3.tsv", tmp_path / "cluster_group.tsv")
+    run_command("unit_refine", "predict", model, tables / "bare3.csv", "-o", tmp_path / "p.csv")
+    typed = ["unit_refine", "export-phy", tmp_path / "p.csv", tmp_path]
+    assert run_command(*typed).returncode == 0
+    files = [tmp_path / f"cluster_unit_refine{name}.tsv" for name in ("", "_prob")]
+    whole = [path.read_bytes() for path in files]
+    assert "finished already" in run_command(*typed).stderr
+    record = tmp_path / "cluster_unit_refine.result.json"
+    begun = {key: json.loads(record.read_text())[key] for key in ("pipeline", "command", "options")}
+    record.unlink()
+    files[1].unlink()
+    (tmp_path / ".cluster_unit_refine.tsv.lock").write_text(json.dumps({"process": "killed", "wanted": begun}))
+    answer = run_command(*typed)
+    assert answer.returncode == 0, answer.stderr
+    assert [path.read_bytes() for path in files] == whole
+    text = (tmp_path / "p.csv").read_text()
+    (tmp_path / "p.csv").write_text(text.replace("good", "mua"))
+    assert run_command(*typed).returncode == 2
+    assert run_command(*typed, "--overwrite").returncode == 0
+    assert files[0].read_bytes() != whole[0]
+
+
 @pytest.mark.slow
 def test_the_hash_seed_of_python_does_not_change_the_model(tables, run_command, tmp_path):
     inputs = [tables / "rec0.csv", tables / "rec1.csv"]

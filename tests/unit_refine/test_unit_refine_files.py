@@ -356,8 +356,9 @@ def test_predictions_come_back_from_phy(phy_folder, model, tables):
     )
     back = pd.read_csv(phy_folder / "cluster_unit_refine.tsv", sep="\t")
     assert back["unit_refine"].tolist() == table["predicted_quality"].tolist()
+    phy.export(phy_folder, table, write_group=False, overwrite=False)  # the same once more, as after a kill
     with pytest.raises(InputError, match="exists already"):
-        phy.export(phy_folder, table, write_group=False, overwrite=False)
+        phy.export(phy_folder, table.assign(predicted_quality="mua"), write_group=False, overwrite=False)
 
 
 def test_a_curation_file_goes_out_and_comes_back_and_spikeinterface_accepts_it(model, tables, tmp_path):
