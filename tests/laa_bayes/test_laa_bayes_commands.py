@@ -235,6 +235,21 @@ def test_a_model_with_other_weights_or_of_another_format_is_refused(tiny_model, 
         model_folder.load(tmp_path)
 
 
+def test_a_passive_cell_under_the_noise_that_was_told_is_typical_and_has_no_activation_to_tell_of(laa_here, tmp_path):
+    assert (
+        laa_here("trace", "--g-act", 0, "--noise-mv", 2, "--output", tmp_path / "trace.csv", "--quiet").returncode == 0
+    )
+    answer = laa_here("infer", "none", tmp_path / "trace.csv", "--output", tmp_path / "p.h5", "--quiet")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("the passive model beats laa: yes")
+    assert answer.stdout.endswith("typical\n")
+    assert "passive membrane: C_m" in answer.stdout
+    results = json.loads((tmp_path / "p.result.json").read_text())["results"]
+    assert results["models"]["passive"]["parameters"]["C_m"] == pytest.approx(1.0, abs=0.05)
+    assert not any(results["identified"].values())
+    assert not any(test["flagged"] for test in results["checks"]["tests"].values())
+
+
 def test_another_keras_backend_is_exit_5(run_command, tiny_model, trace_csv):
     environment = os.environ | {"KERAS_BACKEND": "torch"}
     answer = run_command("laa_bayes", "infer", tiny_model, trace_csv, env=environment)
