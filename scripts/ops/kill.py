@@ -2,8 +2,9 @@
 """What does kill -9 leave behind? Commands of a package killed at random moments, run again, and compared with an undisturbed run.
 
 ``python scripts/ops/kill.py PACKAGE TRIALS STEP [STEP ...]``, steps by their names in ``tiny.py``, or ``record`` for one trial of every
-step, killed between its output and its record. Prints one line a trial; exit 1 where something is wrong: a temporary file under
-a final name, an unreadable recording, a rerun that does not complete or whose content differs.
+step, killed between its output and its record. With ``SIGINT`` or ``SIGTERM`` before the steps that is sent instead, to the process
+alone; nothing temporary may stay then. Prints one line a trial; exit 1 where something is wrong: a temporary file under a final name,
+an unreadable recording, a rerun that does not complete or whose content differs.
 """
 
 from __future__ import annotations
@@ -79,7 +80,13 @@ def die_before_the_record() -> None:
 
 
 def trial(
-    package: str, step: tiny.Step, inputs: Path, good: Path, place: Path, after_s: float | None
+    package: str,
+    step: tiny.Step,
+    inputs: Path,
+    good: Path,
+    place: Path,
+    after_s: float | None,
+    sent: int = signal.SIGKILL,
 ) -> dict[str, object]:
     """Kill one run and do it again."""
     out = place / "killed"
@@ -87,12 +94,18 @@ def trial(
     out.mkdir()
     tiny.copy_to(step, inputs, out)
     words = tiny.words_of(step, inputs, out)
+    temporary = place / "temporary"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     pid = tiny.start(package, words, place / "log", place, None if after_s is not None else die_before_the_record)
     if after_s is not None:
         time.sleep(after_s)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, sent)
     code = tiny.finish(pid)
     faults = [f"unreadable: {name}" for name in disk_full.unreadable(out) if "part" not in name]
+    if sent != signal.SIGKILL:
+        faults += left_by_a_signal(code, {128 + sent, -sent, *step.codes}, (place / "log").read_text(), out, temporary)
     again, said = tiny.call(package, words, place / "log", place)
     if again not in step.codes or "Traceback" in said:
         faults.append(f"again: exit {again}: {said[-300:]}")
@@ -100,12 +113,25 @@ def trial(
         here, there = contents(out), contents(good)
         faults += [f"differs: {name}" for name in {*here, *there} if here.get(name) != there.get(name)]
     faults += [f for f in disk_full.faults_of(0, "", out, step.codes) if f.startswith(("left", "unreadable"))]
-    return {"killed": code == -9, "after_s": after_s and round(after_s, 2), "again": again, "faults": faults}
+    return {
+        "killed": code not in step.codes,
+        "after_s": after_s and round(after_s, 2),
+        "again": again,
+        "faults": faults,
+    }
+
+
+def left_by_a_signal(code: int, codes: set[int], said: str, out: Path, temporary: Path) -> list[str]:
+    """Return what a run that could clean up has left, and how else it did not end as it should."""
+    found = [f"ended with {code}: {said[-200:]}"] if code not in codes or "Traceback" in said else []
+    found += [f"left: {p.name}" for p in out.rglob("*") if disk_full.TEMPORARY.search(str(p.relative_to(out)))]
+    return found + [f"left in the temporary folder: {p.name}" for p in temporary.iterdir()]
 
 
 def main() -> int:
     """Run the trials of one package."""
     package, n, names = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    sent = getattr(signal, names.pop(0)) if names[0].startswith("SIG") else signal.SIGKILL
     tiny.preload(package)
     place, chance, n_wrong, n_killed, total = (
         Path(tempfile.mkdtemp(prefix=f"kill_{package}_")),
@@ -119,7 +145,7 @@ def main() -> int:
         whole = time.monotonic() - began
         for number in range(1 if "record" in names else n):
             after = None if "record" in names else 0.7 * (number + chance.random()) / n * whole
-            row = trial(package, step, inputs, good, place, after)
+            row = trial(package, step, inputs, good, place, after, sent)
             total, n_killed, n_wrong = total + 1, n_killed + bool(row["killed"]), n_wrong + bool(row["faults"])
             print(json.dumps({"package": package, "step": step.name, **row}), flush=True)
         began = time.monotonic()
