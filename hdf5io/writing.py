@@ -73,9 +73,14 @@ def atomic(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _is_full(error: Exception, part: Path) -> bool:
-    """Return whether a write failed for want of room: by the error's number, else by asking for a little more (libraries have errors of their own)."""
+    """Return whether a write failed for want of room: by the error's number or words, else by asking for a little more.
+
+    Libraries have errors of their own, and some give the room back before they raise them.
+    """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
+    if os.strerror(errno.ENOSPC) in str(error):
+        return True
     with contextlib.suppress(AttributeError), open(part, "ab") as handle:  # AttributeError: no such call on this system
         try:
             os.posix_fallocate(handle.fileno(), handle.tell(), 1 << 16)

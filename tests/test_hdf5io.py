@@ -377,6 +377,16 @@ def test_a_new_file_on_a_full_disk_is_an_error_and_no_signal(small_disk, share):
     assert [p.name for p in disk.iterdir()] == ["ballast"]
 
 
+def test_a_full_disk_is_told_where_the_library_gave_the_room_back_first(tmp_path):
+    def save(part):
+        part.write_bytes(b"")
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")  # safetensors
+
+    with pytest.raises(NoSpace, match="the disk is full"), hdf5io.atomic(tmp_path / "x.safetensors") as part:
+        save(part)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("function", ["write", "fsync", "ftruncate", "posix_fallocate", "unlink", "lseek", "read"])
 def test_a_system_call_that_fails_once_leaves_the_old_results_or_the_new_ones(recording, monkeypatch, function):
     hdf5io.update(recording, "glm_output", results(1, 3000), attrs={"generation": 1})
