@@ -65,6 +65,7 @@ def read_nwb_series(path: Path, wanted: list[str]) -> list[Signal]:
     with hdf5io.read(path) as file:
 
         def visit(place: str, node: object) -> None:
+            """Keep a wanted time series."""
             if hasattr(node, "keys") and "data" in node and ("timestamps" in node or "starting_time" in node):  # type: ignore[operator]
                 name = place.rsplit("/", 1)[-1]
                 if not wanted or any(w == name or w.startswith(name + "_") for w in wanted):

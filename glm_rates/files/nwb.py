@@ -57,6 +57,7 @@ def units_table(file: h5py.File, path: Path) -> h5py.Group:
     found = []
 
     def visit(name: str, node: Any) -> None:
+        """Keep a table that has spike times."""
         if isinstance(node, h5py.Group) and "spike_times" in node and "id" in node:
             found.append(name)
 
@@ -110,6 +111,7 @@ def interval_tables(file: h5py.File) -> dict[str, h5py.Group]:
     found: dict[str, h5py.Group] = {}
 
     def visit(name: str, node: Any) -> None:
+        """Keep a table of intervals."""
         if isinstance(node, h5py.Group) and (
             "start_time" in node or text_of(node.attrs.get("neurodata_type", "")) == "TimeIntervals"
         ):

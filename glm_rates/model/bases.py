@@ -92,6 +92,7 @@ def plane(signal: np.ndarray, covariate: Covariate, window: Window, lead: int) -
     here = signal[:, lead + window.start : lead + window.stop]
 
     def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Products of the splines of two signals: (value, N_PLANE squared)."""
         u = splines(a, covariate.low[0], covariate.high[0], N_PLANE)
         v = splines(b, covariate.low[1], covariate.high[1], N_PLANE)
         return (u[:, :, None] * v[:, None, :]).reshape(len(u), -1)

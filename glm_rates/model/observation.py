@@ -76,6 +76,7 @@ def size_of(counts: np.ndarray, mu: np.ndarray) -> float:
     number = np.bincount(inverse)
 
     def minus(log_size: float) -> float:
+        """Negative log-likelihood of a size, up to what does not depend on it."""
         r = np.exp(log_size)
         gammas = (number * (gammaln(values + r) - gammaln(r))).sum()
         return -float(gammas - (counts[where] * np.log(r + mu[where])).sum() - r * np.log1p(mu / r).sum())

@@ -158,6 +158,7 @@ def map_weights(
     inverse = (n_rows * white.covariance).astype(np.float32)
 
     def precondition(units, vectors):
+        """Posterior covariance of each unit times its vector: (unit, p)."""
         chosen = inverse if len(units) == len(inverse) else inverse[units]
         return np.matmul(chosen, vectors[..., None])[..., 0]
 

@@ -218,9 +218,11 @@ def exact(rows: Rows, state: State, target: int, prior: tuple, tolerance: float,
     counts, n_shared = rows.counts[target], rows.cells.shape[1]
 
     def log_rate(w):
+        """Log rate of the target in every row."""
         return (rows.cells @ w[:n_shared])[rows.cell_of] + w[n_shared:] @ double + mask
 
     def loss(w, eta):
+        """Negative log posterior over the number of rows."""
         with np.errstate(over="ignore", invalid="ignore"):
             return (np.exp(eta).sum() - counts @ eta + 0.5 * (w - centre) @ penalty @ (w - centre)) / n_rows
 

@@ -246,6 +246,7 @@ def _exact_direction(problem: Problem, free: np.ndarray):
     n_rows = problem.counts.shape[1]
 
     def direction(active, mu, gradient):
+        """Newton step of the active units, and the products it took."""
         move = np.zeros_like(gradient)
         for row, unit in enumerate(active):
             keep = free[unit]
@@ -303,6 +304,7 @@ def shared_preconditioner(problem: Problem, free: np.ndarray):
     centre, weights = centre.astype(np.float32), (np.maximum(values, 0)).astype(np.float32)
 
     def apply(units, residual):
+        """Approximate inverse Hessians of these units times their residuals: (unit, p)."""
         rate = mean_rate[units].astype(np.float32)[:, None]
         out = np.empty_like(residual)
         inner = residual[:, 1:n_shared] - residual[:, :1] * centre
@@ -321,6 +323,7 @@ def _cg_direction(problem: Problem, free: np.ndarray, precondition, single: Colu
     n_rows = problem.counts.shape[1]
 
     def direction(active, mu, gradient):
+        """Newton step of the active units, and the products it took."""
         scale = np.sqrt((gradient**2).sum(axis=1))
         residual = (-gradient / scale[:, None]).astype(np.float32)
         target = np.minimum(0.1, np.sqrt(scale)) ** 2  # forcing term, on squared norms

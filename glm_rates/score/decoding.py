@@ -97,6 +97,7 @@ def palatability(features: np.ndarray, rank: np.ndarray, n_shuffles: int, seed: 
     ranks = np.divide(ranks, scale, out=np.zeros_like(ranks), where=scale > 0)
 
     def squared(order: np.ndarray) -> np.ndarray:
+        """Mean over units of the squared rank correlation of their rates with an order of the trials: (window,)."""
         target = rankdata(order) - (len(order) + 1) / 2
         target = target / np.sqrt((target**2).sum())
         return (np.einsum("tbu,t->bu", ranks, target) ** 2).mean(axis=1)
