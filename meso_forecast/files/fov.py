@@ -225,7 +225,7 @@ class FOVData(BaseModel):
 
 def doubt_clock(times: np.ndarray, where: str) -> None:
     """Tell of a clock in seconds that looks like frame numbers or minutes."""
-    if len(times) < 2 or times.dtype.kind not in "iuf":
+    if times.ndim != 1 or len(times) < 2 or times.dtype.kind not in "iuf":
         return
     step = float(np.median(np.diff(times)))
     if times[0] in (0, 1) and (np.diff(times) == 1).all():

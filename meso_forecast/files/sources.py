@@ -69,7 +69,9 @@ def kind_of(source: str) -> str:
         return "matrix"
     if path.suffix.lower() == ".mat" and is_mat5(path):
         return "Fall.mat"
-    if path.suffix.lower() in (".h5", ".hdf5", ".nwb", ".mat"):
+    if path.suffix.lower() == ".mat":
+        raise InputError(f"{path}: a MATLAB file of version 4, or damaged; save it with -v7 or -v7.3.")
+    if path.suffix.lower() in (".h5", ".hdf5", ".nwb"):
         raise InputError(f"{path}: not a readable HDF5 file. Is it complete?")
     what = (
         "a zip archive; take the array out of it"

@@ -199,3 +199,9 @@ def test_several_blanks_part_columns_once(tmp_path):
 def test_a_clock_in_minutes_is_doubted(tmp_path, caplog):
     opened(table_of(tmp_path / "x.csv", ["time", "a", "b", "c"], [np.arange(400) / 300]))
     assert "Is it in minutes?" in caplog.text
+
+
+def test_a_matlab_file_of_version_4_is_called_so(tmp_path):
+    (tmp_path / "x.mat").write_bytes(bytes(400))
+    with pytest.raises(InputError, match="MATLAB file of version 4, or damaged"):
+        opened(tmp_path / "x.mat")
