@@ -141,9 +141,7 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         w, optimum = amortised, best_of(spec, amortised, observed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
     models = rivals.compare(spec, observed, optimum, rng, climb[1])
-    best = models[rivals.favoured(models)]
-    assert isinstance(best.spec, Spec)  # of one sweep
-    membrane = best.w[: len(inferred(best.spec.prior_table))]
+    membrane = rivals.membrane(models[rivals.favoured(models)])
     verdict = judge(spec, observed, optimum, membrane, facts, model if applies else None, config.seed)
     per_unit = mv_per_mohm_per_unit(cut, config.area_um2)
     return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, models, per_unit)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import special
 
 from ..config import PARAMETERS, Prior
+from ..neuron.priors import inferred
 from . import likelihood
 from .importance import evidence
 from .likelihood import NO_ACTIVATION, OWN, Joint, Observation, Optimum, Spec
@@ -158,6 +159,12 @@ def values_of(spec: Spec | Joint, w: np.ndarray) -> dict[str, np.ndarray]:
     values = {n: theta[:, PARAMETERS.index(n)] for n in (PARAMETERS if active else PARAMETERS[:3])}
     values |= {n: np.broadcast_to(extra[n], len(w)) for n in EXTRA if n in extra}
     return values | {"C_total": values["C_m"] + values.get("C_2", 0.0)}
+
+
+def membrane(model: Rival) -> np.ndarray:
+    """Return the coordinates (d,) of the inferred membrane parameters of a model of one sweep."""
+    assert isinstance(model.spec, Spec)
+    return model.w[: len(inferred(model.spec.prior_table))]
 
 
 def favoured(models: dict[str, Rival]) -> str:

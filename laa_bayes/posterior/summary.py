@@ -16,7 +16,7 @@ from . import answers, likelihood
 from .exact import GOOD_K, POOR_ESS
 from .importance import Refined
 from .likelihood import Observation, Spec
-from .rivals import WITH_ACTIVATION, Rival, favoured, not_excluded
+from .rivals import WITH_ACTIVATION, Rival, favoured, membrane, not_excluded
 from .typicality import Typicality, prior_surprise
 
 ABSORBED = 0.2  #: share by which C_m may differ between the model and a passive membrane before it is said
@@ -218,11 +218,9 @@ def results(posterior: Posterior, predicted: Predictive) -> dict:
     }
     model = posterior.models[found["favoured"]]
     if posterior.spec.nuisance and found["favoured"] != "laa":  # judged is the fit of the model that answers
-        spec = model.spec
-        assert isinstance(spec, Spec)
         found["in_window_coverage_90"] = coverage_of_mode(model, posterior.observed)
         other = [fact for fact in found["checks"]["facts"] if not fact.startswith(FAR_TEXT)]
-        found["checks"]["facts"] = other + surprise(model.w[: len(inferred(spec.prior_table))])
+        found["checks"]["facts"] = other + surprise(membrane(model))
         found["verdict"] = "misspecified" if found["checks"]["facts"] else "typical"
         found["status"] = "misspecified" if found["checks"]["facts"] else "ok"
     known = units_of_models(posterior.units)
