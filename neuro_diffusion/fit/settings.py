@@ -152,7 +152,7 @@ def estimate(
     now = max(slackened(told, told.settings.process == 0), key=score)
     offered = {n: max((score(c) for c in candidates(n, now)), default=-math.inf) - score(now) for n in SEARCHED}
     needed = enough(part) | {"taus": AGREE}
-    needed["kernel"] *= 1 + 20 * told.noise / told.settings.gain  # inside: gains of -60 at noise .02, up to 20 at noise .2
+    needed["kernel"] *= 1 + 20 * told.noise / told.settings.gain  # inside it gains -60 at noise .02, up to 20 at .2
 
     def agreed(c: Choice) -> bool:
         """Return whether the neurons' own time constants, under the family's prior, are on the side of another one for all."""

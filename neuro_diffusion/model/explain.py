@@ -286,7 +286,8 @@ def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
         A, b = A[:, :-n, :-n] - pull @ moved[..., :-1], b[:, :-n] - (pull @ moved[..., -1:])[..., 0]
     if s.taus:
         scale = A.new_tensor(s.taus)[:, None]
-        A, b = of_uncertain_scale(A * scale[..., None] ** 2, b * scale, A.new_tensor(s.taus_sd) / scale[:, 0])
+        sd = A.new_tensor(s.taus_sd or [0.0] * len(A)) / scale[:, 0]
+        A, b = of_uncertain_scale(A * scale[..., None] ** 2, b * scale, sd)
     return Likelihood(A[None], b[None])
 
 
@@ -329,8 +330,8 @@ def widened(found: Path, s: Settings) -> _Design:
 def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, stimulus: Tensor | None = None) -> RowFit:
     """Return what recorded values y (K, T, N), float64, say about W under settings that `ridge` does not know."""
     found = fit_path(y, noise, s, None, n_relinearise, stimulus)
-    narrow = row_likelihood_of(found.d, s)
-    wide = narrow if s.process else row_likelihood_of(widened(found, s), s)
+    narrow = row_likelihood_of(found.d, s._replace(taus_sd=()))  # ridge would shrink rows of uncertain scale
+    wide = row_likelihood_of(found.d if s.process else widened(found, s), s)
     narrow, wide = (Likelihood(v.A.float(), v.b.float()) for v in (narrow, wide))
     return RowFit(narrow, wide, torch.tensor([noise / s.gain]))
 

@@ -53,7 +53,7 @@ def own_time(y: Tensor, noise: float, s: Settings, family: Family, stimulus: Ten
     h, pv, ratio = first.h, first.prior_variance, y.new_ones(N)
     w = torch.cat([first.w, first.w.new_zeros(N, 1)], 1)
     for turn in range(TURNS + 1):
-        s = s._replace(taus=tuple(ratio.tolist()), taus_sd=(0.0,) * N)
+        s = s._replace(taus=tuple(ratio.tolist()))
         d = design(y, h, noise, s, None, stimulus)
         wide = widened(Path(h, d, 0.0, w, pv), s)
         A, b, _ = precisions(wide)
