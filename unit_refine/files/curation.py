@@ -77,11 +77,12 @@ def read(path: Path, category: str | None = None) -> Curation:
             left_out |= dict.fromkeys(map(id_text, removed), "removed")
             if "label_definitions" not in content and not given and not left_out:
                 raise KeyError("label_definitions")
+        definitions = dict(content.get("label_definitions") or {})
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{path}: no curation file of SpikeInterface or sortingview ({type(error).__name__}: {error})."
         ) from None
-    name = choose_category(given, content.get("label_definitions") or {}, category, path)
+    name = choose_category(given, definitions, category, path)
     why = {i: f"{reason} in this curation" for i, reason in left_out.items()}
     return Curation({i: one_label(i, own.get(name, []), path) for i, own in given.items()}, why, name)
 

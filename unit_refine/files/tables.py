@@ -126,7 +126,8 @@ def read_predictions(path: Path, recording: str | None = None) -> pd.DataFrame:
     InputError : absent, another kind of table, or units of several recordings and none of them chosen.
     """
     read_table(path)  # says in one line what is wrong with the file
-    table = pd.read_csv(path, dtype={"unit_id": str, "why": str, "recording": str})
+    with hdf5io.parsing(path, "a table of predictions"):
+        table = pd.read_csv(path, dtype={"unit_id": str, "why": str, "recording": str})
     needed = ["unit_id", "predicted_quality", "prediction_confidence", "abstained"]
     absent = [name for name in needed if name not in table.columns]
     if absent:
