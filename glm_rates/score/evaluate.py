@@ -1,7 +1,8 @@
 """Is the estimated rate right? Held-out bits per spike, simple rivals, and time rescaling.
 
 Scores are cross-validated over trials. The reference is a homogeneous Poisson rate, the training trials' mean of the taste;
-the rivals are what a user would do instead: a smoothed PSTH and a rolling window over the trial's own past.
+the rivals are what a user would do instead: one rate for all tastes (better than the reference where tastes do not differ), a
+smoothed PSTH, and a rolling window over the trial's own past.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..model.refit import observed_as
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250
-BASELINES = ("homogeneous", "psth", "rolling window")
+BASELINES = ("homogeneous", "one rate", "psth", "rolling window")
 
 
 class FoldScore(NamedTuple):
@@ -143,9 +144,12 @@ def score_fold(
     flat = homogeneous(counts, trials.taste, ~test)
     rates = {
         "homogeneous": np.broadcast_to(flat[:, None], counts.shape),
+        "one rate": np.broadcast_to(homogeneous(counts, 0 * trials.taste, ~test)[:, None], counts.shape),
         "psth": psth(counts, trials.taste, ~test, settings.bin_size),
         "rolling window": rolling_window(trials, window, flat, settings.bin_size),
     }
+    if len(np.unique(trials.taste)) == 1:  # it is the reference
+        del rates["one rate"]
     rate, inclusion = np.full(counts.shape, np.nan), np.zeros((0, 0))
     smaller: Fit | None = None
     train, held_out = whole.rows(~test), whole.rows(test)

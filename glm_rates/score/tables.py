@@ -113,6 +113,7 @@ def answer_of(stored: Stored) -> Answer | None:
         "homogeneous": f"the mean rate of the {stored.kind}",
         "psth": "the PSTH",
         "rolling window": "the rolling window",
+        "one rate": f"one mean rate for every {stored.kind}",
     }
     gain, low, high = (
         math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")

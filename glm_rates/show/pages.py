@@ -118,7 +118,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
     headline["units rejected by time rescaling"] = f"{(p < 0.05).sum()} of {np.isfinite(p).sum()}"
     unit_rows = [
         {"unit": u, "region": stored.regions[u], "spikes": int(stored.arrays["n_spikes"][u]),
-         "in-sample": f"{stored.arrays['bits_per_spike'][u]:.3f}", **{_short(name): _with_error(stored, name, u) for name in stored.scores if name != "rolling window"}, "KS p": "<.001" if p[u] < 0.001 else f"{p[u]:.3f}"}
+         "in-sample": f"{stored.arrays['bits_per_spike'][u]:.3f}", **{_short(name): _with_error(stored, name, u) for name in stored.scores if name not in ("rolling window", "one rate")}, "KS p": "<.001" if p[u] < 0.001 else f"{p[u]:.3f}"}
         for u in range(n_units)
     ]  # fmt: skip
     general = {c: f for c, f in figures.items() if not c.startswith("Unit ")}
@@ -197,7 +197,11 @@ def _verdict(models: dict, steps: dict) -> str:
         word = "helps" if low > 0 else "does harm" if high < 0 else "makes no difference that these folds can show"
         lines.append(f"{name}: {word} ({row['pooled']:+.4f} bits per spike, 95 % {low:+.4f} to {high:+.4f}).")
     best = list(models)[-1]
-    rivals = [n for n in ("psth", "rolling window") if n in models and models[n]["pooled"] > models[best]["pooled"]]
+    rivals = [
+        n
+        for n in ("one rate", "psth", "rolling window")
+        if n in models and models[n]["pooled"] > models[best]["pooled"]
+    ]
     if rivals:
         lines.append(f"It does not help here: {', '.join(rivals)} predicts held-out trials better than the full model.")
     return "\n\n".join(lines)

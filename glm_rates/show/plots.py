@@ -87,7 +87,7 @@ def model_comparison(stored: Stored) -> Figure:
     names = list(shown)
     for row, name in enumerate(names):
         value = shown[name]
-        colour = COLOUR["psth"] if name in ("psth", "rolling window") else COLOUR["held-out"]
+        colour = COLOUR["psth"] if name in ("psth", "rolling window", "one rate") else COLOUR["held-out"]
         axis.barh(row, value["pooled"], color=colour, height=0.6)
         axis.plot([value["pooled_low"], value["pooled_high"]], [row, row], color="k", lw=1.4)
     best = max(np.nanmax([v["pooled"], v["pooled_high"] or np.nan]) for v in shown.values())

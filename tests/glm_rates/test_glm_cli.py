@@ -80,7 +80,7 @@ def test_the_summary_begins_with_the_original_columns(inferred):
 def test_the_answer_is_against_the_best_baseline_and_the_same_everywhere(inferred):
     folder, answer = inferred
     found, models = answer["results"]["answer"], answer["results"]["models"]
-    best = max(0.0, models["psth"]["pooled"], models["rolling window"]["pooled"])
+    best = max(0.0, *(models[name]["pooled"] for name in ("one rate", "psth", "rolling window")))
     assert found["gain"] == pytest.approx(models["history+stimulus+coupling"]["pooled"] - best, abs=1e-12)
     assert found["low"] < found["gain"] < found["high"]
     expected = "yes" if found["low"] > 0 else "no" if found["high"] < 0 else "cannot tell"

@@ -6,7 +6,7 @@ import pytest
 from glm_rates.model import population as model
 from glm_rates.model.design import Trials
 from glm_rates.model.kernels import Window
-from glm_rates.score import evaluate
+from glm_rates.score import evaluate, fit_and_score
 
 WINDOW = Window(60, 180)
 
@@ -57,6 +57,21 @@ def test_held_out_rates_do_not_depend_on_the_held_out_spikes(make_trials):
     counts[test, 100:] = np.random.default_rng(1).poisson(2.0, counts[test, 100:].shape)
     after = evaluate.score_fold(trials._replace(counts=counts), WINDOW, settings, 3, 0, nested=False)
     np.testing.assert_allclose(after.rate[test, : 100 - 60], before.rate[test, : 100 - 60], atol=1e-12)
+
+
+def test_where_stimuli_do_not_differ_one_rate_is_the_baseline_to_beat(make_trials):
+    """Else a model that draws the stimuli's rates together would "win" on pure noise."""
+    trials, _ = make_trials(6, 10, 4, 36, coupled=False, history=False, stimulus=False)
+    folds = [evaluate.score_fold(trials, WINDOW, model.Settings(), 5, k, nested=False) for k in range(5)]
+    names = list(folds[0].log_likelihood)
+    table = np.stack([sum(f.log_likelihood[name] for f in folds) for name in names])
+    counts = trials.counts[:, 60:180].astype(float)
+    summary = fit_and_score.summarise(
+        counts, trials.taste, None, names, table, evaluate.fold_of_trials(trials.taste, 5)
+    )
+    assert summary["models"]["one rate"]["pooled"] > 0
+    assert summary["against_best"]["baseline"] == "one rate"
+    assert summary["against_best"]["pooled_low"] < 0
 
 
 def test_comparison_is_paired_by_fold():
