@@ -86,7 +86,7 @@ STEPS = {
         Step("compare", "compare {in}/trace.csv --output {out}/comparison"),
         Step("export", "export {in}/posterior.h5 --output {out}/posterior.nc"),
         Step("posterior-predict", "posterior-predict {in}/posterior.h5 --draws 10 --output {out}/predicted.h5"),
-        Step("fixed-points", "fixed-points --output {out}/fixed.json"),
+        Step("fixed-points", "fixed-points --output {out}/fixed.png"),
         Step("plot", "plot {in}/posterior.h5 --kind fit --output {out}/fit.png"),
         Step("batch", "batch {in}/trace.csv --output {out}/study --options model=none --options noise=known --options draws=100"),
     ],
