@@ -145,3 +145,9 @@ def test_the_line_of_a_lost_activation_model_holds_the_winners_numbers_only(lead
     line = line_of(results | {"favoured": "laa + two-compartment", "models": models | {"laa + two-compartment": both}})
     assert "no k" not in line  # the favoured model has an activation
     assert "without the second compartment" in line
+    assert ", k 5 ± 0.5 mV" in line
+    undecided = results | {"favoured": "laa + two-compartment", "models": models | {"laa + two-compartment": both}}
+    line = line_of(undecided | {"not_excluded": ["two-compartment"]})
+    assert ", k 5" not in line  # what only one of two undecided models has
+    assert "C_total 96 ± 0.5 pF" in line
+    assert "not told apart from two-compartment" in line
