@@ -139,7 +139,7 @@ def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
     for input_ in (False, True):
         given = s._replace(input=input_)
         primal = max(
-            float((solve(*precisions(few)[:2], float(v), input_)[0] + precisions(few)[2]).sum())
+            float((solve(*precisions(few)[:2], float(v), given)[0] + precisions(few)[2]).sum())
             for v in PRIOR_GRID / (20 - input_)
         )
         assert _best_fit_by_time(few, given)[0] - few.jacobian == pytest.approx(primal, rel=1e-9)
