@@ -6,7 +6,7 @@ import ast
 import logging
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,7 +198,7 @@ def _is_time(name: str) -> bool:
     return name.lower().endswith(("time", "times", "_s", "_ms", "_us", "start", "stop", "timeseries", "samples"))
 
 
-def row_ids(column: Sequence[Any], n: int) -> list[int] | None:
+def row_ids(column: Iterable[Any], n: int) -> list[int] | None:
     """A column as ids of rows: whole numbers, each once; None where it holds something else."""
     try:
         numbers = [float(text_of(value)) for value in column]

@@ -82,11 +82,11 @@ def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.
     out = [merged(shared if mine is None else mine) for mine in own]
     stray = sum(int((~covered(t, t, intervals)).sum()) for t, intervals in zip(data.times_s, out))
     if stray and stray == sum(map(len, data.times_s)):
-        told = np.concatenate([i for i in out if len(i)] or [np.full((1, 2), np.nan)])
+        known = np.concatenate([i for i in out if len(i)] or [np.full((1, 2), np.nan)])
         raise InputError(
             f"{where}: spikes lie between {min(t.min() for t in data.times_s if len(t)):g} and "
-            f"{max(t.max() for t in data.times_s if len(t)):g} s, the time in which units were observed between {told.min():g} and "
-            f"{told.max():g}: is it the same unit of time and the same clock?"
+            f"{max(t.max() for t in data.times_s if len(t)):g} s, the time in which units were observed between {known.min():g} and "
+            f"{known.max():g}: is it the same unit of time and the same clock?"
         )
     if stray:
         log.warning(
@@ -190,7 +190,7 @@ def observed_bins(intervals: list[np.ndarray], first_s: np.ndarray, n_bins: int,
     if not seen.any():
         told = np.concatenate([np.reshape(i, (-1, 2)) for i in intervals if len(i)] or [np.full((1, 2), np.nan)])
         raise InputError(
-            f"{where}: units were observed between {told.min():g} and {told.max():g} s, the trials lie between {edges.min():g} and "
+            f"{where}: units were observed between {known.min():g} and {told.max():g} s, the trials lie between {edges.min():g} and "
             f"{edges.max():g} s: is it the same unit of time and the same clock?"
         )
     return seen
