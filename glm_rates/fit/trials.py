@@ -190,7 +190,7 @@ def observed_bins(intervals: list[np.ndarray], first_s: np.ndarray, n_bins: int,
     if not seen.any():
         told = np.concatenate([np.reshape(i, (-1, 2)) for i in intervals if len(i)] or [np.full((1, 2), np.nan)])
         raise InputError(
-            f"{where}: units were observed between {known.min():g} and {told.max():g} s, the trials lie between {edges.min():g} and "
+            f"{where}: units were observed between {told.min():g} and {told.max():g} s, the trials lie between {edges.min():g} and "
             f"{edges.max():g} s: is it the same unit of time and the same clock?"
         )
     return seen
