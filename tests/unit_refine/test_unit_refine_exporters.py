@@ -142,6 +142,14 @@ def test_a_first_column_without_a_name_beside_other_ids_is_not_guessed_at(name, 
         label_files.read_label_file(tmp_path / "g.csv")
 
 
+def test_a_row_that_sums_up_the_others_is_refused(tmp_path, model):
+    table = metrics_of(range(5), "unit_id").set_index("unit_id")
+    table.loc["mean"] = table.mean()
+    table.to_csv(tmp_path / "m.csv")
+    with pytest.raises(InputError, match="the row 'mean' sums up the units"):
+        read(tmp_path / "m.csv", model)
+
+
 def test_a_second_column_of_ids_that_numbers_otherwise_is_told(tmp_path, model, caplog):
     metrics_of([7, 3, 5]).assign(unit_id=[0, 1, 2]).to_csv(tmp_path / "m.csv", index=False)
     assert read(tmp_path / "m.csv", model).unit_ids == ["7", "3", "5"]

@@ -17,6 +17,22 @@ from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from .text import decimal_mark, read_text
 
 log = logging.getLogger(__package__)
+SUMMARIES = {
+    "mean",
+    "average",
+    "median",
+    "std",
+    "sd",
+    "sem",
+    "min",
+    "max",
+    "count",
+    "sum",
+    "total",
+    "25%",
+    "50%",
+    "75%",
+}
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
@@ -78,7 +94,7 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
 
     Raises
     ------
-    InputError : no id column, a missing id, an id that occurs twice.
+    InputError : no id column, a missing id, an id that occurs twice, a row that sums up the others.
     """
     name = id_column(list(map(str, table.columns)))
     if name is None:
@@ -96,6 +112,9 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     if table[name].isna().any():
         raise InputError(f"{path}: {int(table[name].isna().sum())} units without an id in column '{name}'.")
     ids = [id_text(value) for value in table[name]]
+    summaries = [text for text in ids if text.strip().lower() in SUMMARIES]
+    if summaries:
+        raise InputError(f"{path}: the row '{summaries[0]}' sums up the units and is none; take such rows out.")
     groups = table[group_by] if group_by in table.columns else [""] * len(ids)
     repeated = [key for key, n in Counter(zip(groups, ids)).items() if n > 1]
     others = [
