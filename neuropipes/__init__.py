@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -34,27 +35,35 @@ USAGE = """usage: neuropipes COMMAND ...
 def main() -> NoReturn:
     """Run the command line; a mistake is one line and exit code 2."""
     words = sys.argv[1:] or ["--help"]
-    name, rest = words[0], words[1:]
-    package = name.replace("-", "_")
     try:
-        if package in PIPELINES:
-            hand_over(package, rest)
-        if name in ("-h", "--help", "help"):
-            print(USAGE, end="")
-            sys.exit(0)
-        if name == "--version":
-            print(f"neuropipes {version()}")
-            sys.exit(0)
-        if name not in COMMANDS:
-            sys.exit(fail(f"no command '{name}'; there are {', '.join([*COMMANDS, *map(program_of, PIPELINES)])}."))
-        code = COMMANDS[name](rest)
+        code = answered(words[0], words[1:])
         sys.stdout.flush()
-        sys.exit(code)
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # the reader, such as `head`, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+        code = 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+            raise
+        code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is tried at exit
+        if error.errno != errno.EPIPE:  # else the reader, such as `head`, had enough
+            fail(f"the answer could not be printed ({error.strerror}).")
+    sys.exit(code)
+
+
+def answered(name: str, rest: Sequence[str]) -> int:
+    """Run a command, or hand over to a pipeline; return the exit code."""
+    package = name.replace("-", "_")
+    if package in PIPELINES:
+        hand_over(package, rest)
+    if name in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if name == "--version":
+        print(f"neuropipes {version()}")
+        return 0
+    if name not in COMMANDS:
+        return fail(f"no command '{name}'; there are {', '.join([*COMMANDS, *map(program_of, PIPELINES)])}.")
+    return COMMANDS[name](rest)
 
 
 def fail(message: str) -> int:

@@ -241,6 +241,16 @@ def test_a_pipeline_answers_as_under_its_own_name():
 # --- the release ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["cite", "glm-rates"]])
+def test_an_answer_that_cannot_be_printed_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "neuropipes", *words], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+
+
 def test_one_version_and_the_same_requirements_in_every_file_of_the_release():
     root = TESTS.parent
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
