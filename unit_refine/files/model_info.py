@@ -113,9 +113,12 @@ def info_digest(folder: Path) -> str:
 
 
 def read_probe(folder: Path) -> dict[str, Any]:
-    """Return the probe set of a model folder; empty where there is none."""
+    """Return the probe set of a model folder; empty where there is none; InputError where its classes are no list."""
     path = folder / "probe_set.json"
-    return hdf5io.read_json(path) if path.is_file() else {}
+    probe = hdf5io.read_json(path) if path.is_file() else {}
+    if not isinstance(probe.get("classes", []), list):
+        raise InputError(f"{path}: not a probe set of this model (its classes are no list). Restore the file.")
+    return probe
 
 
 def read_reference(folder: Path) -> dict[str, Any]:
