@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from .session import text_of
 from .spike_table import _numbers, times_of
 from .tables import TIME_COLUMNS, read_table
 
+log = logging.getLogger(__package__)
 RESERVED = {"constant", "offset", "stimulus", "deviation", "laser", "coupling", "history", "psth", "homogeneous"}
+CODES = (-999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)  #: what some programs write for a missing sample
 
 
 class Signal(NamedTuple):
@@ -42,7 +45,27 @@ def read_covariates(path: Path, wanted: list[str], sampling_rate: float | None) 
             raise InputError(f"{path}: a covariate cannot be called '{signal.name}'; rename the column.")
         if len(signal.time_s) < 2 and signal.value is not None:
             raise InputError(f"{path}: covariate '{signal.name}' has {len(signal.time_s)} sample(s).")
-    return chosen
+    return [without_codes(signal, path) for signal in chosen]
+
+
+def without_codes(signal: Signal, path: Path) -> Signal:
+    """The signal with NaN for codes of missing samples (`CODES`), where these lie further from all others than those from each other."""
+    if signal.value is None:
+        return signal
+    value = signal.value.copy()
+    for code in CODES:
+        coded = value == code
+        rest = value[np.isfinite(value) & ~coded]
+        if coded.any() and len(rest) and np.abs(rest - code).min() > np.ptp(rest):
+            log.warning(
+                "%s: %d sample(s) of %s are %g, far from all others: taken as missing",
+                path,
+                coded.sum(),
+                signal.name,
+                code,
+            )
+            value[coded] = np.nan
+    return signal._replace(value=value)
 
 
 def read_columns(path: Path, sampling_rate: float | None) -> list[Signal]:
@@ -79,7 +102,8 @@ def read_nwb_series(path: Path, wanted: list[str]) -> list[Signal]:
 
 def _series(node: object, name: str) -> list[Signal]:
     data = hdf5io.array(node, "data", (1, 2))
-    value = np.asarray(values(data), float)
+    scale, shift = (float(data.attrs.get(name, usual)) for name, usual in (("conversion", 1.0), ("offset", 0.0)))
+    value = scale * np.asarray(values(data), float) + shift
     if "timestamps" in node:  # type: ignore[operator]
         time = np.asarray(values(hdf5io.array(node, "timestamps", 1)), float)
     else:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from glm_rates.files import covariates
 from glm_rates.fit import extract as stage
 from hdf5io.errors import InputError
 
@@ -210,6 +211,26 @@ def test_rows_of_a_covariate_that_stand_there_twice_cost_no_bin(spikes, events, 
     found = counts(spikes, events=table, covariates=twice)[2]
     assert "counted" not in found
     np.testing.assert_allclose(found["covariates"], once["covariates"], atol=1e-6)
+
+
+def test_codes_of_missing_samples_are_missing_and_ordinary_values_are_not(tmp_path, caplog):
+    value = np.r_[np.linspace(0, 30, 50), -999, -999]
+    pd.DataFrame({"time_s": range(52), "speed": value, "count": np.linspace(0, 2000, 52).round() // 999 * 999}).to_csv(
+        tmp_path / "c.csv", index=False
+    )
+    speed, count = covariates.read_covariates(tmp_path / "c.csv", [], None)
+    assert "2 sample(s) of speed are -999" in caplog.text
+    np.testing.assert_array_equal(np.isnan(speed.value), value < 0)
+    assert np.isfinite(count.value).all()
+
+
+def test_a_series_of_an_nwb_file_is_in_its_unit(tmp_path):
+    with h5py.File(tmp_path / "s.nwb", "w") as file:
+        series = file.create_group("acquisition/position")
+        series["data"], series["timestamps"] = np.arange(4), np.arange(4.0)
+        series["data"].attrs.update({"conversion": 0.01, "offset": 1.0, "unit": "m"})
+    (signal,) = covariates.read_covariates(tmp_path / "s.nwb", ["position"], None)
+    np.testing.assert_allclose(signal.value, [1, 1.01, 1.02, 1.03])
 
 
 def test_an_angle_in_turns_is_told(spikes, events, tmp_path, caplog):
