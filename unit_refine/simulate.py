@@ -147,7 +147,7 @@ def write_analyzer(simulated: Simulated, folder: Path) -> pd.DataFrame:
     """Make an analyzer folder with every extension that metrics need; return the metrics by unit id."""
     import spikeinterface.core as core
 
-    from .files.compute_metrics import EXTENSIONS, PARALLEL
+    from .files.compute_metrics import EXTENSIONS, PARALLEL, SEEDED
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -158,8 +158,10 @@ def write_analyzer(simulated: Simulated, folder: Path) -> pd.DataFrame:
             folder=folder,
             sparse=True,
             progress_bar=False,
+            seed=0,
             n_jobs=1,
         )
         for name in EXTENSIONS:
-            analyzer.compute(name, **({"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}))
+            jobs = {"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}
+            analyzer.compute(name, **jobs, **SEEDED.get(name, {}))
         return analyzer.get_metrics_extension_data()

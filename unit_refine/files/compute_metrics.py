@@ -26,6 +26,10 @@ EXTENSIONS = (
 )  # fmt: skip
 #: Extensions that take job settings.
 PARALLEL = frozenset({"waveforms", "spike_amplitudes", "spike_locations", "principal_components"})
+#: Settings of what is drawn at random, so that the same recording has the same metrics.
+SEEDED: dict[str, dict[str, Any]] = {
+    "random_spikes": {"seed": 0}, "noise_levels": {"random_slices_kwargs": {"seed": 0}}, "quality_metrics": {"seed": 0},
+}  # fmt: skip
 
 
 def spikeinterface() -> Any:
@@ -112,7 +116,8 @@ def compute(analyzer: Any, where: str) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                analyzer.compute(name, **({"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}))
+                jobs = {"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}
+                analyzer.compute(name, **jobs, **SEEDED.get(name, {}))
         except Exception as error:  # whatever is wrong with foreign data
             reason = str(error).strip().partition("\n")[0][:160]
             raise InputError(

@@ -127,6 +127,6 @@ def read(folder: Path, gain_to_uv: float | None) -> Analyzer:
         warnings.simplefilter("ignore")
         sorting = core.NumpySorting.from_unit_dict([units], spikes.rate_hz)
         analyzer = core.create_sorting_analyzer(
-            sorting, recording, format="memory", sparse=True, progress_bar=False, n_jobs=1
+            sorting, recording, format="memory", sparse=True, progress_bar=False, seed=0, n_jobs=1
         )
     return compute_metrics.describe(analyzer, str(folder), compute_missing=True)
