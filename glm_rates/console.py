@@ -148,6 +148,7 @@ def entry_point(whole: Program) -> Callable[[], NoReturn]:
     """Return the function behind the console script: run the command line, print one line for a user's mistake."""
 
     def main() -> NoReturn:
+        """Run what was typed."""
         words = sys.argv[1:] or ["--help"]
         verb = whole.aliases.get(words[0], words[0])
         if verb in whole.verbs:

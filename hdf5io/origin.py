@@ -109,6 +109,7 @@ class _Known:
                 self.seen = {str(k): str(v) for k, v in json.loads(self.file.read_text(encoding="utf-8")).items()}
 
     def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file, read only where its size, time or place is not known already."""
         state = path.stat()
         key = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ino}"
         if key not in self.seen:

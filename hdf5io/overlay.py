@@ -56,6 +56,7 @@ class Overlay(io.RawIOBase):
         return checksums(self._base(number * BLOCK, BLOCK))
 
     def readinto(self, buffer: Any) -> int:
+        """Read from the position on: the file's bytes with the changed blocks over them."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self.size - self.position))
         first, last = self.position // BLOCK, (self.position + length - 1) // BLOCK
@@ -73,6 +74,7 @@ class Overlay(io.RawIOBase):
         return length
 
     def write(self, data: Any) -> int:
+        """Write at the position into changed blocks, never into the file."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):

@@ -147,7 +147,7 @@ def write_analyzer(simulated: Simulated, folder: Path) -> pd.DataFrame:
     """Make an analyzer folder with every extension that metrics need; return the metrics by unit id."""
     import spikeinterface.core as core
 
-    from .files.compute_metrics import EXTENSIONS, PARALLEL, SEEDED
+    from .files.compute_metrics import EXTENSIONS, settings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -162,6 +162,5 @@ def write_analyzer(simulated: Simulated, folder: Path) -> pd.DataFrame:
             n_jobs=1,
         )
         for name in EXTENSIONS:
-            jobs = {"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}
-            analyzer.compute(name, **jobs, **SEEDED.get(name, {}))
+            analyzer.compute(name, **settings(name))
         return analyzer.get_metrics_extension_data()

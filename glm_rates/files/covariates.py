@@ -49,14 +49,14 @@ def read_covariates(path: Path, wanted: list[str], sampling_rate: float | None) 
 
 
 def without_codes(signal: Signal, path: Path) -> Signal:
-    """The signal with NaN for codes of missing samples (`CODES`), where these lie further from all others than those from each other."""
+    """The signal with NaN for codes of missing samples (`CODES`), where these lie further from all others than those from each other, and not near."""
     if signal.value is None:
         return signal
     value = signal.value.copy()
     for code in CODES:
         coded = value == code
         rest = value[np.isfinite(value) & ~coded]
-        if coded.any() and len(rest) and np.abs(rest - code).min() > np.ptp(rest):
+        if coded.any() and len(rest) and np.abs(rest - code).min() > max(np.ptp(rest), abs(code) / 2):
             log.warning(
                 "%s: %d sample(s) of %s are %g, far from all others: taken as missing",
                 path,

@@ -266,6 +266,7 @@ def _levenberg_marquardt(spec: Spec | Joint, start, observed: Observation, n_ite
     """Minimise minus the log posterior from one start (Marquardt 1963, multiplicative damping)."""
 
     def step(_, state):
+        """Take a proposal that is better, and propose the next."""
         w, proposal, damping, local = state
         candidate = gauss_newton(spec, proposal, observed)
         better = candidate[0] < local[0]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..neuron.dynamics import fixed_points, knees, net_current
 
-NETWORK, EXACT, DATA, TRUTH = "#0072B2", "#D55E00", "#444444", "#009E73"  #: one colour for one thing (Okabe-Ito)
+NETWORK, EXACT, DATA = "#0072B2", "#D55E00", "#444444"  #: one colour for one thing (Okabe-Ito)
 
 
 def label_of(name: str, units: dict[str, str]) -> str:

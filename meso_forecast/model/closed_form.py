@@ -93,9 +93,7 @@ def fit_autoregression(panel: Panel, context: int, horizon: int, orders, penalti
         n = panel.x.shape[1]
         sample = np.sort(np.random.default_rng(0).choice(n, min(n, 128), replace=False))
         member = choose(candidates, moments(panel, origins, block, c, neurons=sample), c)
-    plan = Plan(
-        c, np.zeros((panel.x.shape[1], 0)), [member], np.ones((1, horizon)), np.zeros((1, horizon)), np.zeros(horizon)
-    )
+    plan = Plan(c, np.zeros((panel.x.shape[1], 0)), [member], np.ones((1, horizon)), np.zeros((1, horizon)))
     return fit_plan(plan, panel, {"order": member.order, "own_penalty": member.own_penalty})
 
 
@@ -128,7 +126,7 @@ def fit_around_levels(panel: Panel, context: int, horizon: int, seed: int = 0) -
     for reference in REFERENCES:
         member = choose_members(m, c, (reference,))[0]
         own = c._replace(order=member.order)
-        plan = Plan(own, np.zeros((n, 0)), [member], np.ones((1, horizon)), np.zeros((1, horizon)), np.zeros(horizon))
+        plan = Plan(own, np.zeros((n, 0)), [member], np.ones((1, horizon)), np.zeros((1, horizon)))
         found = ByNeuron(panel.label[origins + 1] == VALIDATION)
         fits.append(fit_plan(plan, panel, {}, found)._replace(info=member._asdict()))
         every.append(np.concatenate(found.every))

@@ -116,12 +116,3 @@ def crps_student_t(y: np.ndarray, mean: np.ndarray, scale: np.ndarray, df: np.nd
     tail = 2 * np.sqrt(df) / (df - 1) * np.exp(betaln(0.5, df - 0.5) - 2 * betaln(0.5, df / 2))
     density = stats.t.pdf(z, df)
     return scale * (z * (2 * stats.t.cdf(z, df) - 1) + 2 * density * (df + z**2) / (df - 1) - tail)
-
-
-def crps_samples(y: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Return the CRPS of an ensemble over axis 0, ``E|X - y| - E|X - X'| / 2`` (fair version)."""
-    n = len(samples)
-    ordered = np.sort(samples, axis=0)
-    weights = (2 * np.arange(1, n + 1) - n - 1).reshape(-1, *[1] * (samples.ndim - 1))
-    spread = (weights * ordered).sum(0) / (n * (n - 1))
-    return np.abs(samples - y).mean(0) - spread

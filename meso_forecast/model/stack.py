@@ -86,7 +86,6 @@ class Plan(NamedTuple):
     members: list[Member]
     weights: np.ndarray
     cv_mse: np.ndarray
-    cv_mse_stack: np.ndarray
 
 
 def training_windows(panel: Panel, context: int, horizon: int, parts=(0, 1), n_blocks: int = N_BLOCKS):
@@ -214,8 +213,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     products = error_products(members, m, c)
     weights = np.stack([convex_weights(p) for p in products], axis=1)
     cv_mse = np.diagonal(products, axis1=1, axis2=2).T
-    plan = Plan(c, basis, members, weights, cv_mse, np.einsum("ih,hij,jh->h", weights, products, weights))
-    return compact(plan)
+    return compact(Plan(c, basis, members, weights, cv_mse))
 
 
 def compact(plan: Plan) -> Plan:

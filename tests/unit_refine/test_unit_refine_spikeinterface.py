@@ -263,6 +263,8 @@ def test_a_kilosort_folder_goes_in_and_a_labelled_phy_folder_comes_out(tmp_path,
     with pytest.raises(InputError, match="give --gain-to-uv"):
         kilosort.read(folder, None)
     read = recordings.read_recording(folder, Tables(inputs=[folder], compute_missing=True, gain_to_uv=gain))
+    again = recordings.read_recording(folder, Tables(inputs=[folder], compute_missing=True, gain_to_uv=gain))
+    pd.testing.assert_frame_equal(again.table, read.table)  # what is drawn at random is drawn alike
     rounded = core.NumpyRecording([np.round(volts / gain) * gain], 25000.0)
     rounded.set_channel_gains(1.0)
     rounded.set_channel_offsets(0.0)

@@ -116,8 +116,7 @@ def compute(analyzer: Any, where: str) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                jobs = {"n_jobs": 1, "progress_bar": False} if name in PARALLEL else {}
-                analyzer.compute(name, **jobs, **SEEDED.get(name, {}))
+                analyzer.compute(name, **settings(name))
         except Exception as error:  # whatever is wrong with foreign data
             reason = str(error).strip().partition("\n")[0][:160]
             raise InputError(
@@ -125,6 +124,12 @@ def compute(analyzer: Any, where: str) -> Any:
             ) from None
     add_metrics(analyzer, where)
     return analyzer
+
+
+def settings(extension: str) -> dict[str, Any]:
+    """Return the settings that an extension is computed with: in this process, and seeded where something is drawn at random."""
+    jobs = {"n_jobs": 1, "progress_bar": False} if extension in PARALLEL else {}
+    return jobs | SEEDED.get(extension, {})
 
 
 def add_metrics(analyzer: Any, where: str) -> None:
@@ -135,6 +140,7 @@ def add_metrics(analyzer: Any, where: str) -> None:
             if not set(metric.metric_columns) & set(COMPUTED) or set(metric.metric_columns) & set(COMPUTED) <= have:
                 continue
             given = {"metric_names": [metric.metric_name], "delete_existing_metrics": False}
+            given |= settings(extension)
             given |= {"include_multi_channel_metrics": True} if extension == "template_metrics" else {}
             try:
                 with warnings.catch_warnings():

@@ -17,22 +17,9 @@ from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from .text import decimal_mark, read_text
 
 log = logging.getLogger(__package__)
-SUMMARIES = {
-    "mean",
-    "average",
-    "median",
-    "std",
-    "sd",
-    "sem",
-    "min",
-    "max",
-    "count",
-    "sum",
-    "total",
-    "25%",
-    "50%",
-    "75%",
-}
+SUMMARIES = (
+    "mean", "average", "median", "std", "sd", "sem", "min", "max", "count", "sum", "total", "25%", "50%", "75%",
+)  # ids of rows that are no units  # fmt: skip
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
