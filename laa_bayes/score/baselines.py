@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
 from ..answer import Answer, answer
 from ..network.trained import TrainedModel
@@ -13,7 +14,6 @@ from ..neuron.simulator import add_noise, draw
 
 N_FIT = 6000  #: simulations of each baseline: the first three quarters are regressed on, the rest gives the spread and chooses
 N_COMPONENTS, N_SQUARED = 64, 20  #: principal components of the trace, and how many of them also enter as products
-Z_95 = 1.96
 Features = Callable[[np.ndarray], np.ndarray]
 
 
@@ -73,7 +73,7 @@ def answer_of(model: TrainedModel, z: np.ndarray, v_mv: np.ndarray, seed: int, f
     """Return by how much the network's log posterior density at the truth beats the best baseline's, over test traces."""
     baseline, other = log_scores(model, z, v_mv, seed)
     gains = model.log_densities(z, v_mv) - other
-    half = Z_95 * float(gains.std(ddof=1)) / np.sqrt(len(gains))
+    half = float(stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1)) / np.sqrt(len(gains))
     mean = float(gains.mean())
     unit = "natural log units of posterior density at the truth a trace"
     return answer("the network", baseline, mean, mean - half, mean + half, unit, first=first)

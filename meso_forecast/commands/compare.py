@@ -50,7 +50,7 @@ def run(config: CompareConfig, run: Run) -> Result:
         results["sweep"] = swept(config, recording, judged)
     results["seeds"] = other_seeds(config, recording, outcome, models)
     cells = results["where"].pop("by_cell")
-    made = pages.figures(outcome, recording, config.context, config.horizon, config.seed)
+    made = pages.figures(outcome, recording, config.context, config.horizon)
     question = f"Which forecaster predicts {config.recording.name} best, {config.horizon} frames ahead?"
     pages.write_folder(config.output, recording, cells, results, made, run, config, question)
     return Result(

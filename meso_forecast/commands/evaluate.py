@@ -35,7 +35,7 @@ def run(config: EvaluateConfig, run: Run) -> Result:
     results, line = compare.judged_results(outcome, recording, context, horizon, config.seed)
     cells, outputs = results["where"].pop("by_cell"), {}
     if config.output is not None:
-        made = pages.figures(outcome, recording, context, horizon, config.seed)
+        made = pages.figures(outcome, recording, context, horizon)
         question = f"How well does {config.model.name} forecast {config.recording.name}?"
         pages.write_folder(config.output, recording, cells, results, made, run, config, question)
         outputs = {"report": config.output / "report.html"}

@@ -16,7 +16,7 @@ from ..fit.registry import part_origins
 from ..model import conformal, probability
 from ..model.forecaster import Forecast, Probabilistic
 from . import where
-from .scores import Scores, block_draws, block_length, block_sums, compare, further, interval, rank, score
+from .scores import Scores, block_length, compare, further, interval, rank, score
 from .verdict import best_baseline, decide, drift_of, ties
 
 log = logging.getLogger(__package__)
@@ -67,14 +67,7 @@ def run(models: list[str], fit, recording: Recording, context: int, horizon: int
     return Outcome(scores, calibration, info, seconds, forecast, truth, origins, models[-1])
 
 
-def horizon_interval(window_mse: np.ndarray, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return 95 % block-bootstrap limits of the error at each horizon."""
-    draws = block_draws(len(window_mse), block, seed)
-    means = draws @ block_sums(window_mse, block) / (draws @ block_sums(np.ones(len(window_mse)), block))[:, None]
-    return tuple(np.quantile(means, (0.025, 0.975), axis=0))
-
-
-def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[str, Any]:
+def results_of(outcome: Outcome, context: int, horizon: int) -> dict[str, Any]:
     """Return the machine-readable table: per model errors per horizon, skills, intervals."""
     block, models = block_length(context, horizon, len(outcome.origins)), {}
     for name in rank(outcome.scores):
@@ -82,7 +75,7 @@ def results_of(outcome: Outcome, context: int, horizon: int, seed: int) -> dict[
         row = {
             "mse": s.mse, "mae": s.mae, "r2": s.r2, "correlation": s.correlation, "crps": s.crps, "coverage_50": s.coverage_50,
             "coverage_90": s.coverage_90, "event_auc": s.event_auc, "mse_mean": s.mse.mean(),
-            "ci": interval(s.window_mse, block, seed), "seconds": round(outcome.seconds[name], 2),
+            "ci": [float(v) for v in interval(s.window_mse.mean(1), block)], "seconds": round(outcome.seconds[name], 2),
         }  # fmt: skip
         if s.adaptive_90 is not None and s.interval_score is not None:
             row |= {
@@ -107,7 +100,7 @@ def judged_results(
     outcome: Outcome, recording: Recording, context: int, horizon: int, seed: int
 ) -> tuple[dict[str, Any], str]:
     """Return the results with the verdict in it, and the line for a person: one sentence, the same everywhere."""
-    results = results_of(outcome, context, horizon, seed)
+    results = results_of(outcome, context, horizon)
     block = block_length(context, horizon, len(outcome.origins))
     best, tied = best_baseline(outcome.info, outcome.judged), ties(outcome.info, outcome.judged)
     v = decide(outcome.judged, outcome.scores, best, block, drift_of(recording.panel), tied)

@@ -1,7 +1,7 @@
 """Which model forecasts best, per horizon, and is the difference real?
 
-All scores are on z-scored or normalised activity of the test windows, the same windows for every model. Intervals come from a
-block bootstrap over time (blocks longer than the windows), paired between models.
+All scores are on z-scored or normalised activity of the test windows, the same windows for every model. Intervals are Student's t over
+blocks of time (longer than the windows), paired between models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from ..model import conformal
 from ..model.probability import crps_student_t
 
 EVENT_SD = 2.0
-N_BOOTSTRAP = 1000
 LEAST_BLOCKS = 4
 LEAST_PREDICTING = 10  #: blocks from which on their spread is known to a quarter
 
@@ -123,22 +122,23 @@ def event_auc(y: np.ndarray, f: np.ndarray, least: int = 5) -> np.ndarray:
     return out
 
 
-def block_draws(n_windows: int, block: int, seed: int = 0, n_draws: int = N_BOOTSTRAP) -> np.ndarray:
-    """Return how often each block of windows is drawn, (draw, block); the last block may be shorter."""
-    n_blocks = max(1, -(-n_windows // block))
-    return np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), n_draws)
-
-
 def block_sums(values: np.ndarray, block: int) -> np.ndarray:
     """Return sums of rows over consecutive blocks, (block, ...)."""
     return np.add.reduceat(values, np.arange(0, len(values), block), axis=0)
 
 
-def interval(window_mse: np.ndarray, block: int, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % block-bootstrap interval of the error averaged over horizons."""
-    draws, size = block_draws(len(window_mse), block, seed), block_sums(np.ones(len(window_mse)), block)
-    means = draws @ block_sums(window_mse.mean(1), block) / (draws @ size)
-    return tuple(np.quantile(means, (0.025, 0.975)).tolist())
+def interval(window_mse: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % limits of the mean over windows, (window, ...) -> two of (...): Student's t over blocks of windows.
+
+    NaN with fewer than two blocks.
+    """
+    sums = block_sums(window_mse, block)
+    size = block_sums(np.ones(len(window_mse)), block).reshape(-1, *[1] * (window_mse.ndim - 1))
+    mean, k = window_mse.mean(axis=0), len(sums)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.sqrt(((sums - mean * size) ** 2).sum(axis=0) * k / np.float64(k - 1)) / len(window_mse)
+    half = stats.t.ppf(0.975, k - 1) * spread
+    return np.maximum(mean - half, 0), mean + half
 
 
 def compare(a: Scores, b: Scores, block: int) -> Comparison:

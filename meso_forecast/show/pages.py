@@ -14,18 +14,19 @@ from ..config import CompareConfig, EvaluateConfig
 from ..console import Run
 from ..files.recording import Recording
 from ..model import probability
-from ..score.compare import LEVELS, Outcome, horizon_interval
+from ..score.compare import LEVELS, Outcome
 from ..score.scores import LEAST_PREDICTING, block_length, rank
+from ..score.scores import interval as error_interval
 from ..score.sweep import ZAPBENCH_STEPS
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
 
 
-def figures(outcome: Outcome, recording: Recording, context: int, horizon: int, seed: int) -> dict[str, Any]:
+def figures(outcome: Outcome, recording: Recording, context: int, horizon: int) -> dict[str, Any]:
     """Return all figures of a comparison by file name."""
     block = block_length(context, horizon, len(outcome.origins))
-    limits = {name: horizon_interval(s.window_mse, block, seed) for name, s in outcome.scores.items()}
+    limits = {name: error_interval(s.window_mse, block) for name, s in outcome.scores.items()}
     order = rank(outcome.scores)
     mse = {name: outcome.scores[name].mse for name in order}
     low, high = ({name: limits[name][i] for name in order} for i in (0, 1))
@@ -67,7 +68,7 @@ def window_figures(outcome: Outcome, recording: Recording, neurons: np.ndarray, 
 
 
 CAPTIONS = {
-    "error_by_horizon": "Squared error against time ahead; bars are 95 % block-bootstrap intervals, those of the thin lines stand in the table.",
+    "error_by_horizon": "Squared error against time ahead; bars are 95 % intervals over blocks of time, those of the thin lines stand in the table.",
     "skill_map": "For which neurons the judged model beats AR (positive), by place in the cortex where it is known.",
     "traces": "The four neurons that are forecast best, with 50 and 90 % intervals: not a typical neuron.",
     "rasters": "Truth, forecast and residual; neurons ordered by their loading on the first principal component.",

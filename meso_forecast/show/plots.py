@@ -19,7 +19,7 @@ EMPHASISED = ("informer", "stack", "ar", "persistence")
 
 
 def error_by_horizon(mse: Mapping[str, np.ndarray], low: Mapping, high: Mapping, dt_s: float, n_windows: int) -> Figure:
-    """Return squared error against horizon, one line a model; bars (of the thick lines): 95 % block-bootstrap interval."""
+    """Return squared error against horizon, one line a model; bars (of the thick lines): 95 % interval over blocks of time."""
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, (name, values) in enumerate(mse.items()):

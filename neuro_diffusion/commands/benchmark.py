@@ -16,7 +16,7 @@ from ..files import dataset, model_folder
 from ..model.model import differences
 from ..rate_network.activity import Regime
 from ..score import benchmark as conditions
-from ..score.evaluate import mean_and_error
+from ..score.evaluate import mean_and_error, t_95
 from ..show import pages
 from ..show.words import METHODS
 
@@ -91,8 +91,16 @@ def answer_of(gain: Tensor, ours: str, best: str) -> Answer:
     """Return whether our estimate beats the best baseline: ``gain`` (B) in correlation, its interval over networks."""
     mean, error = mean_and_error(gain)
     shut = "no" if not bool(gain.any()) else ""  # the gate is shut: ours is the baseline itself
-    low, high = mean - 1.96 * error, mean + 1.96 * error
-    return answer(METHODS[ours], METHODS[best], mean, low, high, "in correlation with the true weights", verdict=shut)
+    half = t_95(int(torch.isfinite(gain).sum())) * error
+    return answer(
+        METHODS[ours],
+        METHODS[best],
+        mean,
+        mean - half,
+        mean + half,
+        "in correlation with the true weights",
+        verdict=shut,
+    )
 
 
 def narrower(found: Answer, n: int) -> list[dict[str, Any]]:
@@ -101,6 +109,7 @@ def narrower(found: Answer, n: int) -> list[dict[str, Any]]:
     if not now > 0:
         return []
     return [
-        {"measurement": f"{(k - 1) * n} more held-out networks", "now": now, "then": now / k**0.5, "unit": found.unit}
+        {"measurement": f"{(k - 1) * n} more held-out networks", "now": now, "then": now * t_95(k * n) / t_95(n) / k**0.5,
+         "unit": found.unit}
         for k in (2, 4)
-    ]
+    ]  # fmt: skip

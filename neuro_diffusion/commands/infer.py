@@ -27,7 +27,7 @@ from ..model.model import WeightModel, differences
 from ..model.propagation import Family
 from ..rate_network.activity import Regime
 from ..score.behaviour import intervals
-from ..score.evaluate import truth_scores
+from ..score.evaluate import mean_and_error, t_95, truth_scores
 from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
 from ..show import plots
 from ..show.figures import save_figure
@@ -107,7 +107,8 @@ def answer_of(found: inference.Inference, first: str) -> Answer:
         return answer(ours, against, math.nan, math.nan, math.nan, unit, first=first)
     gain = found.heldout[found.default].double()
     gain = gain - found.heldout["ridge"].double() if claim > 0 else gain
-    mean, half = float(gain.mean()), 1.96 * float(gain.std()) / math.sqrt(len(gain))
+    mean, error = mean_and_error(gain)
+    half = t_95(len(gain)) * error
     return answer(ours, against, mean, mean - half, mean + half, unit, first=first)
 
 

@@ -10,6 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+from scipy import special
 from torch import Tensor
 
 from ..model.agreement import entry_correlation
@@ -107,6 +108,11 @@ def dynamics(estimate: Tensor, W: Tensor, h0: Tensor, T: int, a: float, longer: 
         (exponents[1] - exponents[0]).abs(),
         (times[1] / times[0] - 1).abs(),
     )
+
+
+def t_95(n: int) -> float:
+    """Return how many standard errors a 95 % interval of a mean of n values reaches to each side, by Student's t."""
+    return float(special.stdtrit(n - 1, 0.975)) if n > 1 else math.nan
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

@@ -127,6 +127,13 @@ def test_intervals_cover_zero_as_often_as_they_say_also_when_errors_are_slow():
     assert wrong <= 15
 
 
+def test_the_interval_of_an_error_over_few_blocks_holds_it_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    errors = 5 + np.repeat(rng.normal(size=(1000, 5)), 40, axis=1)  # five blocks of 40 windows
+    found = [scores.interval(e[:, None], 40) for e in errors]
+    assert np.mean([low[0] <= 5 <= high[0] for low, high in found]) == pytest.approx(0.95, abs=0.02)
+
+
 def test_the_opponent_is_the_baseline_with_the_least_validation_error_whatever_the_test_part_says():
     info = {
         "ar": {"validation_mse": [0.5, 0.7]},

@@ -12,7 +12,7 @@ from hdf5io import InputError
 from unit_refine import simulate
 from unit_refine.fit import train
 from unit_refine.model import calibration, decisions, pipelines
-from unit_refine.score import evaluate
+from unit_refine.score import baselines, evaluate
 from unit_refine.units import labels, metrics
 
 # --- labels -------------------------------------------------------------------------------------------------------------------
@@ -163,6 +163,24 @@ def test_the_prediction_interval_covers_a_new_recording_as_often_as_it_says():
     draws = rng.normal(0.8, 0.05, size=(2000, 8))
     inside = [low <= row[-1] <= high for row in draws for low, high in [evaluate.new_recording_interval(row[:-1])]]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("n_recordings", [2, 4, 7])
+def test_the_interval_over_few_recordings_holds_the_truth_as_often_as_it_says(n_recordings):
+    rng, inside = np.random.default_rng(0), []
+    for seed in range(500):
+        x = rng.normal(size=n_recordings)
+        weights = evaluate.resample(np.arange(n_recordings), n_recordings, 300, seed).weights
+        low, high = evaluate.interval(weights @ x / n_recordings, n_recordings, -9.0, 9.0)
+        inside.append(low <= 0 <= high)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)  # a bootstrap's own quantiles: .50, .80, .90
+
+
+def test_a_baseline_that_fails_on_new_units_is_replaced_by_one_label_for_all():
+    y = np.array([0, 0, 1, 1])
+    name, guess = baselines.not_below_one_label("a threshold", 1 - y, y, 2)
+    assert name == baselines.ALWAYS and len(set(guess)) == 1
+    assert baselines.not_below_one_label("a threshold", y, y, 2)[0] == "a threshold"
 
 
 def test_abstention_takes_the_least_sure_of_each_predicted_class():

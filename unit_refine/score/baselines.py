@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 from sklearn.tree import DecisionTreeClassifier
 
 from ..answer import Answer, answer
 from ..model.decisions import balanced_accuracy
 from ..units.assemble import Recording
 from . import labellers
-from .evaluate import blocks_of, confusion_matrix, from_confusion
+from .evaluate import confusion_matrix, from_confusion, interval, resample
 
 UNIT = "of balanced accuracy"
 ALWAYS = "the same label for every unit"
@@ -114,21 +115,25 @@ def held_out(
     return (Counter(names).most_common(1)[0][0] if names else ALWAYS), guess
 
 
+def not_below_one_label(name: str, guess: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[str, np.ndarray]:
+    """Return a baseline's name and its classes on units it did not see; the same label for every unit where that scores better."""
+    return (ALWAYS, np.zeros(len(y), int)) if balanced_accuracy(y, guess) < 1 / n_classes else (name, guess)
+
+
 def against(
     baseline: str, y: np.ndarray, guess: np.ndarray, other: np.ndarray, groups: np.ndarray, n_classes: int, *,
     bootstraps: int = 1000, seed: int = 0,
 ) -> Against:  # fmt: skip
     """Return how much better a model's classes are than a baseline's, on the same units; recordings are resampled in pairs."""
-    blocks, n_blocks, resampled = blocks_of(groups, len(y), seed)
-    draws = np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=bootstraps)
-    weights = np.concatenate([np.ones((1, n_blocks)), draws])
+    blocks, n_blocks, resampled, weights = resample(groups, len(y), bootstraps, seed)
     scores = []
     for called in (guess, other):
         matrices = np.stack([confusion_matrix(y[blocks == b], called[blocks == b], n_classes) for b in range(n_blocks)])
         scores.append(np.nanmean(from_confusion(np.einsum("rb,bij->rij", weights, matrices))[1], axis=1))
     gain = scores[0] - scores[1]
-    low, high = np.nanquantile(gain[1:], [0.025, 0.975]) if n_blocks > 1 else (float("nan"), float("nan"))
-    return Against(baseline, other, float(scores[1][0]), float(gain[0]), float(low), float(high), resampled, n_blocks)
+    return Against(
+        baseline, other, float(scores[1][0]), float(gain[0]), *interval(gain, n_blocks, -1.0), resampled, n_blocks
+    )
 
 
 def answered(found: Against, what: str, n_odd: int = 0, verdict: str = "") -> Answer:
@@ -144,8 +149,8 @@ def answered(found: Against, what: str, n_odd: int = 0, verdict: str = "") -> An
 def further(found: Against, n_units: int) -> list[dict[str, Any]]:
     """Return what would narrow the answer: the half-width of its interval now, and after more labels of the same kind.
 
-    A bootstrap over G recordings has the variance (G - 1) / G^2 times that between recordings; over n units of one recording,
-    1 / n. Nothing is predicted from fewer than four recordings: their spread is not known.
+    The interval over G recordings is as wide as t(G - 1) / sqrt(G), over n units of one recording as 1 / sqrt(n). Nothing is predicted
+    from fewer than four recordings: their spread is not known.
     """
     now = (found.high - found.low) / 2
     what = "of the new recording" if found.baseline == BASE_MODEL else "of this recording"
@@ -157,8 +162,8 @@ def further(found: Against, n_units: int) -> list[dict[str, Any]]:
         g = found.n_blocks
 
         def width(n: int) -> float:
-            """Return the width of a bootstrap interval over n recordings, up to a factor."""
-            return float(np.sqrt(n - 1) / n)
+            """Return the width of the interval over n recordings, up to a factor."""
+            return float(student_t.ppf(0.975, n - 1) / np.sqrt(n))
 
         plans = [(f"{m} more labelled recording{'s' * (m > 1)}", width(g + m) / width(g)) for m in (1, 3, g)]
     else:

@@ -17,7 +17,7 @@ from ..config import Labelled
 from ..units.assemble import Recording, Units, group_values
 from ..units.labels import classes_of
 from . import baselines, labellers
-from .evaluate import blocks_of, confusion_matrix, from_confusion
+from .evaluate import confusion_matrix, from_confusion, interval, resample
 from .labellers import Opinion
 
 log = logging.getLogger(__package__)
@@ -89,15 +89,14 @@ def score_voice(voice: Voice, y: np.ndarray, groups: np.ndarray, k: int, bootstr
     if not parts_classes(voice.classes):
         return row | dict.fromkeys(("balanced_accuracy", "precision", "recall", "low", "high"), float("nan"))
     called = np.where(voice.classes >= 0, voice.classes, k)
-    blocks, n_blocks, _ = blocks_of(groups, len(y), seed)
-    draws = np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=bootstraps)
-    weights = np.concatenate([np.ones((1, n_blocks)), draws])
+    blocks, n_blocks, _, weights = resample(groups, len(y), bootstraps, seed)
     matrices = np.stack([confusion_matrix(y[blocks == b], called[blocks == b], k + 1) for b in range(n_blocks)])
     precision, recall = from_confusion(np.einsum("rb,bij->rij", weights, matrices))
     values = np.nanmean(recall[:, :k], axis=1)
+    low, high = interval(values, n_blocks)
     return row | {
         "balanced_accuracy": float(values[0]), "precision": float(np.nanmean(precision[0, :k])), "recall": float(values[0]),
-        "low": float(np.nanquantile(values[1:], 0.025)), "high": float(np.nanquantile(values[1:], 0.975)),
+        "low": low, "high": high,
     }  # fmt: skip
 
 

@@ -77,9 +77,9 @@ def beside_baseline(
             known, y, groups, len(model.classes), task if model.classes == classes_of(task) else None
         )
         other = rule(units.metrics)
-    return baselines.against(
-        name, units.y, guess, other, units.groups, len(model.classes), bootstraps=bootstraps, seed=seed
-    )
+    k = len(model.classes)
+    name, other = baselines.not_below_one_label(name, other, units.y, k)
+    return baselines.against(name, units.y, guess, other, units.groups, k, bootstraps=bootstraps, seed=seed)
 
 
 def keep_names(model: Model, found: Sequence[Recording]) -> list[str]:

@@ -127,10 +127,9 @@ def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, 
     """Return how much better the model is than the best baseline, chosen in each fold without the recording held out."""
     k, held = len(units.classes), found.held_out
     name, guess = baselines.held_out(units.metrics, units.y, units.groups, held.folds, k, config.task)
-    ours, groups = decide(held.p[seen], found.threshold), units.groups[seen]
-    return baselines.against(
-        name, units.y[seen], ours, guess[seen], groups, k, bootstraps=config.bootstraps, seed=config.seed
-    )
+    ours, groups, y = decide(held.p[seen], found.threshold), units.groups[seen], units.y[seen]
+    name, guess = baselines.not_below_one_label(name, guess[seen], y, k)
+    return baselines.against(name, y, ours, guess, groups, k, bootstraps=config.bootstraps, seed=config.seed)
 
 
 def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
