@@ -17,12 +17,19 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from .checks import uniform_step
+from .checks import LARGEST_PA, uniform_step
 from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, samples, starting_s, text_of
 from .request import Request
-from .units import convert
+from .units import CURRENT, convert, unit_key
 
 N_ZEROS, NEAR_ZERO_MV = 10, 5.0  #: a tail of more zeros, reached by a jump of more millivolts, was not recorded
+LARGEST_BIAS_PA = 5000.0  #: no cell is held with more
+SAME_BIAS = 1e-3  #: share by which the start of a stimulus may differ from the bias that it holds
+AMPLIFIER: dict[str, dict[str, float]] = {
+    "bias_current": {**CURRENT, "SI": 1e12},
+    "bridge_balance": {"ohm": 1e-6, "ohms": 1e-6, "mohm": 1.0, "SI": 1e-6},
+    "capacitance_compensation": {"f": 1e12, "farads": 1e12, "pf": 1.0, "SI": 1e12},
+}  #: factor of a unit to pA, MOhm, pF
 log = logging.getLogger("laa_bayes")
 
 
@@ -53,15 +60,16 @@ def read_nwb(path: Path, request: Request) -> Recording:
         source = f"{path}:{pair.response.name}" + (f":sweep {request.sweep}" if len(pairs) > 1 else "")
         notes = [f"voltage: series '{pair.response.name}', electrode '{electrode_name(pair.response)}'"]
         n = finite_length(source, response.values, "voltage")
-        v, bias = response.values[:n], bias_pa(pair.response)
+        v = response.values[:n]
         stimulus = named_stimulus(path, file, request) or pair.stimulus
         if request.current_file is not None:
             current = np.zeros(n)
         elif stimulus is None:
             raise InputError(f"{source}: {pair.why}. Give it: --current-from NAME, or --current-file FILE.")
         else:
-            current = aligned(source, response, n, trace_of(path, stimulus, "current"), stimulus) + bias
-            notes.append(f"current: stimulus '{stimulus.name}'" + (f" + bias current {bias:.4g} pA" if bias else ""))
+            current = aligned(source, response, n, trace_of(path, stimulus, "current"), stimulus)
+            current, said = with_bias(path, pair.response, current)
+            notes.append(f"current: stimulus '{stimulus.name}'{said}")
         notes += compensation_notes(pair.response)
         n = len(current)
     t0 = 0.0 if math.isnan(response.t0_ms) else response.t0_ms
@@ -88,7 +96,9 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
         raise InputError(
             f"{path}: the table takes samples {part.start} to {stop} of '{part.name}', which has {len(data)}."
         )
-    factor, offset = (float(data.attrs.get(name, missing)) for name, missing in (("conversion", 1.0), ("offset", 0.0)))
+    factor, offset = (
+        float(np.ravel(data.attrs.get(name, missing))[0]) for name, missing in (("conversion", 1.0), ("offset", 0.0))
+    )
     if not (math.isfinite(factor) and factor and math.isfinite(offset)):
         raise InputError(f"{path}: '{part.name}' has conversion {factor:g} and offset {offset:g}.")
     unit = text_of(data.attrs.get("unit", {"voltage": "volts", "current": "amperes"}[quantity]))
@@ -125,7 +135,7 @@ def is_already_si(file: Any) -> bool:
 
 def check_amplitude(path: Path, part: Part, current_pa: np.ndarray) -> None:
     """Raise InputError where a stimulus is not of the size that its own series states (``aibs_stimulus_amplitude_pa``)."""
-    stated = scalar(part, "aibs_stimulus_amplitude_pa")
+    stated = number(part, "aibs_stimulus_amplitude_pa")
     largest = float(np.nanmax(np.abs(current_pa))) if len(current_pa) else 0.0
     if stated and not 0.05 < largest / abs(stated) < 20:
         raise InputError(
@@ -186,25 +196,63 @@ def aligned(source: str, response: Trace, n: int, stimulus: Trace, part: Part) -
     return np.where(inside, values, values[-1] if missing == 1 and not inside[-1] else 0.0)
 
 
-def bias_pa(part: Part) -> float:
-    """Return the amplifier's bias (holding) current in pA; 0 where none is stated."""
-    value = scalar(part, "bias_current")
-    return 0.0 if value is None else 1e12 * value
+def bias_pa(path: Path, part: Part) -> float:
+    """Return the amplifier's bias (holding) current in pA; 0 where none is stated.
+
+    Raises
+    ------
+    InputError
+        No electrode carries so much: the unit is not what the file says.
+    """
+    pa = amplifier_value(part, "bias_current") or 0.0
+    if abs(pa) <= LARGEST_PA:
+        return pa
+    raw = number(part, "bias_current") or 0.0
+    if 1 <= abs(raw) <= LARGEST_BIAS_PA:  # what the amplifier's software shows, written as if it were amperes
+        log.warning("%s: '%s' has a bias current of %g amperes; it is taken as pA", path, part.name, raw)
+        return raw
+    raise InputError(
+        f"{path}: '{part.name}' has bias_current {raw:g}, which is {pa:.3g} pA by its unit and flows through no electrode. Correct it in "
+        "the file, or give the whole current: --current-file FILE."
+    )
 
 
-def scalar(part: Part, name: str) -> float | None:
-    """Return a finite number that a series states."""
-    if name not in part.series:
+def amplifier_value(part: Part, name: str) -> float | None:
+    """Return what a series states of the amplifier, in pA, MOhm or pF; None where it does not.
+
+    The format has SI units. MIES, which is known by its notebook, writes pA, MOhm and pF, newer versions of it with a ``unit`` (source:
+    MIES_NeuroDataWithoutBorders.ipf, NWB_AddSweepDataSets, in all versions).
+    """
+    value, table = number(part, name), AMPLIFIER[name]
+    if value is None:
         return None
-    item = part.series[name]
-    if getattr(item, "shape", None) != () or item.dtype.kind not in "iuf":
+    unit = unit_key(text_of(part.series[name].attrs.get("unit", "")))
+    written_by_mies = "general/labnotebook" in part.series.file
+    return value * table.get(unit, 1.0 if written_by_mies else table["SI"])
+
+
+def number(part: Part, name: str) -> float | None:
+    """Return a finite number that a series states, alone or in an array of one (as MIES and MatNWB write it)."""
+    item = part.series.get(name)
+    if getattr(item, "shape", None) not in ((), (1,)) or item.dtype.kind not in "iuf":
         return None
-    value = float(item[()])
+    value = float(np.ravel(item[()])[0])
     return value if math.isfinite(value) else None
+
+
+def with_bias(path: Path, response: Part, current_pa: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the current with the amplifier's bias, and what is said of it; a stimulus that begins at the bias holds it already.
+
+    Stimuli rebuilt from a HEKA protocol start at the holding level, which the same files state as bias (ipfx, DatConverter.py).
+    """
+    bias = bias_pa(path, response)
+    if bias and abs(current_pa[0] - bias) < SAME_BIAS * abs(bias):
+        return current_pa, f", which begins at the bias current {bias:.4g} pA and holds it already"
+    return current_pa + bias, f" + bias current {bias:.4g} pA" if bias else ""
 
 
 def compensation_notes(part: Part) -> list[str]:
     """Return what the amplifier compensated: with a balanced bridge, R_s is only what was left."""
-    balance, capacitance = scalar(part, "bridge_balance"), scalar(part, "capacitance_compensation")
-    notes = [f"bridge balance {1e-6 * balance:.3g} MOhm: R_s is what it left"] if balance else []
-    return notes + ([f"capacitance compensation {1e12 * capacitance:.3g} pF"] if capacitance else [])
+    balance, capacitance = (amplifier_value(part, name) for name in ("bridge_balance", "capacitance_compensation"))
+    notes = [f"bridge balance {balance:.3g} MOhm: R_s is what it left"] if balance else []
+    return notes + ([f"capacitance compensation {capacitance:.3g} pF"] if capacitance else [])

@@ -78,15 +78,20 @@ def pairs_of(path: Path, file: Any, request: Request) -> list[Pair]:
 def place_of(pair: Pair) -> tuple:
     """Return what the order of sweeps goes by: sweep number, starting time, place in the series, name with its numbers as numbers."""
     part = pair.response
-    number = part.series.attrs.get("sweep_number")
-    start = starting_s(part)
+    number, start = sweep_number(part), starting_s(part)
     words = [(int(w), "") if w.isdigit() else (-1, w) for w in re.split(r"(\d+)", part.name) if w]
     return (
-        math.inf if number is None else float(number),
+        math.inf if number is None else number,
         math.inf if start is None or math.isnan(start) else start,
         part.start,
         words,
     )
+
+
+def sweep_number(part: Part) -> int | None:
+    """Return the sweep number of a series; None where it has none."""
+    number = part.series.attrs.get("sweep_number")
+    return None if number is None else int(np.ravel(number)[0])
 
 
 def series_in(file: Any, group: str) -> Iterator[tuple[Any, str]]:
@@ -151,7 +156,8 @@ def kind_of(item: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a text that HDF5 holds as bytes or as text."""
+    """Return a text that HDF5 holds as bytes or as text, alone or in an array of one."""
+    value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size == 1 else value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -195,13 +201,13 @@ def pair_of(response: Part, responses: list[Part], stimuli: list[Part]) -> Pair:
     own = [s for s in stimuli if same_electrode(response, s)]
     if len({electrode_name(r) for r in responses}) > 1:  # a stimulus without an electrode may be any one's
         own = [s for s in own if electrode_name(s) == electrode_name(response)]
-    number = response.series.attrs.get("sweep_number")
-    numbered = [s for s in own if number is not None and s.series.attrs.get("sweep_number") == number]
+    number = sweep_number(response)
+    numbered = [s for s in own if number is not None and sweep_number(s) == number]
     if len(numbered) == 1:
         return Pair(response, numbered[0])
     if numbered:
         own = numbered
-    elif number is not None and own and all(s.series.attrs.get("sweep_number") is not None for s in own):
+    elif number is not None and own and all(sweep_number(s) is not None for s in own):
         return Pair(response, None, f"no stimulus of its electrode has its sweep number {number}")
     alone = sum(same_electrode(response, other) for other in responses) == 1
     if len(own) == 1 and alone:
@@ -254,7 +260,7 @@ def starting_s(part: Part) -> float | None:
         return float(times[part.start]) if part.start < len(times) else None
     if "starting_time" not in part.series:
         return None
-    start, rate = float(part.series["starting_time"][()]), rate_of(part)
+    start, rate = float(np.ravel(part.series["starting_time"][()])[0]), rate_of(part)
     return start if rate is None else start + part.start / rate
 
 
@@ -265,8 +271,8 @@ def rate_of(part: Part) -> float | None:
         return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else None
     if "starting_time" not in part.series:
         return None
-    rate = part.series["starting_time"].attrs.get("rate")
-    return None if rate is None or not float(rate) > 0 else float(rate)
+    rate = float(np.ravel(part.series["starting_time"].attrs.get("rate", math.nan))[0])
+    return rate if rate > 0 else None
 
 
 def named_stimulus(path: Path, file: Any, request: Request) -> Part | None:

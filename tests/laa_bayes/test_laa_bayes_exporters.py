@@ -259,6 +259,58 @@ def test_version_1_files_are_read_by_their_pipelines_rule(version, si, tmp_path)
     assert any("bias current -10 pA" in note for note in first.notes)
 
 
+def mies(path, bias=-40.0, unit="pA", notebook=True, begins=0.0):
+    """Write a sweep as MIES does: every number an array of one, the amplifier's settings in pA, MOhm and pF."""
+    with h5py.File(path, "w") as file:
+        if notebook:
+            file.create_group("general/labnotebook/ITC18USB_Dev_0")
+        file.create_group("general/intracellular_ephys/electrode_0")
+        for name, values, conversion, told, kind in (
+            ("acquisition/data_00003_AD0", membrane(step(-50)), [1e-3], "volts", "CurrentClampSeries"),
+            ("stimulus/presentation/data_00003_DA0", begins + step(-50), [1e-12], "amperes", "CurrentClampStimulusSeries"),
+        ):  # fmt: skip
+            series = file.create_group(name)
+            series["data"], series["starting_time"] = values.astype("f4"), [12.0]
+            series["data"].attrs.update(conversion=conversion, unit=np.array([told], h5py.string_dtype()))
+            series["starting_time"].attrs["rate"] = [1e4]
+            series["electrode"] = h5py.SoftLink("/general/intracellular_ephys/electrode_0")
+            series.attrs.update(neurodata_type=np.array([kind], h5py.string_dtype()), sweep_number=np.array([3], "u8"))
+        response = file["acquisition/data_00003_AD0"]
+        for name, value, its in (("bias_current", bias, unit), ("bridge_balance", 12.0, unit and "MOhm")):
+            response[name] = np.array([value], "f4")
+            if its:
+                response[name].attrs["unit"] = its
+    return path
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"unit": None},
+        {"unit": None, "notebook": False},  # converted by ipfx
+        {"bias": -0.04, "unit": "nA"},
+        {"bias": -40e-12, "unit": None, "notebook": False},  # as the format has it
+    ],
+)
+def test_the_bias_current_is_in_the_unit_of_its_exporter(told, tmp_path):
+    found = read(mies(tmp_path / "a.nwb", **told))
+    assert (found.current[0], found.current.min(), found.dt_ms) == pytest.approx((-40.0, -90.0, 0.1))
+
+
+def test_a_bias_current_that_no_cell_gets_is_refused_by_name(tmp_path):
+    with pytest.raises(
+        InputError, match=r"'data_00003_AD0' has bias_current -0.04, which is -4e\+10 pA.*--current-file"
+    ):
+        read(mies(tmp_path / "a.nwb", bias=-0.04, unit=None, notebook=False))
+
+
+def test_a_stimulus_that_begins_at_the_bias_current_holds_it_already(tmp_path):
+    found = read(mies(tmp_path / "a.nwb", begins=-40.0))
+    assert (found.current[0], found.current.min()) == pytest.approx((-40.0, -90.0))
+    assert any("holds it already" in note for note in found.notes)
+
+
 def test_a_stimulus_of_another_size_than_its_series_states_is_refused(tmp_path):
     path = nwb1(tmp_path / "a.nwb", b"1.1.0", stated=(-50e3, 100e3), si=False)
     with pytest.raises(
