@@ -43,7 +43,7 @@ def read_nwb(path: Path, options: dict) -> Session:
             raise InputError(f"{path}: units have {len(ids)} ids and {len(times)} rows of spike times.")
         region = regions(file, table, len(times), options.get("region_column"), path)
         columns = scalar_columns(table, len(times))
-        observed = intervals_of_units(table, len(times), path)
+        observed = intervals_of_units(table, times, path)
         chosen = interval_table(file, options.get("intervals"), path)
         data = Session(ids, times, region, columns, np.zeros(0), [], [], observed=observed)
         if chosen is not None:
@@ -86,24 +86,55 @@ def spike_times(table: h5py.Group, path: Path) -> list[np.ndarray]:
     return parts
 
 
-def intervals_of_units(table: h5py.Group, n: int, path: Path) -> list[np.ndarray | None] | None:
-    """Intervals in which each unit was observed; None where the file does not say."""
+def intervals_of_units(table: h5py.Group, times: list[np.ndarray], path: Path) -> list[np.ndarray | None] | None:
+    """Intervals in which each unit was observed; None where the file does not say.
+
+    They are rows of start and end, or, as MATLAB may write them, two rows of starts and ends; where both could be meant (two intervals),
+    the way in which none ends before it begins and that holds more spikes.
+
+    Raises
+    ------
+    InputError
+        Neither way, or not one list a unit.
+    """
     if "obs_intervals" not in table:
         return None
     flat = np.asarray(values(hdf5io.array(table, "obs_intervals", 2)), float)
-    if flat.shape[1] != 2:
+    ways = [pairs for pairs in (flat, flat.T) if pairs.shape[1] == 2]
+    if not ways:
         raise InputError(f"{path}: obs_intervals have {flat.shape[1]} columns, expected start and end.")
-    if "obs_intervals_index" not in table and len(flat) == n:  # one interval a unit needs no index
-        parts = [flat[unit : unit + 1] for unit in range(n)]
-    else:
-        parts = np.split(flat, ends_of(table, "obs_intervals", len(flat), path)[:-1])
-    if len(parts) != n:
-        raise InputError(f"{path}: obs_intervals of {len(parts)} units, the table has {n}.")
-    parts = [part[~(part[:, 0] == part[:, 1])] for part in parts]  # an interval of no length holds a place, no time
-    silent = sum(not len(part) for part in parts)
+    found = [_split_intervals(table, pairs, len(times), path) for pairs in ways]
+    best = 0
+    if len(ways) > 1:
+        good = [(not (pairs[:, 0] > pairs[:, 1]).any(), _n_inside(parts, times)) for pairs, parts in zip(ways, found)]
+        best = int(good[1] > good[0])
+    if ways[best] is not flat:
+        log.warning(
+            "%s: obs_intervals are two rows of starts and ends, not rows of start and end: read as that", path.name
+        )
+    silent = sum(not len(part) for part in found[best])
     if silent > 0:
         log.warning("%s: %d unit(s) without obs_intervals are taken as observed throughout", path.name, silent)
-    return [part if len(part) else None for part in parts]
+    return [part if len(part) else None for part in found[best]]
+
+
+def _split_intervals(table: h5py.Group, pairs: np.ndarray, n: int, path: Path) -> list[np.ndarray]:
+    """Rows of start and end of each unit."""
+    if "obs_intervals_index" not in table and len(pairs) == n:  # one interval a unit needs no index
+        parts = [pairs[unit : unit + 1] for unit in range(n)]
+    else:
+        parts = np.split(pairs, ends_of(table, "obs_intervals", len(pairs), path)[:-1])
+    if len(parts) != n:
+        raise InputError(f"{path}: obs_intervals of {len(parts)} units, the table has {n}.")
+    return [part[~(part[:, 0] == part[:, 1])] for part in parts]  # an interval of no length holds a place, no time
+
+
+def _n_inside(intervals: list[np.ndarray], times: list[np.ndarray]) -> int:
+    """Number of spikes in the intervals of their unit; a unit without any is observed throughout."""
+    return sum(
+        len(t) if not len(mine) else int(sum(((t >= a) & (t <= b)).sum() for a, b in mine))
+        for mine, t in zip(intervals, times)
+    )
 
 
 def interval_tables(file: h5py.File) -> dict[str, h5py.Group]:

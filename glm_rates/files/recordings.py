@@ -38,8 +38,27 @@ def read_times(source: Path, options: dict[str, Any]) -> Session:
         from .spike_table import read_observed
 
         data = data._replace(observed=read_observed(Path(options["observed"]), data.unit_id, None))
+    data = of_units(data, source.name)
     data = data._replace(times_s=once_each(data.times_s, source.name))
     return only(data, chosen_units(options.get("units"), unit_columns(data), len(data.unit_id)))
+
+
+def of_units(data: Session, where: str) -> Session:
+    """The session without what a sorter gave to no unit (id -1 among others); tells ids that several units have."""
+    lost = [i for i, name in enumerate(data.unit_id) if name == "-1"]
+    if (
+        lost
+        and not any(name.startswith("-") for name in data.unit_id if name != "-1")
+        and len(lost) < len(data.unit_id)
+    ):
+        n_spikes = sum(len(data.times_s[i]) for i in lost)
+        log.warning("%s: %d spike(s) of unit -1, which sorters call what belongs to no unit: left out", where, n_spikes)
+        data = only(data, np.setdiff1d(np.arange(len(data.unit_id)), lost))
+    twice = sorted({name for name in data.unit_id if data.unit_id.count(name) > 1})
+    if twice:
+        text = "%s: %d unit id(s) (%s) stand for several units each (of several probes?): they stay apart, by their place in the file"
+        log.warning(text, where, len(twice), ", ".join(twice[:5]) + (" ..." if len(twice) > 5 else ""))
+    return data
 
 
 def once_each(times_s: list[np.ndarray], where: str) -> list[np.ndarray]:

@@ -226,7 +226,7 @@ def _by_unit(
     wanted: dict[str, ByTrial], taste: np.ndarray, params: dict, rows: list[dict], views: bool
 ) -> dict[str, Dataset]:
     """Groups ``regions/taste_{t}_region_{r}_neuron_{n}`` of the original module."""
-    safe, out = safe_names(["all", *params["regions"]]), {}
+    safe, out, kind = safe_names(["all", *params["regions"]]), {}, params.get("kind", "stimulus")
     trials = {k: np.flatnonzero(taste == k) for k in range(len(params["tastes"]))}
     shape = _stack_shape(params, taste, wanted["pred_firing"].array)
     for row in rows:
@@ -239,10 +239,10 @@ def _by_unit(
             data = view if views else Packed(item.array[trials[k], :, unit], bits=item.bits)
             dims = () if views else ("trial", "bin")  # the stack has them, and thousands of views are small that way
             out[base + name] = Dataset(data, item.units, item.text, dims)
-        text = "in-sample, over the mean rate of the taste"
+        text = f"in-sample, over the mean rate of the {kind}"
         out[base + "bits_per_spike"] = Dataset(np.array([row["bits_per_spike"]]), "bits per spike", text)
         if "pred_firing_cv" in wanted:
-            text = "held-out trials, over the training mean of the taste"
+            text = f"held-out trials, over the training mean of the {kind}"
             out[base + "bits_per_spike_cv"] = Dataset(np.array([row["bits_per_spike_cv"]]), "bits per spike", text)
     return out
 
@@ -277,7 +277,7 @@ def _stacked(
     index = Dataset(
         np.stack([taste, trial, extracted["trial"]]).astype(int),
         "",
-        "taste, place in the stack, trial of the recording",
+        f"{params.get('kind', 'stimulus')}, place in the stack, trial of the recording",
         ("what", "trial"),
     )
     if "start_s" in extracted:

@@ -151,6 +151,15 @@ def same_spelling(labels: list[str], where: str) -> list[str]:
             out.append(label)
             continue
         out.append(spelled.setdefault(number, text_of(number)) if math.isfinite(number) else label)
+    negative = [text for text in spelled.values() if text.startswith("-")]
+    if len(negative) == 1 and len(spelled) > 3:  # -1 and 1, or -1, 0, 1, are a choice or a sign
+        n = out.count(negative[0])
+        log.warning(
+            "%s: %d trial(s) have the label %s, the only one below 0: is it 'none'? It counts as a stimulus",
+            where,
+            n,
+            negative[0],
+        )
     alike: dict[str, set[str]] = {}
     for label in out:
         alike.setdefault("".join(label.casefold().split()), set()).add(label)

@@ -29,6 +29,9 @@ from .session import (
 from .tables import SCALE, TIME_COLUMNS, Table, read_table
 
 log = logging.getLogger("glm_rates.files.spike_table")
+ELSEWHERE = ("probe", "probe_id", "probe_name", "insertion", "pid", "shank", "shank_id", "tetrode", "tetrode_id", "ntrode", "ntrode_id",
+             "electrode_group", "electrode_group_name", "group_name", "session", "session_id", "recording", "eid", "animal", "subject")  # fmt: skip
+CHANNELS = ("channel", "channel_id", "channel_index", "electrode", "electrode_id", "peak_channel", "group")
 IDS = ("trial_id", "trial", "id", "trial_number", "trial_num", "trial_index")
 
 
@@ -59,6 +62,7 @@ def read_spike_table(path: Path, options: dict) -> Session:
     order = sorted(
         range(len(names)), key=lambda i: (not names[i].isdigit(), int(names[i]) if names[i].isdigit() else 0, names[i])
     )
+    ids_of_one_list(table, inverse, names, path)
     by_unit = np.argsort(inverse, kind="stable")
     parts = np.split(times[by_unit], np.cumsum(np.bincount(inverse))[:-1])
     ids = [names[i] for i in order]
@@ -104,6 +108,31 @@ def one_clock(table: Table, times: np.ndarray, path: Path) -> None:
             f"{path}: spikes of different trials (column '{name}') lie at the same times, {times.min():g} to {times.max():g} s: they count "
             "from the start of each trial. Add it: all spikes and events are expected on one clock."
         )
+
+
+def ids_of_one_list(table: Table, unit: np.ndarray, names: list[str], path: Path) -> None:
+    """Refuse a table whose ids begin anew on each probe (or channel): units of one id would become one unit.
+
+    Raises
+    ------
+    InputError
+        It names the column and a unit.
+    """
+    by_lower = {name.lower(): name for name in table}
+    for name in (by_lower[n] for n in (*ELSEWHERE, *CHANNELS) if n in by_lower):
+        _, place = np.unique([text_of(v) for v in table[name]], return_inverse=True)
+        number = np.zeros((len(names), place.max() + 1), int)
+        np.add.at(number, (unit, place), 1)
+        apart = (number > 0).sum(axis=1) > 1
+        if name.lower() in CHANNELS:  # a spike's largest channel may change a little
+            apart &= number.max(axis=1) < 0.5 * number.sum(axis=1)
+            apart &= apart.mean() > 0.5
+        if apart.any():
+            first = names[int(np.flatnonzero(apart)[0])]
+            raise InputError(
+                f"{path}: unit_id {first} has spikes in {(number[apart][0] > 0).sum()} of '{name}': are ids counted anew in each? Make every "
+                f"unit_id one unit's ('{name}' and the number together)."
+            )
 
 
 def id_of(value: Any) -> str:
@@ -173,6 +202,11 @@ def read_observed(path: Path, ids: list[str], sampling_rate: float | None) -> li
     unknown = sorted(set(owner) - {"", *ids})
     if unknown:
         raise InputError(f"{path}: the recording has no unit '{unknown[0]}'; it has {', '.join(ids[:8])}.")
+    shared = sorted(set(owner) & {name for name in ids if ids.count(name) > 1})
+    if shared:
+        raise InputError(
+            f"{path}: several units of the recording have the id {shared[0]}; expected unit_ids of one unit each."
+        )
     mine = [rows[[name in ("", unit) for name in owner]] for unit in ids]
     return [part if len(part) else np.zeros((0, 2)) for part in mine]
 

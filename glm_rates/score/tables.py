@@ -92,6 +92,7 @@ def json_results(stored: Stored) -> dict[str, Any]:
     three = ("pooled", "mean", "median")
     return {
         "n_units": len(units),
+        "kind": stored.kind,
         "bits_per_spike": {k: summary["bits_per_spike"][k] for k in three},
         "bits_per_spike_cv": {k: summary["models"][last][k] for k in three} if last else None,
         "models": summary["models"],

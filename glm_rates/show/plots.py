@@ -329,14 +329,17 @@ def _filter_axis(axis, stored: Stored, unit: int, effect: str) -> None:
             colour = TASTE[(i + offset) % len(TASTE)]
             axis.plot(lag, v, color=colour, lw=1.3, label=label or None)
             axis.fill_between(lag, v - e, v + e, color=colour, alpha=0.2, lw=0)
-        if not lines:
-            axis.text(0.5, 0.5, "no coupled unit", transform=axis.transAxes, ha="center", color="0.4")
+    if not axis.lines:
+        axis.text(0.5, 0.5, "no coupled unit", transform=axis.transAxes, ha="center", color="0.4")
+        axis.set_axis_off()
+        return
     axis.axhline(0, color="k", lw=0.7, ls=":")
     units = "log rate" if effect == "stimulus" else "log rate per spike"
     axis.set(
         xlabel="ms from the stimulus" if effect == "stimulus" else "lag (ms)", ylabel=units, title=f"{effect} (± s.e.)"
     )
     axis.title.set_fontsize(9)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=6, ncols=2)
+    if 0 < len(axis.get_legend_handles_labels()[0]) <= 12:  # more have no colours of their own
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.32)}
+        axis.legend(frameon=False, fontsize=6, ncols=2, **below)
     _tidy(axis)
