@@ -185,7 +185,7 @@ def bench_bank(n: int) -> None:
             time.sleep(0.02)
         wall = time.perf_counter() - began
         print(f"\nbank of {n} x 500 ms, 2 workers: {wall:.1f} s, peak memory of all processes {peak / 2**20:.2f} GiB")
-        print((process.stdout.read() if process.stdout else "").strip())
+        print((process.stdout.read() if process.stdout else "").strip().replace(f"{folder}/", ""))
 
 
 def memory_kib(pid: int) -> int:
