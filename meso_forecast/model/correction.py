@@ -18,9 +18,9 @@ from ..activity.windows import Panel, window_origins
 from .forecaster import Linear, predict
 from .linear import principal_basis, project
 from .probability import StudentT
+from .stack import CONFIDENCE, LATE_BLOCKS
 
 GATE_FRAMES = 400
-CONFIDENCE = 0.975  #: of the gain; training stopped where validation was best, so one standard error opens on noise in every other case
 BODY_LATENTS, BODY_LAGS, OUTPUTS = 12, 16, 64
 
 
@@ -60,7 +60,7 @@ class Projector:
         self.total = np.add(self.total, part, out=part)
 
 
-def fit_gate(q: np.ndarray, g: np.ndarray, n_neurons: int, n_blocks: int = 10) -> Gate:
+def fit_gate(q: np.ndarray, g: np.ndarray, n_neurons: int, n_blocks: int = LATE_BLOCKS) -> Gate:
     """Return the gate from validation windows.
 
     Parameters

@@ -16,20 +16,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.signal import lfilter
 
 from ..activity.windows import TEST, Panel, gather, release, window_origins
-from .correction import CONFIDENCE, Gate, Spaces, inputs_of
+from .correction import Gate, Spaces, inputs_of
 from .forecaster import Linear, predict
 from .probability import StudentT
-from .stack import convex_weights
+from .stack import FEWEST_BLOCKS, LATE_BLOCKS, beyond_chance, convex_weights
 
 MEMORY_FRAMES = 500
 EVENNESS = 0.005  #: of the mean squared error, as a penalty on uneven weights: they are better where the test part is another regime
 HELD_FRAMES = 8  #: weights are computed at every eighth frame and held in between
 CHUNK_WINDOWS = 256
-FEWEST_BLOCKS = 4  #: of validation windows, from which chance is told
 
 
 class Prior(NamedTuple):
@@ -139,7 +137,7 @@ def prior_of(errors: list[np.ndarray], neurons: np.ndarray) -> Prior:
     return Prior(products.mean(0), neurons, not beats_last(products))
 
 
-def beats_last(products: np.ndarray, n_blocks: int = 10) -> bool:
+def beats_last(products: np.ndarray, n_blocks: int = LATE_BLOCKS) -> bool:
     """Return whether the mixture beats its last member beyond chance (one-sided 97.5 %), from blocks that did not set its weights.
 
     Parameters
@@ -150,13 +148,12 @@ def beats_last(products: np.ndarray, n_blocks: int = 10) -> bool:
     if n_blocks < FEWEST_BLOCKS:
         return True  # too little to tell
     block = np.arange(len(products)) * n_blocks // len(products)
-    gain = np.empty(n_blocks)
+    gain = np.empty(len(products))
     for b in range(n_blocks):
-        here, rest = products[block == b].mean(0), products[block != b].mean(0)
-        mixed = [w @ p @ w for w, p in zip(map(even_weights, rest), here)]
-        gain[b] = (here[:, -1, -1] - mixed).sum()
-    error = gain.std(ddof=1) / np.sqrt(n_blocks)
-    return bool(gain.mean() > stats.t.ppf(CONFIDENCE, n_blocks - 1) * error)
+        weights = np.stack([even_weights(p) for p in products[block != b].mean(0)])
+        mixed = np.einsum("hi,whij,hj->w", weights, products[block == b], weights)
+        gain[block == b] = products[block == b][:, :, -1, -1].sum(1) - mixed
+    return beyond_chance(gain, n_blocks)
 
 
 def even_weights(products: np.ndarray) -> np.ndarray:

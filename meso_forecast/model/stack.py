@@ -4,7 +4,9 @@ Members: an autoregression (AR) and an autoregression with lags of the populatio
 (training mean, last value, context mean, slow mean); where there is behaviour, each also with it; persistence; the training mean. Orders and penalties are chosen by blocked
 cross-validation over training and validation together, the members are mixed by convex weights per horizon that minimise the
 held-out squared error, and everything is refitted on training and validation. As all members are linear in the same columns the
-result is one linear map. The training mean is always a candidate, so that noise is forecast as noise.
+result is one linear map. The training mean is always a candidate, so that noise is forecast as noise. Where the mixture fitted before
+the last block does not beat the last value in it beyond chance, the last value is the forecast: a random walk looks drawn to the mean
+of blocks on both sides of it, and is not.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 from scipy.optimize import nnls
 
-from ..activity.windows import Panel, blocks_of, columns_of, window_origins
+from ..activity.windows import Panel, blocks_of, columns_of, gather, window_origins
 from .linear import (
     CHUNK_WINDOWS,
     REFERENCES,
@@ -45,6 +48,8 @@ SHAPES = ((32, 4), (16, 8), (8, 16), (24, 12))  # latents, lags
 SHARED_PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 INPUT_LAGS = 8  #: frames of behaviour that are seen
 N_BLOCKS = 5
+LATE_BLOCKS, FEWEST_BLOCKS = 10, 4  #: of windows, from which chance is told
+CONFIDENCE = 0.975  #: that a gain is none by chance
 SELECTION_NEURONS = 128
 FIT_NEURONS = 256
 RESIDUAL_BYTES = 2**26
@@ -76,6 +81,9 @@ class Member(NamedTuple):
         if self.order == 0:
             return np.zeros((len(r.xx), r.xx.shape[-1], horizon)), np.zeros((len(r.xx), r.zz.shape[0], horizon))
         return ridge(r, self.own_penalty, self.shared_penalty, self.joint)
+
+
+LAST = Member("last")  #: persistence
 
 
 class Plan(NamedTuple):
@@ -136,7 +144,7 @@ def choose_members(m: Moments, c: Columns, references=REFERENCES) -> list[Member
         if c.n_shared > c.n_latent:
             seeing = members[-1]._replace(behaviour=True, joint=True)
             members.append(choose([seeing._replace(shared_penalty=p) for p in SHARED_PENALTIES], m, c))
-    return [*members, Member("last"), Member("mean")]
+    return [*members, LAST, Member("mean")]
 
 
 def error_products(members: list[Member], m: Moments, c: Columns) -> np.ndarray:
@@ -208,12 +216,46 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     frames = np.flatnonzero(panel.usable & (panel.label >= 0) & (panel.label <= 1))
     basis = principal_basis(panel.x, frames, rank, seed)
     sample = np.sort(np.random.default_rng(seed).choice(n_neurons, min(n_neurons, SELECTION_NEURONS), replace=False))
-    m = moments(panel, origins, block, c, shared_series(panel, c, basis), sample)
+    latents = shared_series(panel, c, basis)
+    m = moments(panel, origins, block, c, latents, sample)
     members = choose_members(m, c)
     products = error_products(members, m, c)
     weights = np.stack([convex_weights(p) for p in products], axis=1)
     cv_mse = np.diagonal(products, axis1=1, axis2=2).T
-    return compact(Plan(c, basis, members, weights, cv_mse))
+    plan = Plan(c, basis, members, weights, cv_mse)
+    if LAST in members and not beats_last(plan, m, panel._replace(x=columns_of(panel.x, sample)), latents):
+        alone = np.array([float(member == LAST) for member in members])
+        plan = plan._replace(weights=np.repeat(alone[:, None], horizon, axis=1))
+    return compact(plan)
+
+
+def beats_last(plan: Plan, m: Moments, panel: Panel, latents: Series | None) -> bool:
+    """Return whether the mixture, fitted on all blocks but the last, beats the last value in that block beyond chance.
+
+    ``m`` and ``panel`` are of the same neurons.
+    """
+    c = plan.columns
+    origins, block = training_windows(panel, c.context, c.horizon)
+    late = origins[block == block.max()]
+    reduced = [(d := member.design(c), reduce(m, d)) for member in plan.members]
+    fold, every = [mixed_weights(plan, reduced, block.max())], slice(0, panel.x.shape[1])
+    error = held_out_residuals(c, panel, every, late, np.zeros(len(late), int), latents, fold)
+    last = gather(panel.x, late, 1, c.horizon) - panel.x[late][:, None]
+    return beyond_chance((last.astype(float) ** 2 - error**2).mean((1, 2)))
+
+
+def beyond_chance(gain: np.ndarray, n_blocks: int = LATE_BLOCKS) -> bool:
+    """Return whether a mean gain (window,) is above zero beyond chance, one-sided, from blocks of time; True where too few can tell.
+
+    >>> beyond_chance(np.ones(40) + np.arange(40) % 2), beyond_chance(-np.ones(40))
+    (True, False)
+    """
+    n_blocks = min(n_blocks, len(gain) // 2)
+    if n_blocks < FEWEST_BLOCKS:
+        return True
+    block = np.arange(len(gain)) * n_blocks // len(gain)
+    means = np.bincount(block, gain) / np.bincount(block)
+    return bool(means.mean() > stats.t.ppf(CONFIDENCE, n_blocks - 1) * means.std(ddof=1) / np.sqrt(n_blocks))
 
 
 def compact(plan: Plan) -> Plan:

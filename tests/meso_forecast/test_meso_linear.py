@@ -203,3 +203,16 @@ def test_walks_are_forecast_around_their_last_value_and_noise_around_its_mean():
     assert sum(found.info["levels"].values()) == 8
     assert found.spread.scale.shape == found.spread.df.shape == (HORIZON, 8)
     assert found.spread.power.shape == found.spread.one_step.shape == (8,)
+
+
+def test_on_random_walks_the_stack_is_the_last_value_and_elsewhere_not(panel):
+    """Held out in the middle a walk looks drawn to its mean; what was fitted before the last block shows that it is not."""
+    walk = panel_of(np.cumsum(np.random.default_rng(3).standard_normal((1500, 8)), 0))
+    plan = stack.plan_stack(walk, CONTEXT, HORIZON)
+    assert plan.members == [stack.LAST]
+    assert stack.plan_stack(panel, CONTEXT, HORIZON).members != [stack.LAST]
+
+
+def test_few_windows_cannot_tell_chance():
+    assert stack.beyond_chance(np.array([-1.0, -2, -1, -2, -1, -2]))
+    assert not stack.beyond_chance(np.random.default_rng(0).standard_normal(400))
