@@ -158,11 +158,16 @@ def in_use(output: Output) -> bool:
 
 
 def refuse_voltage_clamp(abf: Abf, channel: Input, v_mv: np.ndarray, sweep: int, current_from: str | None) -> None:
-    """Raise InputError where the electrode was in voltage clamp: by the amplifier's telegraph, or by the unit of the command."""
+    """Raise InputError where the electrode was in voltage clamp: by the amplifier's telegraph, or by the unit of the command; or at I = 0."""
     advice = "In voltage clamp the membrane follows the command and this model does not apply."
     where = f"{abf.path}: channel '{channel.name}'"
     if channel.clamp == 0:
         raise InputError(f"{where} was recorded in voltage clamp (the amplifier says so). {advice}")
+    if channel.clamp == 2 and current_from is None:
+        raise InputError(
+            f"{where} was recorded at I = 0 (the amplifier says so): the command did not reach the cell. If a current did, name it: "
+            "--current-from NAME, or --current-file FILE."
+        )
     currents = [output for output in outputs_in(abf, CURRENT) if in_use(output)]
     voltages = [output for output in outputs_in(abf, VOLTAGE) if in_use(output)]
     if channel.clamp == 1 or not voltages or current_from is not None:
@@ -265,7 +270,10 @@ def command_source(abf: Abf, output: Output, sweep: int) -> Source:
     n, factor = len(abf.sweeps[sweep]), CURRENT[unit_key(output.unit)]
     if abf.header.mode != EPISODIC:
         return Source(
-            output.name, "command, not recorded", None, "the recording is gap-free: its command was not recorded"
+            output.name,
+            "command, not recorded",
+            None,
+            "the recording is gap-free or event-driven: its command was not recorded",
         )
     if output.enabled and output.source == FILE:
         return from_stimulus_file(abf, output, sweep)

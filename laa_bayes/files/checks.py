@@ -10,14 +10,15 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..neuron.recording import Recording
+from ..neuron.recording import Recording, cut
 
 LARGEST_PA, SMALLEST_PA = (
     1e6,
     1e-3,
 )  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
-LEAST_PA = 0.5  #: a command of steps below this moves no cell
-SHORTEST_MS = 1e-3  #: no recording samples faster than 1 MHz
+LEAST_PA, MOST_PA = 0.5, 2e4  #: a command of steps below this moves no cell; one above it is for an oocyte or an axon
+SHORTEST_MS, LONGEST_MS = 1e-3, 5.0  #: no recording samples faster than 1 MHz, none of a membrane slower than this
+N_ZEROS, NEAR_ZERO_MV = 10, 5.0  #: a tail of more zeros, reached by a jump of more millivolts, was not recorded
 SETTLED_MS = 0.5  #: a clamped voltage has reached its step by then; a membrane has hardly begun
 log = logging.getLogger("laa_bayes")
 
@@ -27,6 +28,36 @@ def assemble(path: Path, found: Mapping[str, tuple[np.ndarray, str]]) -> Recordi
     time, v = found["time"][0], found["voltage"][0]
     current, unit = found["current"]
     return Recording(v, current, unit, uniform_step(path, time), float(time[0]), str(path))
+
+
+def finite_length(source: str, values: np.ndarray, what: str) -> int:
+    """Return the number of samples before a tail of NaN, or of a voltage of exactly 0, which a stopped sweep leaves; it is said.
+
+    Raises
+    ------
+    InputError
+        No finite sample.
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        raise InputError(f"{source}: the {what} has no finite sample.")
+    n, kind = int(known[-1]) + 1, "NaN"
+    zeros = n - 1 - int(np.flatnonzero(values[:n])[-1]) if np.any(values[:n]) else 0
+    if what == "voltage" and zeros > N_ZEROS and abs(values[n - zeros - 1]) > NEAR_ZERO_MV:
+        n, kind = n - zeros, "zero"
+    if n < len(values):
+        log.warning(
+            "%s: the last %d samples of the %s are %s (a stopped sweep); they are cut",
+            source, len(values) - n, what, kind,
+        )  # fmt: skip
+    return n
+
+
+def without_tail(recording: Recording) -> Recording:
+    """Return the samples before the tail that a stopped sweep, or a shorter one among longer ones, leaves."""
+    source = recording.source
+    ends = (finite_length(source, recording.v_mv, "voltage"), finite_length(source, recording.current, "current"))
+    return cut(recording, 0, min(ends))
 
 
 def uniform_step(path: Path | str, time_ms: np.ndarray) -> float:
@@ -78,8 +109,9 @@ def check(recording: Recording) -> Recording:
         )
     if recording.current_unit == "pA":
         check_current(recording)
-    if recording.dt_ms < SHORTEST_MS:
-        raise InputError(f"{source}: a sample every {recording.dt_ms:g} ms, by the unit of time. Is it in seconds?")
+    if not SHORTEST_MS <= recording.dt_ms <= LONGEST_MS:
+        other = "seconds" if recording.dt_ms < SHORTEST_MS else "ms or us"
+        raise InputError(f"{source}: a sample every {recording.dt_ms:g} ms, by the unit of time. Is it in {other}?")
     if -0.2 < np.median(v) < -0.01 and np.ptp(v) < 0.2:
         raise InputError(f"{source}: voltage {v.min():.3g} to {v.max():.3g} mV, by its unit. Is it in volts?")
     if np.ptp(v) < 1.0 or np.median(v) > -10:
@@ -102,6 +134,8 @@ def check_current(recording: Recording) -> None:
         if steps:
             raise InputError(f"{source}: steps of {largest:.3g} pA, by the unit that the file states. Is it in nA?")
         log.warning("%s: the current is below %g pA; is the unit right?", source, LEAST_PA)
+    if largest > MOST_PA:
+        log.warning("%s: the current reaches %.3g nA; is the unit right?", source, 1e-3 * largest)
     if is_clamped(recording):
         raise InputError(
             f"{source}: the voltage steps at once and stays, and the current overshoots: a voltage clamp, to which this model does not "

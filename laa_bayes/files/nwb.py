@@ -17,12 +17,11 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from .checks import LARGEST_PA, uniform_step
+from .checks import LARGEST_PA, finite_length, uniform_step
 from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, samples, starting_s, text_of
 from .request import Request
 from .units import CURRENT, convert, unit_key
 
-N_ZEROS, NEAR_ZERO_MV = 10, 5.0  #: a tail of more zeros, reached by a jump of more millivolts, was not recorded
 LARGEST_BIAS_PA = 5000.0  #: no cell is held with more
 SAME_BIAS = 1e-3  #: share by which the start of a stimulus may differ from the bias that it holds
 AMPLIFIER: dict[str, dict[str, float]] = {
@@ -142,23 +141,6 @@ def check_amplitude(path: Path, part: Part, current_pa: np.ndarray) -> None:
             f"{path}: stimulus '{part.name}' reaches {largest:.3g} pA, its amplitude is stated as {stated:g} pA: its conversion is "
             "wrong. Give the current: --current-file FILE."
         )
-
-
-def finite_length(source: str, values: np.ndarray, what: str) -> int:
-    """Return the number of samples before a tail of NaN, or of a voltage of exactly 0, which a stopped sweep leaves; it is said."""
-    known = np.flatnonzero(np.isfinite(values))
-    if not len(known):
-        raise InputError(f"{source}: the {what} has no finite sample.")
-    n, kind = int(known[-1]) + 1, "NaN"
-    zeros = n - 1 - int(np.flatnonzero(values[:n])[-1]) if np.any(values[:n]) else 0
-    if what == "voltage" and zeros > N_ZEROS and abs(values[n - zeros - 1]) > NEAR_ZERO_MV:
-        n, kind = n - zeros, "zero"
-    if n < len(values):
-        log.warning(
-            "%s: the last %d samples of the %s are %s (a stopped sweep); they are cut",
-            source, len(values) - n, what, kind,
-        )  # fmt: skip
-    return n
 
 
 def aligned(source: str, response: Trace, n: int, stimulus: Trace, part: Part) -> np.ndarray:

@@ -7,6 +7,7 @@ in ``ancestry`` and its electrode in ``electrode_name``; a response and its stim
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import re
@@ -68,11 +69,24 @@ def pairs_of(path: Path, file: Any, request: Request) -> list[Pair]:
         if not chosen:
             names = ", ".join(f"'{name}'" for name in electrodes)
             raise InputError(f"{path}: --channel '{request.channel}' is no electrode ({names}) and no response series.")
-        return sorted(chosen, key=place_of)
+        return in_order(path, chosen)
     if len(electrodes) > 1:
         names = ", ".join(f"'{name}'" for name in electrodes)
         raise InputError(f"{path}: {len(electrodes)} electrodes: {names}. Name one: --channel NAME.")
-    return sorted(pairs, key=place_of)
+    return in_order(path, pairs)
+
+
+def in_order(path: Path, pairs: list[Pair]) -> list[Pair]:
+    """Return the pairs of one electrode as sweeps; InputError where two responses are of one sweep (voltage and monitor, as ABF converters write)."""
+    pairs = sorted(pairs, key=place_of)
+    for a, b in itertools.pairwise(pairs):
+        one = sweep_number(a.response) is not None and place_of(a)[:3] == place_of(b)[:3]
+        if one and a.response.series != b.response.series:
+            raise InputError(
+                f"{path}: two responses of electrode '{electrode_name(a.response)}' in sweep {sweep_number(a.response)}: "
+                f"'{a.response.name}', '{b.response.name}'. Name the voltage: --channel NAME."
+            )
+    return pairs
 
 
 def place_of(pair: Pair) -> tuple:

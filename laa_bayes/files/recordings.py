@@ -12,7 +12,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from . import abf, arrays, nwb, tables
-from .checks import check, uniform_step
+from .checks import check, uniform_step, without_tail
 from .request import Request
 
 
@@ -81,7 +81,7 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
     reader = reader_of(path)
     if request.columns and reader is not TABLE:
         raise InputError(f"{path}: --columns is for headerless tables (CSV, TSV).")
-    recording = reader.read(path, request)
+    recording = without_tail(reader.read(path, request))
     if request.junction_mv:
         note = f"liquid junction potential {request.junction_mv:g} mV subtracted from the voltage"
         shifted = recording.v_mv - request.junction_mv

@@ -25,6 +25,7 @@ from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, quantity_o
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
 SWEEP = re.compile(r"(sweep|episode|trial|trace)[\s_#]*(number|no|nr|index|id)?\.?", re.IGNORECASE)
+MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a")  #: cells without a value
 PREAMBLE = 200  #: lines in which the header is looked for
 
 
@@ -183,9 +184,9 @@ def parse_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
         lines = without_preamble(path, lines)
     if not lines:
         raise InputError(f"{path}: the file has no rows.")
-    lines = lines[header_line(lines) :] if not columns else lines
+    lines = lines[first_of_numbers(lines) if columns else header_line(lines) :]
     again = [i for i, line in enumerate(lines) if i and line.strip() == lines[0].strip()] if not columns else []
-    delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), "," if "," in lines[0] else None)
+    delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), None)
     parts = [cells_of(path, lines[a:b], delimiter) for a, b in itertools.pairwise([0, *again, len(lines)])]
     width = len(parts[0][0])
     for part in parts[:-1]:  # what stands above the next header
@@ -211,6 +212,12 @@ def header_line(lines: list[str]) -> int:
             if {"time", "voltage"} <= names or {"time", "current"} <= names:
                 return i
     return 0
+
+
+def first_of_numbers(lines: list[str]) -> int:
+    """Return the place of the first line that holds nothing but numbers; 0 where none does."""
+    filled = ([cell for cell in re.split(r"[,;\s]+", line) if cell.strip(' "')] for line in lines[:PREAMBLE])
+    return next((i for i, cells in enumerate(filled) if all(is_number(c.strip(' "'), True) for c in cells)), 0)
 
 
 def cells_of(path: Path, lines: list[str], delimiter: str | None) -> list[list[str]]:
@@ -281,12 +288,21 @@ def numbers_of(path: Path, header: list[str], rows: list[list[str]], comma: bool
             raise InputError(
                 f"{path}: row {number} has {len(row)} values, the header has {len(header)} ({', '.join(header[:12])})."
             )
+    needed = [quantity_of(name) is not None or SWEEP.fullmatch(name.strip()) is not None for name in header]
+    return np.array([[cell_value(path, c, comma, need) for c, need in zip(row, needed, strict=True)] for row in rows])
+
+
+def cell_value(path: Path, cell: str, comma: bool, needed: bool) -> float:
+    """Return a cell as a number; NaN where it is empty, or where it is a word in a column that nobody needs."""
+    text = cell.strip()
+    if text.lower() in MISSING:
+        return np.nan
     try:
-        return np.array(
-            [[float(c.replace(",", ".") if comma else c) if c.strip() else np.nan for c in row] for row in rows]
-        )
-    except ValueError as error:
-        raise InputError(f"{path}: not a number: {str(error).split(':')[-1].strip()[:60]}.") from None
+        return float(text.replace(",", ".") if comma else text)
+    except ValueError:
+        if needed:
+            raise InputError(f"{path}: not a number: '{text[:60]}'.") from None
+        return np.nan
 
 
 def read_text(path: Path) -> str:

@@ -109,6 +109,9 @@ def test_a_voltage_clamp_is_refused_by_the_commands_unit_and_by_the_telegraph(tm
     with pytest.raises(InputError, match="the amplifier says so"):
         current(told)
     assert len(current(write_abf2(tmp_path / "c.abf", voltages(1), [VM], [output(epochs=steps)], clamp=[1]))) == N
+    idle = write_abf2(tmp_path / "d.abf", voltages(1), [VM], [output(epochs=steps)], clamp=[2])
+    with pytest.raises(InputError, match=r"recorded at I = 0 .*the command did not reach the cell"):
+        current(idle)
 
 
 def test_a_recorded_current_that_is_not_the_command_is_asked_for(tmp_path):
@@ -204,6 +207,19 @@ def test_two_electrodes_of_one_sweep_number_keep_their_own_stimuli(tmp_path):
         current(path, 1)
     assert current(path, 1, channel="e0")[500] == pytest.approx(10.0)
     assert current(path, 2, channel="e1")[500] == pytest.approx(200.0)
+
+
+def test_two_responses_of_one_sweep_are_asked_for(tmp_path):
+    nwb = Nwb()
+    for i in range(2):
+        nwb.sweep(i, 10.0 * (i + 1), number=i)
+        nwb.add("CurrentClampSeries", f"monitor{i}", 1e-3 * np.arange(1000.0), start=2.0 * i, sweep_number=np.uint32(i))
+    path = nwb.write(tmp_path / "a.nwb")
+    with pytest.raises(
+        InputError, match=r"two responses of electrode 'e0' in sweep 0: 'monitor0', 'v0'\. Name the voltage"
+    ):
+        current(path)
+    assert current(path, channel="v1")[500] == pytest.approx(20.0)
 
 
 def test_sweeps_go_by_number_and_time_not_by_the_order_of_names(tmp_path):

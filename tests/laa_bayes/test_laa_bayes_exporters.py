@@ -154,6 +154,50 @@ def test_a_wrong_unit_or_an_ionic_current_is_refused(header, factors, reason, tm
         read(table(tmp_path / "a.csv", header, columns))
 
 
+def test_a_table_stops_where_its_voltage_does(tmp_path):
+    v = membrane(step(-50))
+    for name, end in (("nan", np.nan), ("zero", 0.0)):  # a stopped sweep, or a shorter one among longer ones
+        path = table(
+            tmp_path / f"{name}.csv", ["Time (ms)", "Vm (mV)", "Im (pA)"], [T, np.where(T < 350, v, end), step(-50)]
+        )
+        assert len(read(path).v_mv) == len(read(path).current) == 3500
+    gap = np.where(np.abs(T - 200) < 1, np.nan, v)
+    with pytest.raises(InputError, match="missing values in the voltage, first at sample"):
+        read(table(tmp_path / "gap.csv", ["Time (ms)", "Vm (mV)", "Im (pA)"], [T, gap, step(-50)]))
+
+
+def test_words_in_a_column_that_nobody_needs_do_not_stop_the_rest(tmp_path):
+    rows = [
+        f"{t:.1f},{'NA' if t > 350 else a},{b},base" for t, a, b in zip(T, membrane(step(-50)), step(-50), strict=True)
+    ]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["time_ms,voltage_mV,current_pA,label", *rows]))
+    assert (len(read(path).v_mv), read(path).current.min()) == (3501, -50.0)
+    path.write_text(
+        "\n".join(["time_ms,voltage_mV,current_pA", *(r.rpartition(",")[0].replace("-70", "rest", 1) for r in rows)])
+    )
+    with pytest.raises(InputError, match="not a number: 'rest"):
+        read(path)
+
+
+def test_named_columns_begin_below_a_preamble(tmp_path):
+    lab_chart = "Interval=\t0.0001 s\nChannelTitle=\tVm\tIm\nRange=\t200.0 mV\t1.0 nA\n"
+    path = tmp_path / "a.txt"
+    columns = zip(T / 1e3, membrane(step(-50)), step(-50) / 1e3, strict=True)
+    path.write_text(lab_chart + "\n".join("\t".join(f"{x:.6g}" for x in row) for row in columns))
+    found = read(path, columns=("time_s", "voltage_mV", "current_nA"))
+    assert (len(found.v_mv), found.dt_ms, found.current.min()) == pytest.approx((N, DT, -50.0))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_a_sampling_interval_that_no_membrane_bears_is_refused(unit, tmp_path):
+    time = T if unit == "s" else 1e3 * T
+    with pytest.raises(InputError, match="a sample every 100 ms, by the unit of time"):
+        read(
+            table(tmp_path / "a.csv", [f"Time ({unit})", "Vm (mV)", "Im (pA)"], [time, membrane(step(-50)), step(-50)])
+        )
+
+
 def test_a_recorded_current_of_almost_nothing_only_warns(tmp_path):
     noise = 0.1 * np.random.default_rng(0).standard_normal(N)
     assert read(table(tmp_path / "a.csv", ("t (ms)", "V (mV)", "I (pA)"), [T, membrane(step(0)), noise])).current.any()
