@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, TQDMProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -148,11 +149,9 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
     torch.manual_seed(options.seed)
     module = Module(net, sources, options)
     folder = options.folder
-    best = Best()
-    callbacks: list = [EarlyStopping("val_loss", patience=options.patience), best]
-    if folder is not None:
-        kept = ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
-        callbacks += [EpochLog(folder / "log.csv"), kept]
+    best = Best(folder)
+    callbacks: list = [] if folder is None else [EpochLog(folder / "log.csv")]
+    callbacks += [Stopping("val_loss", patience=options.patience, check_on_train_epoch_end=False), best]
     if options.progress:
         callbacks.append(TQDMProgressBar(leave=False))
     trainer = quiet_trainer(options, callbacks)
@@ -172,18 +171,33 @@ def fit(net: nn.Module, sources: Sequence[Source], options: Options) -> Fitted:
     return Fitted(trainer.current_epoch, best.loss)
 
 
-class Best(pl.Callback):
-    """Keeps the best weights in memory and in the checkpoint."""
+class Stopping(EarlyStopping):
+    """Stops where validation does not get better, also when it is resumed from there: a killed training does not learn for longer."""
 
-    def __init__(self) -> None:
-        self.loss = float("inf")
+    def on_train_start(self, trainer, module) -> None:
+        """Stop at once where the checkpoint is of the last epoch."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+class Best(pl.Callback):
+    """Keeps the best weights in memory and in the checkpoints: every epoch's in ``last.ckpt``, the best one's in ``best.ckpt``."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.loss, self.better = folder, float("inf"), False
         self.weights: dict[str, torch.Tensor] | None = None
 
     def on_validation_end(self, trainer, module) -> None:
         """Keep the weights where they are the best so far."""
         loss = float(trainer.callback_metrics["val_loss"])
-        if not trainer.sanity_checking and loss < self.loss:
+        self.better = loss < self.loss
+        if self.better:
             self.loss, self.weights = loss, {k: v.detach().cpu().clone() for k, v in module.net.state_dict().items()}
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        """Write the checkpoints."""
+        if self.folder is not None:
+            for name in ["best", "last"] if self.better else ["last"]:
+                trainer.save_checkpoint(self.folder / f"{name}.ckpt")
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds of it."""
@@ -212,7 +226,7 @@ def quiet_trainer(options: Options, callbacks: list) -> pl.Trainer:
         max_epochs=options.epochs, callbacks=callbacks, accelerator=options.accelerator, devices=devices,
         num_nodes=options.num_nodes, strategy=options.strategy, precision=precision, num_sanity_val_steps=0,
         enable_progress_bar=options.progress, enable_model_summary=False, gradient_clip_val=1.0,
-        enable_checkpointing=options.folder is not None, use_distributed_sampler=False,
+        enable_checkpointing=False, use_distributed_sampler=False,
         plugins=[WholeCheckpoints(), *([LightningEnvironment()] if alone else [])],  # else SLURM's tasks are counted as devices
         logger=False,
     )  # fmt: skip
