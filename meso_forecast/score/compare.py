@@ -109,7 +109,7 @@ def judged_results(
     gain = (v.comparison.skill, v.comparison.low, v.comparison.high)
     results |= {
         "answer": Answer(v.answer, sentence, v.baseline, *gain, "of the baseline's squared error"),
-        "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline,
+        "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline, "best_baseline_on_test": v.best_on_test,
         "verdict_interval": [v.comparison.low, v.comparison.high], "verdict_blocks": v.comparison.n_blocks, "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
     results["intervals"] = intervals_of(outcome)

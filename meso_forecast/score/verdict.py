@@ -3,7 +3,7 @@
 The best baseline is the one with the least error on validation windows, so that the test part does not choose its own opponent. A
 model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean and the last value (where
 the test part is another regime, validation may have chosen a poor opponent) and every baseline within two percent of the best on
-validation; it does not where the interval leaves no room for a gain
+validation, and where no baseline makes less error on the test part; it does not where the interval leaves no room for a gain
 of half a percent; else nobody can tell. Where test activity leaves the range of the training part, that is said in the same sentence.
 """
 
@@ -33,6 +33,7 @@ FLOORS = {
     "persistence": "the last value",
 }  #: whatever validation chose, these must be beaten too
 TIE = 0.02  #: baselines this near to the best on validation windows are as good as it
+SAME = 0.001  #: errors this near to each other are the same
 WORTHWHILE = 0.005  #: a gain below half a percent of the error is none
 SAMPLE_FRAMES = 2000
 OUTSIDE_EXPECTED, OUTSIDE_DRIFTED = 0.02, 0.06
@@ -59,6 +60,7 @@ class Verdict(NamedTuple):
     baseline: str
     comparison: Comparison
     drift: Drift
+    best_on_test: str = ""  #: the baseline with the least error on the test part, which chooses no opponent
 
 
 def drift_of(panel: Panel) -> Drift:
@@ -99,7 +101,9 @@ def decide(
     others = [other for other in dict.fromkeys([*FLOORS, *tied]) if other in scores and other not in (name, baseline)]
     floors = {other: compare(scores[name], scores[other], block) for other in others}
     failed = [other for other, floor in floors.items() if floor.low <= 0]
-    if c.low > 0 and not failed:
+    errors = {other: scores[other].mse.mean() for other in BASELINES if other in scores and other != name}
+    least = min(errors, key=errors.__getitem__, default=baseline)
+    if c.low > 0 and not failed and scores[name].mse.mean() <= errors.get(least, np.inf):
         answer = "yes"
     elif c.high < WORTHWHILE or (c.low > 0 and any(floors[other].high < WORTHWHILE for other in failed)):
         answer = "no"
@@ -107,6 +111,9 @@ def decide(
         answer = "cannot tell"
     by = f"{abs(c.skill):.1%} {'less' if c.skill >= 0 else 'more'} squared error, 95 % interval {c.low:+.1%} to {c.high:+.1%}"
     sentence = f"{name} beats the best baseline ({baseline}, chosen on validation): {answer}, {by}"
+    if least != baseline and errors[least] < (1 - SAME) * scores[baseline].mse.mean():
+        test = compare(scores[name], scores[least], block)
+        sentence += f"; on the test part {least} is the best baseline: {test.skill:+.1%} against it ({test.low:+.1%} to {test.high:+.1%})"
     if c.low > 0 and failed:
         sentence += f"; not shown to be better than {' and '.join(FLOORS.get(other, other) for other in failed)}"
     if drift.drifted:
@@ -114,4 +121,4 @@ def decide(
             f"; the test part drifted: {drift.outside:.0%} of its values lie outside the training part's 1st to 99th percentile"
             f" ({OUTSIDE_EXPECTED:.0%} expected), its means by {drift.shift:.1f} sd"
         )
-    return Verdict(answer, sentence, baseline, c, drift)
+    return Verdict(answer, sentence, baseline, c, drift, least)

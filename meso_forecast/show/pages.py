@@ -18,6 +18,7 @@ from ..score.compare import LEVELS, Outcome
 from ..score.scores import LEAST_PREDICTING, block_length, rank
 from ..score.scores import interval as error_interval
 from ..score.sweep import ZAPBENCH_STEPS
+from ..score.verdict import BASELINES
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
@@ -94,9 +95,10 @@ def write_folder(
         save_figure(figure, folder / "figures" / f"{name}.{config.figure_format}")
     table = [
         {
-            "model": name, "MSE": row["mse_mean"], "95 % interval": "{:.4f} to {:.4f}".format(*row["ci"]),
+            "model": name, "role": role_of(name, results), "MSE": row["mse_mean"], "95 % interval": "{:.4f} to {:.4f}".format(*row["ci"]),
             **{f"h={h}": row["mse"][h - 1] for h in sorted({1, (len(row["mse"]) + 1) // 2, len(row["mse"])})},
             "skill vs AR": row.get("skill_vs_ar", float("nan")), "skill vs persistence": row.get("skill_vs_persistence", float("nan")),
+            "MSE on validation": float("nan") if row["validation_mse"] is None else float(np.mean(row["validation_mse"])),
             "R²": float(np.mean(row["r2"])), "CRPS": float(np.mean(row["crps"])), "90 % covers": float(np.mean(row["coverage_90"])),
             "event AUC": float(np.nanmean(row["event_auc"])) if np.isfinite(row["event_auc"]).any() else float("nan"), "CPU s": row["seconds"],
         }
@@ -119,6 +121,15 @@ def write_folder(
         ],
         warnings=run.warnings, provenance=run.provenance(config),
     )  # fmt: skip
+
+
+def role_of(name: str, results: Mapping[str, Any]) -> str:
+    """Return what a model is to the verdict."""
+    if name == results["judged"]:
+        return "judged"
+    chosen, least = name == results["best_baseline"], name == results["best_baseline_on_test"]
+    told = [*(["chosen on validation"] if chosen else []), *(["best on test"] if least else [])]
+    return ", ".join(["baseline", *told]) if name in BASELINES else ""
 
 
 def where_sections(found: Mapping[str, Any], baseline: str) -> list[Section]:

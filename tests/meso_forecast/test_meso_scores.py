@@ -251,3 +251,14 @@ def test_a_baseline_that_validation_cannot_tell_from_the_best_must_be_beaten_too
     v = verdict.decide("x", found, "ar", 30, NO_DRIFT, verdict.ties(info, "x"))
     assert v.answer == "no"
     assert v.sentence.endswith("not shown to be better than var")
+
+
+def test_the_sentence_names_the_baseline_that_is_best_on_the_test_part_where_validation_chose_another():
+    found = judged({"mean": 3.0, "persistence": 2.0, "ar": 1.3, "var": 1.0, "x": 0.8, "y": 1.15})
+    v = verdict.decide("x", found, "ar", 30, NO_DRIFT)
+    assert (v.answer, v.best_on_test) == ("yes", "var")
+    assert "; on the test part var is the best baseline: +3" in v.sentence
+    assert "on the test part" not in verdict.decide("x", found, "var", 30, NO_DRIFT).sentence
+    beaten = verdict.decide("y", found, "ar", 30, NO_DRIFT)
+    assert beaten.comparison.low > 0
+    assert beaten.answer == "cannot tell"  # another baseline does better
