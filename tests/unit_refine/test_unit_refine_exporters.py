@@ -1,12 +1,14 @@
 """Folders and tables as other programs write them, each with the trap that goes with it."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, TrainConfig
-from unit_refine.files import curation, label_files, phy, recordings
+from unit_refine.files import clusters, curation, label_files, phy, pictures, recordings
 from unit_refine.units import labels, metric_names
 
 METRICS = ("snr", "isi_violations_ratio", "presence_ratio", "amplitude_median")
@@ -207,3 +209,151 @@ def test_allen_units_under_either_package_s_names_are_converted():
     assert found.round(6).to_dict("records") == [
         {"peak_after_to_trough_ratio": 0.5, "isi_violations_ratio": 0.1, "peak_to_trough_duration": 0.0004, "trough_half_width": 0.0002}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", ["30000.", "'30000'", "30_000.0  # Hz", "3e4"])
+def test_a_sampling_rate_is_read_however_it_is_written(rate, kilosort_folder):
+    (kilosort_folder / "params.py").write_text(f"dat_path = r'C:\\data#1\\x.dat'\nsample_rate = {rate}\n")
+    assert clusters.sample_rate(kilosort_folder) == 30000.0
+    assert clusters.params_of(kilosort_folder)["dat_path"] == r"C:\data#1\x.dat"
+
+
+def test_a_sampling_rate_in_khz_is_refused(kilosort_folder):
+    (kilosort_folder / "params.py").write_text("sample_rate = 30.0\n")
+    with pytest.raises(InputError, match="the sampling rate in Hz is expected"):
+        clusters.sample_rate(kilosort_folder)
+
+
+def test_spike_times_in_seconds_are_refused_and_samples_as_decimals_are_read(kilosort_folder, model):
+    times = np.arange(60)[:, None]
+    np.save(kilosort_folder / "spike_times.npy", times.astype(float))
+    assert read(kilosort_folder, model).table["firing_rate"].iloc[0] == pytest.approx(5 / (59 / 30000))
+    np.save(kilosort_folder / "spike_times.npy", times / 30000)
+    with pytest.raises(InputError, match="times in samples are expected, not in seconds"):
+        read(kilosort_folder, model)
+
+
+def test_cluster_numbers_as_decimals_are_read(kilosort_folder, model):
+    np.save(kilosort_folder / "spike_clusters.npy", np.repeat(np.arange(12.0), 5))
+    assert len(read(kilosort_folder, model).unit_ids) == 12
+
+
+def test_spikes_without_a_template_do_not_count_for_the_last_one(kilosort_folder):
+    np.save(kilosort_folder / "templates.npy", np.eye(12)[:, :, None] * np.ones(4))
+    numbers = np.repeat(np.arange(12), 5)
+    numbers[:2] = -1
+    np.save(kilosort_folder / "spike_templates.npy", numbers)
+    found = pictures.of_phy(kilosort_folder, [str(i) for i in range(12)])
+    assert found.templates[0, 11].max() == 0.0
+
+
+def test_labels_of_cluster_info_that_differ_are_told(kilosort_folder, model, caplog):
+    for name, groups in (("group", GROUPS), ("info", ["unsorted", *GROUPS[2:], GROUPS[0]])):
+        table = pd.DataFrame({"cluster_id": range(12), "group": groups})
+        table.to_csv(kilosort_folder / f"cluster_{name}.tsv", sep="\t", index=False)
+    assert read(kilosort_folder, model).labels == GROUPS
+    assert "cluster_info.tsv: 12 labels differ from cluster_group.tsv's, which is read" in caplog.text
+
+
+@pytest.mark.parametrize("group", ["", "unsorted"])
+def test_labels_of_cluster_info_that_mean_the_same_are_not_told(group, kilosort_folder, model, caplog):
+    for name, groups in (("group", ["", *GROUPS[1:]]), ("info", [group, *GROUPS[1:]])):
+        table = pd.DataFrame({"cluster_id": range(12), "group": groups})
+        table.to_csv(kilosort_folder / f"cluster_{name}.tsv", sep="\t", index=False)
+    read(kilosort_folder, model)
+    assert "differ" not in caplog.text
+
+
+def test_predictions_go_to_the_clusters_of_a_group_file_not_to_its_row_numbers(kilosort_folder):
+    groups = pd.DataFrame({"Cluster ID": range(11, -1, -1), "group": ["good"] * 6 + [""] * 6})
+    groups.to_csv(kilosort_folder / "cluster_group.tsv", sep="\t")
+    table = pd.DataFrame({"unit_id": [str(i) for i in range(12)], "predicted_quality": ["noise"] * 3 + ["mua"] * 9})
+    phy.export(kilosort_folder, table.assign(prediction_confidence=0.9, abstained=False), True, False)
+    found = pd.read_csv(kilosort_folder / "cluster_group.tsv", sep="\t").set_index("Cluster ID")["group"]
+    assert found.sort_index().tolist() == ["noise"] * 3 + ["mua"] * 3 + ["good"] * 6
+
+
+@pytest.mark.parametrize("place", ["bombcell", "qMetrics"])
+def test_bombcells_table_is_found_in_the_folder_that_it_makes(place, kilosort_folder, model):
+    (kilosort_folder / "quality_metrics.csv").unlink()
+    (kilosort_folder / place).mkdir()
+    table = pd.DataFrame({"phy_clusterID": np.arange(12.0), "clusterID": np.arange(1.0, 13), "nPeaks": 1.0, "nTroughs": 1.0,
+                          "isolationDistance": np.arange(12.0), "waveformDuration_peakTrough": 400.0})  # fmt: skip
+    table.to_parquet(kilosort_folder / place / "templates._bc_qMetrics.parquet")
+    found = read(kilosort_folder, model).table
+    assert found["isolation_distance"].tolist() == list(range(12))
+    assert set(found["peak_to_trough_duration"].round(9)) == {0.0004}
+
+
+PADDED = [f"{i:03d}" for i in range(95, 105)]
+
+
+def test_ids_with_leading_zeros_stay_what_they_are(tmp_path, model):
+    metrics_of(range(10)).assign(cluster_id=PADDED).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"cluster_id": PADDED, "group": GROUPS[:10]}).to_csv(tmp_path / "g.tsv", sep="\t", index=False)
+    found = read(tmp_path / "m.csv", model)
+    assert found.unit_ids == PADDED
+    assert label_files.join(found, label_files.read_label_file(tmp_path / "g.tsv"), tmp_path)[0].labels == GROUPS[:10]
+
+
+def test_labels_find_units_whose_ids_are_spelled_without_their_zeros(tmp_path, model):
+    metrics_of(range(95, 105)).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"cluster_id": PADDED, "group": GROUPS[:10]}).to_csv(tmp_path / "g.tsv", sep="\t", index=False)
+    found = label_files.join(read(tmp_path / "m.csv", model), label_files.read_label_file(tmp_path / "g.tsv"), tmp_path)
+    assert found[0].labels == GROUPS[:10]
+    assert found[1] == []
+
+
+@pytest.mark.parametrize("form", ["%.3f", "%.6e", "%d"])
+def test_ids_written_as_decimals_are_the_numbers(form, tmp_path, model):
+    metrics_of(range(95, 105)).assign(cluster_id=[form % i for i in range(95, 105)]).to_csv(
+        tmp_path / "m.csv", index=False
+    )
+    pd.DataFrame({"cluster_id": range(95, 105), "group": GROUPS[:10]}).to_csv(tmp_path / "g.tsv", sep="\t", index=False)
+    found = read(tmp_path / "m.csv", model)
+    assert label_files.join(found, label_files.read_label_file(tmp_path / "g.tsv"), tmp_path)[0].labels == GROUPS[:10]
+
+
+@pytest.fixture
+def analyzer_of_names(tmp_path):
+    """Return a SortingAnalyzer folder whose unit ids are text, as SpikeInterface 0.101 to 0.105 write it, with two segments."""
+    folder = tmp_path / "analyzer"
+    for part in ("sorting", "extensions/quality_metrics", "extensions/template_metrics"):
+        (folder / part).mkdir(parents=True)
+    (folder / "spikeinterface_info.json").write_text('{"version": "0.105.3", "object": "SortingAnalyzer"}')
+    info = {"unit_ids": PADDED, "sampling_frequency": 25000.0, "num_segments": 2}
+    (folder / "sorting" / "numpysorting_info.json").write_text(json.dumps(info))
+    spikes = np.zeros(40, [("sample_index", "i8"), ("unit_index", "i8"), ("segment_index", "i8")])
+    spikes["sample_index"], spikes["unit_index"] = np.tile(np.arange(20), 2), np.tile(np.arange(10), 4)
+    spikes["segment_index"] = np.repeat([0, 1], 20)
+    np.save(folder / "sorting" / "spikes.npy", spikes)
+    table = metrics_of(range(10)).assign(cluster_id=PADDED).set_index("cluster_id").rename_axis(None)
+    table.iloc[:, :2].to_csv(folder / "extensions" / "quality_metrics" / "metrics.csv")
+    table.iloc[:, 2:].to_csv(folder / "extensions" / "template_metrics" / "metrics.csv")
+    return folder
+
+
+def test_metrics_of_units_with_names_like_007_reach_their_units(analyzer_of_names, model):
+    found = read(analyzer_of_names, model)
+    assert found.unit_ids == PADDED
+    assert found.table["snr"].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("ids", [PADDED, [str(i) for i in range(10)]])
+def test_unit_ids_that_are_text_stay_text_in_a_curation_file(ids, analyzer_of_names, model):
+    info = analyzer_of_names / "sorting" / "numpysorting_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"unit_ids": ids}))
+    for name in ("quality", "template"):
+        file = analyzer_of_names / "extensions" / f"{name}_metrics" / "metrics.csv"
+        pd.read_csv(file, index_col=0).set_axis(ids).to_csv(file)
+    found = read(analyzer_of_names, model)
+    table = pd.DataFrame(
+        {"unit_id": found.unit_ids, "predicted_quality": "good", "abstained": False, "id_of": found.id_of}
+    )
+    assert curation.make(table)["unit_ids"] == ids
+    assert curation.make(table.assign(id_of="unit", unit_id=range(10)))["unit_ids"] == list(range(10))
+
+
+def test_segments_of_an_analyzer_are_drawn_one_after_the_other(analyzer_of_names):
+    found = pictures.read(analyzer_of_names, PADDED)
+    assert found.samples.tolist() == [*range(20), *range(19 + 25000, 39 + 25000)]

@@ -321,7 +321,7 @@ def test_a_blank_id_in_phys_own_table_does_not_stop_the_rest(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x93NUMPY", np.array([{}], dtype=object), np.zeros((3, 4), int), np.zeros(3)]
+    "content", [b"", b"\x93NUMPY", np.array([{}], dtype=object), np.zeros((3, 4), int), np.full(3, 0.5)]
 )
 def test_broken_spike_clusters_are_one_line(content, folder):
     if isinstance(content, bytes):

@@ -37,6 +37,7 @@ class Analyzer(NamedTuple):
     params: dict[str, Any]  #: metric_params, for model_info.json
     property_names: list[str]
     property_values: Callable[[str], list[object]]  #: values of one property, by unit
+    named: bool = False  #: ids are text for SpikeInterface, also where they look like numbers
 
 
 def is_analyzer(path: Path) -> bool:
@@ -67,7 +68,8 @@ def read(path: Path, trust_pickles: bool = False) -> Analyzer:
         if place.is_symlink() and not place.resolve().is_relative_to(path.resolve()):
             raise refuse(path, [f"{place.relative_to(path)} is a link that leads outside"])
     parts = _zarr_parts(path, trust_pickles) if is_zarr(path) else _folder_parts(path, trust_pickles)
-    ids, tables, params, names, values = parts
+    given, tables, params, names, values = parts
+    ids, named = [id_text(i) for i in given], any(isinstance(i, str) for i in given)
     if not ids:
         ids = list(dict.fromkeys(i for table in tables for i in table.index))
     if len(set(ids)) < len(ids):
@@ -82,7 +84,7 @@ def read(path: Path, trust_pickles: bool = False) -> Analyzer:
     for name in METRIC_EXTENSIONS:
         if tables and f"{name.removesuffix('s')}_params" not in params:
             log.warning("%s: no %s; --compute-missing computes them", path, name)
-    return Analyzer(ids, joined.reset_index(drop=True), params, names, values)
+    return Analyzer(ids, joined.reset_index(drop=True), params, names, values, named)
 
 
 def refuse(path: Path, found: list[str]) -> InputError:
@@ -94,15 +96,15 @@ def refuse(path: Path, found: list[str]) -> InputError:
     )
 
 
-Parts = tuple[list[str], list[pd.DataFrame], dict[str, Any], list[str], Callable[[str], list[object]]]
+Parts = tuple[list[object], list[pd.DataFrame], dict[str, Any], list[str], Callable[[str], list[object]]]
 
 
 def _folder_parts(path: Path, trust_pickles: bool) -> Parts:
     """Return ids, metric tables, parameters, and properties of a binary folder."""
-    sorting, ids = path / "sorting", list[str]()
+    sorting, ids = path / "sorting", list[object]()
     if (sorting / "numpysorting_info.json").is_file():
         found = hdf5io.read_json(sorting / "numpysorting_info.json").get("unit_ids", [])
-        ids = [id_text(i) for i in found] if isinstance(found, list) else []
+        ids = found if isinstance(found, list) else []
     tables, params = [], {}
     for name in METRIC_EXTENSIONS:
         for folder in (path / "extensions" / name, path / name):
@@ -128,7 +130,8 @@ def _metrics_csv(file: Path) -> pd.DataFrame:
     """Return a metrics extension's table by unit id."""
     with hdf5io.parsing(file, "a table of metrics"):
         table = pd.read_csv(file, index_col=0, low_memory=False)
-    table.index = pd.Index([id_text(i) for i in table.index])
+        written = pd.read_csv(file, usecols=[0], dtype=str, keep_default_na=False)  # 007 is a name, no number
+    table.index = pd.Index([id_text(i) for i in written.iloc[:, 0]])
     if not table.index.is_unique:
         raise InputError(f"{file}: unit {table.index[table.index.duplicated()][0]} stands in it more than once.")
     return table
@@ -141,11 +144,7 @@ def _zarr_parts(path: Path, trust_pickles: bool) -> Parts:
     with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
         root = zarr.open_group(str(path), mode="r")
         names = sorted(root["sorting/properties"].array_keys()) if "sorting/properties" in root else []
-        ids = (
-            [id_text(i) for i in _zarr_values(root, "sorting/unit_ids", path, trust_pickles)]
-            if "sorting" in root
-            else []
-        )
+        ids = _zarr_values(root, "sorting/unit_ids", path, trust_pickles) if "sorting" in root else []
         tables, params = [], {}
         for name in METRIC_EXTENSIONS:
             if f"extensions/{name}/metrics" not in root:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +31,50 @@ def clusters_of(folder: Path) -> set[str] | None:
     return None if counts is None else set(counts)
 
 
+def params_of(folder: Path) -> dict[str, Any]:
+    """Return the literal values of a folder's ``params.py``, which is read as text; empty where there is none."""
+    path, found = folder / "params.py", dict[str, Any]()
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for name, value in re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", text, re.MULTILINE):
+        with contextlib.suppress(ValueError, SyntaxError):
+            found[name] = ast.literal_eval(value)
+    return found
+
+
+def sample_rate(folder: Path) -> float | None:
+    """Return the samples a second of a Phy folder; None where ``params.py`` does not say it as a number.
+
+    Raises
+    ------
+    InputError : a number that is none of Hz.
+    """
+    rate = None
+    with contextlib.suppress(ValueError, TypeError):
+        rate = float(params_of(folder).get("sample_rate", ""))
+    if rate is not None and not 500 <= rate < np.inf:
+        raise InputError(f"{folder / 'params.py'}: sample_rate = {rate:g}; the sampling rate in Hz is expected.")
+    return rate
+
+
+def spike_samples(folder: Path) -> np.ndarray | None:
+    """Return the time of each spike in samples; None where the folder has none.
+
+    Raises
+    ------
+    InputError : no such array; fractions, which are seconds or something else.
+    """
+    path = folder / "spike_times.npy"
+    if not path.is_file():
+        return None
+    with hdf5io.parsing(path, "a NumPy array of spike times"):
+        times = np.load(path, allow_pickle=False)
+    if times.dtype.kind not in "iuf" or not np.array_equal(times, np.rint(times)):
+        raise InputError(
+            f"{path}: its {times.dtype} are no whole numbers; times in samples are expected, not in seconds."
+        )
+    return times.ravel().astype(np.int64)
+
+
 def spike_counts(folder: Path) -> dict[str, int] | None:
     """Return how many spikes each cluster has now; None where the folder does not say."""
     for name in CLUSTERS:
@@ -47,11 +94,12 @@ def numbers_of_spikes(path: Path) -> np.ndarray:
     """
     with hdf5io.parsing(path, "a NumPy array of cluster ids"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
+        whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and np.array_equal(array, np.rint(array)))
+        if not whole or array.size != max(array.shape, default=0):
             raise InputError(
                 f"{path}: holds {array.dtype} of shape {array.shape}; one cluster number a spike is expected."
             )
-        return np.asarray(array)
+        return np.asarray(array).ravel().astype(np.int64)
 
 
 def si_unit_ids(folder: Path) -> dict[str, str]:
@@ -146,19 +194,11 @@ def check_counts(folder: Path, table: pd.DataFrame) -> None:
 def with_counts(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Return metrics with ``num_spikes`` and ``firing_rate`` (Hz) from the spikes where they lack them, as SpikeInterface's export does."""
     counts, absent = spike_counts(folder), [n for n in ("num_spikes", "firing_rate") if n not in table.columns]
-    params, times = folder / "params.py", folder / "spike_times.npy"
     if counts is None or not absent:
         return table
     spikes = np.array([counts.get(i, np.nan) for i in table.index], dtype=float)
-    told = (
-        re.search(r"^\s*sample_rate\s*=\s*([\d.eE+]+)", params.read_text(errors="replace"), re.M)
-        if params.is_file()
-        else None
-    )
-    last = 0.0
-    if told and times.is_file():
-        with hdf5io.parsing(times, "a NumPy array of spike times"):
-            last = float(np.load(times, mmap_mode="r", allow_pickle=False).max(initial=0)) / float(told[1])
+    rate, samples = sample_rate(folder), spike_samples(folder)
+    last = 0.0 if rate is None or samples is None else samples.max(initial=0) / rate
     found = {"num_spikes": spikes} | ({"firing_rate": spikes / last} if last > 0 else {})
     found = {n: v for n, v in found.items() if n in absent}
     log.warning(

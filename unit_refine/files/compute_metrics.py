@@ -92,7 +92,8 @@ def describe(analyzer: Any, where: str, compute_missing: bool) -> Analyzer:
     sorting = analyzer.sorting
     names = sorted(sorting.get_property_keys())
     table = pd.concat(tables, axis=1).reset_index(drop=True)
-    return Analyzer(ids, table, params, names, lambda name: list(sorting.get_property(name)))
+    named = sorting.unit_ids.dtype.kind not in "iu"
+    return Analyzer(ids, table, params, names, lambda name: list(sorting.get_property(name)), named)
 
 
 def compute(analyzer: Any, where: str) -> Any:

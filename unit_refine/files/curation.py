@@ -14,7 +14,7 @@ import pandas as pd
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..units.assemble import id_text
+from ..units.assemble import id_text, json_ids
 from ..units.labels import MEANING, tidy
 
 CATEGORY = "quality"
@@ -33,9 +33,10 @@ def make(predictions: pd.DataFrame) -> dict:
 
     Parameters
     ----------
-    predictions : columns ``unit_id``, ``predicted_quality``, ``abstained``, and one ``p_<class>`` for each class.
+    predictions : columns ``unit_id``, ``predicted_quality``, ``abstained``, one ``p_<class>`` for each class, ``id_of`` where it is known.
     """
-    ids = [int(i) if str(i).lstrip("-").isdigit() else str(i) for i in predictions["unit_id"]]
+    named = "id_of" in predictions.columns and (predictions["id_of"] == "name").all()
+    ids = json_ids([str(i) for i in predictions["unit_id"]], named)
     options = sorted({*(c[2:] for c in predictions.columns if c.startswith("p_")), *predictions["predicted_quality"]})
     labels = [
         {"unit_id": i, "labels": {CATEGORY: [quality]}}

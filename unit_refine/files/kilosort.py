@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import ast
-import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,31 +15,49 @@ from hdf5io.errors import InputError
 
 from . import compute_metrics, pictures
 from .analyzers import Analyzer
-from .clusters import spike_counts
+from .clusters import params_of, spike_counts
 
 DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 
 
-def params_of(folder: Path) -> dict[str, Any]:
-    """Return the literal values of a folder's ``params.py``.
+class Voltage(NamedTuple):
+    """The raw file that a folder's ``params.py`` names."""
+
+    paths: list[Path]  #: several are read one after the other
+    n_channels: int
+    dtype: str
+    offset: int  #: bytes before the first sample of each file
+    rate_hz: float
+    filtered: bool
+
+
+def voltage_of(folder: Path) -> Voltage:
+    """Return which file ``params.py`` names, and its form.
 
     Raises
     ------
-    InputError : absent, or without what is needed to read the voltage.
+    InputError : something that is needed to read the voltage is absent or no number; the file is gone or its size does not fit.
     """
-    path, found = folder / "params.py", dict[str, Any]()
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for name, value in re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*(?:#.*)?$", text, re.MULTILINE):
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            continue
-    absent = [
-        n for n in ("dat_path", "n_channels_dat", "dtype", "sample_rate") if found.get(n) in (None, "", "None", [])
-    ]
+    path, params = folder / "params.py", params_of(folder)
+    needed = ("dat_path", "n_channels_dat", "dtype", "sample_rate")
+    absent = [n for n in needed if params.get(n) in (None, "", "None", [], ())]
     if absent:
         raise InputError(f"{path}: no '{absent[0]}'; metrics need the voltage that the sorter has read.")
-    return found
+    given, dtype = params["dat_path"], str(params["dtype"]).removeprefix("np.")
+    if dtype not in DTYPES:
+        raise InputError(f"{path}: dtype '{dtype}'; expected one of {', '.join(DTYPES)}.")
+    try:
+        n, offset, rate = int(params["n_channels_dat"]), int(params.get("offset", 0)), float(params["sample_rate"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: n_channels_dat, offset and sample_rate must be numbers ({error}).") from None
+    paths = [folder / str(p) for p in (given if isinstance(given, (list, tuple)) else [given])]
+    for file in paths:
+        if not file.is_file():
+            raise InputError(f"{file}: the voltage that {path} names is not there (dat_path). Correct it.")
+        if (file.stat().st_size - offset) % (n * np.dtype(dtype).itemsize):
+            raise InputError(f"{file}: its size is no whole number of samples of {n} channels of {dtype} (params.py).")
+    filtered = str(params.get("hp_filtered", False)).strip().lower() in ("true", "1")
+    return Voltage(paths, n, dtype, offset, rate, filtered)
 
 
 def recording_of(folder: Path, gain_to_uv: float) -> Any:
@@ -49,31 +65,19 @@ def recording_of(folder: Path, gain_to_uv: float) -> Any:
 
     Raises
     ------
-    InputError : the file is gone or its size does not fit; positions of other channels.
+    InputError : see `voltage_of`; positions of other channels.
     """
     import spikeinterface.core as core
     from probeinterface import Probe
 
-    params = params_of(folder)
-    given = params["dat_path"] if isinstance(params["dat_path"], (list, tuple)) else [params["dat_path"]]
-    paths = [folder / str(p) for p in given]
-    n, dtype = int(params["n_channels_dat"]), str(params["dtype"]).removeprefix("np.")
-    if dtype not in DTYPES:
-        raise InputError(f"{folder / 'params.py'}: dtype '{dtype}'; expected one of {', '.join(DTYPES)}.")
-    offset = int(params.get("offset", 0))
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                f"{path}: the voltage that {folder / 'params.py'} names is not there (dat_path). Correct it."
-            )
-        if (path.stat().st_size - offset) % (n * np.dtype(dtype).itemsize):
-            raise InputError(f"{path}: its size is no whole number of samples of {n} channels of {dtype} (params.py).")
-    if len(paths) > 1:
-        raise InputError(f"{folder / 'params.py'}: dat_path names {len(paths)} files; one is expected.")
+    voltage = voltage_of(folder)
+    n = voltage.n_channels
     recording = core.BinaryRecordingExtractor(
-        paths, sampling_frequency=float(params["sample_rate"]), dtype=dtype, num_channels=n, file_offset=offset,
+        voltage.paths, sampling_frequency=voltage.rate_hz, dtype=voltage.dtype, num_channels=n, file_offset=voltage.offset,
         gain_to_uV=gain_to_uv, offset_to_uV=0.0, is_filtered=True,
     )  # fmt: skip
+    if len(voltage.paths) > 1:
+        recording = core.concatenate_recordings([recording])
     places, used = (pictures.array(folder / f"channel_{name}.npy") for name in ("positions", "map"))
     used = np.arange(n) if used is None else used.ravel().astype(int)
     if places is None or places.shape != (len(used), 2) or used.max() >= n:
@@ -86,7 +90,7 @@ def recording_of(folder: Path, gain_to_uv: float) -> Any:
     probe.set_device_channel_indices(np.arange(len(used)))
     placed = recording.set_probe(probe)  # in place from SpikeInterface 0.105 on
     recording = recording if placed is None else placed
-    if not params.get("hp_filtered", False):
+    if not voltage.filtered:
         from spikeinterface.preprocessing import bandpass_filter
 
         recording = bandpass_filter(recording)

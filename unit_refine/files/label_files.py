@@ -139,7 +139,9 @@ def kilosort_labels(folder: Path) -> dict[str, object]:
         return {}
     table = read_cells(path)
     header, body = split_header(table, path)
-    return {cluster_text(row[0]): row[1] for row in body if row[0]} if len(header) > 1 else {}
+    at = id_place(table.rows[0] if body is not table.rows else header, body, path)
+    value = header.index("kslabel") if "kslabel" in header else 1
+    return {cluster_text(row[at]): row[value] for row in body if row[at]}
 
 
 def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -> tuple[dict[str, object], list[str]]:
@@ -148,8 +150,8 @@ def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -
     Kilosort 2.5 and Phy write Kilosort's labels as groups. Where nearly all groups equal them, the equal ones are not a person's.
     """
     own = kilosort_labels(folder)
-    shared = {i: g for i, g in labels.items() if i in own and tidy(g)}
-    equal = {i for i, g in shared.items() if tidy(g) == tidy(own[i])}
+    shared = {i: g for i, g in labels.items() if cluster_text(i) in own and tidy(g)}
+    equal = {i for i, g in shared.items() if tidy(g) == tidy(own[cluster_text(i)])}
     if not shared or len(equal) < KILOSORT_SHARE * len(shared):
         return dict(labels), []
     n = len(equal)
@@ -188,14 +190,18 @@ def join(recording: Recording, found: LabelFile, where: Path) -> tuple[Recording
     own = found.labels
     if found.recordings is not None:
         own = {k.partition("\t")[2]: g for k, g in own.items() if k.partition("\t")[0] == recording.name}
-    known = sum(i in own for i in recording.unit_ids)
+    ids = recording.unit_ids
+    numbers, theirs = {cluster_text(i): i for i in ids}, {cluster_text(i): g for i, g in own.items()}
+    if not set(own) <= set(ids) and len(numbers) == len(ids) and len(theirs) == len(own):  # 14 here, 014 there
+        own = {numbers.get(c, c): g for c, g in theirs.items()}
+    known = sum(i in own for i in ids)
     if known < 0.5 * len(own) or (found.recordings is not None and not own):
         raise InputError(
-            f"{where}: {known} of its {len(own)} unit ids are units of {recording.source} (which has {len(recording.unit_ids)}):"
+            f"{where}: {known} of its {len(own)} unit ids are units of {recording.source} (which has {len(ids)}):"
             " the files do not belong together. Check the order of --labels."
         )
     notices = list(notices_of(recording, own, found.left_out, known, where))
-    labels = ["" if i in found.left_out else own.get(i, "") for i in recording.unit_ids]
+    labels = ["" if i in found.left_out else own.get(i, "") for i in ids]
     return recording._replace(labels=labels), notices
 
 

@@ -20,19 +20,11 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_key, id_text
-from ..units.labels import MEANING, tidy
+from ..units.labels import meaning, tidy
 from ..units.metric_names import from_producer
 from ..units.metrics import KNOWN, RENAMED, id_column
-from .clusters import (
-    CLUSTERS,
-    check_counts,
-    cluster_of_row,
-    clusters_of,
-    numbering,
-    si_unit_ids,
-    with_counts,
-)
-from .label_files import KSLABEL, kilosort_labels, read_label_file, split_header, without_kilosorts
+from .clusters import CLUSTERS, check_counts, cluster_of_row, clusters_of, numbering, si_unit_ids, with_counts
+from .label_files import KSLABEL, id_place, kilosort_labels, read_label_file, split_header, without_kilosorts
 from .tables import read_table, take_ids
 from .text import Form, TextTable, read_cells, write_cells
 
@@ -42,12 +34,9 @@ GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "clust
 INFO = "cluster_info.tsv"
 OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
 TABLES = (
-    "quality_metrics.csv",
-    "metrics.csv",
-    "template_metrics.csv",
-    "waveform_metrics.csv",
-    "templates._bc_qMetrics.parquet",
-)
+    "quality_metrics.csv", "metrics.csv", "template_metrics.csv", "waveform_metrics.csv",
+    *(f"{folder}templates._bc_qMetrics.parquet" for folder in ("", "bombcell/", "qMetrics/")),  # Bombcell's
+)  # fmt: skip
 #: Phy knows three groups.
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
 
@@ -125,11 +114,12 @@ def metric_tables(folder: Path) -> list[pd.DataFrame]:
     for path in [p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in wanted]:
         ids, table = take_ids(read_table(path), path)
         table = table.set_axis([path.stem.removeprefix("cluster_")], axis=1) if len(table.columns) == 1 else table
-        parts.append(table.set_index(pd.Index([rows.get(i, i) for i in ids], name="unit_id")))
+        parts.append(table.set_index(pd.Index([rows.get(c := cluster_text(i), c) for i in ids], name="unit_id")))
     if (folder / INFO).is_file():
         table = info_table(folder / INFO)
         ids, table = take_ids(table, folder / INFO)
-        parts.append(table[[c for c in table.columns if c in wanted]].set_index(pd.Index(ids, name="unit_id")))
+        table = table[[c for c in table.columns if c in wanted]]
+        parts.append(table.set_index(pd.Index(map(cluster_text, ids), name="unit_id")))
     return parts
 
 
@@ -190,24 +180,32 @@ def read_groups(folder: Path) -> dict[str, object] | None:
         log.info("%s: Kilosort's own labels, not a person's", path)
         path = None
     if path is not None:
-        found = read_label_file(path)
-        groups = {cluster_text(i): group for i, group in found.labels.items()}
-        if len(groups) < len(found.labels):
+        labels = read_label_file(path).labels
+        groups = {cluster_text(i): group for i, group in labels.items()}
+        if len(groups) < len(labels):
             raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
     elif (folder / INFO).is_file():
-        ids, table = take_ids(info_table(folder / INFO), folder / INFO)
-        groups = dict(zip(ids, table["group"].tolist())) if "group" in table.columns else {}
+        groups = info_groups(folder / INFO)
     if not any(tidy(g) for g in groups.values()):
         return None
-    for other in [f for n in GROUPS if (f := folder / n).is_file() and f != path and not is_kilosorts(f)]:
-        theirs = {cluster_text(i): tidy(g) for i, g in read_label_file(other).labels.items()}
-        n = sum(tidy(g) != theirs[i] for i, g in groups.items() if i in theirs)
-        if n:
-            log.warning("%s: %d labels differ from %s's, which is read", other, n, (path or other).name)
-    labels, notices = without_kilosorts(groups, folder, path or folder / INFO)
+    source = path or folder / INFO
+    for other in [f for n in (*GROUPS, INFO) if (f := folder / n).is_file() and f != source]:
+        if other.name == INFO or not is_kilosorts(other):
+            found = info_groups(other) if other.name == INFO else read_label_file(other).labels
+            theirs = {cluster_text(i): meaning(g) for i, g in found.items()}
+            n = sum(meaning(g) != theirs[i] for i, g in groups.items() if i in theirs)
+            if n:
+                log.warning("%s: %d labels differ from %s's, which is read", other, n, source.name)
+    labels, notices = without_kilosorts(groups, folder, source)
     for notice in notices:
         log.warning("%s", notice)
     return labels if any(tidy(g) for g in labels.values()) else None
+
+
+def info_groups(path: Path) -> dict[str, object]:
+    """Return ``{cluster id: group}`` of cluster_info.tsv; empty where it has no groups."""
+    ids, table = take_ids(info_table(path), path)
+    return dict(zip(map(cluster_text, ids), table["group"].tolist())) if "group" in table.columns else {}
 
 
 def check_target(folder: Path) -> None:
@@ -314,7 +312,7 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
         return fill_groups(folder, predictions)
     table = read_cells(path)
     header, body = split_header(table, path)
-    id_at = header.index("cluster_id") if "cluster_id" in header else 0
+    id_at = id_place(table.rows[0] if body is not table.rows else header, body, path)
     group_at = header.index("group") if "group" in header else None
     if group_at is None:
         raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(table.rows[0])}.")
@@ -327,7 +325,7 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
     written = 0
     for row in body:
         unit = cluster_text(row[id_at])
-        manual = bool(MEANING.get(tidy(row[group_at]), row[group_at])) and not repeats
+        manual = bool(meaning(row[group_at])) and not repeats
         if not manual and unit in wanted:
             row[group_at], written = wanted[unit], written + 1
     for unit in sorted(set(wanted) - set(now), key=id_key):

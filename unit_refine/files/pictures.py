@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,9 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from . import analyzers
+from . import analyzers, clusters
+
+log = logging.getLogger(__package__)
 
 
 class Pictures(NamedTuple):
@@ -40,6 +42,7 @@ def read(path: Path, unit_ids: Sequence[str]) -> Pictures | None:
     if len(found.samples) != len(found.unit):
         raise InputError(f"{path}: {len(found.samples)} spike times for {len(found.unit)} cluster numbers.")
     if found.amplitudes is not None and len(found.amplitudes) != len(found.samples):
+        log.warning("%s: %d amplitudes for %d spikes: not drawn", path, len(found.amplitudes), len(found.samples))
         found = found._replace(amplitudes=None)
     order = np.argsort(found.samples, kind="stable")
     amplitudes = None if found.amplitudes is None else found.amplitudes[order]
@@ -56,30 +59,30 @@ def array(path: Path) -> np.ndarray | None:
 
 def of_phy(folder: Path, unit_ids: Sequence[str]) -> Pictures | None:
     """Return the spikes of a Phy folder; the template of a cluster is the mean of its spikes' templates (merges and splits)."""
-    times, clusters = array(folder / "spike_times.npy"), array(folder / "spike_clusters.npy")
-    of_spike = array(folder / "spike_templates.npy")
-    clusters = of_spike if clusters is None else clusters
-    if times is None or clusters is None:
+    of_cluster, of_spike = (
+        clusters.numbers_of_spikes(folder / n) if (folder / n).is_file() else None for n in clusters.CLUSTERS
+    )
+    numbers = of_spike if of_cluster is None else of_cluster
+    samples = clusters.spike_samples(folder)
+    if samples is None or numbers is None:
         return None
-    params = folder / "params.py"
-    text = params.read_text(encoding="utf-8", errors="replace") if params.is_file() else ""
-    told = re.search(r"^\s*sample_rate\s*=\s*([\d.eE+]+)", text, re.MULTILINE)
-    if told is None:
-        raise InputError(f"{params}: no line 'sample_rate = NUMBER'; without it spike times have no unit.")
-    samples, clusters = times.ravel().astype(np.int64), clusters.ravel()
-    unit = _index_of(clusters, [int(i) if i.lstrip("-").isdigit() else -1 for i in unit_ids])
+    rate = clusters.sample_rate(folder)
+    if rate is None:
+        raise InputError(
+            f"{folder / 'params.py'}: no line 'sample_rate = NUMBER'; without it spike times have no unit."
+        )
+    unit = _index_of(numbers, [int(i) if i.lstrip("-").isdigit() else -1 for i in unit_ids])
     amplitudes = array(folder / "amplitudes.npy")
     templates = _phy_templates(folder)
     if templates is not None and of_spike is not None and len(of_spike) == len(unit) and len(templates):
-        of_spike = of_spike.ravel()
-        good = (unit >= 0) & (of_spike < len(templates))
+        good = (unit >= 0) & (of_spike >= 0) & (of_spike < len(templates))
         weight = np.zeros((len(unit_ids), len(templates)))
         np.add.at(weight, (unit[good], of_spike[good]), 1)
         share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1)
         templates = np.tensordot(share.astype(np.float32), templates.astype(np.float32), 1)
     else:
         templates = None
-    return Pictures(float(told[1]), samples, unit, None if amplitudes is None else amplitudes.ravel(), templates)
+    return Pictures(rate, samples, unit, None if amplitudes is None else amplitudes.ravel(), templates)
 
 
 def _index_of(values: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
@@ -110,15 +113,14 @@ def of_analyzer(folder: Path, unit_ids: Sequence[str]) -> Pictures | None:
     samples, units = get("sample_index"), get("unit_index")
     if samples is None or units is None or rate is None:
         return None
-    segments = get("segment_index")
-    if segments is not None and len(segments) and segments.max() > 0:
-        raise InputError(
-            f"{folder}: {int(segments.max()) + 1} segments; times of several segments cannot be drawn together."
-        )
+    samples, segments = samples.astype(np.int64), get("segment_index")
+    if segments is not None and len(segments):  # one after the other, a second apart
+        ends = [samples[segments == s].max(initial=0) + int(rate) for s in range(int(segments.max()))]
+        samples = samples + np.cumsum([0, *ends])[segments]
     templates = get("templates")
     if templates is not None and (templates.ndim != 3 or len(templates) != len(unit_ids)):
         templates = None
-    return Pictures(float(rate), samples.astype(np.int64), units.astype(np.int64), get("amplitudes"), templates)
+    return Pictures(float(rate), samples, units.astype(np.int64), get("amplitudes"), templates)
 
 
 Getter = Callable[[str], np.ndarray | None]

@@ -40,7 +40,8 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
             raise InputError(
                 f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units."
             )
-    return Recording(path.name, path, found.unit_ids, found.table, labels, found.params)
+    id_of = "name" if found.named else "unit"
+    return Recording(path.name, path, found.unit_ids, found.table, labels, found.params, id_of)
 
 
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:

@@ -6,13 +6,14 @@ import io
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..units.assemble import id_text
+from ..units.assemble import cluster_text, id_text
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from .text import decimal_mark, read_text
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__package__)
 SUMMARIES = (
     "mean", "average", "median", "std", "sd", "sem", "min", "max", "count", "sum", "total", "25%", "50%", "75%",
 )  # ids of rows that are no units  # fmt: skip
+NAMES = r"\s*([+-]?0\d+|\d+[eE]\d+)\s*"  #: ids that a number would not be written as: 007, 1e5
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
@@ -47,11 +49,16 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_csv(path: Path) -> pd.DataFrame:
     """Return a text table whose first line names its columns."""
     text, form = read_text(path)
+    how: dict[str, Any] = {
+        "sep": form.separator, "decimal": decimal_mark(text, form.separator), "low_memory": False, "skipinitialspace": True,
+    }  # fmt: skip
     try:
-        table = pd.read_csv(
-            io.StringIO(text), sep=form.separator, decimal=decimal_mark(text, form.separator), low_memory=False,
-            skipinitialspace=True,
-        )  # fmt: skip
+        table = pd.read_csv(io.StringIO(text), **how)
+        ids = id_column(list(map(str, table.columns))) or table.columns[0]
+        if isinstance(table.index, pd.RangeIndex) and pd.api.types.is_numeric_dtype(table[ids]):
+            written = pd.read_csv(io.StringIO(text), usecols=[ids], dtype=str, **how)[ids]
+            if written.str.fullmatch(NAMES).any():
+                table[ids] = written
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; expected a header line and one line for each unit.") from None
     except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
@@ -105,7 +112,11 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     groups = table[group_by] if group_by in table.columns else [""] * len(ids)
     repeated = [key for key, n in Counter(zip(groups, ids)).items() if n > 1]
     others = [
-        c for c in table.columns if c != name and str(c).lower() in ID_COLUMNS and list(map(id_text, table[c])) != ids
+        c
+        for c in table.columns
+        if c != name
+        and str(c).lower() in ID_COLUMNS
+        and list(map(cluster_text, table[c])) != list(map(cluster_text, ids))
     ]
     if others:
         log.warning("%s: the ids are those of column '%s', not of %s", path, name, ", ".join(map(repr, others)))

@@ -18,7 +18,7 @@ from ..files.load_model import Model
 from ..files.pictures import Pictures
 from ..model import decisions
 from ..units import trains
-from ..units.assemble import Recording
+from ..units.assemble import Recording, json_ids
 from ..units.labels import MEANING, tidy
 from ..units.metrics import match_model
 from .predict import predict, prediction_table
@@ -54,7 +54,11 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     lead = np.where(answer["empty"], -1.0, decisions.lead(answer["p"]))
     order = np.argsort(lead, kind="stable")[: config.n_units]
     reasons = why(model, metrics.iloc[order], answer["p"][order], answer["guess"][order])
-    drawn = pictures.read(recording.source, recording.unit_ids)
+    drawn = None
+    try:
+        drawn = pictures.read(recording.source, recording.unit_ids)
+    except InputError as error:
+        log.warning("the page has no pictures: %s", error)
     units = [unit_of(recording, table, answer, metrics, int(i)) | {"why": r} for i, r in zip(order, reasons)]
     merges: list[dict[str, Any]] = []
     if drawn is not None:
@@ -69,8 +73,8 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     return {
         "recording": recording.name, "id_of": id_kind(recording), "classes": list(answer["classes"]), "metrics": list(metrics.columns),
         "quantiles": training_quantiles(model, metrics.columns), "units": units, "merges": merges,
-        "ids": [as_id(i) for i in recording.unit_ids],
-        "si_ids": {k: as_id(v) for k, v in clusters.items()} if recording.id_of == "cluster" else {},
+        "ids": json_ids(recording.unit_ids, recording.id_of == "name"),
+        "si_ids": dict(zip(clusters, json_ids(list(clusters.values())))) if recording.id_of == "cluster" else {},
         "bin_ms": trains.BIN_MS, "labels": LABELS,
     }  # fmt: skip
 
@@ -78,11 +82,6 @@ def content(config: ReviewConfig) -> dict[str, Any]:
 def id_kind(recording: Recording) -> str:
     """Return what the ids number: Phy's "cluster", an analyzer's "unit", or those of a "table" that nobody has told about."""
     return "cluster" if recording.id_of == "cluster" else "unit" if recording.source.is_dir() else "table"
-
-
-def as_id(text: str) -> int | str:
-    """Return a unit id as JSON should hold it: a number where it is one."""
-    return int(text) if text.lstrip("-").isdigit() and len(text) < 16 else text
 
 
 def rounded(values: Any, digits: int = 4) -> list[float | None]:

@@ -27,7 +27,7 @@ class Recording(NamedTuple):
     table: pd.DataFrame  #: every column of the file, today's metric names
     labels: list[object] | None  #: as spelled in the file; None where the input has none
     params: dict  #: metric_params of an analyzer, for model_info.json
-    id_of: str = "unit"  #: what the ids number: a sorter's "unit", or Phy's "cluster"
+    id_of: str = "unit"  #: what the ids are: numbers of a sorter's "unit", a unit's "name" (text for SpikeInterface), or Phy's "cluster"
 
 
 class Units(NamedTuple):
@@ -47,13 +47,14 @@ class Units(NamedTuple):
 
 
 def id_text(value: object) -> str:
-    """Return a unit id as text; 12.0 becomes 12.
+    """Return a unit id as text; a whole number written as a decimal one becomes that number.
 
-    >>> id_text(12.0), id_text(" a3 ")
-    ('12', 'a3')
+    >>> id_text(12.0), id_text(" a3 "), id_text("1.200e+01"), id_text("012")
+    ('12', 'a3', '12', '012')
     """
     text = str(value).strip()
-    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+    decimal = re.fullmatch(r"-?\d+\.\d*(e\+?\d\d?)?", text, re.IGNORECASE)
+    return str(int(float(text))) if decimal and float(text).is_integer() else text
 
 
 def cluster_text(value: object) -> str:
@@ -64,6 +65,16 @@ def cluster_text(value: object) -> str:
     """
     text = str(value).strip()
     return str(int(text.partition(".")[0])) if re.fullmatch(r"[+-]?\d+(\.0*)?", text) else text
+
+
+def json_ids(texts: Sequence[str], named: bool = False) -> list[int | str]:
+    """Return unit ids as SpikeInterface's JSON holds them: all numbers, or all text where one is text (``named``: they are).
+
+    >>> json_ids(["3", "12"]), json_ids(["3", "4-7"]), json_ids(["03"]), json_ids(["3"], named=True)
+    ([3, 12], ['3', '4-7'], ['03'], ['3'])
+    """
+    numbers = not named and all(re.fullmatch(r"0|-?[1-9]\d{0,14}", text) for text in texts)
+    return [int(text) if numbers else text for text in texts]
 
 
 def id_key(text: str) -> tuple[int, int, str]:

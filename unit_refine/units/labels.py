@@ -112,6 +112,15 @@ def tidy(label: object) -> str:
     return text[:-2] if text in ("0.0", "1.0", "2.0") else text
 
 
+def meaning(label: object) -> str:
+    """Return what a label means, or the label itself where only its author knows.
+
+    >>> meaning("SUA"), meaning("unsorted"), meaning("axon")
+    ('good', '', 'axon')
+    """
+    return MEANING.get(tidy(label), tidy(label))
+
+
 def spelled_out(labels: Sequence[object], name: str) -> list[object]:
     """Return labels in words where they are yes and no (1 and 0) and their column's name says to which question.
 
@@ -142,9 +151,9 @@ def read_labels(
     ------
     InputError : a spelling nobody knows.
     """
-    meaning = {**MEANING, **NUMBERS[task], **(label_map or {})}
+    known = {**MEANING, **NUMBERS[task], **(label_map or {})}
     counts = Counter(tidy(label) for label in raw)
-    unknown = {spelling: n for spelling, n in counts.items() if spelling not in meaning}
+    unknown = {spelling: n for spelling, n in counts.items() if spelling not in known}
     if unknown:
         shown = ", ".join(f"'{s}' ({n} units)" for s, n in sorted(unknown.items())[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -152,10 +161,10 @@ def read_labels(
             f"{where}: unknown label {shown}{more}; expected good, mua, noise or a usual spelling of these."
             " Say what it means with --label-map, e.g. --label-map SPELLING=noise."
         )
-    spelled = sorted({str(label) for label in raw if tidy(label) and str(label) != meaning[tidy(label)]})
-    mapped = [f"'{s}' as {meaning[tidy(s)] or 'not labelled'}" for s in spelled]
+    spelled = sorted({str(label) for label in raw if tidy(label) and str(label) != known[tidy(label)]})
+    mapped = [f"'{s}' as {known[tidy(s)] or 'not labelled'}" for s in spelled]
     notices = [f"{where}: labels read: {', '.join(mapped)}"] if mapped else []
-    return [meaning[tidy(label)] for label in raw], notices
+    return [known[tidy(label)] for label in raw], notices
 
 
 def task_of(classes: Sequence[str]) -> tuple[str, list[str]] | None:
