@@ -1,7 +1,8 @@
 """How fast is meso_forecast beside what people use? Competitors are measured in the same run; ratios are printed.
 
 Window gathering against a DataLoader that asks for one item at a time (in RAM, and from gzip chunks with h5py); one training step and its
-memory against Hugging Face's Informer; a forecast with 100 samples against its ``generate``; growth with neurons and context.
+memory against Hugging Face's Informer; a forecast with 100 samples against its ``generate``; growth with neurons and context; errors
+on held-out windows beside neuralforecast's models (pip install neuralforecast).
 """
 
 from __future__ import annotations
@@ -298,10 +299,85 @@ def splitter_bench() -> list[dict]:
     ]
 
 
+def session(n_neurons: int = 60, n_time: int = 4000):
+    """Return a panel of neurons that damped oscillators drive, with autoregressive noise of each; z-scored by its training part."""
+    from meso_forecast import simulate
+    from meso_forecast.activity import split, windows
+
+    rng = np.random.default_rng(0)
+    latents = simulate.latent_oscillators(n_time, 12, rng)
+    x = latents @ rng.standard_normal((12, n_neurons)) / np.sqrt(12) + simulate.ar1(
+        n_time, np.full(n_neurons, 1.0), rng
+    )
+    label = split.chronological_split(n_time)
+    fitted = x[label == windows.TRAIN]
+    x = ((x - fitted.mean(0)) / fitted.std(0)).astype(np.float32)
+    return windows.Panel(x, np.ones(n_time, bool), label)
+
+
+def errors_bench(steps: int = 500) -> list[dict]:
+    """Squared error on the same held-out windows, and CPU time of fit and forecast: our forecasters and neuralforecast's.
+
+    Theirs (without its Informer: many minutes) see one neuron at a time, one model for all, are trained ``steps`` steps, stop early on the
+    validation part, and forecast from every frame of the test part.
+    """
+    from meso_forecast.activity import windows
+    from meso_forecast.config import CompareConfig
+    from meso_forecast.fit.registry import fit_named
+
+    panel = session()
+    config = CompareConfig(recording=Path(__file__), output=Path("unused"), context=CONTEXT, horizon=HORIZON)
+    origins = windows.window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+    truth, found = windows.gather(panel.x, origins, 1, HORIZON), []
+    for name in ("persistence", "ar", "stack", "informer"):
+        began = time.process_time()
+        forecast = fit_named(name, [panel], config)[0].forecast(panel, origins)
+        found.append((name, float(np.square(forecast.mean - truth).mean()), time.process_time() - began))
+    found += neuralforecasts(panel, origins, truth, steps)
+    base = next(error for name, error, _ in found if name == "ar")
+    return [{"errors": name, "mse": e, "over AR's": e / base, "CPU s": seconds} for name, e, seconds in found]
+
+
+def neuralforecasts(panel, origins: np.ndarray, truth: np.ndarray, steps: int) -> list[tuple[str, float, float]]:
+    """Return name, squared error and CPU time of neuralforecast's models; none where it is not installed."""
+    if importlib.util.find_spec("neuralforecast") is None:
+        print("\nneuralforecast is not installed: not measured")
+        return []
+    import pandas as pd
+    from neuralforecast import NeuralForecast
+    from neuralforecast import models as library
+
+    n_time, n = panel.x.shape
+    long = pd.DataFrame(
+        {"unique_id": np.repeat(np.arange(n), n_time), "ds": np.tile(np.arange(n_time), n), "y": panel.x.T.ravel()}
+    )
+    parts, found = [int((panel.label == part).sum()) for part in (1, 2)], []
+    for name in ("NLinear", "NHITS"):
+        model = getattr(library, name)(
+            h=HORIZON, input_size=CONTEXT, max_steps=steps, early_stop_patience_steps=5, val_check_steps=50, random_seed=0,
+            accelerator="cpu", enable_progress_bar=False, logger=False,
+        )  # fmt: skip
+        began = time.process_time()
+        table = NeuralForecast([model], freq=1).cross_validation(
+            long, n_windows=None, val_size=parts[0], test_size=parts[1], step_size=1
+        )
+        seconds = time.process_time() - began
+        table = table[table["cutoff"].isin(origins)].sort_values(["cutoff", "ds", "unique_id"])
+        found.append(
+            (
+                f"neuralforecast {name}",
+                float(np.square(table[name].to_numpy().reshape(truth.shape) - truth).mean()),
+                seconds,
+            )
+        )
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run all benchmarks, or the parts named."""
     parts: dict[str, Callable[..., Any]] = {
         "splitter": splitter_bench, "gather": gather_bench, "step": step_bench, "forecast": forecast_bench, "context": context_bench,
+        "errors": errors_bench,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=", ".join(parts))
@@ -314,8 +390,6 @@ def main(argv: list[str] | None = None) -> None:
     parts["step"] = lambda: step_bench(tuple(given.neurons))
     for name in given.parts or parts:
         show(name, parts[name]())
-    if importlib.util.find_spec("neuralforecast") is None:
-        print("\nneuralforecast is not installed: not measured")
 
 
 if __name__ == "__main__":
