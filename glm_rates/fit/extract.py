@@ -219,7 +219,7 @@ def extract_times(source, options):
     first_s, width = data.event_s[order] + (low + start) / 1000, options["bin_size"]
     data = data._replace(stop_s=None if data.stop_s is None else data.stop_s[order])
     binned = trials.bin_spikes(data, first_s, (stop - start) // width, width, where)
-    own = trials.own_bins(data, first_s, window, width, options.get("to_trial_end", False), where)
+    own = trials.own_bins(data, first_s, data.event_s[order], window, width, options.get("to_trial_end", False), where)
     ids = [data.trial_id[i] for i in order]
     lit, flagged = laser_of_events(data.laser, order, start + low, options["laser"], where)
     arrays = {"counts": binned.counts, "taste": taste[order], "trial": np.array(ids),

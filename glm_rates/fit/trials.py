@@ -197,33 +197,50 @@ def observed_bins(intervals: list[np.ndarray], first_s: np.ndarray, n_bins: int,
 
 
 def own_bins(
-    data: Session, first_s: np.ndarray, window: tuple[int, int], bin_ms: int, to_trial_end: bool, where: str
+    data: Session,
+    first_s: np.ndarray,
+    onset_s: np.ndarray,
+    window: tuple[int, int],
+    bin_ms: int,
+    to_trial_end: bool,
+    where: str,
 ) -> np.ndarray | None:
-    """Which bins of the analysis window belong to a trial: not those of the next trial's window, nor after its own end.
+    """Which bins of the analysis window belong to a trial: a moment of several windows to that of the stimulus given last, none after
+    the trial's own end.
+
+    Before a trial's stimulus only what no earlier window holds is its own: it would be the response to another stimulus.
+
+    Parameters
+    ----------
+    first_s, onset_s : (trial,)
+        When the first bin of each trial begins, and its stimulus.
 
     Returns
     -------
     numpy.ndarray (trial, bin up to the end of the window), or None where all do
     """
     start = first_s[:, None] + np.arange(window[1]) * bin_ms / 1000
-    opens = first_s + window[0] * bin_ms / 1000
-    order = np.argsort(opens, kind="stable")
-    following = np.full(len(opens), np.inf)
-    following[order[:-1]] = opens[order[1:]]
-    own = start + bin_ms / 1000 <= following[:, None] + EDGE_S
-    if not own.all():
-        crossed = int((~own).any(axis=1).sum())
-        log.warning(
-            "%s: the windows of %d of %d trials overlap the next: each moment counts once, in the later trial",
-            where,
-            crossed,
-            len(opens),
-        )
+    stop, opens, closes = start + bin_ms / 1000, first_s + window[0] * bin_ms / 1000, start[:, -1] + bin_ms / 1000
+    inside = np.ones(start.shape, bool)
     if to_trial_end:
         if data.stop_s is None:
             raise InputError(f"{where}: --to-trial-end needs the end of each trial (stop_time, stop_s).")
-        own = own & (start + bin_ms / 1000 <= np.nan_to_num(data.stop_s, nan=np.inf)[:, None] + EDGE_S)
-    return None if own.all() else own
+        closes = np.minimum(closes, np.nan_to_num(data.stop_s, nan=np.inf))
+        inside = stop <= closes[:, None] + EDGE_S
+    order = np.argsort(onset_s, kind="stable")
+    following, before = np.full(len(opens), np.inf), np.full(len(opens), -np.inf)
+    following[order[:-1]] = np.maximum(onset_s, opens)[order[1:]]
+    before[order[1:]] = np.maximum.accumulate(closes[order])[:-1]
+    early = start < onset_s[:, None] - EDGE_S
+    taken = (stop > following[:, None] + EDGE_S) | (early & (start < before[:, None] - EDGE_S))
+    crossed = int((taken & inside)[:, window[0] :].any(axis=1).sum())
+    if crossed:
+        log.warning(
+            "%s: the windows of %d of %d trials overlap others: each moment counts once, for the stimulus given last; what is left of "
+            "earlier responses is not in the model (--covariates with a column event gives each kind a kernel)", where, crossed, len(opens),
+        )  # fmt: skip
+    own = inside & ~taken
+    return None if own[:, window[0] :].all() else own
 
 
 def warn_of_silence(counts: np.ndarray, observed: np.ndarray | None, window: tuple[int, int], where: str) -> None:

@@ -238,10 +238,28 @@ def test_overlapping_windows_count_each_spike_once(spikes, tmp_path, caplog):
     path = write_tables(tmp_path, times, events, ["tone"] * len(events))
     with caplog.at_level("WARNING", "glm_rates"):
         _, arrays = stage.extract_times(path, request(events=str(tmp_path / "events.csv")))
-    assert "the windows of 389 of 390 trials overlap the next" in caplog.text
+    assert "the windows of 390 of 390 trials overlap others" in caplog.text
     inside = arrays["counts"][:, 10:130] * arrays["counted"][:, 10:130, None]
     expected = sum(((t >= events[0] - 0.5) & (t < events[-1] + 2.5)).sum() for t in times)
     assert inside.sum() == expected
+
+
+@pytest.mark.parametrize("gap", [0.25, 1.3, 2.7])
+def test_a_response_belongs_to_its_own_stimulus(spikes, tmp_path, gap):
+    """Flashes that follow one another (Allen: every 250 ms): what follows a stimulus is not the time before the next."""
+    events = 10 + gap * np.arange(40)
+    path = write_tables(tmp_path, spikes[0], events, ["a", "b"] * 20)
+    _, arrays = stage.extract_times(path, request(events=str(tmp_path / "events.csv")))
+    own = arrays["counted"][:, 10:130]
+    for row, first in zip(own, arrays["start_s"]):
+        from_onset = (np.flatnonzero(row) - 20) * 0.025  # s
+        last = first + 0.5 > events[-1] - 0.01
+        expected = np.arange(0, 2.5 if last else min(gap, 2.5) - 1e-9, 0.025)
+        if gap > 2.5:  # time that no earlier window holds is its baseline
+            expected = np.concatenate([np.arange(2.5 - gap, -1e-9, 0.025), expected])
+        if first + 0.5 < 10.01:
+            expected = np.concatenate([np.arange(-0.5, 0, 0.025), expected[expected >= 0]])
+        np.testing.assert_allclose(from_onset, expected, atol=1e-6)
 
 
 def test_to_trial_end_stops_at_each_trials_own_end(spikes, tmp_path):
