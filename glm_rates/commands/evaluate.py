@@ -28,7 +28,7 @@ def run(config: EvaluateConfig, run: Run) -> Result:
         params, extracted = exchange.load(folder, "extract")
         done = exchange.Fitted(params, extracted, *pipeline.fit(folder, config, full_fit=False))
     table, summary = tables.unit_table(done), done.meta["summary"]
-    keep = [n for n in table if n in ("unit", "region", "n_spikes", "ks_pvalue") or n.startswith("cv ")]
+    keep = [n for n in table if n in ("unit", "region", "n_spikes", "ks_pvalue", "drift_pvalue") or n.startswith("cv ")]
     hdf5io.write_csv(config.output, [{n: table[n][u] for n in keep} for u in table["unit"]])
     best = list(summary["models"])[-1]
     row = summary["models"][best]

@@ -251,7 +251,11 @@ def _unit_units(name: str) -> tuple[str, str]:
     if "bits" in name or name.startswith("cv "):
         held = "standard error over folds" if name.endswith(" se") else "held-out trials"
         return "bits per spike", held if "cv" in name else "in-sample"
-    known = {"grad_norm": "largest gradient of the mean objective", "ks_pvalue": "time rescaling, corrected for bins"}
+    known = {
+        "grad_norm": "largest gradient of the mean objective",
+        "ks_pvalue": "time rescaling, corrected for bins",
+        "drift_pvalue": "score test of slow change over trials beyond the model",
+    }
     return "", known.get(name, name.replace("_", " "))
 
 

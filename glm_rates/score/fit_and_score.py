@@ -24,7 +24,7 @@ from ..fit.populations import fit_population, populations, settings_for
 from ..model import population as model
 from ..model.design import Trials, scored_counts
 from ..model.kernels import Window
-from . import evaluate
+from . import drift, evaluate
 
 log = logging.getLogger("glm_rates.score.fit_and_score")
 KS_GRID = np.linspace(0, 1, 101)
@@ -76,6 +76,8 @@ def run(folder: Path) -> None:
             coef, kernels = results[f"{index}.coef"], model.kernels_of(settings_for(params, wanted, group))
             n_rows = len(group.trials) * (window.stop - window.start)
             save_model(folder / f"model_{index}.npz", coef, coef.shape[1] - kernels["history"].size, n_rows)
+    if text := drift.told(results["drift_pvalue"]):
+        log.warning("%s", text)
     save(folder, "fit", {**meta, "versions": versions}, results)
 
 
@@ -126,6 +128,7 @@ def gather(groups, tasks, done, params, arrays, window: Window, wanted: dict, n_
     best = whole["rate_cv"] if n_folds else whole["rate"]
     results |= {name: array for name, array in whole.items() if np.isfinite(array).any()}
     results["ks_curve"], results["ks_pvalue"] = evaluate.rescaling_curves(counts, best, wanted["seed"], KS_GRID)
+    results["drift_pvalue"] = drift.pvalues(counts, best, arrays["taste"], arrays.get("start_s", arrays["trial"]))
     results["fold"] = fold_of
     if np.isnan(counts).any():
         results["valid"] = np.isfinite(counts)

@@ -36,7 +36,13 @@ def unit_table(done: Fitted) -> dict[str, np.ndarray]:
     if any(name.endswith(".dispersion") for name in fitted):
         kinds = np.where(dispersion > 0, "negative-binomial", np.where(dispersion < 0, "bernoulli", "poisson"))
         table |= {"observation": kinds, "dispersion": dispersion}
-    table |= {"fitted": fitted_flag, "converged": converged, "grad_norm": gradient, "ks_pvalue": fitted["ks_pvalue"]}
+    table |= {
+        "fitted": fitted_flag,
+        "converged": converged,
+        "grad_norm": gradient,
+        "ks_pvalue": fitted["ks_pvalue"],
+        "drift_pvalue": fitted["drift_pvalue"],
+    }
     if "rate" in fitted:
         table["bits_per_spike"] = _per_spike(fitted["in_sample_bits"].sum(axis=0), table["n_spikes"])
     for row, name in enumerate(meta["scored"][1:], start=1):
@@ -87,7 +93,8 @@ def json_results(stored: Stored) -> dict[str, Any]:
         row["held_out"] = {
             name: [score[unit], stored.score_errors[name][unit]] for name, score in stored.scores.items()
         }
-        row |= {"ks_pvalue": arrays["ks_pvalue"][unit], "converged": bool(arrays["converged"][unit])}
+        row |= {name: arrays[name][unit] for name in ("ks_pvalue", "drift_pvalue") if name in arrays}
+        row |= {"converged": bool(arrays["converged"][unit])}
         units.append(row)
     three = ("pooled", "mean", "median")
     return {

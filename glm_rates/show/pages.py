@@ -14,6 +14,7 @@ from hdf5io.errors import InputError
 
 from ..files.results import Place
 from ..files.stored import Stored, read_results, safe_names
+from ..score.drift import drifting
 from ..score.tables import answer_of, explained, further, json_results
 from . import plots
 from .figures import save_figure
@@ -116,6 +117,8 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
                     "in-sample, pooled": stored.summary["bits_per_spike"]["pooled"]}  # fmt: skip
     p = stored.arrays["ks_pvalue"]
     headline["units rejected by time rescaling"] = f"{(p < 0.05).sum()} of {np.isfinite(p).sum()}"
+    if "drift_pvalue" in stored.arrays:
+        headline["units whose rate drifts beyond the model"] = len(drifting(stored.arrays["drift_pvalue"]))
     unit_rows = [
         {"unit": u, "region": stored.regions[u], "spikes": int(stored.arrays["n_spikes"][u]),
          "in-sample": f"{stored.arrays['bits_per_spike'][u]:.3f}", **{_short(name): _with_error(stored, name, u) for name in stored.scores if name not in ("rolling window", "one rate")}, "KS p": "<.001" if p[u] < 0.001 else f"{p[u]:.3f}"}
