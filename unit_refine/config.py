@@ -324,7 +324,7 @@ class ConvertMetricsConfig(Tables):
     """Bring metrics of analyzers, Phy folders or tables into one table, with new or old metric names."""
 
     spelling: Literal["new", "old"] = Field(
-        "new", description="metric names of SpikeInterface 0.103.2 and later, or those before"
+        "new", description="metric names of SpikeInterface 0.104.0 and later, or those before"
     )
     output: Path = Field(
         Path("metrics.csv"), description="table to write", json_schema_extra=OUT | {"product": "metrics.csv"}

@@ -80,7 +80,7 @@ def model_info(config: TrainConfig, outcome: Any, results: Mapping[str, Any]) ->
     try:
         requirements["spikeinterface"] = importlib.metadata.version("spikeinterface")
     except importlib.metadata.PackageNotFoundError:
-        requirements["spikeinterface"] = "0.103.2"  # the first with these metric names
+        requirements["spikeinterface"] = "0.104.0"  # the first with these metric names
     digest = hashlib.sha256(
         np.ascontiguousarray(outcome.units.metrics.to_numpy()).tobytes() + outcome.units.y.tobytes()
     )

@@ -1,6 +1,6 @@
 """Which numbers describe a unit, are they comparable between versions, and does any unit stand in the data twice?
 
-Metrics carry the names of SpikeInterface 0.103.2 and later; tables with the older names are translated on reading.
+Metrics carry the names of SpikeInterface 0.104.0 and later; tables with the older names are translated on reading.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEMPLATE_METRICS = (
 #: Metrics that are computed where they lack; two of SpikeInterface's take as long as all others together.
 COMPUTED = tuple(n for n in QUALITY_METRICS + TEMPLATE_METRICS if n not in ("nn_isolation", "nn_noise_overlap"))
 KNOWN = frozenset(QUALITY_METRICS + TEMPLATE_METRICS)
-#: Old name -> (new name, sign): SpikeInterface 0.103.2 renamed three template metrics and turned the sign of one.
+#: Old name -> (new name, sign): SpikeInterface 0.104.0 renamed three template metrics and turned the sign of one.
 RENAMED = {
     "peak_to_valley": ("peak_to_trough_duration", 1.0),
     "half_width": ("trough_half_width", 1.0),
@@ -94,7 +94,7 @@ def to_new_names(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_old_names(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the metric names of SpikeInterface before 0.103.2 (inverse of `to_new_names`)."""
+    """Return the table with the metric names of SpikeInterface before 0.104.0 (inverse of `to_new_names`)."""
     return _rename(table, {new: (old, sign) for old, (new, sign) in RENAMED.items() if old not in table.columns})
 
 
