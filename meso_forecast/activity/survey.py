@@ -8,6 +8,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .made_up import SAMPLED, made_up
 from .reading import BLOCK, QUANTILE_FRAMES, Rules, raw_and_corrected
 from .traces import Traces
 
@@ -26,8 +27,10 @@ class Survey(NamedTuple):
     broken: np.ndarray  #: bool, has a value that is not finite at an observed frame
 
 
-def survey(c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: np.ndarray) -> tuple[Survey, np.ndarray]:
-    """Return what a pass finds, and the frames that turn out to be empty.
+def survey(
+    c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: np.ndarray
+) -> tuple[Survey, np.ndarray, np.ndarray]:
+    """Return what a pass finds, and the frames that turn out to be empty or made from others.
 
     Blocks are read in order; at most ``QUANTILE_FRAMES`` evenly spaced training frames are kept for the quantiles.
 
@@ -41,6 +44,7 @@ def survey(c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: n
     -------
     survey : of every neuron.
     empty : (time,) bool, observed frames without a finite value in most neurons, or with a fluorescence of zero in all of them.
+    made : (time,) bool, observed frames that were interpolated, or repeat the one before.
     """
     n, chosen = len(c.rois), np.flatnonzero(train & seen)
     if len(chosen) < LEAST_TRAINING:
@@ -49,7 +53,7 @@ def survey(c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: n
     wanted[chosen[:: -(-len(chosen) // QUANTILE_FRAMES)]] = True
     sample, square, count, missing, lost = [], np.zeros(n), 0, np.zeros(n, int), np.zeros(len(train), int)
     changes, raw_changes, zero = np.zeros(n, int), np.zeros(n, int), np.zeros(len(train), bool)
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    low, high, few = np.full(n, np.inf), np.full(n, -np.inf), []
     for start in range(0, len(train), BLOCK):
         rows = slice(start, min(start + BLOCK, len(train)))
         raw, x = raw_and_corrected(c, rules, rows.start, rows.stop)
@@ -68,6 +72,7 @@ def survey(c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: n
         raw_changes += (raw[1:] != raw[:-1])[both].sum(0)
         low, high = np.fmin(low, raw[fine].min(0, initial=np.inf)), np.fmax(high, raw[fine].max(0, initial=-np.inf))
         sample.append(x[wanted[rows]])
+        few.append(raw[:, :: max(1, n // SAMPLED)])
     broken = missing > 0
     values = np.where(broken, 0, np.concatenate(sample))  # a broken neuron is dropped later
     constant = (high - low <= 1e-9 * np.maximum(1, np.abs(high))) | (np.minimum(changes, raw_changes) < LEAST_CHANGES)
@@ -75,7 +80,8 @@ def survey(c: Traces, rules: Rules, train: np.ndarray, good: np.ndarray, seen: n
         np.sqrt(square / max(count, 1) / 2), np.abs(np.nanmedian(values, axis=0)),
         np.nanpercentile(values, rules.percentile, axis=0), constant & ~broken, broken,
     )  # fmt: skip
-    return found, empty_frames(c, rules, lost, zero, missing, good)
+    empty = empty_frames(c, rules, lost, zero, missing, good)
+    return found, empty, made_up(np.concatenate(few), good & ~empty)
 
 
 def empty_frames(

@@ -27,12 +27,13 @@ def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[st
         name, stamp = found(file, NAMES, "activity_matrix"), found(file, CLOCKS, "timestamps")
         shape = hdf5io.array(file, name, ndim=2).shape
         times = hdf5io.array(file, stamp, ndim=1)[:]
-        attrs = {k: v for k, v in file.attrs.items() if isinstance(v, (str, bytes))}
+        said = {k: v for k, v in file.attrs.items() if isinstance(v, (str, bytes))}
     transposed = shape[1] == len(times) != shape[0]
     trace = Trace(path=path, dataset=name, transposed=transposed)
     refuse_clocks(trace)
-    fov = make_fov("FOV_00", trace, times, trim_times, processed=True, terms={"times": f"'/{stamp}'"})
-    return fov, {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in attrs.items()}
+    attrs = {str(k): v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in said.items()}
+    given = {"processed": True, "ahead": attrs.get("ahead", ""), "terms": {"times": f"'/{stamp}'"}}
+    return make_fov("FOV_00", trace, times, trim_times, **given), attrs
 
 
 def found(file: h5py.File, names: tuple[str, ...], expected: str) -> str:

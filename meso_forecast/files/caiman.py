@@ -19,6 +19,10 @@ from hdf5io.errors import InputError
 from .fov import FOVData, Trace, make_fov
 from .suite2p import frame_rate
 
+AHEAD = {
+    "F_dff": "CaImAn's F_dff takes its baseline from frames before and after each one",
+    "C": "CaImAn's C is denoised by a fit to frames before and after each one",
+}
 log = logging.getLogger(__package__)
 
 
@@ -55,8 +59,8 @@ def caiman_fov(path: Path, fs_hz: float | None) -> FOVData:
     fs_hz = frame_rate(fs_hz, said, path)
     log.info("%s: '/estimates/%s' is the activity, used as it is", path.name, main)
     trace = Trace(path=path, dataset=f"estimates/{main}", transposed=True)
-    terms = {"roi_type": "idx_components"}
-    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, processed=True, terms=terms, **given)
+    given |= {"terms": {"roi_type": "idx_components"}, "processed": True, "ahead": AHEAD[main]}
+    return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, **given)
 
 
 def cells_of(estimates: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]:

@@ -140,6 +140,9 @@ class FOVData(BaseModel):
     )
     red: np.ndarray = Field(description="(roi,) bool, labelled in the red channel")
     processed: bool = Field(False, description="the activity is used as it is: no neuropil, no dF/F")
+    ahead: str = Field(
+        "", description="why activity that is used as it is depends on later frames, as far as that is known"
+    )
     terms: dict[str, str] = Field(GENERIC, description="what the format calls each part, for messages")
 
     @property

@@ -46,6 +46,12 @@ MAIN = (
     "normalised",
     "deconvolved",
 )  #: what may be a FOV's activity, best first
+#: how exporters make such series
+AHEAD = {
+    "dff": "dF/F stands in the file, and exporters take its baseline from frames before and after each one",
+    "denoised": "denoised traces are fitted to frames before and after each one",
+    "deconvolved": "deconvolved activity is computed from frames before and after each one",
+}
 
 
 class Series(NamedTuple):
@@ -249,7 +255,8 @@ def fov_of(
     terms = {"roi_type": table.rule, "times": f"'{main.name}': its clock"}
     columns = {"uuids": np.array([f"{name}/{i}" for i in main.rows]), **table.columns}
     doubt_rate(file, main.table, main.times, main.name)
-    return make_fov(name, main.trace, main.times, trim_times, processed=as_it_is, terms=terms, **extra, **columns)
+    given = {"processed": as_it_is, "ahead": AHEAD.get(main.role, ""), "terms": terms, **extra, **columns}
+    return make_fov(name, main.trace, main.times, trim_times, **given)
 
 
 def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series | None:

@@ -218,6 +218,7 @@ class MesoscopeSession(BaseModel):
             "timestamps": Dataset(times, "s", "time of each frame", ("time",)),
         }
         attrs = {"eid": self.eid, "subject": self.subject, "date": self.date, "lab": self.lab}
+        attrs["ahead"] = next((f.ahead for f in self.fovs if f.ahead), "")
         return hdf5io.write(path, SCHEMA, datasets, attrs=attrs, overwrite=overwrite)
 
     @staticmethod

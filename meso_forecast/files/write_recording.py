@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,22 @@ from hdf5io.errors import InputError
 
 from ..activity import preprocess as pre
 from ..activity.covariates import PHASES, Covariates, covariates, inputs_of
+from ..activity.made_up import copies
 from ..activity.observed import MANY_GAPS, Observed, observed, warmed
 from ..activity.reading import BLOCK, Rules
 from ..activity.split import SplitRule, split_label
 from ..activity.survey import Survey, floor_of, survey
 from ..activity.traces import Traces
-from ..activity.windows import PARTS
+from ..activity.windows import PARTS, observed_runs
 from .recording import SCHEMA
 from .session import MesoscopeSession
 
 log = logging.getLogger(__package__)
 LEAST_FRAMES = 200
 MOST_PAUSES = 50
+MOST_MADE_UP = 0.2  #: of the frames; more were made by resampling, and none would be left
+COPY_FRAMES, MOST_LATER = 400, 8
+DECONVOLVED = "deconvolved activity was computed from frames before and after each one"
 
 
 def write_recording(
@@ -43,10 +48,10 @@ def write_recording(
     cells = [f.traces(f.cells(rules.least_probability), frame) for f, frame in zip(session.fovs, session.frames(clock))]
     o = observed(cells, clock)
     say_gaps(o, cells)
-    found, seen = [], np.zeros_like(o.good)
+    found, seen, notes = [], np.zeros_like(o.good), notes_of(session, rules)
     for i, f in enumerate(cells):
         warm = warmed(o.pause[:, i], pre.warm_up(f, rules, len(clock), dt_s))
-        found.append(surveyed(f, rules, label == 0, o, i, warm))
+        found.append(surveyed(f, rules, label == 0, o, i, warm, notes))
         seen[:, i] = o.good[:, i] & warm
         for complaint in pre.complaints(f, rules, o.pause[:, i], dt_s):
             log.warning(complaint)
@@ -55,12 +60,17 @@ def write_recording(
     with hdf5io.create(output, SCHEMA, attrs=attrs, provenance=provenance, overwrite=overwrite) as file:
         scale, low = write_activity(file, cells, found, rules, label, o, seen, dt_s)
         hdf5io.write_datasets(file, describe(session, cells, found, scale, seen, label, clock, c))
+        notes += copied(file["activity"], seen, file["neurons/uuid"].asstr()[:])
+        file.attrs["notes"] = "\n".join(notes)
+    for note in notes:
+        log.warning("%s", note)
     return {
         "n_frames": len(clock), "n_neurons": int(sum(len(f.rois) for f in cells)), "n_fovs": len(cells), "dt_s": dt_s,
         "observed_fraction": float(seen.all(1).mean()), "dropped": dropped, "skipped_fovs": session.skipped,
         "frames": {name: int((label == value).sum()) for name, value in PARTS.items()},
         "not_observed": {f.name: counts for f, counts in zip(cells, o.counts)}, "pauses": o.pauses[:MOST_PAUSES],
         "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "behaviour": inputs_of(c)[1], "baseline_below_floor": low,
+        "notes": notes,
     }  # fmt: skip
 
 
@@ -104,17 +114,58 @@ def say_gaps(o: Observed, cells: list[Traces]) -> None:
             )
 
 
-def surveyed(c: Traces, rules: Rules, train: np.ndarray, o: Observed, fov: int, warm: np.ndarray) -> Survey:
-    """Return the survey of a FOV; frames that turn out to be empty become unobserved in ``o``, and are counted."""
-    found, empty = survey(c, rules, train, o.good[:, fov], o.good[:, fov] & warm)
-    o.counts[fov]["empty"] = int(empty.sum())
-    if not empty.any():
+def surveyed(
+    c: Traces, rules: Rules, train: np.ndarray, o: Observed, fov: int, warm: np.ndarray, notes: list[str]
+) -> Survey:
+    """Return the survey of a FOV; frames that turn out to be empty or made up become unobserved in ``o``, and are counted."""
+    found, empty, made = survey(c, rules, train, o.good[:, fov], o.good[:, fov] & warm)
+    if made.sum() > MOST_MADE_UP * o.good[:, fov].sum():
+        share = made.sum() / o.good[:, fov].sum()
+        notes.append(
+            f"{c.where}: {share:.0%} of the frames repeat the one before or lie on straight lines between others: the traces were resampled"
+            " to a higher rate, and such frames tell of later ones. Forecasts look better than they are; give the frames as recorded"
+        )
+        made[:] = False
+    o.counts[fov] |= {"empty": int(empty.sum()), "made up": int(made.sum())}
+    for frames, why in (
+        (empty, "empty (no finite value, or all zero)"),
+        (made, "interpolated, or repeat the one before,"),
+    ):
+        if frames.any():
+            log.warning("%s: %d frames are %s and count as not observed", c.where, frames.sum(), why)
+    if not (empty | made).any():
         return found
-    log.warning(
-        "%s: %d frames are empty (no finite value, or all zero) and count as not observed", c.where, empty.sum()
-    )
-    o.good[empty, fov] = False
+    o.good[empty | made, fov] = False
     return survey(c, rules, train, o.good[:, fov], o.good[:, fov] & warm)[0]
+
+
+def notes_of(session: MesoscopeSession, rules: Rules) -> list[str]:
+    """Return what whoever reads a forecast's skill must know of how the activity was made."""
+    said = (
+        [DECONVOLVED]
+        if rules.signal == "deconvolved"
+        else list(dict.fromkeys(f.ahead for f in session.fovs if f.ahead))
+    )
+    return [f"{text}. What seems to be forecast may have been known" for text in said]
+
+
+def copied(data: h5py.Dataset, seen: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Return a note where cells repeat others, in the longest stretch of observed frames (at most ``COPY_FRAMES``)."""
+    start, stop = max(observed_runs(np.asarray(seen.all(1))).tolist(), key=lambda run: run[1] - run[0], default=(0, 0))
+    found = copies(data[start : min(stop, start + COPY_FRAMES)], MOST_LATER) if stop - start > MOST_LATER + 50 else []
+    said = []
+    for kind, why in (
+        (False, "the same cell twice, which counts twice"),
+        (True, "who knows the one foretells the other by copying"),
+    ):
+        pairs = [c for c in found if bool(c.later) == kind]
+        if pairs:
+            c = pairs[0]
+            said.append(
+                f"{len(pairs)} cells repeat another cell's trace{' some frames later' if kind else ''} (such as {names[c.cell]} that of"
+                f" {names[c.of]}): {why}"
+            )
+    return said
 
 
 def without_traps(

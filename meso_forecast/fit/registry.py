@@ -42,6 +42,8 @@ def open_checked(path: Path, context: int, horizon: int, behaviour: str = "none"
     InputError : the recording is too short for this context and horizon, too full of gaps, or without the wanted behaviour.
     """
     recording = with_behaviour(open_recording(path), behaviour)
+    for note in recording.notes:
+        log.warning("%s: %s", path.name, note)
     p = recording.panel
     for part, (name, least) in enumerate(LEAST_WINDOWS.items()):
         n = len(window_origins(p.usable, p.label, part, context, horizon))
