@@ -10,6 +10,7 @@ import numpy as np
 from ..answer import Answer, answer
 from ..files.exchange import Fitted
 from ..files.stored import Stored
+from .drift import drifting
 
 
 def unit_table(done: Fitted) -> dict[str, np.ndarray]:
@@ -127,7 +128,10 @@ def answer_of(stored: Stored) -> Answer | None:
         math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")
     )
     what = f"the model of {found['model'].replace('+', ', ')}"
-    return answer(what, names[found["baseline"]], gain, low, high, "bits per spike on held-out trials")
+    p = stored.arrays.get("drift_pvalue", np.full(1, np.nan))
+    n = len(drifting(p))
+    first = f"{n} of {np.isfinite(p).sum()} units drift beyond the model (--drift)" if n else ""
+    return answer(what, names[found["baseline"]], gain, low, high, "bits per spike on held-out trials", first=first)
 
 
 def further(stored: Stored) -> list[dict[str, Any]]:

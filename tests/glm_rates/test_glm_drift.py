@@ -64,3 +64,13 @@ def test_whole_trials_of_one_taste_at_a_time_are_not_told_apart_from_it():
     taste = np.arange(N_TRIALS) // 20
     step = np.where(taste == 0, -0.4, 0.4)[:, None] * np.ones(N_UNITS)
     assert (pvalues(step, taste=taste) < 0.05).mean() < 0.11
+
+
+def test_the_answer_says_first_that_rates_drift(inferred):
+    from glm_rates.files.stored import read_results
+    from glm_rates.score.tables import answer_of
+
+    stored = read_results(next(inferred[0].glob("*.h5")))
+    plain = answer_of(stored).sentence
+    moved = stored._replace(arrays={**stored.arrays, "drift_pvalue": np.array([1e-6, 0.5, 0.5, 0.5, np.nan])})
+    assert answer_of(moved).sentence == f"1 of 4 units drift beyond the model (--drift); {plain}"
