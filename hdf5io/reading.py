@@ -133,11 +133,23 @@ def array(group: h5py.Group, name: str, ndim: int | Sequence[int] | None = None,
         kind = found.dtype.kind
     if kind not in kinds:
         raise InputError(f"{where} holds {found.dtype}, {'numbers' if 'f' in kinds else 'text'} are expected.")
-    if found.nbytes > (64 << 20) and found.nbytes > 1000 * os.path.getsize(group.file.filename):
-        raise InputError(
-            f"{where} claims {found.nbytes / 1e9:.0f} GB in a file of {os.path.getsize(group.file.filename) / 1e6:.0f} MB."
-        )
+    refuse_never_written(found, where)
     return found
+
+
+def refuse_never_written(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse an array that claims far more than its file holds, or of which nothing was ever written: reading it would make it up.
+
+    Raises
+    ------
+    InputError : more than 64 MB, and a thousand times the file or no byte of it stored here, in another file or as views of others.
+    """
+    size = os.path.getsize(dataset.file.filename)
+    stored = dataset.is_virtual or dataset.external or dataset.id.get_storage_size()
+    if dataset.nbytes > (64 << 20) and (dataset.nbytes > 1000 * size or not stored):
+        raise InputError(
+            f"{where} claims {dataset.nbytes / 1e9:.1f} GB of which a file of {size / 1e6:.1f} MB holds little or nothing."
+        )
 
 
 def read_json(path: str | Path, kind: type = dict) -> Any:

@@ -539,3 +539,18 @@ def test_a_dataset_may_make_itself_compressed_in_a_new_file_and_in_a_recording(t
             assert dataset.attrs["units"] == "Hz"
             assert [dim.label for dim in dataset.dims] == ["trial", "bin"]
             assert dataset.id.get_storage_size() < 10_000
+
+
+def test_an_array_of_which_nothing_was_ever_written_is_refused(tmp_path):
+    """Acquisition that died leaves what it reserved: its values would all be zero."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["filling"] = np.random.default_rng(0).random(200_000)  # so that the file itself is no thousandth
+        file.create_dataset("reserved", (20_000_000,), "f8", chunks=(65_536,))
+        file.create_dataset("zeros", (20_000_000,), "f8", chunks=(65_536,), compression="gzip")[...] = 0
+        layout = h5py.VirtualLayout((20_000_000,), "f8")
+        layout[:200_000] = h5py.VirtualSource(tmp_path / "x.h5", "filling", (200_000,))
+        file.create_virtual_dataset("view", layout)
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        with pytest.raises(InputError, match=r"'/reserved' claims 0\.2 GB"):
+            hdf5io.array(file, "reserved")
+        assert hdf5io.array(file, "zeros").shape == hdf5io.array(file, "view").shape == (20_000_000,)

@@ -116,11 +116,12 @@ class H5:
             raise InputError(
                 f"{self.where(name)} holds {node.dtype}, {'a table' if kinds == 'V' else 'numbers'} expected."
             )
-        if self.by_h5py:
-            refuse_never_written(node, self.where(name))
         claimed, real = float(np.prod([float(n) for n in shape])) * size, os.path.getsize(str(self.path))
-        if claimed > 2**30 and claimed > 2000 * real:
-            raise InputError(f"{self.where(name)} claims {claimed / 1e9:.0f} GB in a file of {real / 1e6:.0f} MB.")
+        stored = not self.by_h5py or node.is_virtual or node.external or node.id.get_storage_size()
+        if claimed > 2**26 and (claimed > 1000 * real or not stored):
+            raise InputError(
+                f"{self.where(name)} claims {claimed / 1e9:.1f} GB of which a file of {real / 1e6:.1f} MB holds little or nothing."
+            )
         return node
 
     def _through_tables(self, name, ndim, kinds, filter_name):
