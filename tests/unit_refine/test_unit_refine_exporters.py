@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
-from unit_refine.config import PredictConfig, TrainConfig
-from unit_refine.files import clusters, curation, label_files, phy, pictures, recordings
+from unit_refine.config import PredictConfig, Tables, TrainConfig
+from unit_refine.files import clusters, curation, kilosort, label_files, phy, pictures, recordings
+from unit_refine.files.analyzers import Analyzer
 from unit_refine.units import labels, metric_names
 
 METRICS = ("snr", "isi_violations_ratio", "presence_ratio", "amplitude_median")
@@ -357,3 +358,41 @@ def test_unit_ids_that_are_text_stay_text_in_a_curation_file(ids, analyzer_of_na
 def test_segments_of_an_analyzer_are_drawn_one_after_the_other(analyzer_of_names):
     found = pictures.read(analyzer_of_names, PADDED)
     assert found.samples.tolist() == [*range(20), *range(19 + 25000, 39 + 25000)]
+
+
+def test_computed_metrics_join_those_of_a_folder_and_change_none(kilosort_folder, monkeypatch):
+    ids = [str(i) for i in range(11, -1, -1)]
+    table = pd.DataFrame({"snr": 99.0, "spread": [float(i) for i in ids]})
+    monkeypatch.setattr(kilosort, "read", lambda *_: Analyzer(ids, table, {}, [], lambda _: []))
+    config = Tables(inputs=[kilosort_folder], compute_missing=True, gain_to_uv=1.0)
+    found = recordings.read_recording(kilosort_folder, config).table
+    assert found["snr"].tolist() == [float(i) for i in range(12)]
+    assert found["spread"].tolist() == [float(i) for i in range(12)]
+
+
+def test_where_the_voltage_is_gone_a_folder_s_own_metrics_are_used(kilosort_folder, caplog):
+    config = Tables(inputs=[kilosort_folder], compute_missing=True, gain_to_uv=1.0)
+    assert len(recordings.read_recording(kilosort_folder, config).unit_ids) == 12
+    assert "metrics that are not there stay missing" in caplog.text
+
+
+def test_several_raw_files_are_read_one_after_the_other(kilosort_folder):
+    pytest.importorskip("spikeinterface")
+    volts = np.arange(240, dtype=np.int16).reshape(60, 4)
+    for name, part in (("a.dat", volts[:20]), ("b.dat", volts[20:])):
+        part.tofile(kilosort_folder / name)
+    np.save(kilosort_folder / "channel_positions.npy", np.c_[np.zeros(4), 20.0 * np.arange(4)])
+    text = "dat_path = ['a.dat', 'b.dat']\nn_channels_dat = '4'\ndtype = 'int16'\nsample_rate = 30000.\nhp_filtered = 'True'\n"
+    (kilosort_folder / "params.py").write_text(text)
+    recording = kilosort.recording_of(kilosort_folder, 0.5)
+    np.testing.assert_array_equal(recording.get_traces(), volts)
+    np.testing.assert_allclose(recording.get_channel_gains(), 0.5)
+    (kilosort_folder / "params.py").write_text(text.replace("'4'", "'four'"))
+    with pytest.raises(InputError, match="n_channels_dat, offset and sample_rate must be numbers"):
+        kilosort.recording_of(kilosort_folder, 0.5)
+
+
+def test_kilosort_s_labels_as_a_column_are_told(tmp_path, model, caplog):
+    metrics_of(range(12)).assign(ks2_label=["good", "mua"] * 6).to_csv(tmp_path / "m.csv", index=False)
+    recordings.read_recording(tmp_path / "m.csv", Tables(inputs=[tmp_path / "m.csv"]), "ks2_label")
+    assert "'ks2_label' holds Kilosort's own labels" in caplog.text

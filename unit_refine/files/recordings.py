@@ -10,13 +10,15 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
 from ..units.assemble import Recording, column, name_apart, split_by
 from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
-from ..units.metrics import COMPUTED, id_column, to_new_names
+from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names
 from . import analyzers, clusters, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
@@ -46,18 +48,36 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
 
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
     """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
-    if config.compute_missing and not any(len(part.columns) for part in phy.metric_tables(path)) and phy.is_phy(path):
-        from . import kilosort
-
-        found, groups = kilosort.read(path, config.gain_to_uv), phy.read_groups(path)
-        ids, table = found.unit_ids, found.table
-        labels = None if groups is None else [groups.get(i, "") for i in ids]
-    else:
-        ids, table, labels = phy.read(path)
+    compute = config.compute_missing and phy.is_phy(path)
+    have = not compute or any(len(part.columns) for part in phy.metric_tables(path))
+    found = phy.read(path) if have else None
+    ids, table, labels = with_computed(path, config.gain_to_uv, found) if found is None or compute else found
     if label_column is not None:
         labels = spelled_out(column(table, label_column, path), label_column)
         table = table.drop(columns=[label_column])
     return Recording(path.name, path, ids, table, labels, {}, "cluster")
+
+
+def with_computed(path: Path, gain_to_uv: float | None, found: phy.Clusters | None) -> phy.Clusters:
+    """Return the clusters of a sorter's folder with the metrics that it lacks; None: it has none. What is there stays."""
+    from . import kilosort
+
+    have = set() if found is None else set(to_new_names(found.table).columns)
+    if found is not None and set(COMPUTED) <= have:
+        return found
+    try:
+        new = kilosort.read(path, gain_to_uv)
+    except InputError as error:
+        if found is None:
+            raise
+        log.warning("metrics that are not there stay missing: %s", error)
+        return found
+    if found is None:
+        groups = phy.read_groups(path)
+        labels = None if groups is None else [groups.get(i, "") for i in new.unit_ids]
+        return phy.Clusters(new.unit_ids, new.table, labels)
+    more = new.table.set_axis(new.unit_ids, axis=0)[[c for c in new.table.columns if c not in have]]
+    return found._replace(table=pd.concat([found.table, more.reindex(found.unit_ids).reset_index(drop=True)], axis=1))
 
 
 def read_table_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
@@ -86,6 +106,8 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Tables, str | None]
 def read_recording(path: Path, config: Tables, label_column: str | None = None) -> Recording:
     """Return the units of one input, whatever its kind, with today's metric names."""
     path = Path(path)
+    if label_column is not None and squeezed(label_column) in ("kslabel", "ks2label", "ks4label", "kilosortlabel"):
+        log.warning("%s: '%s' holds Kilosort's own labels, not a curator's", path, label_column)
     recording = next(reader for is_this, reader in READERS if is_this(path))(path, config, label_column)
     table, notices = from_producer(recording.table)
     for notice in notices:
