@@ -29,7 +29,8 @@ except ImportError:  # Windows has no flock; there the journal protects against 
     fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"NPJOURN2"
-PREVIOUS = "_previous"
+PREVIOUS, ORIGINAL = "_previous", "_original"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def update(
@@ -42,12 +43,13 @@ def update(
 ) -> None:
     """Replace ``group`` inside an existing file; killed at any moment, the file holds the old group or the new one.
 
-    The group that was there stays for one generation as ``<group>_previous``. Nothing else in the file changes.
+    The group that was there stays for one generation as ``<group>_previous``; what stood there and was not written by `update` stays
+    for good, as ``<group>_original``. Nothing else in the file changes.
 
     Raises
     ------
-    InputError : no such file, no HDF5, or no permission to write.
-    LockedError : another process has the file open.
+    InputError : no such file, no HDF5, no permission to write, or something else stands under all of these names.
+    LockedError : another process has the file open, or has died while it wrote.
     NoSpace : the disk is too full; the file is as it was and nothing is left beside it.
     """
     path, group = Path(path), group.strip("/")
@@ -58,7 +60,7 @@ def update(
         overlay = Overlay(descriptor)
         try:
             with h5py.File(overlay, "r+") as file:
-                _keep_previous(file, group)
+                _keep_previous(file, group, path)
                 target = file.create_group(group, track_order=True)
                 write_attrs(target, attrs)
                 write_datasets(target, datasets)
@@ -139,11 +141,24 @@ def recover(path: str | Path) -> str | None:
         return _recover(path, descriptor)
 
 
-def _keep_previous(file: h5py.File, group: str) -> None:
-    if group in file:
-        if group + PREVIOUS in file:
-            del file[group + PREVIOUS]
-        file.move(group, group + PREVIOUS)
+def _keep_previous(file: h5py.File, group: str, path: Path) -> None:
+    """Make room for a group: an older result of ours for one generation, anything else for good."""
+    if file.get(group, getlink=True) is None:
+        return
+    kept = group + (PREVIOUS if _is_ours(file, group) else ORIGINAL)
+    if file.get(kept, getlink=True) is not None:
+        if not (kept == group + PREVIOUS and _is_ours(file, kept)):
+            raise InputError(
+                f"{path}: '/{group}' and '/{kept}' are not results of ours; rename one of them, or give --output FILE."
+            )
+        del file[kept]
+    file.move(group, kept)
+
+
+def _is_ours(file: h5py.File, name: str) -> bool:
+    """Return whether a name holds a group that `update` wrote, and no link to one elsewhere."""
+    link = file.get(name, getlink=True)
+    return isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Group) and "provenance" in file[name]
 
 
 def _journal_of(path: Path) -> Path:
@@ -168,9 +183,25 @@ def _locked(path: Path) -> Iterator[int]:
                 raise InputError(
                     f"{path}: its file system gives no lock ({error}). Give --output FILE on a local disk."
                 ) from None
+        _refuse_while_written(path, descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _refuse_while_written(path: Path, descriptor: int) -> None:
+    """Refuse a file whose superblock says that it is open for writing: a writer that lets others read (SWMR) holds no lock.
+
+    The flags are bits 0 (write) and 2 (SWMR) of byte 11 of a superblock of version 3, which begins at byte 0, 512, 1024, 2048, ...
+    """
+    start, size = 0, os.fstat(descriptor).st_size
+    while start < size and read_at(descriptor, len(SIGNATURE), start) != SIGNATURE:
+        start = 2 * start or 512
+    head = read_at(descriptor, 12, start) if start < size else b""
+    if len(head) == 12 and head[8] >= 3 and head[11] & 0b101:
+        raise LockedError(
+            f"{path} is being written by another program, or one died while it wrote. If none runs: h5clear -s {path.name}"
+        )
 
 
 def _write_journal(journal: Path, overlay: Overlay) -> None:

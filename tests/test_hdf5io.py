@@ -176,6 +176,53 @@ def test_update_keeps_the_users_arrays_and_one_generation_of_results(recording):
         assert sorted(k for k in file if k.startswith("glm")) == ["glm_output", "glm_output_previous"]
 
 
+@pytest.mark.parametrize("kind", ["group", "dataset", "link"])
+def test_what_stood_under_the_name_of_the_results_and_is_not_ours_is_never_deleted(recording, kind):
+    with h5py.File(recording, "r+") as file:
+        file["elsewhere/rates"] = np.arange(5)
+        if kind == "group":
+            file["own/rates"] = np.arange(5)
+        else:
+            file["own"] = np.arange(5) if kind == "dataset" else h5py.SoftLink("/elsewhere")
+    for generation in (1, 2, 3):
+        hdf5io.update(recording, "own", results(generation), attrs={"generation": generation})
+    with h5py.File(recording) as file:
+        kept = file["own_original"]
+        assert (kept if kind == "dataset" else kept["rates"])[:].tolist() == [0, 1, 2, 3, 4]
+        assert [file[name].attrs["generation"] for name in ("own", "own_previous")] == [3, 2]
+        assert file["elsewhere/rates"].shape == (5,)
+    with h5py.File(recording, "r+") as file:
+        del file["own"]
+        file["own"] = 1.0
+    before = recording.read_bytes()
+    with pytest.raises(InputError, match=r"'/own' and '/own_original' are not"):
+        hdf5io.update(recording, "own", results(4))
+    assert recording.read_bytes() == before
+
+
+@pytest.mark.parametrize("block", [0, 512])
+def test_a_file_that_a_swmr_writer_holds_is_not_touched(tmp_path, block):
+    path = tmp_path / "x.h5"
+    script = f"""
+        import h5py, time
+        file = h5py.File({str(path)!r}, "w", libver="latest", userblock_size={block})
+        file["x"] = list(range(9))
+        file.swmr_mode = True
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout.readline() == "ready\n"
+    before = path.read_bytes()
+    with pytest.raises(LockedError, match="is being written by another program"):
+        hdf5io.update(path, "own", results(1))
+    writer.kill()
+    writer.wait()
+    with pytest.raises(LockedError, match=r"h5clear -s x\.h5"):
+        hdf5io.update(path, "own", results(1))
+    assert path.read_bytes() == before
+
+
 def test_a_file_that_is_open_elsewhere_is_not_touched(recording):
     before = recording.read_bytes()
     with h5py.File(recording, "r"), pytest.raises(LockedError, match="open in another program"):
