@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
 from typing import Any
+
+import numpy as np
 
 import hdf5io
 from hdf5io.errors import InputError
@@ -21,13 +24,21 @@ from ..score.transfer import animals
 from ..show.report import Section, write_report
 
 log = logging.getLogger(__package__)
+TWINS, TWIN_FRAMES = (
+    0.7,
+    5000,
+)  #: correlation of the mean activity of two files with the same clock; other sessions have none
 OPPONENTS = ("scratch", "stack", "ar-drift", "persistence")
 
 
 def run(config: TransferConfig, run: Run) -> Result:
     """Hold out each animal once."""
     recordings = [open_checked(path, config.context, config.horizon) for path in config.recordings]
+    refuse_twins(recordings)
     names = [r.subject or r.path.stem for r in recordings]
+    unknown = [r.path.name for r in recordings if not r.subject]
+    if unknown:
+        log.warning("%s: which animal it is of is not known; each such file counts as an animal", ", ".join(unknown))
     if len(set(names)) < 2:
         raise InputError(
             f"recordings of {len(set(names))} animal; two are needed, one to train on and one to hold out."
@@ -47,6 +58,21 @@ def run(config: TransferConfig, run: Run) -> Result:
     hdf5io.write_csv(config.output / "transfer.csv", rows)
     write_page(config, run, results)
     return Result({"report": config.output / "report.html"}, results, result.sentence, record=config.output)
+
+
+def refuse_twins(recordings: list[Recording]) -> None:
+    """Refuse a session that stands there twice, such as preprocessed in two ways: what is held out would be learned from.
+
+    Raises
+    ------
+    InputError : which two.
+    """
+    for a, b in itertools.combinations(recordings, 2):
+        if len(a.times) != len(b.times) or not np.allclose(a.times, b.times):
+            continue
+        both = np.flatnonzero(a.panel.usable & b.panel.usable)[:TWIN_FRAMES]
+        if np.corrcoef(a.panel.x[both].mean(1), b.panel.x[both].mean(1))[0, 1] > TWINS:
+            raise InputError(f"{a.path} and {b.path} are of the same session; give each session once.")
 
 
 def served(config: TransferConfig, teacher, recording: Recording, animal: str, minutes: float) -> dict[str, Any]:

@@ -283,6 +283,17 @@ def listed(series: list[Series]) -> str:
     return ", ".join(f"'{s.name}'" for s in series)
 
 
+def whose(path: Path) -> dict[str, str]:
+    """Return ``subject`` and ``date`` of an NWB file, as far as it says them."""
+    found = {}
+    with hdf5io.read(path) as file:
+        for name, place in (("subject", "general/subject/subject_id"), ("date", "session_start_time")):
+            item = file.get(place)
+            if isinstance(item, h5py.Dataset) and item.shape == () and item.dtype.kind in "SO":
+                found[name] = text_of(item[()])
+    return {name: value[:10] if name == "date" else value for name, value in found.items()}
+
+
 def is_nwb(path: Path) -> bool:
     """Return whether an HDF5 file is NWB."""
     with hdf5io.read(path) as file:

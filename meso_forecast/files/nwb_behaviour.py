@@ -45,7 +45,18 @@ SIGNALS = {
     "running speed": ("running_speed", "runningspeed", "running"),
     "wheel velocity": ("wheel_velocity", "wheelvelocity", "wheel_speed", "wheelspeed"),
 }
-SMOOTHED = re.compile("smooth|(?<!un)filtered|lowpass")  #: over the frames before and after: it looks ahead
+#: over the frames before and after: it looks ahead
+SMOOTHED = re.compile("(?<!un)(?<!not )(smooth|filtered)|low-?pass|butterworth|savgol|savitzky|zero.phase")
+SAYS = (
+    "description",
+    "comments",
+    "reference_frame",
+)  #: attributes of a series, or of its data, in which exporters say it
+#: words of a trial's end: who sees them from its start on knows the future
+OUTCOMES = {
+    "hit", "miss", "cr", "fa", "correct", "incorrect", "error", "reject", "rejection", "alarm", "rewarded", "unrewarded", "ignore", "ignored",
+    "abort", "aborted", "early", "success", "fail", "failure", "timeout", "response",
+}  # fmt: skip
 NO_POSITION = re.compile("velocity|speed|acceler|torque|force|movement|voltage")
 SLACK_S = 1.0  #: events that much before and after their trial still belong to it
 SIDES = (("contrast_left", "contrast_right"), ("left_contrast", "right_contrast"), ("contrastleft", "contrastright"))
@@ -104,11 +115,14 @@ def kinds_of(group: h5py.Group, available: dict[str, str], n: int) -> list[str]:
             return [
                 f"left {x}" if np.isfinite(x) else f"right {y}" if np.isfinite(y) else "stimulus" for x, y in zip(a, b)
             ]
-    key = next((available[k] for k in KIND if k in available), None)
-    if key is None:
-        return ["stimulus"] * n
-    values = hdf5io.array(group, key, ndim=1, kinds="iufbSOU")[:]
-    return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
+    for key in (available[k] for k in KIND if k in available):
+        values = hdf5io.array(group, key, ndim=1, kinds="iufbSOU")[:]
+        kinds = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
+        ends = sorted({kind for kind in kinds if OUTCOMES & set(re.split("[^a-z]+", kind.lower()))})
+        if not ends:
+            return kinds
+        log.warning("trials: '%s' is left out, it tells how they end (%s), which is not known before", key, ends[0])
+    return ["stimulus"] * n
 
 
 def series_of(file: h5py.File) -> list[str]:
@@ -126,7 +140,7 @@ def series_of(file: h5py.File) -> list[str]:
 
 def wheel_of(file: h5py.File) -> Wheel | None:
     """Return the position of a wheel, None without one; of several the shortest name that says position."""
-    wheels = [n for n in series_of(file) if "wheel" in n.lower() and "data" in file[n]]
+    wheels = [n for n in series_of(file) if "wheel" in n.lower() and "data" in file[n] and not looks_ahead(file, n)]
     names = [n for n in wheels if not NO_POSITION.search(n.lower())]
     named = [n for n in names if "position" in n.lower()] or names
     if not named:
@@ -159,7 +173,7 @@ def signals_of(file: h5py.File) -> tuple[Signal, ...]:
     for name in series_of(file):
         own = name.rpartition("/")[2]
         kind = next((k for k, words in SIGNALS.items() if any(w in name.lower() for w in words)), None)
-        if kind is None or not name.startswith(("processing", "acquisition")) or SMOOTHED.search(name.lower()):
+        if kind is None or not name.startswith(("processing", "acquisition")) or looks_ahead(file, name):
             continue
         named = any(word in own.lower() for word in SIGNALS[kind])
         title = kind if named and kind not in found else f"{kind} ({own})"
@@ -171,6 +185,20 @@ def signals_of(file: h5py.File) -> tuple[Signal, ...]:
         if signal is not None:
             found[title] = signal
     return tuple(found.values())
+
+
+def looks_ahead(file: h5py.File, name: str) -> bool:
+    """Return whether a series was smoothed over times before and after, by its names, by what its exporter says of it, or as it stands raw beside."""
+    item = file[name]
+    told = [item.attrs, item["data"].attrs if "data" in item else {}]
+    frame = item.get("reference_frame")
+    words = [str(place[key]) for place in told for key in ("description", "comments") if key in place]
+    words += [str(frame[()])] if isinstance(frame, h5py.Dataset) and frame.shape == () else []
+    said = " ".join([name, *words]).lower()
+    found = bool(SMOOTHED.search(said)) or f"{name}_unfiltered" in file
+    if found:
+        log.info("'%s' is left out: it was smoothed over times before and after each", name)
+    return found
 
 
 def signal_of(item: h5py.Group, title: str) -> Signal | None:

@@ -26,7 +26,7 @@ from .behaviour import alf_behaviour
 from .caiman import caiman_fov
 from .fov import FOVData
 from .matrices import npy_fov
-from .nwb import nwb_fovs
+from .nwb import nwb_fovs, whose
 from .nwb_behaviour import nwb_behaviour
 from .one_cache import one_finder, session_id
 from .suite2p import fall_fov, suite2p_fov, suite2p_planes
@@ -124,7 +124,7 @@ class MesoscopeSession(BaseModel):
     @classmethod
     def from_nwb(cls, path: str | Path, **given: Any) -> MesoscopeSession:
         """Open the two-photon traces of an NWB file; ``given`` as in `nwb.nwb_fovs`."""
-        return cls(fovs=nwb_fovs(Path(path), **given), eid=Path(path).stem, path=Path(path))
+        return cls(fovs=nwb_fovs(Path(path), **given), eid=Path(path).stem, path=Path(path), **whose(Path(path)))
 
     @classmethod
     def from_caiman(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:

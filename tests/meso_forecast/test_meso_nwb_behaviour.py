@@ -182,3 +182,45 @@ def test_times_from_the_start_of_each_trial_are_not_taken_for_times_of_the_sessi
     on = values[:, [n.startswith("stimulus") for n in names]].sum(axis=1)
     assert not on[CLOCK < 4.9].any()
     assert "lie outside of their trials" in caplog.text
+
+
+@pytest.mark.parametrize("kinds", [("hit", "miss"), ("correct_left", "error_right"), ("CR", "FA")])
+def test_how_a_trial_ends_is_no_stimulus_that_is_known_from_its_start(nwb, tmp_path, kinds, caplog):
+    nwb.file.add_trial_column("trial_type", "as its exporter calls it")
+    nwb.file.add_trial_column("orientation", "degrees")
+    for i in range(5):
+        nwb.file.add_trial(5.0 + 2 * i, 7.0 + 2 * i, trial_type=kinds[i % 2], orientation=90.0 * (i % 3))
+    (found,) = nwb.read(tmp_path / "x.nwb").trials
+    assert found.kind == ["0.0", "90.0", "180.0", "0.0", "90.0"]
+    assert "'trial_type' is left out, it tells how they end" in caplog.text
+
+
+def test_types_that_are_known_when_a_trial_begins_are_its_stimuli(nwb, tmp_path):
+    nwb.file.add_trial_column("trial_type", "as its exporter calls it")
+    for i in range(4):
+        nwb.file.add_trial(5.0 + 2 * i, 7.0 + 2 * i, trial_type=("go", "nogo", "catch", "image_hitchhiker")[i])
+    (found,) = nwb.read(tmp_path / "x.nwb").trials
+    assert found.kind == ["go", "nogo", "catch", "image_hitchhiker"]
+
+
+def test_a_speed_that_stands_unfiltered_beside_is_filtered(nwb, tmp_path):
+    """As the Allen Institute writes it: a zero-phase filter, and no description."""
+    running = nwb.file.create_processing_module("running", "Running speed processing module")
+    nwb.series("speed", np.full(2000, 4.0), running)
+    nwb.series("speed_unfiltered", np.full(2000, 7.0), running)
+    found = nwb.read(tmp_path / "x.nwb")
+    assert {name: s.values[0] for name, s in named(found).items()} == {"running speed (speed_unfiltered)": 7.0}
+
+
+def test_a_filter_that_only_the_description_tells_is_one(nwb, tmp_path):
+    """As IBL's converters write them: a velocity and a position that were smoothed."""
+    for name, text in (("TimeSeriesWheelVelocity", "The velocity after passing a Butterworth low-pass filter."),
+                       ("running_speed", "raw, not smoothed")):  # fmt: skip
+        one = pynwb.TimeSeries(name=name, data=np.full(2000, 7.0), unit="rad/s", timestamps=STAMPS, description=text)
+        nwb.module.add(one)
+    text = "Uniformly sampled at 1000 Hz via linear interpolation, then lowpass filtered."
+    place = behavior.SpatialSeries(name="WheelPosition", data=RAMP, unit="rad", reference_frame=text, rate=100.0)
+    nwb.module.add(place)
+    found = nwb.read(tmp_path / "x.nwb")
+    assert found.wheels == ()
+    assert list(named(found)) == ["running speed"]

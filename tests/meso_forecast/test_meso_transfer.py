@@ -109,3 +109,12 @@ def test_transfer_holds_out_each_animal_and_says_how_many(meso, tmp_path):
     alone = meso("transfer", paths[0], *fast, "--output", tmp_path / "no")
     assert alone.returncode == 2
     assert "two are needed" in alone.stderr
+
+
+def test_a_session_that_was_preprocessed_in_two_ways_is_not_held_out_from_itself(meso, small_session, tmp_path):
+    command = ["preprocess", small_session[0], "--signal", "fluorescence", "--output", tmp_path / "other.h5"]
+    assert meso(*command).returncode == 0
+    answer = meso("transfer", small_session[1], tmp_path / "other.h5", "--output", tmp_path / "t")
+    assert answer.returncode == 2
+    assert "are of the same session" in answer.stderr
+    assert "Traceback" not in answer.stderr
