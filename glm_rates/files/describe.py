@@ -15,6 +15,7 @@ from .blech import read_recording
 from .hdf5 import parsing
 from .recordings import read_times
 from .stored import GROUP, SCHEMA
+from .tables import READERS as TABLES
 
 TIMES = {"label_column": "none", "align_column": None}
 
@@ -89,7 +90,7 @@ def _has_results(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet", ".npz")
+    return path.is_file() and path.suffix.lower() in TABLES
 
 
 #: kind, how it is recognised, what is told of it; the first that fits

@@ -24,6 +24,7 @@ from .session import Session, choose_label, clean_events, on_clock, row_ids, tex
 from .tables import SCALE
 
 log = logging.getLogger("glm_rates.files.nwb")
+APART_S = 1.0  # between the starts or the ends of raw signals at the same time
 UNIT_OF_TIME = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3,
                 "us": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6}  # fmt: skip
 
@@ -151,7 +152,10 @@ def interval_tables(file: h5py.File) -> dict[str, h5py.Group]:
     for place in ("intervals", "processing", "stimulus", "scratch", "analysis"):
         if place in file and isinstance(file[place], h5py.Group):
             file[place].visititems(visit)
-    return {name: table for name, table in found.items() if name != "invalid_times"}
+    empty = [name for name, table in found.items() if "id" in table and not len(table["id"])]
+    if empty:
+        log.warning("%s: no rows in %s", Path(file.filename).name, ", ".join(empty))
+    return {name: table for name, table in found.items() if name not in ("invalid_times", *empty)}
 
 
 def interval_table(file: h5py.File, wanted: str | None, path: Path) -> h5py.Group | None:
@@ -223,7 +227,8 @@ def invalid_times(file: h5py.File, path: Path) -> np.ndarray | None:
 
 def recorded_span(file: h5py.File) -> np.ndarray | None:
     """From when to when the raw signal was recorded, where the file holds it: (interval, 2)."""
-    spans = []
+    spans: list[tuple[float, float]] = []
+    names: list[str] = []
     for node in file["acquisition"].values() if isinstance(file.get("acquisition"), h5py.Group) else ():
         if not isinstance(node, h5py.Group) or text_of(node.attrs.get("neurodata_type", "")) != "ElectricalSeries":
             continue
@@ -238,4 +243,15 @@ def recorded_span(file: h5py.File) -> np.ndarray | None:
         ):
             first = float(start[()])
             spans.append((first, first + data.shape[0] / float(start.attrs["rate"])))
+        names += [node.name.rsplit("/", 1)[-1]] * (len(spans) - len(names))
+    apart = [
+        a
+        for a in spans
+        for b in spans
+        if a[0] < b[1] and b[0] < a[1] and max(abs(a[0] - b[0]), abs(a[1] - b[1])) > APART_S
+    ]
+    if apart:
+        told = ", ".join(f"{name} {first:g} to {last:g} s" for name, (first, last) in zip(names, spans))
+        text = "%s: raw signals of different times (%s): every unit counts as recorded in all of them; --observed FILE says otherwise"
+        log.warning(text, Path(file.filename).name, told)
     return np.array(spans) if spans else None

@@ -12,9 +12,10 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .session import Session, select
+from .tables import READERS as TABLES
 
 log = logging.getLogger("glm_rates.files.recordings")
-READERS = dict.fromkeys((".csv", ".tsv", ".txt", ".parquet", ".npz"), ("spike_table", "read_spike_table"))
+READERS = dict.fromkeys(TABLES, ("spike_table", "read_spike_table"))
 READERS[".nwb"] = ("nwb", "read_nwb")
 
 

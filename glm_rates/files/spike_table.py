@@ -32,6 +32,7 @@ log = logging.getLogger("glm_rates.files.spike_table")
 ELSEWHERE = ("probe", "probe_id", "probe_name", "insertion", "pid", "shank", "shank_id", "tetrode", "tetrode_id", "ntrode", "ntrode_id",
              "electrode_group", "electrode_group_name", "group_name", "session", "session_id", "recording", "eid", "animal", "subject")  # fmt: skip
 CHANNELS = ("channel", "channel_id", "channel_index", "electrode", "electrode_id", "peak_channel", "group")
+SEGMENTS = ("segment", "segment_index", "segment_id", "seg", "block", "block_index", "epoch", "run")
 IDS = ("trial_id", "trial", "id", "trial_number", "trial_num", "trial_index")
 
 
@@ -88,14 +89,14 @@ def read_spike_table(path: Path, options: dict) -> Session:
 
 
 def one_clock(table: Table, times: np.ndarray, path: Path) -> None:
-    """Refuse a table of spikes whose times begin anew in each trial (a column such as ``trial`` says which).
+    """Refuse a table of spikes whose times begin anew in each trial or segment (a column such as ``trial`` says which).
 
     Raises
     ------
     InputError
         It says what to add.
     """
-    name = next((n for n in IDS[:2] + IDS[3:] if n in table), None)
+    name = next((n for n in (*IDS[:2], *IDS[3:], *SEGMENTS) if n in table), None)
     if name is None:
         return
     _, trial = np.unique([text_of(v) for v in table[name]], return_inverse=True)
@@ -103,10 +104,10 @@ def one_clock(table: Table, times: np.ndarray, path: Path) -> None:
     np.minimum.at(low, trial, times)
     np.maximum.at(high, trial, times)
     order = np.argsort(low)
-    if len(order) > 2 and (low[order][1:] < high[order][:-1]).mean() > 0.5:
+    if len(order) > (1 if name in SEGMENTS else 2) and (low[order][1:] < high[order][:-1]).mean() > 0.5:
         raise InputError(
-            f"{path}: spikes of different trials (column '{name}') lie at the same times, {times.min():g} to {times.max():g} s: they count "
-            "from the start of each trial. Add it: all spikes and events are expected on one clock."
+            f"{path}: spikes of different {'segments' if name in SEGMENTS else 'trials'} (column '{name}') lie at the same times, {times.min():g} to {times.max():g} s: they count "
+            "from the start of each. Add it: all spikes and events are expected on one clock."
         )
 
 

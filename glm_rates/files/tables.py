@@ -142,5 +142,5 @@ def _sizes(path: Path) -> None:
 
 #: format by ending: one function from a path to columns
 READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet, ".npz": read_npz,
+    ".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet, ".pqt": read_parquet, ".npz": read_npz,
 }  # fmt: skip

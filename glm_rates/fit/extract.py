@@ -212,6 +212,7 @@ def extract_times(source, options):
         trials.check_scale(data, 0, 0, str(source))
         return segments(data, options, str(source))
     trials.check_scale(data, low / 1000, high / 1000, str(source))
+    trials.check_resolution(data, options["bin_size"], where)
     start, stop, window, onset = bin_plan(options, high - low, -low)
     tastes = list(dict.fromkeys(data.label))
     taste = np.array([tastes.index(label) for label in data.label])
@@ -262,6 +263,7 @@ def segments(data, options, where):
     """Equal segments of a recording without events: (params, arrays)."""
     from . import trials
 
+    trials.check_resolution(data, options["bin_size"], where)
     width, reach = options["bin_size"], max(options["history_window"], options["coupling_window"])
     reach_bins, n_bins = -(-reach // width), int(options["segment_s"] * 1000 // width)
     every = np.concatenate([*data.times_s, np.zeros(0)])

@@ -102,7 +102,11 @@ def must_apply(source: Path, config: options.ExtractOptions) -> None:
         It names the option and what it is for.
     """
     kind = (
-        "a blech_clust directory" if source.is_dir() else "an NWB file" if source.suffix == ".nwb" else "a spike table"
+        "a blech_clust directory"
+        if source.is_dir()
+        else "an NWB file"
+        if source.suffix.lower() == ".nwb"
+        else "a spike table"
     )
     have = {kind} | ({kind + " with --events"} if config.events is not None else set())
     for name, kinds in APPLIES.items():

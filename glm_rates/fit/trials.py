@@ -21,6 +21,7 @@ EDGE_S = 1e-6  # rounding of times
 STRAY = 0.01  # of the spikes may lie outside the span of the raw signal
 GAP_S = 1e-3  # between intervals: the last sample of one block to the first of the next
 DAY_S = 86400.0
+MANY = 50  # different times, from which steps can be told
 
 
 class Binned(NamedTuple):
@@ -69,6 +70,27 @@ def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
             f"{where}: {spikes}, {events}: is it the same unit of time and the same clock? Both are expected in seconds{whole}; other "
             "units stand in the column's name (time_ms, time_us, time_samples with --sampling-rate)."
         )
+
+
+def check_resolution(data: Session, bin_ms: int, where: str) -> None:
+    """Are the times of spikes fine enough for the bins? Single precision at a large offset, or few digits, are not.
+
+    Raises
+    ------
+    InputError
+        All spikes lie on steps longer than a fifth of a bin (or 2 ms).
+    """
+    every = np.unique(np.concatenate([*data.times_s, np.zeros(0)]))
+    for part in np.array_split(every, 4):  # steps of floating point grow with the time
+        if len(part) < MANY:
+            continue
+        step = float(np.diff(part).min())
+        places = (part - part[0]) / step
+        if step > max(bin_ms / 5000, 0.0021) and np.abs(places - np.round(places)).max() < 1e-3:
+            raise InputError(
+                f"{where}: spikes between {part[0]:g} and {part[-1]:g} s lie on steps of {step:.3g} s, too coarse for bins of {bin_ms} ms: were "
+                "the times written in single precision or with few digits? Export them anew, or give a larger --bin-size."
+            )
 
 
 def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.ndarray]:

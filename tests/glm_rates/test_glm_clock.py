@@ -1,0 +1,106 @@
+"""Are times fine enough, on one clock, and of the table that holds the trials? As exporters write them, and with the trap."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from glm_rates import config as options
+from glm_rates.files import describe, nwb, recordings
+from glm_rates.files.session import Session
+from glm_rates.fit import pipeline, trials
+from hdf5io.errors import InputError
+
+TIMES = np.sort(np.random.default_rng(0).uniform(0, 150, 2000))
+
+
+def session(times):
+    return Session(["0"], [np.unique(times)], ["all"], {}, np.zeros(0), [], [])
+
+
+COARSE = {
+    "few digits": TIMES.round(1),
+    "half precision": TIMES.astype("f2").astype(float),
+    "single precision at a large offset": (TIMES + 2e5).astype("f4").astype(float),
+    "frames of a camera": np.round(TIMES * 30) / 30,
+}
+FINE = {
+    "samples": np.round(TIMES * 30_000) / 30_000,
+    "milliseconds": TIMES.round(3),
+    "single precision": TIMES.astype("f4").astype(float),
+    "Unix time": TIMES + 1.6e9,
+    "a pacemaker": np.arange(0, 150, 0.1) + np.random.default_rng(1).normal(0, 0.004, 1500),
+    "few spikes": TIMES[::60].round(1),
+}
+
+
+@pytest.mark.parametrize("form", COARSE)
+def test_times_that_are_coarser_than_bins_are_refused(form):
+    with pytest.raises(InputError, match=r"lie on steps of 0\.\d+ s, too coarse for bins of 25 ms"):
+        trials.check_resolution(session(COARSE[form]), 25, "x")
+
+
+@pytest.mark.parametrize("form", FINE)
+def test_times_that_are_fine_enough_are_read(form):
+    trials.check_resolution(session(FINE[form]), 25, "x")
+    trials.check_resolution(session(COARSE["few digits"]), 500, "x")
+
+
+def read(path):
+    return recordings.read_times(path, {"label_column": None, "align_column": None})
+
+
+def test_segments_that_begin_anew_are_refused(tmp_path):
+    """SpikeInterface's spike vector has ``segment_index`` beside samples that count from each segment."""
+    table = pd.DataFrame(
+        {"unit_id": np.arange(2000) % 3, "time_s": TIMES % 75, "segment_index": (TIMES // 75).astype(int)}
+    )
+    table.to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(
+        InputError, match=r"spikes of different segments .column 'segment_index'. lie at the same times"
+    ):
+        read(tmp_path / "s.csv")
+    table.assign(time_s=TIMES).to_csv(tmp_path / "s.csv", index=False)
+    assert sum(map(len, read(tmp_path / "s.csv").times_s)) == 2000
+
+
+def test_tables_of_ibl_end_in_pqt(tmp_path):
+    pd.DataFrame({"unit_id": np.arange(2000) % 3, "time_s": TIMES}).to_parquet(tmp_path / "s.pqt")
+    assert sum(map(len, read(tmp_path / "s.pqt").times_s)) == 2000
+    assert describe.describe(tmp_path / "s.pqt")[0] == "spike table"
+
+
+def test_an_ending_in_capitals_is_the_same_format(tmp_path):
+    pipeline.must_apply(tmp_path / "A.NWB", options.ExtractConfig(data="x", output="y", intervals="epochs"))
+
+
+def table_of(file, name, n):
+    group = file.create_group(f"intervals/{name}")
+    group.attrs.update({"neurodata_type": "TimeIntervals", "colnames": ["start_time", "stop_time"]})
+    group["id"], group["start_time"], group["stop_time"] = np.arange(n), np.arange(n) * 5.0, np.arange(n) * 5.0 + 1
+
+
+def test_a_table_of_trials_without_rows_hides_no_other(tmp_path, caplog):
+    """NeuroConv may write an empty ``trials`` beside the presentations of stimuli."""
+    with h5py.File(tmp_path / "s.nwb", "w") as file:
+        table_of(file, "trials", 0)
+        table_of(file, "presentations", 4)
+        found = nwb.interval_table(file, None, tmp_path / "s.nwb")
+        assert found.name == "/intervals/presentations"
+        assert "no rows in trials" in caplog.text
+        with pytest.raises(InputError, match="no intervals 'trials'; there are presentations"):
+            nwb.interval_table(file, "trials", tmp_path / "s.nwb")
+
+
+@pytest.mark.parametrize(
+    ("spans", "told"), [(((0, 150), (60, 150)), True), (((0, 70), (80, 150)), False), (((0, 150), (0.2, 150.1)), False)]
+)
+def test_probes_that_ran_at_different_times_are_told(tmp_path, spans, told, caplog):
+    with h5py.File(tmp_path / "s.nwb", "w") as file:
+        for name, (first, last) in zip("AB", spans):
+            group = file.create_group(f"acquisition/{name}")
+            group.attrs["neurodata_type"] = "ElectricalSeries"
+            group["data"], group["starting_time"] = np.zeros(round((last - first) * 10)), float(first)
+            group["starting_time"].attrs["rate"] = 10.0
+        assert len(nwb.recorded_span(file)) == 2
+    assert ("raw signals of different times (A 0 to 150 s, B 60 to 150 s)" in caplog.text) == told
