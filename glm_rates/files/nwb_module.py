@@ -65,7 +65,11 @@ def processing_module(stored: Stored, ids: list[str]) -> tuple[Any, int]:
     order = np.argsort(stored.arrays["start_s"], kind="stable")
     n_bins = len(stored.time_ms)
     time = (stored.arrays["start_s"][order, None] + (np.arange(n_bins) + 0.5) * stored.bin_ms / 1000).ravel()
-    kept = np.concatenate([[True], np.diff(np.maximum.accumulate(time)) > 1e-9])  # windows that overlap: the first wins
+    rows = np.flatnonzero(
+        np.isfinite(stored.arrays["rate"][order]).any(axis=2).ravel()
+    )  # of windows that overlap, one has each moment
+    rows = rows[np.argsort(time[rows], kind="stable")]
+    kept = rows[np.diff(time[rows], prepend=-np.inf) > 1e-9]
     module = ProcessingModule(name=MODULE, description="Firing rates of single trials from Poisson GLMs.")
     to_hz = 1000 / stored.bin_ms
     series = {
@@ -86,4 +90,4 @@ def processing_module(stored: Stored, ids: list[str]) -> tuple[Any, int]:
     columns["region"] = ("region", np.array(stored.regions, object))
     made = [VectorData(name=name, description=text, data=list(values)) for name, (text, values) in columns.items()]
     module.add(DynamicTable(name="unit_scores", description="One row a unit.", columns=made))
-    return module, int(kept.sum())
+    return module, len(kept)

@@ -104,3 +104,23 @@ def test_probes_that_ran_at_different_times_are_told(tmp_path, spans, told, capl
             group["starting_time"].attrs["rate"] = 10.0
         assert len(nwb.recorded_span(file)) == 2
     assert ("raw signals of different times (A 0 to 150 s, B 60 to 150 s)" in caplog.text) == told
+
+
+def test_rates_of_windows_that_overlap_go_back_to_nwb_whole():
+    """Flashes every 250 ms: each bin of the session is in one trial's window, NaN in those of the others."""
+    pytest.importorskip("pynwb")
+    from glm_rates.files.nwb_module import processing_module
+    from glm_rates.files.stored import Stored
+
+    onsets, n_bins = 10 + 0.25 * np.arange(8), 120
+    start = onsets - 0.5
+    time = start[:, None] + 0.025 * np.arange(n_bins)
+    data = Session(["3"], [TIMES], ["all"], {}, onsets, ["a"] * 8, list(range(8)))
+    own = trials.own_bins(data, start, onsets, (0, n_bins), 25, False, "x")
+    rate = np.where(own, time, np.nan)[..., None]  # the rate tells its bin
+    arrays = {"taste": np.zeros(8, int), "start_s": start, "rate": rate, "log_rate_sd": rate}
+    stored = Stored(["a"], ["all"], 25, np.arange(n_bins) * 25, True, arrays, [], {}, {}, {}, {})
+    module, n = processing_module(stored, ["3"])
+    found = module["firing_rate"]
+    assert n == len(found.timestamps) == round((onsets[-1] + 2.5 - start[0]) / 0.025)
+    np.testing.assert_allclose(found.data[:, 0] / 40, found.timestamps - 0.0125)
