@@ -27,11 +27,12 @@ from ..model.model import WeightModel, differences
 from ..model.propagation import Family
 from ..rate_network.activity import Regime
 from ..score.behaviour import intervals
-from ..score.evaluate import mean_and_error, t_95, truth_scores
-from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, WORDS, Verdict, judge
+from ..score.evaluate import t_95, truth_scores
+from ..score.verdict import CANNOT_TELL, MISSPECIFIED, NO_NETWORK, TYPICAL, WORDS, Verdict, judge
 from ..show import plots
 from ..show.figures import save_figure
 
+UNIT = "log-likelihood per value of trials left out in turn, the size of errors fitted"
 MOST_TO_RUN, MOST_RUNS = 64, 32  #: neurons, and samples, whose fixed points and responses are computed
 
 
@@ -68,9 +69,13 @@ def run(config: InferConfig, run: Run) -> Result:
     settings, judged = examine(recorded, told, config.noise_std, names, spec.family or Family())
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
     found = fitted(config, model, recording, recorded, choice, others, truth)
+    gains = gains_of(found, len(recording.y))
+    judged = doubted(judged, gains)
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     known = bad or judged.verdict == CANNOT_TELL
-    final = answer_of(found, f"{judged.verdict}: {'; '.join(judged.facts)}" if known and judged.facts else "")
+    final = answer_of(
+        inference.WORDS[found.default], gains, f"{judged.verdict}: {'; '.join(judged.facts)}" if known else "", bad
+    )
     family = model.spec.family or Family()
     g = torch.Generator().manual_seed(config.seed + 1)
     results = {
@@ -94,22 +99,34 @@ def run(config: InferConfig, run: Run) -> Result:
     return Result(outputs, results, line_of(judged, results, found.trusted, final), code, config.output)
 
 
-def answer_of(found: inference.Inference, first: str) -> Answer:
-    """Return whether our estimate predicts the held-out trial better than the best baseline: ridge, or no network where ridge claims nothing.
+def gains_of(found: inference.Inference, n_trials: int) -> dict[str, tuple[float, float]]:
+    """Return what our estimate predicts trials left out in turn better by, and half of its 95 % interval, against each baseline.
 
-    The estimate is the one that stands before the held-out trial is looked at; the interval is over neurons.
+    The estimate is the one that stands before left-out trials are looked at. The interval is over trials, which all neurons share;
+    its t is corrected for fits that share trials (Nadeau & Bengio 2003). Empty where no trial could be left out.
     """
-    ours = inference.WORDS[found.default]
-    claim = next(r["expected correlation"] for r in found.table if r["method"] == "ridge")
-    against = "ridge regression" if claim > 0 else "no network"
-    unit = "log-likelihood per value of the held-out trial"
-    if not found.heldout:
-        return answer(ours, against, math.nan, math.nan, math.nan, unit, first=first)
-    gain = found.heldout[found.default].double()
-    gain = gain - found.heldout["ridge"].double() if claim > 0 else gain
-    mean, error = mean_and_error(gain)
-    half = t_95(len(gain)) * error
-    return answer(ours, against, mean, mean - half, mean + half, unit, first=first)
+    gains = {}
+    for name in inference.BASELINES if found.left_out else ():
+        gain = found.left_out["ours"] - found.left_out[name]
+        error = float(gain.std()) * math.sqrt(1 / len(gain) + 1 / (n_trials - 1))
+        gains[name] = (float(gain.mean()), t_95(len(gain)) * error)
+    return gains
+
+
+def doubted(judged: Verdict, gains: dict[str, tuple[float, float]]) -> Verdict:
+    """Return the verdict after the left-out trials were looked at: a network must predict them better than none does."""
+    worse = [name for name, (mean, _) in gains.items() if name != inference.RIDGE and mean <= 0]
+    if judged.verdict != TYPICAL or not worse:
+        return judged
+    return Verdict(CANNOT_TELL, [f"trials left out are predicted as well by {worse[-1]}"], judged.residuals)
+
+
+def answer_of(ours: str, gains: dict[str, tuple[float, float]], first: str, bad: bool = False) -> Answer:
+    """Return whether our estimate beats every baseline; the one that is least surely beaten is told."""
+    lost = {inference.RIDGE: (math.nan, math.nan)}
+    against, (mean, half) = min((gains or lost).items(), key=lambda item: item[1][0] - item[1][1])
+    told = "cannot tell" if bad and mean > half else ""
+    return answer(ours, against, mean, mean - half, mean + half, UNIT, first=first, verdict=told)
 
 
 def examine(

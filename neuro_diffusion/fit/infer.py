@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..model import explain, large, propagation, ridge
-from ..model.agreement import entry_correlation, heldout_rows
+from ..model.agreement import entry_correlation, heldout_rows, heldout_score
 from ..model.anatomy import Reliability, averaged, reliability
 from ..model.blend import blend, claimed_correlation, mix, share_of
 from ..model.guidance import guided_prior_samples
@@ -30,6 +30,8 @@ WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
 WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
 log = logging.getLogger("neuro_diffusion")
 QUADRATURE = 2.0  #: a sweep of expectation propagation over ridge of a large network, in time
+MOST_FOLDS, FEW_FOLDS, SMALL = 8, 3, 100  #: trials that are left out in turn; beyond so many neurons; so many
+BASELINES = RIDGE, SELVES, NONE = "ridge regression", "neurons that hear only themselves", "no connections"
 NOTHING = 1e-3  #: held-out log-likelihood a value by which another estimate must beat expectation propagation
 RIDGE_IS_ENOUGH = 0.99  #: expected entry correlation of ridge from which nothing is left to learn
 
@@ -47,9 +49,9 @@ class Inference(NamedTuple):
     trusted: str  #: name of the estimate to use
     reason: str
     default: str  #: name of the estimate that stands before the held-out trial is looked at
-    heldout: dict[
+    left_out: dict[
         str, Tensor
-    ]  #: log-likelihood of the held-out trial by method, a value a recorded neuron; empty with one trial
+    ]  #: `heldout_score` of trials left out in turn, of ours and each baseline; empty: none could be
     share: float = 0.0  #: of the diffusion model in the estimate "combined"
     worth: Reliability | None = None  #: of anatomy, where it was given
     likelihood: ridge.Likelihood | None = None  #: of W, leading axis 1; None of very many neurons
@@ -85,6 +87,11 @@ class Recorded(NamedTuple):
         """Return some of the trials."""
         return self._replace(y=self.y[part], stimulus=None if self.stimulus is None else self.stimulus[part])
 
+    def without(self, k: int) -> Recorded:
+        """Return all trials but one."""
+        keep = torch.arange(len(self.y)) != k
+        return self._replace(y=self.y[keep], stimulus=None if self.stimulus is None else self.stimulus[keep])
+
 
 ALONE = Competitors()
 
@@ -118,17 +125,22 @@ def infer(
     held-out likelihood is trusted. Ridge is trusted when it expects a correlation of .99 with the truth.
     """
 
-    def fit(trials: Recorded, S: int) -> _Fitted:
-        """Return every method's fit to some trials, with S samples."""
-        return _fit(model, trials, choice, S, solver, generator, guidance, others)
+    def fit(trials: Recorded, S: int, lean: bool = False) -> _Fitted:
+        """Return every method's fit to some trials, with S samples; lean: only what stands against the baselines."""
+        return _fit(model, trials, choice, S, solver, generator, guidance, others, lean)
 
     y, observed, whole = recorded.y, recorded.observed, fit(recorded, n_samples)
-    rows: dict[str, Tensor] = {}
-    if len(y) > 1:
-        fewer = fit(recorded.trials(slice(-1)), max(8 if y.shape[-1] <= 100 else 4, n_samples // 2)).estimates
-        test = _test_trial(recorded.trials(slice(-1, None)), choice, whole.base.noise_std)
-        rows = {name: heldout_rows(W[None], test)[0][observed] / y.shape[1] for name, W in fewer.items()}
-    heldout = {name: float(values.mean()) for name, values in rows.items()}
+    few, heldout, left_out = 8 if y.shape[-1] <= SMALL else 4, dict[str, float](), dict[str, list[Tensor]]()
+    for k in folds(*y.shape[::2]):
+        last = k == len(y) - 1
+        fewer = fit(recorded.without(k), max(few, n_samples // 2) if last else few, not last)
+        test = _test_trial(recorded.trials(slice(k, k + 1)), choice, whole.base.noise_std)
+        if last:
+            rows = {name: heldout_rows(W[None], test)[0][observed] for name, W in fewer.estimates.items()}
+            heldout = {name: float(values.mean()) / y.shape[1] for name, values in rows.items()}
+        for name, W in ({"ours": fewer.estimates[fewer.default]} | baselines(fewer.base)).items():
+            score = heldout_score(W[None], test, y.shape[1])[0][observed].mean()
+            left_out.setdefault(name, []).append(score)
     trusted, reason = choose(whole.base, heldout, whole.default)
     spread = {"diffusion": whole.samples.std(0), "ridge": whole.base.sd[0], "ep": whole.ep.sd, "anatomy": whole.ep.sd}
     block = observed[:, None] & observed[None]
@@ -149,22 +161,37 @@ def infer(
         S = min(len(whole.ep.samples), len(samples))
         samples, kind = mix(whole.ep.samples[None, :S], samples[None, :S], whole.share)[0], trusted
     return Inference(
-        samples, kind, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason, whole.default, rows,
+        samples, kind, whole.estimates, whole.base.sd[0], whole.ep, noise, table, trusted, reason, whole.default,
+        {name: torch.stack(values) for name, values in left_out.items()},
         float(whole.share), whole.worth, whole.wide,
     )  # fmt: skip
 
 
-def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance, others: Competitors) -> _Fitted:
-    """Fit every method to some trials."""
+def folds(K: int, N: int) -> list[int]:
+    """Return the trials that are left out in turn, the last one among them: of a long recording or a large network only some."""
+    n = min(K, MOST_FOLDS if N <= SMALL else FEW_FOLDS) if K > 1 else 0
+    return sorted({K - 1 - round(j * K / n) for j in range(n)})
+
+
+def baselines(base: ridge.Ridge) -> dict[str, Tensor]:
+    """Return the baselines: ridge, W diagonal under ridge's prior, W = 0."""
+    A, b = (base.likelihood.A[0].diagonal(dim1=1, dim2=2).diagonal(), base.likelihood.b[0].diagonal())
+    own = torch.diag(b / (A + 1 / base.prior_variance[0]))
+    return {RIDGE: base.mean[0], SELVES: own, NONE: torch.zeros_like(own)}
+
+
+def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance, others: Competitors, lean) -> _Fitted:
+    """Fit every method to some trials; ``lean``: only what stands against the baselines."""
     likelihood = _likelihoods(trials, choice)
     found = likelihood(None)
     base = ridge.ridge_of(found)
-    samples = model.sample(model.prepare(likelihood(model).wide), S, guidance=guidance, generator=generator, **solver)[
-        0
-    ]
-    ep, written = _propagated(model, found, S, generator)
-    estimates, default = {"diffusion": samples.mean(0), "ridge": base.mean[0], "ep": ep}, "ep"
+    ep, written = _propagated(model, found, 0 if lean else S, generator)
     share = share_of(model.spec.gate, claimed_correlation(ep[None], written.sd[None]))
+    estimates, default, samples = {"ridge": base.mean[0], "ep": ep}, "ep", written.samples
+    if not lean or float(share) > 0:
+        part = model.prepare(likelihood(model).wide)
+        samples = model.sample(part, S, guidance=guidance, generator=generator, **solver)[0]
+        estimates["diffusion"] = samples.mean(0)
     if float(share) > 0:
         default = "combined"
         estimates[default] = blend(ep[None], estimates["diffusion"][None], share)[0]
@@ -172,9 +199,10 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
     if others.anatomy is not None:
         default = "anatomy"
         worth = reliability(written.posterior, others.anatomy[None])
-        estimates["anatomy"], written = _with_anatomy(
-            written, _propagated(model, found, S, generator, worth.density)[1], worth
-        )
+        told = _propagated(model, found, 0 if lean else S, generator, worth.density)[1]
+        estimates["anatomy"], written = _with_anatomy(written, told, worth)
+    if lean:
+        return _Fitted(written, estimates, samples, base, share, worth, default, found.wide)
     if others.regression is not None:
         estimates["regression"] = others.regression.regress(likelihood(others.regression).wide)[0]
     if others.prior is not None:
@@ -198,7 +226,7 @@ def _propagated(
     family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
     posterior = propagation.propagate(found.wide, family, density=density)
     count = min(S, max(8, int(1.3e8 / N**3)))
-    samples = draw(posterior, found.wide, family, count, generator)[0]
+    samples = draw(posterior, found.wide, family, count, generator)[0] if count else posterior.mean[:0]
     converged = bool(posterior.converged[0])
     return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged, posterior)
 
@@ -239,8 +267,8 @@ def _test_trial(trial: Recorded, choice: Choice, noise: Tensor) -> ridge.Likelih
     if not s.plain or s.process > MAX_SLACK:
         return explain.heldout_likelihood(trial.y.double(), choice.noise, s, trial.stimulus)
     given = None if trial.stimulus is None else trial.stimulus[None]
-    y, seen = s.rates(trial.y)[None], trial.observed[None]
-    return ridge.gaussian_likelihood(y, s.a, None, noise, seen, n_relinearise=0, stimulus=given).likelihood
+    y, seen = s.rates(trial.y.double())[None], trial.observed[None]
+    return ridge.gaussian_likelihood(y, s.a, None, noise.double(), seen, n_relinearise=0, stimulus=given).likelihood
 
 
 def expected_correlation(mean: Tensor, sd: Tensor) -> float:
@@ -298,16 +326,15 @@ def infer_large(
     samples = large.draw(ep, rows, family, n_samples, generator)
     estimates = {"ridge": base.mean.float(), "ep": ep.mean[0]}
     spread = {"ridge": base.sd.float(), "ep": ep.sd[0]}
-    held_rows: dict[str, Tensor] = {}
+    heldout: dict[str, float] = {}
     if len(y) > 1:
         part, last = recorded.trials(slice(-1)), recorded.trials(slice(-1, None))
         fewer, variance = large.rows_of(part.y, choice.noise, choice.settings, part.stimulus)
         held = {"ridge": large.ridge_of(fewer, variance).mean, "ep": large.propagate(fewer, family).mean[0]}
-        held_rows = {
-            name: large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus)
+        heldout = {
+            name: float(large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus).mean())
             for name, W in held.items()
         }
-    heldout = {name: float(values.mean()) for name, values in held_rows.items()}
     trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep"
     reason = "largest likelihood of the held-out trial" if heldout else "one trial leaves nothing to hold out"
     table = [
@@ -320,6 +347,4 @@ def infer_large(
         for name, W in estimates.items()
     ]
     written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]), ep)
-    return Inference(
-        samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason, "ep", held_rows
-    )
+    return Inference(samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason, "ep", {})

@@ -67,6 +67,9 @@ class Estimated(NamedTuple):
     independent: float  #: log evidence of independent smooth neurons beyond that of the network
     decoupled: float  #: of W = 0 or diagonal
     shifted: float  #: of neurons that hear each other at wrong times
+    differing: float = (
+        -math.inf
+    )  #: log odds under the family's prior that time constants differ, beyond `DIFFER`; -inf: not asked
 
 
 def candidates(name: str, now: Choice) -> Iterator[Choice]:
@@ -169,12 +172,13 @@ def estimate(
         for name in changed:
             value, now = refine(name, now, score, value)
     differing = own_times(y, now, stimulus, family)
-    offered["taus"] = -math.inf if differing is None else min(differing[1] - DIFFER, score(differing[0]) - score(now))
+    odds = -math.inf if differing is None else differing[1] - DIFFER
+    offered["taus"] = odds if differing is None else min(odds, score(differing[0]) - score(now))
     if differing is not None and offered["taus"] > AGREE and "taus" in names:
         changed["taus"], now = {"gain in log evidence": offered["taus"]}, differing[0]
     for name in changed:
         changed[name] |= values_of(name, told, now)
-    return compared(told, now, changed, offered, needed, y, score(now), stimulus)
+    return compared(told, now, changed, offered, needed, y, score(now), stimulus)._replace(differing=odds)
 
 
 def adopted(

@@ -26,5 +26,17 @@ def heldout_log_likelihood(estimate: Tensor, test: Likelihood, n_values: int) ->
 
 def heldout_rows(estimate: Tensor, test: Likelihood) -> Tensor:
     """Return the log-likelihood (B, N) of each row of weights (B, N, N) on held-out trials, relative to a row of zeros."""
+    estimate = estimate.to(test.A)
     quadratic = (estimate[:, :, None] @ test.A @ estimate[..., None])[..., 0, 0]
     return (test.b * estimate).sum(-1) - quadratic / 2
+
+
+def heldout_score(estimate: Tensor, test: Likelihood, n_values: int) -> Tensor:
+    """Return the log-likelihood (B, N) of each row per value of held-out trials, the size of its errors fitted, up to a constant.
+
+    -log(Q) / 2 with Q the mean square of the row's whitened errors. A trial that one set of weights misses by far counts for its
+    logarithm: the mean over trials has an interval then, which that of `heldout_rows` has not (README).
+    """
+    assert test.square is not None  # of every likelihood that is made of data
+    mean_square = (test.square - 2 * heldout_rows(estimate, test)) / n_values
+    return -mean_square.clamp_min(1e-6).log() / 2

@@ -118,8 +118,8 @@ def design(
     return _Design(p, F, kernel, jacobian, SLACK**2 * walk, known, s.noise_shape(noise, y))
 
 
-def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor]:
-    """Return A (N, M, M), b (N, M) of the likelihood of each row, and its log at w = 0 (N), what trials add integrated out."""
+def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return A (N, M, M), b (N, M) of the likelihood of each row, its log and the whitened sum of squares at w = 0 (N each), what trials add integrated out."""
     z = d.p.z[0]
     L = torch.linalg.cholesky(d.kernel + d.noise)  # (K, N, T, T)
     target = torch.cat([d.rows, z.transpose(1, 2)[..., None]], -1)
@@ -127,8 +127,8 @@ def precisions(d: _Design) -> tuple[Tensor, Tensor, Tensor]:
     F, r = white[..., :-1], white[..., -1]
     A = torch.einsum("kitm,kitn->imn", F, F) if F.shape[-1] < 8 else _gram(F)
     b = torch.einsum("kitm,kit->im", F, r)
-    size = -0.5 * (r**2).sum((0, 2)) - L.diagonal(dim1=-2, dim2=-1).log().sum((0, 2))
-    return A, b, size - 0.5 * r[:, 0].numel() * math.log(2 * math.pi)
+    square, size = (r**2).sum((0, 2)), L.diagonal(dim1=-2, dim2=-1).log().sum((0, 2))
+    return A, b, -0.5 * square - size - 0.5 * r[:, 0].numel() * math.log(2 * math.pi), square
 
 
 def _gram(F: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def best_fit(d: _Design, s: Settings) -> tuple[float, Tensor, float]:
     M = d.F.shape[-1] - len(s.latent_sd)
     if d.F.ndim == 3 and s.kernel == 0 and d.F.shape[2] > d.F.shape[0] * d.F.shape[1]:
         return _best_fit_by_time(d, s)
-    A, b, size = precisions(d)
+    A, b, size, _ = precisions(d)
     found = []
     for pv in PRIOR_GRID / M:
         gain, w = solve(A, b, float(pv), s)
@@ -278,26 +278,32 @@ def whitened(d: _Design, variance: float, s: Settings) -> Tensor:
 
 def row_likelihood_of(d: _Design, s: Settings) -> Likelihood:
     """Return the likelihood of W, leading axis 1, with the constant input and the neurons' own time constants integrated out."""
-    A, b, _ = precisions(d)
+    A, b, _, square = precisions(d)
     n = len(s.latent_sd)
     if n:
         _, moved = latent_given(A, b, s)
         pull = A[:, :-n, -n:]
+        square = square - (moved[..., -1] * b[:, -n:]).sum(-1)
         A, b = A[:, :-n, :-n] - pull @ moved[..., :-1], b[:, :-n] - (pull @ moved[..., -1:])[..., 0]
     if s.taus:
         scale = A.new_tensor(s.taus)[:, None]
         sd = A.new_tensor(s.taus_sd or [0.0] * len(A)) / scale[:, 0]
-        A, b = of_uncertain_scale(A * scale[..., None] ** 2, b * scale, sd)
-    return Likelihood(A[None], b[None])
+        A, b, square = of_uncertain_scale(A * scale[..., None] ** 2, b * scale, square, sd)
+    return Likelihood(A[None], b[None], square[None])
 
 
-def of_uncertain_scale(A: Tensor, b: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the likelihood (N, N, N), (N, N) of rows that are known up to a factor of relative standard deviation ``sd`` (N)."""
+def of_uncertain_scale(A: Tensor, b: Tensor, square: Tensor, sd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the likelihood (N, N, N), (N, N), (N) of rows that are known up to a factor of relative standard deviation ``sd`` (N)."""
     eye = torch.eye(A.shape[-1], dtype=A.dtype)
     w = torch.linalg.solve(A + len(A) * eye, b[..., None])
     pulled = A @ w
     share = (sd**2)[:, None, None] / (1 + (sd**2)[:, None, None] * (w.mT @ pulled))
-    return A - share * (pulled @ pulled.mT), b - (share * pulled * (w.mT @ b[..., None]))[..., 0]
+    along = w.mT @ b[..., None]
+    return (
+        A - share * (pulled @ pulled.mT),
+        b - (share * pulled * along)[..., 0],
+        square - (share * along**2)[:, 0, 0],
+    )
 
 
 def latent_given(A: Tensor, b: Tensor, s: Settings) -> tuple[Tensor, Tensor]:
@@ -338,5 +344,4 @@ def row_fit(y: Tensor, noise: float, s: Settings, n_relinearise: int = 3, stimul
 
 def heldout_likelihood(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None = None) -> Likelihood:
     """Return the likelihood of W given held-out trials y (K, T, N), about smoothed rates: what any estimate is scored on."""
-    found = row_likelihood_of(fit_path(y, noise, s, None, 0, stimulus).d, s)
-    return Likelihood(found.A.float(), found.b.float())
+    return row_likelihood_of(fit_path(y, noise, s, None, 0, stimulus).d, s)

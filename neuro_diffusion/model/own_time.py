@@ -56,7 +56,7 @@ def own_time(y: Tensor, noise: float, s: Settings, family: Family, stimulus: Ten
         s = s._replace(taus=tuple(ratio.tolist()))
         d = design(y, h, noise, s, None, stimulus)
         wide = widened(Path(h, d, 0.0, w, pv), s)
-        A, b, _ = precisions(wide)
+        A, b, *_ = precisions(wide)
         likelihood = row_likelihood_of(wide, s)
         found = propagate(likelihood, family)
         own, moved = latent_given(A, b, s)

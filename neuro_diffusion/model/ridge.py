@@ -37,6 +37,7 @@ class Likelihood(NamedTuple):
 
     A: Tensor  #: (B, N, N, N) precision of row i
     b: Tensor  #: (B, N, N)
+    square: Tensor | None = None  #: (B, N) sum of squared whitened values of row i at w = 0
 
 
 class Ridge(NamedTuple):
@@ -91,7 +92,7 @@ def row_likelihood(p: Pseudo, f: Tensor, decay: Tensor) -> Likelihood:
     scaled = (p.omega.sqrt().permute(0, 3, 1, 2)[..., None] * f[:, None]).reshape(B, N, K * T, N)
     A = scaled.transpose(-1, -2) @ scaled - torch.einsum("bki,bkij,bkil->bijl", shrink, fw, fw)
     b = torch.einsum("bkti,bktj->bij", p.omega * p.z, f) - torch.einsum("bki,bkij->bij", shrink * zw, fw)
-    return Likelihood(A, b)
+    return Likelihood(A, b, (p.omega * p.z**2).sum((1, 2)) - (shrink * zw**2).sum(1))
 
 
 def widen(
@@ -134,7 +135,7 @@ def coloured_likelihood(p: Pseudo, f: Tensor, kernel: Tensor) -> Likelihood:
     white_z = torch.linalg.solve_triangular(L, p.z.transpose(2, 3)[..., None], upper=False)
     A = (white_f.transpose(-1, -2) @ white_f).sum(1)
     b = (white_f.transpose(-1, -2) @ white_z).sum(1)[..., 0]
-    return Likelihood(A, b)
+    return Likelihood(A, b, (white_z**2).sum((1, 3, 4)))
 
 
 def fitted_states(W: Tensor, f: Tensor, p: Pseudo, decay: Tensor) -> Tensor:
@@ -272,17 +273,13 @@ def _partly_observed(
     kernel = fixed + drive[:, None, None] * unseen_drive(T, a, y)
     likelihood = mask_rows(coloured_likelihood(p, f, kernel), seen)
     weight = 1 / (1 + CONFOUNDED * (1 - seen.mean(-1)))
-    return RowFit(likelihood, Likelihood(*(weighted(v, weight) for v in likelihood)), noise)
-
-
-def weighted(values: Tensor, weight: Tensor) -> Tensor:
-    """Return values (B, ...) times a weight each (B)."""
-    return values * weight.view(-1, *[1] * (values.ndim - 1))
+    weight = weight[:, None, None]
+    return RowFit(likelihood, Likelihood(likelihood.A * weight[..., None], likelihood.b * weight), noise)
 
 
 def mask_rows(likelihood: Likelihood, seen: Tensor) -> Likelihood:
     """Return the likelihood with A = 0, b = 0 for rows of neurons that were not observed."""
-    return Likelihood(likelihood.A * seen[:, :, None, None], likelihood.b * seen[:, :, None])
+    return Likelihood(likelihood.A * seen[:, :, None, None], likelihood.b * seen[:, :, None], likelihood.square)
 
 
 def spectrum(likelihood: Likelihood, least: float = 0.0) -> Spectrum:

@@ -57,7 +57,7 @@ def _alone(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> flo
 
     def own_weight(d, s: Settings):
         """Return log evidence, weights (n, M) and prior variance of rows that hear only their own neuron."""
-        A, b, size = precisions(d)
+        A, b, size, _ = precisions(d)
         M, rows = A.shape[-1], torch.arange(len(some))[:, None]
         own = torch.cat([some[:, None], torch.arange(N, M).expand(len(some), -1)], 1)
         A, b, values = A[rows[..., None], own[:, :, None], own[:, None]], b[rows, own], []
@@ -76,7 +76,7 @@ def _silent(y: Tensor, noise: float, s: Settings, stimulus: Tensor | None) -> fl
 
     def no_weight(d, s: Settings):
         """Return log evidence, weights (n, M), all 0, and a variance that plays no part."""
-        A, b, size = precisions(d._replace(F=d.F[..., N:]))
+        A, b, size, _ = precisions(d._replace(F=d.F[..., N:]))
         gain, w = solve(A, b, 1.0, s)
         whole = torch.cat([w.new_zeros(len(w), N), w], 1)
         return float((gain + size).sum()) + d.jacobian, whole, 1.0

@@ -5,13 +5,16 @@ import math
 import pytest
 import torch
 
+from neuro_diffusion.commands.infer import answer_of, doubted, gains_of
 from neuro_diffusion.fit import infer
 from neuro_diffusion.fit.refine import refine_weight_matrix
-from neuro_diffusion.model.agreement import heldout_log_likelihood
+from neuro_diffusion.model import explain
+from neuro_diffusion.model.agreement import heldout_log_likelihood, heldout_score
 from neuro_diffusion.model.ridge import fit_ridge, gaussian_likelihood
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
 from neuro_diffusion.rate_network.weights import get_spectral_radius, sample_weight_matrix_batch
 from neuro_diffusion.score import evaluate
+from neuro_diffusion.score.verdict import Verdict
 
 
 def test_the_truth_has_no_functional_error_and_never_diverges():
@@ -83,6 +86,61 @@ def test_the_true_weights_have_a_larger_heldout_likelihood_than_others():
     values = [float(heldout_log_likelihood(w[None], test, 300)) for w in (W[0], W[1], torch.zeros(6, 6))]
     assert values[0] > max(values[1:])
     assert values[2] == 0
+
+
+@pytest.mark.parametrize("process", [0.0, 0.05])
+def test_the_score_of_a_left_out_trial_is_the_size_of_its_whitened_errors(process):
+    W = sample_weight_matrix_batch(1, 5, 1.5, seed=0)[0].double()
+    y, s = trials_of(W.float(), 1, 0.02).double(), explain.Settings(0.1, process=process)
+    d = explain.design(y, explain.first_path(y, 0.02, s), 0.02, s)
+    test = explain.heldout_likelihood(y, 0.02, s)
+    score = heldout_score(W[None], test, 50)[0]
+    for i in range(5):
+        covariance = d.kernel + torch.diag(1 / d.p.omega[0, 0, :, i])
+        error = d.p.z[0, 0, :, i] - d.F[0] @ W[i]
+        size = error @ torch.linalg.solve(covariance, error) / 50
+        assert float(score[i]) == pytest.approx(-0.5 * math.log(size), rel=1e-6)
+    if process == 0:
+        plain = gaussian_likelihood(y[None], 0.1, None, torch.tensor([0.02]).double(), n_relinearise=0).likelihood
+        torch.testing.assert_close(heldout_score(W[None], plain, 50)[0], score, atol=1e-6, rtol=1e-6)
+
+
+def found_with(ours, **others):
+    scores = {"ours": ours, infer.RIDGE: 0.0, infer.SELVES: 0.0, infer.NONE: 0.0} | others
+    left_out = {
+        name: torch.as_tensor(v) + torch.tensor([-0.1, 0.1, -0.1, 0.1]) * (name == "ours") for name, v in scores.items()
+    }
+    return infer.Inference(*[None] * 9, "ep", left_out)
+
+
+def test_the_interval_of_the_answer_is_over_trials_that_share_their_fits():
+    mean, half = gains_of(found_with(0.5), 4)[infer.RIDGE]
+    assert mean == pytest.approx(0.5)
+    assert half == pytest.approx(3.182 * 0.11547 * math.sqrt(1 / 4 + 1 / 3), rel=1e-3)
+    assert gains_of(infer.Inference(*[None] * 9, "ep", {}), 1) == {}
+
+
+def test_an_estimate_must_beat_every_baseline_and_a_typical_recording_the_silent_ones():
+    typical = Verdict("typical", [], None)
+    good = gains_of(found_with(0.5), 4)
+    assert answer_of("EP", good, "").verdict == "yes"
+    assert answer_of("EP", good, "no network needed: ...", bad=True).verdict == "cannot tell"
+    assert doubted(typical, good) is typical
+    silent = gains_of(found_with(0.5, **{infer.NONE: 0.6}), 4)
+    found = answer_of("EP", silent, "")
+    assert (found.verdict, found.against) == ("cannot tell", infer.NONE)
+    judged = doubted(typical, silent)
+    assert judged.verdict == "cannot tell"
+    assert infer.NONE in judged.facts[0]
+    assert math.isnan(answer_of("EP", {}, "").gain)
+
+
+def test_trials_are_left_out_in_turn_the_last_among_them():
+    assert infer.folds(1, 10) == []
+    assert infer.folds(3, 10) == [0, 1, 2]
+    assert len(infer.folds(40, 10)) == 8
+    assert infer.folds(40, 10)[-1] == 39
+    assert len(infer.folds(10, 200)) == 3
 
 
 def test_ridge_is_trusted_when_the_data_determine_the_weights():

@@ -131,7 +131,7 @@ def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
     found = large.ridge_of(rows, 0.05)
     d = design(y, first_path(y, noise, s), noise, s)
     own = large.ridge_of(large._rows(d), 0.05)
-    A, b, _ = precisions(d)
+    A, b, *_ = precisions(d)
     covariance = torch.linalg.inv(A + 20 * torch.eye(N))
     torch.testing.assert_close(own.mean, (covariance @ b[..., None])[..., 0], atol=1e-8, rtol=1e-6)
     torch.testing.assert_close(own.sd, covariance.diagonal(dim1=-2, dim2=-1).sqrt(), atol=1e-8, rtol=1e-6)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_diffusion.fit.settings import NAMES, estimate, segments
+from neuro_diffusion.fit.settings import ANY, NAMES, estimate, segments
 from neuro_diffusion.model import explain
 from neuro_diffusion.model.agreement import entry_correlation
-from neuro_diffusion.model.propagation import Family, propagate
+from neuro_diffusion.model.propagation import Family, family_of, propagate
 from neuro_diffusion.model.recording import UNSEEN
 from neuro_diffusion.model.ridge import estimate_noise, fit_ridge, widen
 from neuro_diffusion.rate_network.activity import Regime
@@ -71,18 +71,39 @@ def recorded(kind, seed=0, structure="dale-sparse-lognormal"):
     return x + 0.02 * torch.randn(x.shape, generator=g), W
 
 
-def verdict_on(y, names=NAMES):
-    found = estimate(y, explain.Settings(A), None, names)
+def verdict_on(y, names=NAMES, family=ANY):
+    found = estimate(y, explain.Settings(A), None, names, family=family)
     return judge(found, len(y)), found
+
+
+def family_like(structure):
+    """Return the words of a structure, as a model trained on it holds them."""
+    return family_of(torch.stack([sample_weight_matrix(N, 1.3, seed=100 + i, structure=structure) for i in range(60)]))
 
 
 @pytest.mark.parametrize("structure", ["dale-sparse-lognormal", "dense", "lowrank", "block"])
 def test_what_the_family_makes_is_typical_and_its_settings_stay(structure):
     for seed in range(2):
-        judged, found = verdict_on(recorded("inside", seed, structure)[0])
+        judged, found = verdict_on(recorded("inside", seed, structure)[0], family=family_like(structure))
         assert judged.verdict == "typical", judged.facts
         assert found.changed == {}
         assert judged.residuals.mean_square == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("structure", ["dense", "lowrank", "block"])
+def test_weights_of_another_family_than_the_models_are_noticed(structure):
+    """Expectation propagation would claim a correlation of .99 where it has .5."""
+    for seed in range(2):
+        judged, found = verdict_on(recorded("inside", seed, structure)[0])
+        assert judged.verdict == "cannot tell"
+        assert "another family than the model's" in judged.facts[0]
+        assert found.changed == {}
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_own_time_constants_that_two_trials_cannot_bear_out_are_no_typical_recording(seed):
+    judged, _ = verdict_on(recorded("own time constants", seed)[0][:2])
+    assert judged.verdict != "typical"
 
 
 @pytest.mark.parametrize(("kind", "expected"), [
@@ -184,11 +205,13 @@ def test_a_row_of_uncertain_scale_has_the_covariance_that_says_so():
     g = torch.Generator().manual_seed(0)
     root, sd = torch.randn(3, 3, 12, generator=g).double(), torch.tensor([0.0, 0.2, 1.0]).double()
     A, b = root @ root.mT, torch.randn(3, 3, generator=g).double()
-    wide, pull = explain.of_uncertain_scale(A, b, sd)
+    wide, pull, square = explain.of_uncertain_scale(A, b, torch.ones(3).double(), sd)
     w = torch.linalg.solve(A + 3 * torch.eye(3).double(), b[..., None])
     torch.testing.assert_close(torch.linalg.inv(wide), torch.linalg.inv(A) + (sd**2)[:, None, None] * w @ w.mT)
     torch.testing.assert_close(wide[0], A[0])
     torch.testing.assert_close(pull[0], b[0])
+    assert square[0] == 1
+    assert (square[1:] < 1).all()
 
 
 def test_the_general_uncertainty_of_a_path_is_that_of_ridge_where_ridge_knows_it():
@@ -231,7 +254,7 @@ def test_the_evidence_is_that_of_the_dense_gaussian():
     s, noise, pv = explain.Settings(A, 0.9, 0.05, True, 0.05), 0.03, 0.2
     h = explain.first_path(y, noise, s)
     d = explain.design(y, h, noise, s)
-    Amat, b, size = explain.precisions(d)
+    Amat, b, size, _ = explain.precisions(d)
     gain, _ = explain.solve(Amat, b, pv, s)
     i, z = 1, d.p.z[0, :, :, 1].reshape(-1)
     F = d.F.reshape(24, 4)
