@@ -178,8 +178,9 @@ class InferConfig(SeveralSweeps):
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
-    refine: Literal["none", "is", "laplace", "smc", "nuts"] = Field(
-        "laplace", description="exact-likelihood refinement of the network's posterior; falls back to smc by itself"
+    refine: Literal["none", "newton", "is", "laplace", "smc", "nuts"] = Field(
+        "laplace",
+        description="exact-likelihood refinement of the network's posterior; newton (a Gaussian, 1 ms a trace) falls back to laplace, laplace to smc by itself",
     )
     noise: Literal["auto", "known", "estimate"] = Field(
         "auto",
@@ -220,6 +221,8 @@ class InferConfig(SeveralSweeps):
             raise ValueError(f"--output {self.output}: expected a name ending in .h5 or .hdf5")
         if self.together and (self.sweeps is None or self.model != "none"):
             raise ValueError("--together belongs to --sweeps and MODEL 'none'")
+        if self.together and self.refine in ("none", "newton", "is"):
+            raise ValueError(f"--refine {self.refine} begins at a network's draws, and --together has no network")
         return self
 
 

@@ -14,7 +14,7 @@ from ..neuron.priors import inferred, theta_from_z
 from ..neuron.recording import AREA_CM2_PER_UM2, Recording, apply_window, as_density, resample
 from ..neuron.simulator import SHARP_K_MV, substeps_for
 from ..posterior import exact, likelihood, rivals, typicality
-from ..posterior.importance import N_IMPORTANCE
+from ..posterior.importance import N_IMPORTANCE, Refined
 from ..posterior.likelihood import Observation, Spec
 from ..posterior.summary import Posterior, surprise
 
@@ -129,10 +129,8 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
     if applies and model is not None:
         amortised = model.sample(cut.v_mv[None].astype(np.float32), config.draws, config.seed)[0]
     facts = facts_of(spec, observed, recording_for_facts(recording, config, cut), config.area_um2)
-    climb = (
-        exact.LONG_CLIMB if spec.nuisance and not facts else exact.SHORT_CLIMB
-    )  # nothing explains a trace with facts
-    log.info("%s: %d samples, %d starts of %d steps each", cut.source, len(cut.v_mv), *climb)
+    climb = exact.IDLE_CLIMB if facts else exact.LONG_CLIMB if spec.nuisance else exact.SHORT_CLIMB
+    log.info("%s: %d samples", cut.source, len(cut.v_mv))
     refined, spec = run_refinement(spec, observed, config, rng, amortised, model, climb)
     if refined is not None:
         w, optimum = refined.w, refined.optimum
@@ -140,7 +138,7 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         assert amortised is not None  # --refine none was refused without the network
         w, optimum = amortised, best_of(spec, amortised, observed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
-    models = rivals.compare(spec, observed, optimum, rng, climb[1])
+    models = rivals.compare(spec, observed, optimum, rng, climb.n_steps)
     membrane = rivals.membrane(models[rivals.favoured(models)])
     verdict = judge(spec, observed, optimum, membrane, facts, model if applies else None, config.seed)
     per_unit = mv_per_mohm_per_unit(cut, config.area_um2)
@@ -190,13 +188,18 @@ def known_noise(cut: Recording, config: InferConfig, model: TrainedModel | None,
     return known
 
 
-def run_refinement(
-    spec: Spec, observed: Observation, config: InferConfig, rng, amortised, model, climb: tuple[int, int]
-):
+def run_refinement(spec: Spec, observed: Observation, config: InferConfig, rng, amortised, model, climb: exact.Climb):
     """Return the refined posterior (None with --refine none) and the spec, with finer steps where the activation is steep."""
     if config.refine == "none":
         return None, spec
-    starts = None if amortised is None else widen(spec, amortised[:N_START], rng, climb[0])
+    if config.refine == "newton":
+        refined, why = newton(spec, observed, config, rng, amortised)
+        if refined is not None:
+            return refined, spec
+        log.warning("--refine newton: %s. --refine laplace answers instead.", why)
+        config = config.model_copy(update={"refine": "laplace"})
+    log.info("%d starts of %d steps each", *climb[:2])
+    starts = None if amortised is None else widen(spec, amortised[:N_START], rng, climb.n_starts)
     flow = None
     if config.refine == "is":
         if spec.nuisance:
@@ -206,12 +209,37 @@ def run_refinement(
         flow = model.sample(observed.v_mv[None].astype(np.float32), N_IMPORTANCE, config.seed + 1)[0]
         flow = (flow, model.log_density(flow, observed.v_mv))
     refined = exact.refine(spec, observed, config.refine, rng, config.draws, starts, flow, climb)
-    k = theta_from_z(spec.prior_table, refined.optimum[: len(inferred(spec.prior_table))])[PARAMETERS.index("k")]
     finer = substeps_for(spec.dt_ms, 0.0)
-    if k < SHARP_K_MV and spec.substeps < finer:
+    if steepness(spec, refined.optimum) < SHARP_K_MV and spec.substeps < finer:
         spec = spec._replace(substeps=finer)
         refined = exact.refine(spec, observed, config.refine, rng, config.draws, refined.modes, flow, climb)
     return refined, spec
+
+
+def newton(
+    spec: Spec, observed: Observation, config: InferConfig, rng: np.random.Generator, amortised: np.ndarray | None
+) -> tuple[Refined | None, str]:
+    """Return the answer of `exact.newton`, or why there is none."""
+    if amortised is None:
+        return None, "it begins at the network's draws, and there is no network for this current"
+    if spec.nuisance:
+        return (
+            None,
+            "the network's draws have no noise parameters, which are estimated here (--noise known keeps the network's)",
+        )
+    refined, why = exact.newton(spec, observed, amortised, rng, config.draws)
+    if (
+        refined is not None
+        and steepness(spec, refined.optimum) < SHARP_K_MV
+        and spec.substeps < substeps_for(spec.dt_ms, 0.0)
+    ):
+        return None, "the activation is steep and needs finer steps"
+    return refined, why
+
+
+def steepness(spec: Spec, w: np.ndarray) -> float:
+    """Return k (mV) at coordinates ``w`` (n_w,)."""
+    return float(theta_from_z(spec.prior_table, w[: len(inferred(spec.prior_table))])[PARAMETERS.index("k")])
 
 
 def widen(spec: Spec, z: np.ndarray, rng: np.random.Generator, n_prior: int) -> np.ndarray:

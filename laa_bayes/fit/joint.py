@@ -23,7 +23,7 @@ from ..posterior.summary import Posterior
 from .infer import facts_of, judge, make_problem, mv_per_mohm_per_unit, prepare, recording_for_facts
 
 DRIFT = ("I_0", Prior(distribution="normal", center=0.0, sd=10.0))  #: pA; a cell of 6 nS rests 1.7 mV elsewhere
-CLIMB = (48, 60)  #: starts and steps: half of the starts from the passive membrane's mode
+CLIMB = exact.Climb(48, 60)  #: starts and steps: half of the starts from the passive membrane's mode
 JACKKNIFE_STEPS = 40
 log = logging.getLogger("laa_bayes")
 
@@ -53,10 +53,10 @@ def infer_together(recordings: Sequence[Recording], config: InferConfig) -> list
         single = single._replace(nuisance=(*single.nuisance, DRIFT))
     spec, observed = Joint(single, len(cuts)), stacked([one for _, one in problems])
     rng = np.random.default_rng(config.seed)
-    log.info("%d sweeps together: %d coordinates, %d starts of %d steps", len(cuts), len(spec.names), *CLIMB)
+    log.info("%d sweeps together: %d coordinates, %d starts of %d steps", len(cuts), len(spec.names), *CLIMB[:2])
     starts = starts_of(spec, observed, rng)
     refined = exact.refine(spec, observed, config.refine, rng, config.draws, starts, None, CLIMB)
-    models = rivals.compare(spec, observed, refined.optimum, rng, CLIMB[1])
+    models = rivals.compare(spec, observed, refined.optimum, rng, CLIMB.n_steps)
     for name in {"laa", rivals.favoured(models)}:
         over_sweeps = jackknife(models[name], observed)
         larger = {n: max(sd, over_sweeps[n]) for n, sd in models[name].sd.items()}
@@ -98,11 +98,13 @@ def stacked(observed: Sequence[Observation]) -> Observation:
 
 def starts_of(spec: Joint, observed: Observation, rng: np.random.Generator) -> np.ndarray:
     """Return starts: prior draws, half of them with membrane, electrode and noise of the passive membrane's mode."""
-    starts = rng.standard_normal((CLIMB[0], len(spec.names)))
+    starts = rng.standard_normal((CLIMB.n_starts, len(spec.names)))
     simple = rivals.changed(spec, rivals.passive)
-    found = likelihood.fit(simple, rng.standard_normal((CLIMB[0] // 2, len(simple.names))), observed, CLIMB[1])
+    found = likelihood.fit(
+        simple, rng.standard_normal((CLIMB.n_starts // 2, len(simple.names))), observed, CLIMB.n_steps
+    )
     mode = found.w[int(np.argmin(np.where(np.isfinite(found.cost), found.cost, np.inf)))]
-    starts[: CLIMB[0] // 2, [spec.names.index(name) for name in simple.names]] = mode
+    starts[: CLIMB.n_starts // 2, [spec.names.index(name) for name in simple.names]] = mode
     return starts
 
 

@@ -16,7 +16,7 @@ from ..posterior.importance import Refined
 from ..posterior.likelihood import NO_ACTIVATION, Observation, Spec
 from .infer import make_problem, prepare
 
-CLIMB = (64, 80)  #: starts and steps
+CLIMB = exact.Climb(64, 80)  #: starts and steps
 log = logging.getLogger("laa_bayes")
 
 
@@ -53,13 +53,13 @@ def infer_own(model: OwnModel, recording: Recording, config: OwnConfig) -> OwnPo
     spec = plain._replace(priors=fixed, nuisance=(*plain.nuisance, *model.parameters), own=model)
     rng = np.random.default_rng(config.seed)
     log.info(
-        "%s: %d samples, %d coordinates, %d starts of %d steps", cut.source, len(cut.v_mv), len(spec.names), *CLIMB
+        "%s: %d samples, %d coordinates, %d starts of %d steps", cut.source, len(cut.v_mv), len(spec.names), *CLIMB[:2]
     )
     refined = exact.refine(spec, observed, "laplace", rng, config.draws, climb=CLIMB)
     mode = refined.optimum[None]
     best = likelihood.log_posteriors(spec, mode, observed)[0] + 0.5 * np.sum(mode**2)
     simple = rivals.passive(plain)
     starts = rng.standard_normal((rivals.N_START, len(simple.names)))
-    passive = rivals.rival(simple, starts, observed, CLIMB[1], rng)
+    passive = rivals.rival(simple, starts, observed, CLIMB.n_steps, rng)
     bic = float(mode.shape[1] * np.log(len(cut.v_mv)) - 2 * best)
     return OwnPosterior(spec, observed, cut, refined, bic, passive, likelihood.predictions(spec, mode, observed)[0])

@@ -6,9 +6,10 @@ Each method returns equally weighted draws with their effective sample size and 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from hdf5io.errors import EnvironmentMissing, WorkFailed
 
@@ -16,11 +17,24 @@ from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mix
 from .likelihood import Joint, Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
+N_NEWTON, N_CHECK = (
+    4,
+    400,
+)  #: evaluations from the network's mean on (the first takes no step), importance draws that check the end
+NEWTON_ESS, BEYOND = 0.6, 1e-4  #: below/beyond these a Gaussian at the network's optimum is no answer
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
-SHORT_CLIMB, LONG_CLIMB = (
-    (12, 30),
-    (96, 100),
-)  #: starts from the prior and steps from each; long where the noise is inferred
+
+
+class Climb(NamedTuple):
+    """How much is spent on the search for optima and on a posterior that no proposal follows."""
+
+    n_starts: int  #: from the prior
+    n_steps: int
+    again: bool = True  #: larger populations of SMC where the first do not do
+
+
+SHORT_CLIMB, LONG_CLIMB = Climb(12, 30), Climb(96, 100)  #: long where the noise is inferred
+IDLE_CLIMB = Climb(12, 30, again=False)  #: for a trace that no model explains: its posterior says nothing
 
 
 def refine(
@@ -31,7 +45,7 @@ def refine(
     n_draws: int,
     starts=None,
     flow=None,
-    climb: tuple[int, int] | None = None,
+    climb: Climb | None = None,
 ) -> Refined:
     """Return draws from the exact posterior by the named method; ``laplace`` and ``is`` fall back to SMC when they fail.
 
@@ -39,7 +53,7 @@ def refine(
     ----------
     starts : (n_start, n_w) coordinates to start from; prior draws when None
     flow : (draws (n, n_w), log densities (n,)) of the network's posterior, for ``is``
-    climb : number of prior starts and of steps from each; by default as `find_modes` chooses
+    climb : what is spent; by default as `find_modes` chooses
 
     Raises
     ------
@@ -50,7 +64,7 @@ def refine(
     """
     if method == "nuts":
         require_numpyro()
-    optimum = find_modes(spec, observed, rng, starts, climb)
+    optimum, again = find_modes(spec, observed, rng, starts, climb), climb is None or climb.again
     if method == "nuts":
         return nuts(spec, observed, optimum, rng, n_draws)
     if method == "is" and flow is not None:
@@ -60,10 +74,40 @@ def refine(
         draws = proposal.sample(N_IMPORTANCE, rng)
         result = weigh(spec, observed, draws, proposal.log_density(draws), rng, n_draws, optimum)
     else:
-        return smc(spec, observed, optimum, rng, n_draws)
+        return smc(spec, observed, optimum, rng, n_draws, again=again)
     if result.ess < GOOD_ESS or result.pareto_k > GOOD_K:
-        return smc(spec, observed, optimum, rng, n_draws)
+        return smc(spec, observed, optimum, rng, n_draws, again=again)
     return result
+
+
+def newton(
+    spec: Spec, observed: Observation, draws: np.ndarray, rng: np.random.Generator, n_draws: int
+) -> tuple[Refined | None, str]:
+    """Return a Gaussian at the optimum that a few Gauss-Newton steps reach from the network's draws (n, n_w), or why it is no answer.
+
+    A network's mean lies some tenths of a standard deviation beside the posterior's: there the likelihood is nearly Gaussian, and the
+    steps take a millisecond. Importance weights of a few hundred draws tell where it is not.
+    """
+    start, spread = draws.mean(axis=0), np.cov(draws.T)
+    optimum = fit(spec, start[None], observed, N_NEWTON)
+    if not np.isfinite(optimum.cost[0]):
+        return None, "the likelihood is not finite at the network's mean"
+    step = optimum.w[0] - start
+    if step @ np.linalg.solve(spread, step) > stats.chi2.isf(BEYOND, len(step)):
+        return None, "the optimum lies beyond the network's draws"
+    proposal = laplace_mixture(optimum)
+    checks = proposal.sample(N_CHECK, rng)
+    checked = weigh(spec, observed, checks, proposal.log_density(checks), rng, N_CHECK, optimum)
+    if checked.ess < NEWTON_ESS or checked.pareto_k > GOOD_K:
+        return None, f"no Gaussian follows the posterior (effective sample size {100 * checked.ess:.0f} %)"
+    return checked._replace(w=gaussian(optimum, rng, n_draws)[0], method="newton"), ""
+
+
+def gaussian(optimum: Optimum, rng: np.random.Generator, n_draws: int) -> np.ndarray:
+    """Return draws (n, n_draws, n_w) from the Gaussian at each of n optima."""
+    n, d = optimum.w.shape
+    root = np.linalg.cholesky(np.linalg.inv(optimum.precision))
+    return optimum.w[:, None] + rng.standard_normal((n, n_draws, d)) @ root.transpose(0, 2, 1)
 
 
 def find_modes(
@@ -71,14 +115,14 @@ def find_modes(
     observed: Observation,
     rng: np.random.Generator,
     starts=None,
-    climb: tuple[int, int] | None = None,
+    climb: Climb | None = None,
 ) -> Optimum:
     """Return the distinct optima within 10 log units of the best, best first; prior draws are always among the starts.
 
     Where the noise is known every start ends at the best optimum. On recordings, where it is inferred, one in thirty does, and
     the others can be 80 log units worse: many more starts are then followed, and further.
     """
-    n_start, n_steps = climb or (LONG_CLIMB if spec.nuisance else SHORT_CLIMB)
+    n_start, n_steps, _ = climb or (LONG_CLIMB if spec.nuisance else SHORT_CLIMB)
     random = rng.standard_normal((n_start if starts is None else 4, len(spec.names)))
     starts = random if starts is None else np.concatenate([starts, random])
     found = fit(spec, starts, observed, n_steps)
@@ -102,16 +146,17 @@ def smc(
     rng: np.random.Generator,
     n_draws: int,
     n_particles: int = 1000,
+    again: bool = True,
 ) -> Refined:
     """Return draws by tempered sequential Monte Carlo from a wide t about the modes, then a mixture proposal fitted to the particles.
 
     Moves are differential evolution (ter Braak 2006); each temperature keeps an ESS of half the particles (Chopin 2002). Where no
     mixture follows the posterior (a thin curved sheet: sub-threshold recordings, whose k, V_thr and G_act are hardly seen), two larger
-    populations are tempered independently; the particles are the answer and ``disagreement`` says how far the two differ.
+    populations are tempered independently (unless not ``again``); the particles are the answer and ``disagreement`` says how far the two differ.
     """
     particles = temper(spec, observed, optimum, rng, n_particles, n_moves=4)
     result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)
-    if result.ess < POOR_ESS or result.pareto_k > GOOD_K:
+    if again and (result.ess < POOR_ESS or result.pareto_k > GOOD_K):
         pair = [temper(spec, observed, optimum, rng, 2 * n_particles, n_moves=20) for _ in range(2)]
         particles = np.concatenate(pair)
         result = population_monte_carlo(spec, observed, particles, optimum, rng, n_draws)

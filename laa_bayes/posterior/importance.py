@@ -26,7 +26,7 @@ class Refined(NamedTuple):
     w: np.ndarray  #: (n_draws, n_w) equally weighted draws
     ess: float  #: effective sample size / number of importance draws (NUTS: / number of states)
     pareto_k: float
-    method: str  #: is, laplace, smc or nuts
+    method: str  #: newton, is, laplace, smc or nuts
     optimum: np.ndarray  #: (n_w,) best coordinates
     modes: np.ndarray  #: (n_modes, n_w) distinct optima within 10 log units of the best
     log_evidence: float
@@ -134,7 +134,9 @@ def pareto_smooth(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:
         return log_w, float("inf") if n_tail < 5 or not np.isfinite(cut) else -float("inf")
     k, sigma = fit_generalised_pareto(excess[excess > 0])
     probability = (np.arange(n_tail) + 0.5) / n_tail
-    quantile = sigma * np.expm1(-k * np.log1p(-probability)) / k if abs(k) > 1e-8 else -sigma * np.log1p(-probability)
+    with np.errstate(over="ignore"):  # a tail without a limit: cut at the largest weight below
+        curved = sigma * np.expm1(-k * np.log1p(-probability)) / k if abs(k) > 1e-8 else None
+    quantile = -sigma * np.log1p(-probability) if curved is None else curved
     smoothed = log_w.copy()
     smoothed[tail] = np.minimum(np.log(quantile + np.exp(cut)), 0.0)
     return smoothed, k

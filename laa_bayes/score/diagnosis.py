@@ -31,6 +31,8 @@ class Diagnosis(NamedTuple):
     band: tuple  #: see ``evaluate.ecdf_band``
     coverage: np.ndarray  #: (n_level, d)
     table: dict[str, evaluate.Calibration]
+    newton: dict[str, evaluate.Calibration]  #: of the draws of ``--refine newton``, its fallbacks included
+    newton_ratio: np.ndarray  #: (d,) median sd of these draws / exact sd
     exact: np.ndarray  #: (n_exact, n_draws, d)
     sharpness: evaluate.Sharpness | None
     median_ess: float
@@ -63,6 +65,7 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
     log.info("%d exact posteriors", n_exact)
     exact, ess, fallbacks = exact_posteriors(model, v[:n_exact], draws[:n_exact], config.seed)
     sharp = evaluate.sharpness(model.sample(v[:n_exact], exact.shape[1], config.seed + 1), exact) if n_exact else None
+    newton = newton_draws(model, v, draws, config.seed)
     ratio = {} if sharp is None else dict(zip(names, np.median(sharp.sd_ratio, axis=0).tolist(), strict=True))
     log.info("predictive and typicality checks")
     covered, example = predictive_check(model, v[:N_PREDICTIVE], draws[:N_PREDICTIVE], config.seed)
@@ -77,6 +80,8 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
         evaluate.ecdf_band(len(v), config.n_draws),
         evaluate.coverage_curve(draws, truth),
         table,
+        evaluate.calibration(newton, truth, names),
+        np.median(evaluate.sharpness(newton[:n_exact], exact, False).sd_ratio, axis=0) if n_exact else np.empty(0),
         exact,
         sharp,
         float(np.median(ess)) if n_exact else float("nan"),
@@ -89,6 +94,14 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
         verdict,
         baselines.answer_of(model, truth, v, config.seed, failed),
     )
+
+
+def newton_draws(model: TrainedModel, v: np.ndarray, draws: np.ndarray, seed: int) -> np.ndarray:
+    """Return draws of the shape of the network's ``draws`` (n_trace, n_draws, d), moved by Gauss-Newton steps on the exact likelihood."""
+    spec = likelihood.white_spec(model.recipe.priors, model.recipe.dt_ms)
+    observed = Observation(v.astype(float), model.recipe.current, model.recipe.noise_mv)
+    optimum = likelihood.fit_many(spec, draws.mean(axis=1), observed, refining.N_NEWTON)
+    return refining.gaussian(optimum, np.random.default_rng(np.random.SeedSequence([seed, 59])), draws.shape[1])
 
 
 def exact_posteriors(
@@ -172,7 +185,9 @@ def results(d: Diagnosis) -> dict:
             parameters[name] |= {
                 "sd_ratio": float(np.median(sharp.sd_ratio[:, i])),
                 "mean_error": float(np.median(sharp.mean_error[:, i])),
+                "newton_sd_ratio": float(d.newton_ratio[i]),
             }
+        parameters[name] |= {f"newton_{key}": getattr(d.newton[name], key) for key in ("coverage_50", "coverage_90")}
         parameters[name]["verdict"] = evaluate.worst([f for f in d.findings if f.parameter == name])
     return {
         "verdict": d.verdict,

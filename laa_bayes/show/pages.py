@@ -112,6 +112,7 @@ def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Sect
         {
             "parameter": name,
             "network sd / exact sd": round(float(np.median(s.sd_ratio[:, i])), 3),
+            "newton sd / exact sd": round(float(d.newton_ratio[i]), 3),
             "network |mean error| / sd": round(float(np.median(s.mean_error[:, i])), 3),
             "network sd (prior sd)": round(float(np.median(d.draws[:, :, i].std(axis=1))), 4),
             "refined sd (prior sd)": round(float(np.median(d.exact[:, :, i].std(axis=1))), 4),
@@ -120,7 +121,7 @@ def exact_section(d: Diagnosis, s: evaluate.Sharpness, names: list[str]) -> Sect
     ]
     text = (
         f"Refined = importance sampling with the exact likelihood (median ESS {100 * d.median_ess:.0f} %). Median C2ST between network and exact draws: "
-        f"{np.median(s.c2st):.2f} (.5 = indistinguishable). 'infer --refine laplace', the default, returns the refined posterior."
+        f"{np.median(s.c2st):.2f} (.5 = indistinguishable). 'infer --refine laplace', the default, returns the refined posterior, 'newton' a Gaussian at the optimum."
     )
     return Section(
         "Against the exact posterior",

@@ -293,6 +293,24 @@ def test_unrefined_and_weighted_answers_come_from_the_network(tiny_model, noisy_
     assert np.all(plain.w.std(axis=0) > laplace.w.std(axis=0))
 
 
+def test_newton_answers_where_a_gaussian_does_and_says_why_laplace_does_elsewhere(
+    tiny_model, trace_csv, laa_here, tmp_path
+):
+    def typed(*more):
+        answer = laa_here(
+            "infer", *more, "--refine", "newton", "--no-report", "--json", "--output", tmp_path / "p.h5", "--overwrite"
+        )
+        return json.loads(answer.stdout)["results"], answer.stderr
+
+    found, _ = typed(tiny_model, trace_csv)
+    assert found["refine"] == "newton"
+    assert (found["mean"]["C_m"], found["mean"]["E_L"]) == pytest.approx((1.0, -65.0), abs=0.4)
+    other, told = typed("none", trace_csv, "--noise", "known")
+    assert other["refine"] == "laplace"
+    assert "--refine newton: it begins at the network's draws, and there is no network" in told
+    assert other["mean"]["k"] == pytest.approx(found["mean"]["k"], abs=0.2 * other["sd"]["k"])
+
+
 def test_a_folder_that_another_run_holds_is_exit_4(laa_here, tmp_path):
     from hdf5io import runs
 

@@ -85,6 +85,35 @@ def test_smc_and_laplace_agree(observed, refined):
     assert other.w.std(axis=0) == pytest.approx(refined.w.std(axis=0), rel=0.12)
 
 
+def networks_draws(refined, shift, stretch):
+    """Return draws as a network has them that is ``shift`` sd beside the exact posterior and ``stretch`` times as wide."""
+    mean, sd = refined.w.mean(axis=0), refined.w.std(axis=0)
+    return mean + shift * sd * [1, -1, 1, -1, 1] + stretch * (refined.w - mean)
+
+
+@pytest.mark.parametrize(("shift", "stretch"), [(0.3, 1.1), (1.0, 2.0)])
+def test_newton_steps_from_a_networks_draws_reach_the_exact_posterior(shift, stretch, observed, refined):
+    draws = networks_draws(refined, shift, stretch)
+    found, why = exact.newton(SPEC, observed, draws, np.random.default_rng(3), 2000)
+    assert (found.method, why) == ("newton", "")
+    assert np.abs(found.w.mean(axis=0) - refined.w.mean(axis=0)) / refined.w.std(axis=0) == pytest.approx(0.0, abs=0.2)
+    assert found.w.std(axis=0) == pytest.approx(refined.w.std(axis=0), rel=0.1)
+    assert evaluate.c2st(found.w[:1000], refined.w[:1000]) < 0.55 < evaluate.c2st(draws[:1000], refined.w[1000:])
+
+
+def test_newton_gives_no_answer_where_the_network_is_lost_or_the_posterior_is_no_gaussian(observed, refined):
+    lost = networks_draws(refined, 12.0, 1.0)
+    assert exact.newton(SPEC, observed, lost, np.random.default_rng(3), 100) == (
+        None,
+        "the optimum lies beyond the network's draws",
+    )
+    still = observed._replace(v_mv=np.full(500, -65.0) + observed.v_mv * 0, current=0 * observed.current)
+    wide = np.random.default_rng(0).standard_normal((500, 5))  # without a current the prior is all there is
+    found, why = exact.newton(SPEC, still, wide, np.random.default_rng(3), 100)
+    assert found is None
+    assert "no Gaussian follows the posterior" in why
+
+
 @pytest.mark.slow
 def test_nuts_agrees_with_the_refined_posterior(observed, refined):
     pytest.importorskip("numpyro")

@@ -15,7 +15,7 @@ from laa_bayes.files.request import Request
 from laa_bayes.fit import infer
 from laa_bayes.network import trained
 from laa_bayes.neuron import recording
-from laa_bayes.posterior import summary
+from laa_bayes.posterior import summary, typicality
 
 AREA_UM2 = 15_400.0  # 1.54e-4 cm2
 
@@ -265,13 +265,28 @@ def test_noise_series_resistance_and_capacitance_of_a_simulated_electrode_are_re
     assert found["verdict"] == "typical"
 
 
+def facts_before_any_fit(path):
+    found, options = recordings.read_recording(path), config.InferConfig(model="none", recording=path)
+    cut, _, its_priors = infer.prepare(found, options, None)
+    spec, observed = infer.make_problem(cut, its_priors, options, infer.known_noise(cut, options, None, False))
+    return infer.facts_of(spec, observed, infer.recording_for_facts(found, options, cut), None)
+
+
+@pytest.mark.real
+def test_every_spiking_allen_step_is_misspecified_before_anything_is_fitted(real_data):
+    for path in sorted((real_data("laa_bayes") / "allen").glob("*.npz")):
+        facts = facts_before_any_fit(path)
+        assert any("upward crossings under constant current" in fact for fact in facts)
+        assert typicality.judge([], facts).verdict == "misspecified"
+
+
 @pytest.mark.real
 @pytest.mark.slow
-def test_every_spiking_allen_step_is_misspecified(real_data):
-    for path in sorted((real_data("laa_bayes") / "allen").glob("*.npz")):
-        result = infer.infer(recordings.read_recording(path), config.InferConfig(model="none", recording=path), None)
-        assert result.typicality.verdict == "misspecified"
-        assert any("upward crossings" in fact for fact in result.typicality.facts)
+def test_a_spiking_allen_step_stays_misspecified_after_the_fits(real_data):
+    path = real_data("laa_bayes") / "allen" / "allen_518290966_57.npz"
+    result = infer.infer(recordings.read_recording(path), config.InferConfig(model="none", recording=path), None)
+    assert result.typicality.verdict == "misspecified"
+    assert set(facts_before_any_fit(path)) <= set(result.typicality.facts)
 
 
 @pytest.mark.real

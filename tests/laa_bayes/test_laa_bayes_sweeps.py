@@ -47,6 +47,8 @@ def test_sweeps_that_are_no_numbers_and_outputs_of_another_kind_are_refused():
         config.InferConfig(model="none", recording="a.abf", output="a.txt")
     with pytest.raises(ValidationError, match="exclude each other"):
         config.InferConfig(model="none", recording="a.abf", sweeps="all", sweep=3)
+    with pytest.raises(ValidationError, match="begins at a network's draws, and --together has no network"):
+        config.InferConfig(model="none", recording="a.abf", sweeps="all", together=True, refine="newton")
 
 
 def test_sweeps_beyond_the_file_are_one_line(laa_here, family):
