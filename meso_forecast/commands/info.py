@@ -136,7 +136,7 @@ def of_source(path: Path) -> Result:
     kind = kind_of(str(path))
     known_rate = True
     try:
-        session = READERS[kind](path, Given())
+        session = READERS[kind](path, Given(skip_bad_fov=True))
     except InputError as error:
         if "give --fs-hz" not in str(error):
             raise
@@ -145,7 +145,7 @@ def of_source(path: Path) -> Result:
     behaviour = session.behaviour()
     n_trials = sum(len(t.start) for t in behaviour.trials)
     results = {"kind": kind, "eid": session.eid, "subject": session.subject, "fovs": fovs, "n_trials": n_trials,
-               "wheel": bool(behaviour.wheels), "sure": kind != "matrix"}  # fmt: skip
+               "wheel": bool(behaviour.wheels), "sure": kind != "matrix", "skipped": session.skipped}  # fmt: skip
     rate = f"{fovs[0]['fs_hz']:.4g} Hz" if known_rate else "a frame rate that is not said (--fs-hz)"
     n = sum(f["n_cells"] for f in fovs)
     line = f"{path}: {kind}, {len(fovs)} fields of view, {n} cells, {fovs[0]['n_frames']} frames at {rate}, {n_trials} trials"

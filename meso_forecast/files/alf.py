@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, load_npy, make_fov
 
+log = logging.getLogger(__package__)
 Finder = Callable[[str], Path | None]  #: ALF dataset name -> file, None when the session has none
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TERMS = {
@@ -89,11 +91,13 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
     need("mpci.times.npy")
     times = either("mpci.times.npy")
     assert times is not None
-    given: dict[str, Any] = {
-        "bad_frames": flagged_frames(len(times), either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy"), where)
-    }
+    bad, qc = either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy")
+    fine = labelled(find, "mpciFrameQC", "ok", 0)
+    given: dict[str, Any] = {"bad_frames": flagged_frames(len(times), bad, qc, where, fine)}
     need("mpciROIs.mpciROITypes.npy")
-    given["roi_type"] = either("mpciROIs.mpciROITypes.npy")
+    types = either("mpciROIs.mpciROITypes.npy")
+    assert types is not None
+    given["roi_type"] = np.isin(types, labelled(find, "mpciROITypes", "cell", 1)).astype(np.int16)
     given |= places(either, where, line_axis)
     for field, names in (
         ("probability", ["cellClassifier"]),
@@ -120,27 +124,42 @@ def places(either: Callable[..., np.ndarray | None], where: Path, line_axis: int
     if stack is not None and stack.shape[1] < 2:
         raise InputError(f"{where}: mpciROIs.stackPos has shape {stack.shape}, expected (roi, 3).")
     if stack is not None and shift is not None:
-        line = stack[:, line_axis].astype(int)
-        if len(line) and (line.min() < 0 or line.max() >= len(shift)):
+        line = stack[:, line_axis]
+        known = np.isfinite(line)
+        if known.any() and (line[known].min() < 0 or line[known].max() >= len(shift)):
             raise InputError(
-                f"{where}: mpciROIs.stackPos has lines {line.min()}..{line.max()}, mpciStack.timeshift {len(shift)} lines."
+                f"{where}: mpciROIs.stackPos has lines {line[known].min():g}..{line[known].max():g}, mpciStack.timeshift {len(shift)} lines."
             )
-        given["roi_delay"] = shift[line]
+        given["roi_delay"] = np.full(len(line), np.nan)
+        given["roi_delay"][known] = shift[line[known].astype(int)]
     if place is not None or stack is not None:
         flat = None if stack is None else np.c_[stack[:, [1, 0]], np.zeros(len(stack))]
         given["position"] = np.asarray(place if place is not None else flat, float)
     return given
 
 
-def flagged_frames(n: int, bad: np.ndarray | None, qc: np.ndarray | None, where: Path) -> np.ndarray:
-    """Return the frames that are bad or flagged, (time,) bool; an empty list of flags says nothing."""
+def labelled(find: Finder, table: str, label: str, default: int) -> list[int]:
+    """Return the values that a table of labels (``mpciROITypes.names.tsv``) calls ``label``; ``default`` where it does not say."""
+    path = find(f"{table}.names.tsv")
+    if path is None:
+        return [default]
+    with hdf5io.parsing(path, "a table of labels"):
+        rows = [line.strip().split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [int(r[0]) for r in rows if len(r) == 2 and r[0].lstrip("-").isdigit() and r[1].strip().lower() == label]
+    return found or [default]
+
+
+def flagged_frames(
+    n: int, bad: np.ndarray | None, qc: np.ndarray | None, where: Path, fine: Sequence[int] = (0,)
+) -> np.ndarray:
+    """Return the frames that are bad or flagged, (time,) bool; an empty list of flags says nothing. ``fine``: values of QC."""
     flagged = np.zeros(n, bool)
-    for name, values in (("mpci.badFrames", bad), ("mpci.mpciFrameQC", qc)):
+    for name, values, good in (("mpci.badFrames", bad, (0,)), ("mpci.mpciFrameQC", qc, fine)):
         if values is None or len(values) == 0:
             continue
         if len(values) != n:
             raise InputError(f"{where}: {name} has {len(values)} frames, mpci.times {n}.")
-        flagged = flagged | (values != 0)
+        flagged = flagged | ~np.isin(values, good)
     return flagged
 
 

@@ -213,7 +213,9 @@ class FOVData(BaseModel):
         chosen = np.flatnonzero((self.roi_type == 1) & likely)
         if not len(chosen):
             rule = f"{self.terms['roi_type']} 1, probability >= {least_probability:g}"
-            raise InputError(f"{self.where}: no ROI of {self.n_rois} is a cell ({rule}).")
+            raise InputError(
+                f"{self.where}: no ROI of {self.n_rois} is a cell ({rule}). Leave it out with --skip-bad-fov."
+            )
         return chosen
 
     def with_bad_frames(self, bad: np.ndarray) -> FOVData:

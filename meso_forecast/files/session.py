@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour
 from .activity_file import activity_fov
-from .alf import alf_fov, folder_finder
+from .alf import Finder, alf_fov, folder_finder
 from .behaviour import alf_behaviour
 from .caiman import caiman_fov
 from .fov import FOVData
@@ -33,6 +35,7 @@ from .suite2p import fall_fov, suite2p_fov, suite2p_planes
 from .text_table import csv_fov
 
 log = logging.getLogger(__package__)
+Reader = Callable[[], FOVData]
 SCHEMA = "meso_forecast/activity/1"
 
 
@@ -68,7 +71,7 @@ class MesoscopeSession(BaseModel):
                 f"{folder}: no alf/FOV_XX folders. Give the session folder <lab>/Subjects/<subject>/<date>/<number>."
             )
         finders = {p.name: (folder_finder(p, revision), p) for p in places}
-        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis=line_axis, trim_times=trim_times)
+        fovs, skipped = open_fovs(alf_readers(finders, line_axis, trim_times), skip_bad_fov)
         return cls(fovs=fovs, eid=session_id(*name_parts(folder)), **named(folder), skipped=skipped, revision=revision)
 
     @classmethod
@@ -89,7 +92,7 @@ class MesoscopeSession(BaseModel):
             raise InputError(f"eid {eid}: the ONE cache lists no collection alf/FOV_*.")
         folder = Path(str(place))
         finders = {c.rsplit("/", 1)[-1]: (one_finder(one, eid, c, revision), folder / c) for c in collections}
-        fovs, skipped = open_fovs(finders, skip_bad_fov, line_axis=line_axis, trim_times=trim_times)
+        fovs, skipped = open_fovs(alf_readers(finders, line_axis, trim_times), skip_bad_fov)
         return cls(fovs=fovs, eid=str(eid), **named(folder), skipped=skipped, revision=revision)
 
     @classmethod
@@ -107,14 +110,17 @@ class MesoscopeSession(BaseModel):
 
     @classmethod
     def from_suite2p(
-        cls, folder: str | Path, fs_hz: float | None = None, *, trim_times: bool = False
+        cls, folder: str | Path, fs_hz: float | None = None, *, trim_times: bool = False, skip_bad_fov: bool = False
     ) -> MesoscopeSession:
         """Open a suite2p folder: one plane, a folder of ``plane0``, ``plane1``, ..., or one with ``suite2p`` in it."""
         folder = Path(folder)
         planes = suite2p_planes(folder)
         if not planes:
             raise InputError(f"{folder}: no F.npy here nor in plane*/; expected a suite2p folder.")
-        return cls(fovs=[suite2p_fov(p, fs_hz, trim_times=trim_times) for p in planes], eid=folder.name)
+        fovs, skipped = open_fovs(
+            {p.name: partial(suite2p_fov, p, fs_hz, trim_times=trim_times) for p in planes}, skip_bad_fov
+        )
+        return cls(fovs=fovs, eid=folder.name, skipped=skipped)
 
     @classmethod
     def from_fall(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
@@ -122,9 +128,11 @@ class MesoscopeSession(BaseModel):
         return cls(fovs=[fall_fov(Path(path), fs_hz)], eid=Path(path).stem)
 
     @classmethod
-    def from_nwb(cls, path: str | Path, **given: Any) -> MesoscopeSession:
+    def from_nwb(cls, path: str | Path, *, skip_bad_fov: bool = False, **given: Any) -> MesoscopeSession:
         """Open the two-photon traces of an NWB file; ``given`` as in `nwb.nwb_fovs`."""
-        return cls(fovs=nwb_fovs(Path(path), **given), eid=Path(path).stem, path=Path(path), **whose(Path(path)))
+        path = Path(path)
+        fovs, skipped = open_fovs({f.name: partial(FOVData.check, f) for f in nwb_fovs(path, **given)}, skip_bad_fov)
+        return cls(fovs=fovs, eid=path.stem, path=path, skipped=skipped, **whose(path))
 
     @classmethod
     def from_caiman(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
@@ -233,17 +241,23 @@ class MesoscopeSession(BaseModel):
         return MesoscopeSession.load_session_from_hdf5(path)[:2]
 
 
-def open_fovs(finders, skip_bad_fov: bool, **given: Any) -> tuple[list[FOVData], dict[str, str]]:
+def alf_readers(finders: Mapping[str, tuple[Finder, Path]], line_axis: int, trim_times: bool) -> dict[str, Reader]:
+    """Return what reads each FOV of an ALF session."""
+    return {name: partial(alf_fov, name, find, where, line_axis, trim_times) for name, (find, where) in finders.items()}
+
+
+def open_fovs(readers: Mapping[str, Reader], skip_bad_fov: bool) -> tuple[list[FOVData], dict[str, str]]:
     """Return opened FOVs and those left out; a bad FOV is an error unless it may be skipped, and then a warning."""
     fovs, skipped = [], {}
-    for name, (find, where) in finders.items():
+    for name, read in readers.items():
         try:
-            fov = alf_fov(name, find, where, **given)
+            fov = read()
             fov.cells()
             fovs.append(fov)
         except InputError as error:
             if not skip_bad_fov:
-                raise
+                advice = " Leave this FOV out with --skip-bad-fov." if len(readers) > 1 else ""
+                raise InputError(str(error) + advice * ("--skip-bad-fov" not in str(error))) from None
             skipped[name] = str(error)
             log.warning("%s is left out: %s", name, error)
     if not fovs:

@@ -25,6 +25,7 @@ KNOWN = "an ALF session folder, eid:ID, a suite2p folder or Fall.mat, an NWB, Ca
 UNUSED = {  #: options that only some sources read
     "series": ("NWB",), "time_axis": ("matrix",), "revision": ("ALF", "eid"), "one_cache": ("eid",),
     "fs_hz": ("suite2p", "Fall.mat", "NWB", "CaImAn", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
+    "skip_bad_fov": ("ALF", "eid", "suite2p", "NWB"),
 }  # fmt: skip
 
 
@@ -93,9 +94,13 @@ READERS = {
     "ALF": lambda path, g: MesoscopeSession.from_path(
         path, skip_bad_fov=g.skip_bad_fov, line_axis=g.line_axis, revision=g.revision, trim_times=g.trim_times
     ),
-    "suite2p": lambda path, g: MesoscopeSession.from_suite2p(path, g.fs_hz, trim_times=g.trim_times),
+    "suite2p": lambda path, g: MesoscopeSession.from_suite2p(
+        path, g.fs_hz, trim_times=g.trim_times, skip_bad_fov=g.skip_bad_fov
+    ),
     "Fall.mat": lambda path, g: MesoscopeSession.from_fall(path, g.fs_hz),
-    "NWB": lambda path, g: MesoscopeSession.from_nwb(path, series=g.series, fs_hz=g.fs_hz, trim_times=g.trim_times),
+    "NWB": lambda path, g: MesoscopeSession.from_nwb(
+        path, series=g.series, fs_hz=g.fs_hz, trim_times=g.trim_times, skip_bad_fov=g.skip_bad_fov
+    ),
     "CaImAn": lambda path, g: MesoscopeSession.from_caiman(path, g.fs_hz),
     "activity": lambda path, g: MesoscopeSession.from_activity_file(path, trim_times=g.trim_times),
     "matrix": lambda path, g: MesoscopeSession.from_matrix(path, g.fs_hz, g.time_axis),

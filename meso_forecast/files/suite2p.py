@@ -1,7 +1,7 @@
 """How is a plane read from a suite2p folder, or from its ``Fall.mat``?
 
 ``F.npy`` (roi, time), and where they are there ``Fneu, spks, iscell, redcell``; frame rate and bad frames from ``ops.npy``
-(``reg_outputs.npy`` and ``settings.npy`` of newer versions) through an unpickler that runs nothing; positions from ``stat.npy``.
+(``db.npy``, ``settings.npy``, ``reg_outputs.npy`` of newer versions) through an unpickler that runs nothing; positions from ``stat.npy``.
 Bad frames also from ``bad_frames.npy``, which suite2p reads beside the raw data, by default two levels above the plane.
 """
 
@@ -28,7 +28,7 @@ TERMS = {
     "bad_frames": "the list of bad frames",
     "position": "stat.npy",
 }
-DESCRIPTIONS = ("ops.npy", "settings.npy", "reg_outputs.npy")
+DESCRIPTIONS = ("ops.npy", "db.npy", "settings.npy", "reg_outputs.npy")
 RATE_TOLERANCE = 0.01
 PAUSE_S = 60.0  #: between recordings that suite2p was given together
 
@@ -56,6 +56,8 @@ def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim
             given[field] = Trace(path=folder / file, transposed=turned(folder / file, shape, n_rois, n_time))
     if (folder / "iscell.npy").is_file():
         given |= cell_columns(load_npy(folder / "iscell.npy"), n_rois, folder / "iscell.npy")
+    else:
+        log.warning("%s: no iscell.npy; all %d ROIs are taken as cells", folder, n_rois)
     if (folder / "redcell.npy").is_file():
         given["red"] = cell_columns(load_npy(folder / "redcell.npy"), n_rois, folder / "redcell.npy")["roi_type"] > 0
     if (folder / "stat.npy").is_file():

@@ -1,5 +1,7 @@
 """Are cells, series and sessions what the exporters meant? Each file here has the layout that an exporter writes, or the trap in it."""
 
+import json
+import shutil
 from datetime import UTC, datetime
 
 import h5py
@@ -545,3 +547,88 @@ def test_a_clock_that_something_contradicts_is_told(clock, told, tmp_path, caplo
     opened(nwb.write(tmp_path / "x.nwb"))
     assert told in caplog.text
     assert bool(told) == ("imaging plane" in caplog.text or "counts frames" in caplog.text)
+
+
+def test_what_values_mean_is_read_from_their_tables_of_labels(session):
+    fov = session / "alf/FOV_00"
+    types = np.load(fov / "mpciROIs.mpciROITypes.npy")
+    qc = np.load(fov / "mpci.mpciFrameQC.npy")
+    before = opened(session).fovs[0]
+    np.save(fov / "mpciROIs.mpciROITypes.npy", np.where(types == 1, 3, 1))
+    np.save(fov / "mpci.mpciFrameQC.npy", np.where(qc == 0, 2, qc))
+    (fov / "mpciROITypes.names.tsv").write_text("roi_values\troi_labels\n1\tdendrite\n3\tcell\n")
+    (fov / "mpciFrameQC.names.tsv").write_text("qc_values\tqc_labels\n2\tok\n3\thigh signal\n")
+    after = opened(session).fovs[0]
+    assert np.array_equal(before.roi_type, after.roi_type)
+    assert np.array_equal(before.bad_frames, after.bad_frames)
+    assert before.bad_frames.any()
+
+
+def test_an_roi_without_a_place_has_an_unknown_delay_and_stops_nothing(session):
+    path = session / "alf/FOV_00/mpciROIs.stackPos.npy"
+    place = np.load(path).astype(float)
+    place[3] = np.nan
+    np.save(path, place)
+    delay = opened(session).fovs[0].roi_delay
+    assert np.flatnonzero(np.isnan(delay)).tolist() == [3]
+
+
+def test_info_tells_of_a_broken_field_of_view_and_describes_the_others(session, meso):
+    shutil.copytree(session / "alf/FOV_00", session / "alf/FOV_01")
+    (session / "alf/FOV_00/mpci.times.npy").unlink()
+    answer = meso("info", session, "--json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)["results"]
+    assert [f["name"] for f in found["fovs"]] == ["FOV_01"]
+    assert "mpci.times.npy" in found["skipped"]["FOV_00"]
+
+
+def suite2p_plane(folder, n_cells=3, **more):
+    folder.mkdir(parents=True)
+    for name, values in (("F", GREEN.T), ("Fneu", NEUROPIL.T)):
+        np.save(folder / f"{name}.npy", values)
+    np.save(folder / "iscell.npy", np.c_[np.arange(N) < n_cells, np.full(N, 0.5)])
+    for name, content in more.items():
+        np.save(folder / f"{name}.npy", content, allow_pickle=True)
+    return folder
+
+
+def test_a_plane_without_cells_can_be_left_out(tmp_path, caplog):
+    suite2p_plane(tmp_path / "suite2p/plane0", ops={"fs": 5.0})
+    suite2p_plane(tmp_path / "suite2p/plane1", 0, ops={"fs": 5.0})
+    with pytest.raises(InputError, match=r"plane1.*no ROI of 12 is a cell.*--skip-bad-fov"):
+        opened(tmp_path)
+    session = opened(tmp_path, skip_bad_fov=True)
+    assert ([f.name for f in session.fovs], list(session.skipped)) == (["plane0"], ["plane1"])
+    assert "plane1 is left out" in caplog.text
+
+
+def test_a_plane_of_an_nwb_file_without_cells_can_be_left_out(tmp_path):
+    nwb = Nwb()
+    for name, cells in (("A", [1] * N), ("B", [0] * N)):
+        nwb.series(f"Fluorescence{name}", f"series{name}", GREEN, nwb.table(name=f"Table{name}", is_cell=cells))
+    path = nwb.write(tmp_path / "x.nwb")
+    with pytest.raises(InputError, match=r"no ROI of 12 is a cell.*--skip-bad-fov"):
+        opened(path)
+    assert [f.name for f in opened(path, skip_bad_fov=True).fovs] == ["TableA"]
+
+
+def test_settings_that_newer_suite2p_spreads_over_files_are_all_read(tmp_path):
+    """Version 1.0: ``settings`` the rate, ``db`` which folders were joined, ``reg_outputs`` the bad frames."""
+    bad = np.arange(T) < 7
+    more = {
+        "settings": {"fs": 5.0},
+        "db": {"frames_per_folder": np.array([100, 200])},
+        "reg_outputs": {"badframes": bad},
+    }
+    (fov,) = opened(suite2p_plane(tmp_path / "plane0", **more)).fovs
+    assert np.flatnonzero(np.diff(fov.times) > 1).tolist() == [99]
+    assert np.diff(fov.times)[0] == pytest.approx(0.2)
+    assert np.array_equal(fov.bad_frames, bad)
+
+
+def test_a_plane_without_a_list_of_cells_says_that_all_are_taken(tmp_path, caplog):
+    folder = suite2p_plane(tmp_path / "plane0", ops={"fs": 5.0})
+    (folder / "iscell.npy").unlink()
+    assert opened(folder).fovs[0].cells().size == N
+    assert "no iscell.npy; all 12 ROIs are taken as cells" in caplog.text
