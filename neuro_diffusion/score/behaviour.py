@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,14 +83,15 @@ def _response(W: Tensor, h0: Tensor, x: Tensor, a: float) -> Tensor:
 
 
 def intervals(samples: Tensor, a: float, truth: Tensor | None = None) -> list[dict[str, float | str]]:
-    """Return median and 95 % interval over samples (S, N, N) of every quantity, and its value for the true weights (N, N)."""
+    """Return median and 95 % interval over samples (S, N, N) of every quantity, and its value for the true weights (N, N).
+
+    Quantiles are those between which one more sample would lie that often (Weibull's), wider than the samples' own.
+    """
     found = behaviour_of(samples, a)
     true = None if truth is None else behaviour_of(truth[None], a)
     rows: list[dict[str, float | str]] = []
     for name, values in found._asdict().items():
-        low, middle, high = (
-            float(q) for q in torch.quantile(values, torch.tensor([0.025, 0.5, 0.975], dtype=values.dtype))
-        )
+        low, middle, high = map(float, np.quantile(values.numpy(), (0.025, 0.5, 0.975), method="weibull"))
         row: dict[str, float | str] = {
             "quantity": name.replace("_", " "),
             "median": middle,

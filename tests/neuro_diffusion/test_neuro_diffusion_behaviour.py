@@ -39,3 +39,10 @@ def test_the_interval_of_samples_about_the_truth_holds_it():
     held = [row["2.5 %"] - 1e-9 <= row["truth"] <= row["97.5 %"] + 1e-9 for row in rows]
     assert sum(held) >= len(rows) - 1
     assert "truth" not in intervals(samples, 0.1)[0]
+
+
+def test_an_interval_of_32_samples_reaches_over_all_of_them_as_19_of_20_further_ones_ask():
+    """One more sample lies between the smallest and the largest of 32 in 31 of 33 cases."""
+    radius = torch.linspace(0.5, 1.5, 32)
+    rows = intervals(radius[:, None, None] * torch.eye(2), 0.1)
+    assert (rows[0]["2.5 %"], rows[0]["97.5 %"]) == pytest.approx((0.5, 1.5), abs=1e-6)
