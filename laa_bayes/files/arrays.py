@@ -27,9 +27,15 @@ def read_npz(path: Path, request: Request) -> Recording:
 def npz_vectors(path: Path) -> tuple[Vectors, list[str]]:
     """Return the numeric vectors and matrices of an npz file with their units, and the names of all arrays."""
     with hdf5io.parsing(path, "an npz file"), np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+        names = list(file.files)
+        arrays = {name: file[name] for name in names if quantity_of(name) is not None}
     vectors = {name: a for name, a in arrays.items() if a.ndim in (1, 2) and a.dtype.kind in "iuf"}
-    return {name: (name_and_unit(name)[1], a) for name, a in vectors.items()}, list(arrays)
+    return {name: (name_and_unit(name)[1], as_vector(a)) for name, a in vectors.items()}, names
+
+
+def as_vector(values: np.ndarray) -> np.ndarray:
+    """Return a matrix of one row or column, as MATLAB writes vectors, as a vector; others as they are."""
+    return values.ravel() if 1 in values.shape else values
 
 
 def read_hdf5(path: Path, request: Request) -> Recording:
@@ -48,8 +54,10 @@ def hdf5_vectors(file: Any) -> tuple[Vectors, list[str]]:
         if quantity_of(name) is not None:
             shape = getattr(file[name], "shape", None) or ()
             item = hdf5io.array(file, name, ndim=2 if len(shape) == 2 else 1)
-            unit = item.attrs.get("units", item.attrs.get("unit", name_and_unit(name)[1]))
-            vectors[name] = (unit.decode() if isinstance(unit, bytes) else str(unit), item[()])
+            stated = (value for key, value in item.attrs.items() if key.lower() in ("unit", "units"))
+            unit = np.ravel(next(stated, name_and_unit(name)[1]))
+            told = unit[0] if len(unit) else ""
+            vectors[name] = (told.decode() if isinstance(told, bytes) else str(told), as_vector(item[()]))
     return vectors, list(file)
 
 
@@ -106,6 +114,12 @@ def from_vectors(path: Path, vectors: Vectors, names: list[str], request: Reques
             n = 1 if values.ndim == 1 else values.shape[1 - time_axis(path, name, values, n_time)]
         if quantity == "voltage" and request.sweep and n == 1:
             raise InputError(f"{path}: --sweep {request.sweep}, but this file holds a single trace.")
+        if (
+            quantity == "current"
+            and values.ndim == 2
+            and (m := values.shape[1 - time_axis(path, name, values, n_time)]) != n
+        ):
+            raise InputError(f"{path}: '{name}' has {m} sweeps, the voltage {n}: which belong together?")
         found[quantity] = convert(path, name, quantity, unit, sweep_of(path, name, values, n_time, request.sweep))
         notes.append(f"{quantity}: '{name}'")
     found.setdefault("current", (np.zeros(len(found["time"][0])), "pA"))

@@ -223,6 +223,26 @@ def test_a_current_file_without_the_sweep_is_refused(tmp_path):
         read(path, 2, current_file=currents)
 
 
+def test_vectors_as_matlab_writes_them_and_parts_that_nobody_needs_are_no_obstacle(tmp_path):
+    v, i = membrane(step(-50)), step(-50)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values, unit in (("time", T, "ms"), ("voltage", v, "mV"), ("current", i, "pA")):
+            file[name] = values[:, None]
+            file[name].attrs["Units"] = np.array([unit.encode()])
+    np.savez(tmp_path / "a.npz", t_ms=T, v_mV=v[None], i_pA=i, meta=np.array({"cell": 1}, dtype=object))
+    for path in (tmp_path / "a.h5", tmp_path / "a.npz"):
+        assert (recordings.n_sweeps(path), len(read(path).v_mv), read(path).current.min()) == (1, N, -50.0)
+
+
+def test_as_many_currents_as_voltages_are_expected(tmp_path):
+    two, three = np.stack([membrane(step(pa)) for pa in (-50, 100)]), np.stack([step(pa) for pa in (-50, 0, 100)])
+    np.savez(tmp_path / "a.npz", t_ms=T, v_mV=two, i_pA=three)
+    with pytest.raises(InputError, match="'i_pA' has 3 sweeps, the voltage 2: which belong together"):
+        read(tmp_path / "a.npz", 1)
+    np.savez(tmp_path / "b.npz", t_ms=T, v_mV=two, i_pA=three[0])  # one protocol for all
+    assert read(tmp_path / "b.npz", 1).current.min() == -50.0
+
+
 def test_matrices_hold_sweeps_along_the_axis_that_is_not_time(tmp_path):
     v, i = (np.array([f(step(pa)) for pa in (-50, 100)]) for f in (membrane, lambda x: x))
     with h5py.File(tmp_path / "a.h5", "w") as file:
