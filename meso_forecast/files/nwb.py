@@ -30,14 +30,18 @@ CHANNEL_2 = re.compile(r"ch(an|annel)?_?2(?!\d)|(^|[^a-z])red([^a-z]|$)|tdtomato
 ROLES = (
     ("background", ("background",)),
     ("corrected", ("corrected", "demix", "subtracted")),  # before neuropil: it is what was subtracted
-    ("neuropil", ("neuropil", "fneu")),
-    ("deconvolved", ("deconv", "spks", "spike", "event")),
+    ("neuropil", ("neuropil", "fneu", "npil", "surround")),
+    ("deconvolved", ("deconv", "spks", "spike", "event", "foopsi", "firing", "inferred", "oasis")),
     ("dff", ("dfoverf", "df_over_f", "dff", "deltaf", "delta_f", "df_f")),
     ("denoised", ("denois",)),
     ("baseline", ("baseline",)),
     ("normalised", ("zscore", "z_score", "z-score", "normalised", "normalized")),
     ("residual", ("residual",)),
 )
+WHOLE = {  #: names without such a word
+    "baseline": re.compile("(roi_)?f_?0(_?traces?)?"), "dff": re.compile("df|delta_?f|f(_?minus_?|-)f_?0"),
+    "neuropil": re.compile("(f_)?np(_?f)?(_?traces?)?"),
+}  # fmt: skip
 MAIN = (
     "fluorescence",
     "dff",
@@ -179,6 +183,9 @@ def role_of(name: str) -> tuple[str, int]:
     words = [part.lower() for part in name.split("/")[-2:]]
     channel = 2 if CHANNEL_2.search("/".join(words)) else 1
     for part in reversed(words):  # the series itself says more than its container
+        for role, whole in WHOLE.items():
+            if whole.fullmatch(part):
+                return role, channel
         for role, known in ROLES:
             if any(word in part for word in known):
                 return role, channel

@@ -632,3 +632,27 @@ def test_a_plane_without_a_list_of_cells_says_that_all_are_taken(tmp_path, caplo
     (folder / "iscell.npy").unlink()
     assert opened(folder).fovs[0].cells().size == N
     assert "no iscell.npy; all 12 ROIs are taken as cells" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "main", "neuropil"),
+    [
+        (("F0", "dF_F0"), "dF_F0", None),
+        (("F_0", "F"), "F", None),
+        (("F_minus_F0", "f0_traces"), "F_minus_F0", None),
+        (("raw_F", "np_F"), "raw_F", "np_F"),
+        (("roi_traces", "surround_traces"), "roi_traces", "surround_traces"),
+        (("F", "firing_rate", "inferred_prob"), "F", None),
+        (("firing_rate",), "firing_rate", None),
+        (("ROIf05", "npil"), "ROIf05", "npil"),
+    ],
+)
+def test_a_baseline_a_surround_and_a_rate_are_not_taken_for_the_fluorescence(names, main, neuropil, tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    for name in names:
+        nwb.series("Fluorescence", name, GREEN, table)
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert fov.fluorescence.dataset.split("/")[-2] == main
+    assert fov.processed == (main in ("dF_F0", "F_minus_F0", "firing_rate"))
+    assert (fov.neuropil and fov.neuropil.dataset.split("/")[-2]) == neuropil
