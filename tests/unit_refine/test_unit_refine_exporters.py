@@ -8,9 +8,11 @@ import pytest
 
 from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, Tables, TrainConfig
-from unit_refine.files import clusters, curation, kilosort, label_files, phy, pictures, recordings
+from unit_refine.files import clusters, curation, kilosort, label_files, load_model, phy, pictures, recordings
 from unit_refine.files.analyzers import Analyzer
-from unit_refine.units import labels, metric_names
+from unit_refine.fit import workflow
+from unit_refine.score.predict import predict
+from unit_refine.units import labels, metric_names, metrics
 
 METRICS = ("snr", "isi_violations_ratio", "presence_ratio", "amplitude_median")
 GROUPS = ["good", "mua", "noise"] * 4
@@ -396,3 +398,42 @@ def test_kilosort_s_labels_as_a_column_are_told(tmp_path, model, caplog):
     metrics_of(range(12)).assign(ks2_label=["good", "mua"] * 6).to_csv(tmp_path / "m.csv", index=False)
     recordings.read_recording(tmp_path / "m.csv", Tables(inputs=[tmp_path / "m.csv"]), "ks2_label")
     assert "'ks2_label' holds Kilosort's own labels" in caplog.text
+
+
+def test_a_size_with_a_minus_is_predicted_like_the_size_that_was_trained_on(tables, model):
+    table = pd.read_csv(tables / "bare3.csv").assign(amplitude_median=lambda t: t["amplitude_median"].abs())
+    trained = load_model.load(model)
+    wanted = predict(trained, table, "x")
+    assert load_model.training_sign(trained) in (0.0, 1.0)
+    told = []
+    for sign in (1, -1):
+        found = predict(trained, table.assign(amplitude_median=sign * table["amplitude_median"]), "x")
+        np.testing.assert_array_equal(found["p"], wanted["p"])
+        told += [n for n in found["notices"] if "its size is taken" in n]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "negative", "wanted"),
+    [
+        ([-5.0, 3.0], 0.0, [5.0, 3.0]),
+        ([5.0, 3.0], 1.0, [-5.0, -3.0]),
+        ([-5.0, 3.0], 1.0, [-5.0, 3.0]),
+        ([-5.0, -3.0], 0.5, [-5.0, -3.0]),
+        ([-5.0, -3.0], None, [-5.0, -3.0]),
+        ([np.nan, np.nan], 0.0, [np.nan, np.nan]),
+    ],
+)
+def test_the_sign_of_a_size_follows_training_only_where_that_has_one_sign(values, negative, wanted):
+    found = metrics.with_sign(pd.DataFrame({"amplitude_median": values}), negative)
+    np.testing.assert_array_equal(found["amplitude_median"], wanted)
+
+
+def test_recordings_whose_sizes_have_different_signs_are_trained_on_with_one(tables, tmp_path, caplog):
+    paths = [tmp_path / f"rec{i}.csv" for i in range(2)]
+    for i, path in enumerate(paths):
+        table = pd.read_csv(tables / path.name)
+        table.assign(amplitude_median=(-1) ** i * table["amplitude_median"].abs()).to_csv(path, index=False)
+    units = workflow.load_units(TrainConfig(inputs=paths, label_column="label", output=tmp_path / "m"))
+    assert (units.metrics["amplitude_median"].dropna() < 0).all()
+    assert "amplitude_median is positive in rec0, negative in others" in caplog.text

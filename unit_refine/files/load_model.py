@@ -21,6 +21,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..model.calibration import Sigmoid
+from ..units.metrics import Checked, match_model, negative_share
 from . import check_model
 from .model_info import (
     class_names,
@@ -219,6 +220,17 @@ def read_training_data(model: Model) -> pd.DataFrame | None:
     with hdf5io.parsing(path, "a table of training units"):
         table = pd.read_csv(path)
         return table[[n for n in model.metric_names if n in table.columns]].astype("float32")
+
+
+def match(model: Model, table: pd.DataFrame, where: str) -> Checked:
+    """Return new units' metrics in a model's columns (see `match_model`), sizes in the sign that they had in training."""
+    return match_model(table, model.metric_names, where, training_sign(model))
+
+
+def training_sign(model: Model) -> float | None:
+    """Return the share of training units whose size has a minus; None where the folder does not say."""
+    known = read_training_data(model)
+    return None if known is None else negative_share(known)
 
 
 def read_training_labels(model: Model) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from ..config import TrainConfig
 from ..files import load_model, recordings
 from ..units.assemble import Recording, Units, assemble
 from ..units.labels import TASKS, classes_of
-from ..units.metrics import duplicates, match_model, to_new_names
+from ..units.metrics import duplicates, to_new_names, with_sign
 from .add import WEIGHT
 
 log = logging.getLogger(__package__)
@@ -74,13 +74,18 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
             f"--add {model.folder}: no training_data.csv and labels.csv of its units. Train it with unit-refine."
         )
     known = to_new_names(known)
-    tables = [
-        r._replace(table=r.table.reindex(columns=[*r.table.columns, *(n for n in known if n not in r.table)]))
-        for r in found
-    ]
     for r in found:
-        match_model(r.table, model.metric_names, str(r.source))
-    new = assemble(tables, config, config.task, list(known.columns), config.duplicates, model.classes)
+        load_model.match(model, r.table, str(r.source))
+    tables = [with_sign(r.table, load_model.training_sign(model)) for r in found]
+    tables = [t.reindex(columns=[*t.columns, *(n for n in known if n not in t)]) for t in tables]
+    new = assemble(
+        [r._replace(table=t) for r, t in zip(found, tables)],
+        config,
+        config.task,
+        list(known.columns),
+        config.duplicates,
+        model.classes,
+    )
     groups = load_model.read_training_groups(model, len(y)).astype(str)
     old_ids = load_model.read_training_ids(model, len(y))
     metrics = pd.concat([known, new.metrics.reindex(columns=known.columns)], ignore_index=True)

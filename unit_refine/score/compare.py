@@ -18,7 +18,7 @@ from ..files.load_model import Model
 from ..model.decisions import decide
 from ..units.assemble import Recording, Units, assemble
 from ..units.labels import classes_of, task_of
-from ..units.metrics import RENAMED, to_new_names
+from ..units.metrics import RENAMED, to_new_names, with_sign
 from . import baselines, beside, evaluate
 from .predict import predict_one
 
@@ -52,6 +52,8 @@ def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -
         )
     task, order = known
     found, notices = recordings.read_all(config)
+    sign = load_model.training_sign(model)
+    found = [r._replace(table=with_sign(r.table, sign)) for r in found]
     units = assemble(found, config, task, keep_names(model, found), "remove", order)
     answer = predict_one(model, units.metrics, "inputs", False)
     for notice in [*model.notices, *notices, *units.notices, *answer["notices"]]:

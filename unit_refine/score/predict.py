@@ -17,7 +17,6 @@ from ..files.load_model import Model
 from ..model import calibration, decisions
 from ..units.assemble import Recording
 from ..units.labels import TASKS, classes_of
-from ..units.metrics import match_model
 from . import applies
 from .beside import ask_all, into_predictions
 
@@ -63,10 +62,10 @@ def predict(
 
 def predict_one(model: Model, table: pd.DataFrame, where: str, prior_correction: bool) -> dict[str, Any]:
     """Return what one model says of every unit, what is odd about the recording, and which units have nothing to judge by."""
-    checked = match_model(table, model.metric_names, where)
+    checked = load_model.match(model, table, where)
     p = load_model.predict_proba(model, checked.metrics)
     calibrated = p if model.sigmoid is None else calibration.apply_sigmoid(model.sigmoid, p)
-    notices, known = [], reference_of(model)
+    notices, known = list(checked.notices), reference_of(model)
     if checked.absent:
         notices.append(f"{where}: missing metrics filled in by the model's imputer: {', '.join(checked.absent)}")
     odd = applies.findings(checked.metrics, known)

@@ -20,7 +20,6 @@ from ..model import decisions
 from ..units import trains
 from ..units.assemble import Recording, json_ids
 from ..units.labels import MEANING, tidy
-from ..units.metrics import match_model
 from .predict import predict, prediction_table
 
 log = logging.getLogger(__package__)
@@ -50,7 +49,7 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     for notice in answer["notices"]:
         log.warning("%s", notice)
     table = prediction_table(answer, recording)
-    metrics = match_model(recording.table, model.metric_names, where).metrics
+    metrics = load_model.match(model, recording.table, where).metrics
     lead = np.where(answer["empty"], -1.0, decisions.lead(answer["p"]))
     order = np.argsort(lead, kind="stable")[: config.n_units]
     reasons = why(model, metrics.iloc[order], answer["p"][order], answer["guess"][order])

@@ -8,7 +8,6 @@ import pandas as pd
 from ..config import SuggestConfig
 from ..files import load_model, recordings
 from ..model import decisions
-from ..units.metrics import match_model
 from .predict import predict_one, prediction_table
 
 
@@ -23,7 +22,7 @@ def suggest(config: SuggestConfig) -> pd.DataFrame:
     for recording in recordings.read_unlabelled(config, config.inputs):
         answer = predict_one(model, recording.table, str(recording.source), False)
         parts.append(prediction_table(answer, recording).assign(lead=decisions.lead(answer["p"])))
-        features.append(match_model(recording.table, model.metric_names, str(recording.source)).metrics)
+        features.append(load_model.match(model, recording.table, str(recording.source)).metrics)
     table = pd.concat(parts, ignore_index=True)
     ranks = pd.concat(features, ignore_index=True).rank(pct=True).fillna(0.5).to_numpy()
     chosen = spread_out(1 - table["lead"].to_numpy(), ranks, config.n_units)

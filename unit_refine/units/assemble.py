@@ -15,7 +15,7 @@ from hdf5io.errors import InputError
 
 from ..config import Labelled
 from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels
-from .metrics import choose_columns, drop_empty, duplicates, give_away, numeric
+from .metrics import SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
 
 
 class Recording(NamedTuple):
@@ -174,7 +174,7 @@ def assemble(
     ------
     InputError : see the functions it calls; a column that gives the label away; duplicates where they are refused.
     """
-    notices: list[str] = []
+    recordings, notices = one_sign(recordings)
     labels: list[str] = []
     label_map = parse_label_map(config.label_map)
     for recording in recordings:
@@ -218,6 +218,16 @@ def assemble(
         metrics, y[keep], encoded.classes, [ids[i] for i in order], groups[order],
         None if animals is None else np.array(animals, dtype=str)[order], params, notices, int((~keep).sum()),
     )  # fmt: skip
+
+
+def one_sign(recordings: Sequence[Recording]) -> tuple[Sequence[Recording], list[str]]:
+    """Return recordings whose sizes (``metrics.SIZE``) have one sign, today's minus, where some had none; and a notice."""
+    shares = [negative_share(r.table) for r in recordings]
+    bare = [r.name for r, share in zip(recordings, shares) if share == 0]
+    if not bare or not any(share is not None and share > 0.5 for share in shares):
+        return recordings, []
+    notice = f"{SIZE} is positive in {', '.join(bare[:8])}, negative in others: the minus is put before it there"
+    return [r._replace(table=with_sign(r.table, 1.0)) for r in recordings], [notice]
 
 
 def unique_rows(

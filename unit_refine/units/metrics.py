@@ -39,6 +39,8 @@ RENAMED = {
     "half_width": ("trough_half_width", 1.0),
     "peak_trough_ratio": ("peak_after_to_trough_ratio", -1.0),
 }
+#: The size of a unit's spikes: SpikeInterface (0.101 to 0.105) gives it the sign of the spike, the public UnitRefine tables do not.
+SIZE = "amplitude_median"
 #: Names of the column of unit ids, in lower case, the surest first.
 ID_COLUMNS = ("cluster_id", "unit_id", "phy_clusterid", "unit_ids", "ecephys_unit_id", "cluster", "unit", "id")
 #: Share of a model's metrics that may be missing from new data.
@@ -50,6 +52,7 @@ class Checked(NamedTuple):
 
     metrics: pd.DataFrame  #: (n, m) float32, columns as the model knows them
     absent: list[str]  #: metrics the new data do not have, filled by the model's imputer
+    notices: list[str]
 
 
 def id_column(names: Sequence[str]) -> str | None:
@@ -105,6 +108,29 @@ def _rename(table: pd.DataFrame, names: dict[str, tuple[str, float]]) -> pd.Data
         if sign < 0:
             table[new] = -pd.to_numeric(table[new], errors="coerce")
     return table
+
+
+def negative_share(table: pd.DataFrame) -> float | None:
+    """Return the share of units whose size has a minus; None where no unit has a size."""
+    sizes = pd.to_numeric(table[SIZE], errors="coerce").dropna() if SIZE in table.columns else pd.Series(dtype=float)
+    return float((sizes < 0).mean()) if len(sizes) else None
+
+
+def with_sign(table: pd.DataFrame, negative: float | None) -> pd.DataFrame:
+    """Return the table with sizes (see `SIZE`) in the sign of other units; itself where that is the case, or not known.
+
+    Parameters
+    ----------
+    negative : the other units' `negative_share`; only where all of them have one sign can it be told.
+
+    >>> with_sign(pd.DataFrame({SIZE: [-50.0, -20.0]}), negative=0.0)[SIZE].tolist()
+    [50.0, 20.0]
+    """
+    own = negative_share(table)
+    if own is None or negative is None or not ((negative < 0.01 and own > 0) or (negative > 0.99 and own == 0)):
+        return table
+    sizes = pd.to_numeric(table[SIZE], errors="coerce").abs()
+    return table.assign(**{SIZE: sizes if negative < 0.01 else -sizes})
 
 
 def numeric(table: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -196,7 +222,7 @@ def drop_empty(metrics: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return metrics.drop(columns=empty), empty
 
 
-def match_model(table: pd.DataFrame, expected: Sequence[str], where: str) -> Checked:
+def match_model(table: pd.DataFrame, expected: Sequence[str], where: str, negative: float | None = None) -> Checked:
     """Return the new units' metrics in the model's columns and order.
 
     Parameters
@@ -204,6 +230,7 @@ def match_model(table: pd.DataFrame, expected: Sequence[str], where: str) -> Che
     table : the new units, today's metric names.
     expected : the model's metrics, in its own spelling and order.
     where : file name for messages.
+    negative : the training units' `negative_share`.
 
     Raises
     ------
@@ -211,7 +238,9 @@ def match_model(table: pd.DataFrame, expected: Sequence[str], where: str) -> Che
         for every unit counts as absent).
     """
     old = [name for name in expected if name in RENAMED]
-    table = to_old_names(table) if old else to_new_names(table)
+    renamed = to_old_names(table) if old else to_new_names(table)
+    table = with_sign(renamed, negative)
+    told = [] if table is renamed else [f"{where}: {SIZE} has the other sign than in training: its size is taken"]
     present = [n for n in expected if n in table.columns]
     metrics = numeric(table[present], where).reindex(columns=list(expected))
     absent = [n for n in expected if metrics[n].isna().all()]
@@ -226,7 +255,7 @@ def match_model(table: pd.DataFrame, expected: Sequence[str], where: str) -> Che
             f"{where}: {len(absent)} of the model's {len(expected)} metrics are absent ({', '.join(absent[:8])}"
             f"{', ...' if len(absent) > 8 else ''}); at most a fifth can be filled in. Compute them, or train without them."
         )
-    return Checked(metrics, absent)
+    return Checked(metrics, absent, told if SIZE in expected else [])
 
 
 def duplicates(metrics: pd.DataFrame, groups: np.ndarray, tolerance: float = 1e-3, share: float = 0.9) -> np.ndarray:
