@@ -8,7 +8,7 @@ The five pipelines hold this file in equal copies, so that each package can be l
 ``tests/test_contract.py`` keeps the copies equal.
 
 Exit codes: 0 done, 1 the work failed, 2 bad option or input, 3 verdict "failed", 4 file in use, 5 environment missing,
-130 interrupted.
+130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -105,14 +105,9 @@ def package_version() -> str:
 
 
 def application(
-    name: str,
-    summary: str,
-    verbs: Mapping[str, type[BaseModel]],
-    *,
-    extra: str,
-    main: str = "infer",
+    name: str, summary: str, verbs: Mapping[str, type[BaseModel]], *, extra: str, main: str = "infer",
     aliases: Mapping[str, str] | None = None,
-) -> Program:
+) -> Program:  # fmt: skip
     """Return the command line with one command a verb; ``aliases`` are older names that are still understood."""
     app = typer.Typer(
         name=name, help=summary, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -178,16 +173,16 @@ def execute(
 ) -> int:  # fmt: skip
     """Run one command from parsed options to printed result; return the exit code."""
     run = Run(verb, shlex.join([PROGRAM, *sys.argv[1:]]), time.time())
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are cleaned up
+    stopped = watch_signals()
     try:
         with logging_to_stderr(run, quiet, verbose), contextlib.redirect_stdout(sys.stderr):
             config = options.build_config(whole.verbs[verb], given, config_file)
             run.inputs = options.input_paths(config)
             outcome = rehearsed(config, run) if rehearse else once(whole, verb, config, run)
-    except KeyboardInterrupt:
-        fail(f"{verb}: interrupted")
-        return 130
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if stopped or isinstance(error, KeyboardInterrupt):
+            fail(f"{verb}: interrupted")
+            return (stopped or [130])[0]
         known = known_error(error, whole)
         if known is None:
             raise
@@ -195,6 +190,23 @@ def execute(
         return known.exit_code  # type: ignore[attr-defined]
     print(json.dumps({key: outcome[key] for key in ENVELOPE}, allow_nan=False) if as_json else outcome["line"])
     return outcome["exit_code"]
+
+
+def watch_signals() -> list[int]:
+    """Let SIGTERM and SIGINT end a command through its clean-up; return a list that then holds the exit code.
+
+    What a handler raises inside a library may come out of it as another error: then the list still tells.
+    """
+    stopped = list[int]()
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(128 + number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(stopped[0])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # of a shell's background jobs SIGINT is
+            signal.signal(number, stop)
+    return stopped
 
 
 def once(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str, Any]:
@@ -232,11 +244,10 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
         import hdf5io
         from hdf5io import runs
 
-        made = hdf5io.plain({"options": options.deciding_options(config), "provenance": run.provenance(config)})
-        whole_record = {**outcome, **made}
+        made = {"options": options.deciding_options(config), "provenance": run.provenance(config)}
+        whole_record, methods = {**outcome, **hdf5io.plain(made)}, f"{PACKAGE}.show.methods"
         if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
-            methods = importlib.import_module(f"{PACKAGE}.show.methods")
-            methods.write_methods(whole_record, runs.record_path(Path(target)))
+            importlib.import_module(methods).write_methods(whole_record, runs.record_path(Path(target)))
         runs.write_record(Path(target), whole_record)
         after = run.written_into(getattr(config, "output", None))
         if after:
@@ -317,10 +328,8 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     told = began = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
-        now = time.monotonic()
-        if now - told >= 60 and done < total:
-            left = (now - began) / done * (total - done)
-            log.info("%s: %d of %d, about %.0f s to go", what, done, total, left)
+        if (now := time.monotonic()) - told >= 60 and done < total:
+            log.info("%s: %d of %d, about %.0f s to go", what, done, total, (now - began) / done * (total - done))
             told = now
 
 

@@ -7,6 +7,7 @@ stops the rest. The five pipelines hold this file in equal copies (see ``console
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import glob
 import importlib
@@ -27,6 +28,7 @@ from ..options import BatchConfig, extra_of, flags_of, is_positional, kind_of
 
 STATES = {0: "done", 3: "done"}  #: exit codes of a finished run; 3 is a verdict
 SKIPPED = "skipped"  #: finished already
+CLEAN_UP_S = 20  #: time that a stopped recording has to remove what it had begun
 
 
 class Job(NamedTuple):
@@ -184,7 +186,7 @@ def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, A
     """Run the verb in a process of its own, so that whatever ends it ends nothing else; return a row of the status table."""
     began = time.monotonic()
     command = [sys.executable, "-m", package, verb, "--json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=with_parent())
+    done = run_to_its_end(command)
     row: dict[str, Any] = {"state": STATES.get(done.returncode, "failed"), "why": "", "exit_code": done.returncode}
     if row["state"] == "done" and "is finished already" in done.stderr:
         row["state"] = SKIPPED
@@ -194,6 +196,21 @@ def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, A
     else:
         row["outcome"] = json.loads(done.stdout)
     return row
+
+
+def run_to_its_end(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a command; where we are stopped, it is asked to stop as well and has its time to clean up."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=with_parent()) as process:
+        try:
+            out, errors = process.communicate()
+        except BaseException:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=CLEAN_UP_S)
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 def with_parent() -> Callable[[], None] | None:

@@ -37,7 +37,8 @@ def run(config: DecodeConfig, run: Run) -> Result:
     rate = fitted["rate"]
     if np.isnan(rate).any():
         raise InputError(
-            f"{config.folder}: some bins were not recorded; decoding needs all units in all trials (--units)."
+            f"{config.folder}: some bins are no observations; decoding needs all units in all bins of all trials. Extract anew without units that "
+            "were not recorded throughout (--units), and with windows that do not overlap (--time-lims-from-stimulus)."
         )
     width = max(1, config.window // params["bin_size"])
     features, first = decoding.in_windows(rate, width, max(1, config.step // params["bin_size"]))

@@ -12,7 +12,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .hdf5 import values
-from .session import text_of
+from .session import NO_LABEL, text_of
 from .spike_table import _numbers, times_of
 from .tables import TIME_COLUMNS, read_table
 
@@ -77,9 +77,23 @@ def read_columns(path: Path, sampling_rate: float | None) -> list[Signal]:
     order = np.argsort(time, kind="stable")
     if "event" in table:
         kinds = np.array([text_of(v) for v in table["event"]])
-        return [Signal(kind, np.sort(time[kinds == kind]), None) for kind in dict.fromkeys(kinds) if kind]
+        return [
+            Signal(kind, once(time[kinds == kind], kind, path), None)
+            for kind in dict.fromkeys(kinds)
+            if kind.lower() not in NO_LABEL
+        ]
     rest = [name for name in table if name not in TIME_COLUMNS]
     return [Signal(name, time[order], _numbers(table[name], path, name)[order]) for name in rest]
+
+
+def once(time: np.ndarray, kind: str, path: Path) -> np.ndarray:
+    """Times of events of a kind in order, each once; tells how many stand there again."""
+    out = np.unique(time)
+    if len(out) < len(time):
+        log.warning(
+            "%s: %d event(s) %s stand there more than once; each is used once", path, len(time) - len(out), kind
+        )
+    return out
 
 
 def read_nwb_series(path: Path, wanted: list[str]) -> list[Signal]:

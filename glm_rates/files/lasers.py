@@ -19,6 +19,7 @@ from .session import FAR_S, NO_LABEL, EventLasers, text_of
 
 log = logging.getLogger("glm_rates.files.lasers")
 ON, OFF = ("true", "t", "yes", "y", "on"), ("false", "f", "no", "n", "off", *NO_LABEL)
+SHORT_S = 1e-3  # no laser pulse of a behavioural experiment is shorter
 STEMS = ("laser", "opto", "photostim", "optogenetics", "light")
 
 
@@ -85,6 +86,8 @@ def event_lasers(columns: dict[str, list[Any]], event_s: np.ndarray, where: str)
     if clock and len(lit) and np.median(np.abs(lit[:, 0])) > FAR_S:
         told = f"{clock} lies {np.median(np.abs(lit[:, 0])):.0f} s from its event (median); expected on the clock of the events"
         return EventLasers(on, None, told)
+    if len(lit) and 0 < (lasts_s := float(np.median(lit[:, 1] - lit[:, 0]))) < SHORT_S:
+        log.warning("%s: the laser lasts %.3g ms (median): are its times in ms, and not in s?", where, lasts_s * 1000)
     if interval is not None:
         interval = np.where(on[:, None], np.nan_to_num(interval), 0.0)
         return EventLasers(on, interval, "")

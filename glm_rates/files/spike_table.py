@@ -72,7 +72,7 @@ def read_spike_table(path: Path, options: dict) -> Session:
         raise InputError(f"{path}: no column '{wanted}'; it has {', '.join(table)}.")
     place = wanted or next((name for name in REGION_COLUMNS if name in table), None)
     columns = {
-        name: [_number(column[first[i]]) for i in order]
+        name: alike([_number(column[first[i]]) for i in order])
         for name, column in table.items()
         if name not in ("unit_id", *TIME_COLUMNS, place) and constant_in(column, inverse)
     }
@@ -81,7 +81,14 @@ def read_spike_table(path: Path, options: dict) -> Session:
         of_unit = regions_of(table[place], inverse, found, f"{path}: column '{place}'")
         region = columns[place] = [of_unit[i] for i in order]
     data = Session(
-        ids, [parts[i] for i in order], region, columns, np.zeros(0), [], [], observed=_observed(ids, columns, options)
+        ids,
+        [parts[i] for i in order],
+        region,
+        columns,
+        np.zeros(0),
+        [],
+        [],
+        observed=_observed(table, path, ids, columns, options),
     )
     if options.get("events"):
         data = _with_events(data, Path(options["events"]), options)
@@ -175,13 +182,20 @@ def regions_of(column: Any, unit: np.ndarray, names: np.ndarray, where: str) -> 
     return [texts[0] if texts else "unassigned" for texts in known]
 
 
-def _observed(ids: list[str], columns: dict[str, list[Any]], options: dict) -> list[np.ndarray | None] | None:
+def _observed(
+    table: Table, path: Path, ids: list[str], columns: dict[str, list[Any]], options: dict
+) -> list[np.ndarray | None] | None:
     """Intervals in which each unit was recorded: from ``--observed``, or columns observed_start_s, observed_stop_s."""
     if options.get("observed"):
         return read_observed(Path(options["observed"]), ids, options.get("sampling_rate"))
     names = ("observed_start_s", "observed_stop_s")
-    if not all(name in columns for name in names):
+    if not any(name in table for name in names):
         return None
+    odd = [name for name in names if name not in columns]
+    if odd:
+        raise InputError(
+            f"{path}: '{odd[0]}' {'differs between spikes of a unit' if odd[0] in table else 'is missing'}; give --observed FILE."
+        )
     pairs = [[_float(columns[name][unit]) for name in names] for unit in range(len(ids))]
     return [np.array([pair]) if all(np.isfinite(pair)) else None for pair in pairs]
 
@@ -299,6 +313,21 @@ def _float(value: Any, strict: bool = False) -> float:
         if strict:
             raise
         return float("nan")
+
+
+def alike(cells: list[Any]) -> list[Any]:
+    """Cells of a column of the units; empty ones among numbers are NaN.
+
+    Examples
+    --------
+    >>> alike([3, "", 4.5]), alike(["good", ""])
+    ([3, nan, 4.5], ['good', ''])
+    """
+    empty = [isinstance(cell, str) and cell.lower() in NO_LABEL for cell in cells]
+    numbers = [not isinstance(cell, str) for cell in cells]
+    if all(a or b for a, b in zip(empty, numbers)) and any(numbers):
+        return [float("nan") if e else cell for e, cell in zip(empty, cells)]
+    return cells
 
 
 def _number(value: Any) -> Any:

@@ -295,10 +295,10 @@ def _rate_axes(raster, axis, stored: Stored, unit: int, k: int) -> None:
     raster.plot(time[b], trial, "|", ms=3, mew=0.7, color="k")
     raster.set_xlim(stored.time_ms[0], stored.time_ms[-1] + stored.bin_ms)
     raster.set_title(f"{stored.tastes[k]}, n = {len(counts)} trials", fontsize=9)
-    mean = np.nanmean(rate, axis=0) * to_hz
-    half = 1.96 * np.sqrt(np.nanmean(sd**2, axis=0))
+    mean = _mean(rate) * to_hz
+    half = 1.96 * np.sqrt(_mean(sd**2))
     low, high = mean * np.exp(-half), mean * np.exp(half)
-    axis.plot(time, np.nanmean(counts, axis=0) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
+    axis.plot(time, _mean(counts) * to_hz, color=COLOUR["psth"], lw=0.7, label="PSTH")
     axis.fill_between(time, low, high, color=COLOUR["rate"], alpha=0.25, lw=0, label="95 % interval of the estimate")
     axis.plot(time, mean, color=COLOUR["rate"], lw=1.5, label="estimated (fitted on all trials), mean over trials")
     axis.set_xlabel("ms from the stimulus" if stored.has_stimulus else "ms in the segment")
@@ -306,6 +306,12 @@ def _rate_axes(raster, axis, stored: Stored, unit: int, k: int) -> None:
         if stored.has_stimulus:
             a.axvline(0, color="k", lw=0.7, ls=":")
         _tidy(a)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the trials (trial, bin) that have an observation, NaN where none has."""
+    n = np.isfinite(values).sum(axis=0)
+    return np.where(n > 0, np.nansum(values, axis=0) / np.maximum(n, 1), np.nan)
 
 
 def _filter_axis(axis, stored: Stored, unit: int, effect: str) -> None:
@@ -340,6 +346,5 @@ def _filter_axis(axis, stored: Stored, unit: int, effect: str) -> None:
     )
     axis.title.set_fontsize(9)
     if 0 < len(axis.get_legend_handles_labels()[0]) <= 12:  # more have no colours of their own
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.32)}
-        axis.legend(frameon=False, fontsize=6, ncols=2, **below)
+        axis.legend(frameon=False, fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.32))
     _tidy(axis)

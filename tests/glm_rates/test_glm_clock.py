@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from glm_rates import config as options
-from glm_rates.files import describe, nwb, recordings
+from glm_rates.files import covariates, describe, nwb, recordings
+from glm_rates.files.lasers import event_lasers
 from glm_rates.files.session import Session
 from glm_rates.fit import pipeline, trials
 from hdf5io.errors import InputError
@@ -124,3 +125,17 @@ def test_rates_of_windows_that_overlap_go_back_to_nwb_whole():
     found = module["firing_rate"]
     assert n == len(found.timestamps) == round((onsets[-1] + 2.5 - start[0]) / 0.025)
     np.testing.assert_allclose(found.data[:, 0] / 40, found.timestamps - 0.0125)
+
+
+def test_events_of_a_covariate_that_stand_there_twice_are_used_once(tmp_path, caplog):
+    (tmp_path / "c.csv").write_text("time_s,event\n" + "1.5,lick\n2.5,lick\n1.5,lick\n1.5,tone\n3.0,nan\n")
+    lick, tone = covariates.read_covariates(tmp_path / "c.csv", [], None)
+    assert (lick.time_s.tolist(), tone.time_s.tolist()) == ([1.5, 2.5], [1.5])
+    assert "1 event(s) lick stand there more than once" in caplog.text
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1.0, False), (1e-3, True)])
+def test_a_laser_of_less_than_a_millisecond_is_told(scale, told, caplog):
+    columns = {"laser": [1, 0, 1], "laser_lag_ms": [700 * scale] * 3, "laser_duration_ms": [300 * scale] * 3}
+    event_lasers(columns, np.arange(3.0), "x")
+    assert ("the laser lasts 0.3 ms" in caplog.text) == told

@@ -91,3 +91,27 @@ def test_two_intervals_as_nwb_has_them_are_not_turned(tmp_path, caplog):
 def test_a_label_of_minus_one_among_numbers_is_told(labels, told, caplog):
     assert session.same_spelling([str(v) for v in labels] * 3, "x") == [str(v) for v in labels] * 3
     assert ("have the label -1" in caplog.text) == told
+
+
+def test_an_empty_cell_among_numbers_of_units_is_no_text(tmp_path):
+    table = pd.DataFrame(
+        {"time_s": np.arange(40) * 0.1, "unit_id": np.repeat([0, 1], 20), "snr": np.repeat([4.5, np.nan], 20)}
+    )
+    table.to_csv(tmp_path / "s.csv", index=False)
+    found = recordings.read_times(tmp_path / "s.csv", {"label_column": None, "align_column": None, "units": "snr > 3"})
+    assert found.unit_id == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            {"observed_start_s": np.arange(40), "observed_stop_s": 50},
+            "'observed_start_s' differs between spikes of a unit",
+        ),
+        ({"observed_stop_s": 50}, "'observed_start_s' is missing"),
+    ],
+)
+def test_observed_time_that_cannot_be_used_is_refused(tmp_path, columns, said):
+    with pytest.raises(InputError, match=f"{said}; give --observed FILE"):
+        read(tmp_path, unit_id=np.repeat([0, 1], 20), **columns)
