@@ -20,7 +20,7 @@ from .tables import Table, is_count, is_number, number, plain_name, read_table
 
 PRE = (
     "pre", "source", "from", "presynaptic", "src", "sender", "pre_id", "pre_pt_root_id", "pre_root_id", "bodyid_pre",
-    "i_pre",
+    "i_pre", "origin",
 )  # fmt: skip
 POST = (
     "post", "target", "to", "postsynaptic", "dst", "receiver", "post_id", "post_pt_root_id", "post_root_id",
@@ -28,7 +28,7 @@ POST = (
 )  # fmt: skip
 WEIGHT = (
     "weight", "weights", "w", "count", "counts", "synapses", "n_synapses", "syn_count", "strength", "size", "value",
-    "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count",
+    "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count", "number_of_connections",
 )  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "id", "edge", "edge_id")
 SIGN = {
@@ -82,8 +82,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
         matrix, names = found.values, tuple[str, ...]()
-        if rows is None and found.axes and found.axes[0].startswith(("pre", "source")):
-            rows = "pre"
+        rows = rows or (_role(found.axes[0]) if found.axes else None)
     elif _starts(path, MARKET):
         from scipy.io import mmread
 
@@ -155,11 +154,17 @@ def _corner(table: Table) -> str | None:
     """Return what a row of a square table with names is, as its corner cell says it: ``pre``, or ``from/to``."""
     if table.header is None or len(table.header) != len(table.rows) + 1 or len(table.header) < 3:
         return None
-    word = re.split(r"[\W_]+", table.header[0].lower().strip())[0]
-    names = {row[0] for row in table.rows}
-    if not names & set(table.header[1:]):
+    if not {row[0] for row in table.rows} & set(table.header[1:]):
         return None
-    return "pre" if word in PRE else "post" if word in POST else None
+    return _role(re.sub(r"[\W_]+", "_", table.header[0].strip()).split("_")[0])
+
+
+def _role(name: str) -> str | None:
+    """Return whether a name is that of the presynaptic or the postsynaptic side: by its first or its last word."""
+    parts = name.lower().strip("_").split("_")
+    return next(
+        (role for word in (parts[0], parts[-1]) for role, all_ in (("pre", PRE), ("post", POST)) if word in all_), None
+    )
 
 
 def _may_be_edges(table: Table) -> bool:
@@ -175,9 +180,7 @@ def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | No
     found = {}
     for role, words in (("pre", PRE), ("post", POST), ("weight", WEIGHT)):
         fit = [i for i, name in enumerate(header) if name in words] or (
-            [i for i, name in enumerate(header) if name.startswith(f"{role}_") or name.endswith(f"_{role}")]
-            if role != "weight"
-            else []
+            [i for i, name in enumerate(header) if _role(name) == role]
         )
         if len(fit) > 1:
             raise InputError(
@@ -294,14 +297,28 @@ def _from_graphml(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         raise InputError(
             f"{path}: edges have {', '.join(str(keys[k]) for k in sorted(map(str, weights)))}; keep one of them as weight."
         )
-    nodes = [str(e.get("id")) for e in graph if tag(e) == "node"]
+    names = _labels([e for e in root if tag(e) == "key"], [e for e in graph if tag(e) == "node"], tag)
     edges = []
     for element in (e for e in graph if tag(e) == "edge"):
         data = [d.text or "" for d in element if tag(d) == "data" and d.get("key") in weights]
         if data and not is_number(data[0]):
             raise InputError(f"{path}: an edge of weight {data[0]!r}, a number is expected.")
-        pre, post, value = str(element.get("source")), str(element.get("target")), float(data[0]) if data else 1.0
+        pre, post = (names.get(str(element.get(end)), str(element.get(end))) for end in ("source", "target"))
+        value = float(data[0]) if data else 1.0
         edges.append((pre, post, value))
         if (element.get("directed") or graph.get("edgedefault")) in ("undirected", "false"):
             edges.append((post, pre, value))
-    return from_edges(edges, nodes)
+    return from_edges(edges, list(names.values()))
+
+
+def _labels(keys: list, nodes: list, tag) -> dict[str, str]:
+    """Return the name of each node of a GraphML file by its id: what it calls name (igraph) or label (Gephi), where all have another."""
+    ids = [str(e.get("id")) for e in nodes]
+    for wanted in ("name", "label", "v_name"):
+        key = {
+            e.get("id") for e in keys if str(e.get("attr.name")).lower() == wanted and e.get("for") in ("node", "all")
+        }
+        found = [next((d.text or "" for d in e if tag(d) == "data" and d.get("key") in key), "") for e in nodes]
+        if all(found) and len(set(found)) == len(ids):
+            return dict(zip(ids, found))
+    return {name: name for name in ids}

@@ -111,7 +111,7 @@ def _numbers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
 
 def _from_npz(path: Path) -> dict[str, np.ndarray]:
     with hdf5io.parsing(path, "an npz file of plain arrays"), np.load(path, allow_pickle=False) as file:
-        if {"data", "indices", "indptr", "shape", "format"} <= set(file.files):
+        if {"data", "shape", "format"} <= set(file.files):  # scipy's, in any of its sparse formats
             from scipy.sparse import load_npz
 
             return {"": load_npz(path).toarray()}

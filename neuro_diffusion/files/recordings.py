@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 from .containers import format_of, load
 from .tables import Table, is_number, number, plain_name, read_table
+from .times import parted_by, without_times
 
 log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
@@ -35,7 +36,6 @@ TRIAL = (
 )  # fmt: skip
 LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
 ROUGHER = 0.6  #: an axis along which values change less than this share of what they do along the other is the smoother
-STRAIGHT = 0.9998  #: squared correlation with a straight line from which a rising column is a clock
 
 
 class Activity(NamedTuple):
@@ -83,12 +83,13 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
         raise InputError(
             f"{path}: activity has shape {values.shape}; at least 6 time steps and 2 neurons are needed.{hint}"
         )
-    y, names = _without_times(path, y, raw.names)
+    y, names = without_times(path, y, raw.names)
     _refuse_counts(path, y)
     y, observed = _complete(path, y)
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
         _check_axes(path, y[:, :, observed])
+    log.info("%s: %d trials of %d time steps of %d neurons.", path, *y.shape)
     import torch
 
     return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed), names)
@@ -111,13 +112,23 @@ def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) ->
     ):
         values = _cells_only(path, values if rows == "neurons" or rows is None else values.T)
         return _Raw(values.T if rows != "neurons" else values, (), True)  # suite2p writes (ROI, time)
-    order = [
-        next((i for i, a in enumerate(axes) if a in names), -1)
-        for names in (TRIAL, TIME, (*LONG_FORM, "neurons", "units"))
-    ]
-    if rows is None and -1 not in order[1:] and sorted(i for i in order if i >= 0) == list(range(values.ndim)):
-        return _Raw(values.transpose([i for i in order if i >= 0]), (), True)
-    return _Raw(values, (), False)
+    order = [] if rows else _order(axes)
+    return _Raw(values.transpose(order) if order else values, (), bool(order))
+
+
+def _order(axes: tuple[str, ...]) -> list[int]:
+    """Return the places of trial (where there is one), time and neuron among named axes; empty where the names do not tell them.
+
+    A third axis of another name, beside time and neurons, counts trials.
+    """
+    found = []
+    for words in (TRIAL, TIME, (*LONG_FORM, "neurons", "units", "cells", "rois")):
+        fit = [i for i, a in enumerate(axes) if a in words]
+        found.append(fit or [i for i, a in enumerate(axes) if {*a.split("_"), a[:4]} & {*words}])
+    if len(axes) == 3 and not found[0]:
+        found[0] = [i for i in range(3) if i not in (*found[1], *found[2])]
+    order = [i for places in found[3 - len(axes) :] for i in places]
+    return order if sorted(order) == list(range(len(axes))) and all(map(len, found[1:])) else []
 
 
 def _cells_only(path: Path, values: np.ndarray) -> np.ndarray:
@@ -164,14 +175,18 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
     names = tuple(header[i] for i in keep) if header else ()
     if drop:
         log.info("%s: columns %s are no neurons.", path, ", ".join(header[i] or "of the index" for i in sorted(drop)))
-    timed = any(lower[i] in TIME for i in drop)
+    timed = [i for i in sorted(drop) if lower[i] in TIME and all(is_number(row[i]) for row in table.rows)]
+    clock = np.array([number(row[timed[0]]) for row in table.rows]) if timed else None
     if trial:
-        return _Raw(_by_trial(path, values, [row[trial[0]] for row in table.rows]), names, True)
+        labels = [row[trial[0]] for row in table.rows]
+        if clock is not None and (np.diff(_by_trial(path, clock, labels)) < 0).any():
+            raise InputError(f"{path}: column '{header[timed[0]]}' goes back within a trial. Sort the rows by time.")
+        return _Raw(_by_trial(path, values, labels), names, True)
     if 1 < len(table.starts) < len(values):  # a blank line after each is only a way to end lines
         block = np.searchsorted(table.starts, np.arange(len(values)), side="right")
         log.warning("%s: blank lines or comments part the rows into %d trials.", path, len(table.starts))
-        return _Raw(_by_trial(path, values, list(map(str, block))), names, timed)
-    return _Raw(values, names, timed)
+        return _Raw(_by_trial(path, values, list(map(str, block))), names, bool(timed))
+    return _Raw(values if clock is None else parted_by(path, values, clock), names, bool(timed))
 
 
 def _names_its_rows(table: Table) -> bool:
@@ -208,33 +223,15 @@ def _by_trial(path: Path, values: np.ndarray, labels: list[str]) -> np.ndarray:
     return np.stack(parts)
 
 
-def _without_times(path: Path, y: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return rates without a first or last column that counts time: no neuron rises by exactly the same amount at every step."""
-    for column in (0, y.shape[2] - 1):
-        steps = np.diff(y[:, :, column].astype(float), axis=1)
-        step = float(np.median(steps)) if steps.size else 0.0
-        size = float(np.abs(y[:, :, column]).max()) if np.isfinite(y[:, :, column]).all() else np.inf
-        if not (step > 0 and np.isfinite(size) and y.shape[2] > 2):
-            continue
-        even = np.abs(steps - step).max() < 1e-4 * step + 4e-7 * size
-        if even or (steps.min() >= 0 and steps.shape[1] >= 20 and _straight(y[:, :, column])):
-            log.warning("%s: column %d rises by %g at every step, it is time and no neuron.", path, column + 1, step)
-            keep = [i for i in range(y.shape[2]) if i != column]
-            return y[:, :, keep], tuple(names[i] for i in keep) if names else ()
-    return y, names
-
-
-def _straight(x: np.ndarray) -> bool:
-    """Return whether series (K, T) are one straight line but for the rounding or jitter of a clock."""
-    line = np.linspace(-1, 1, x.shape[1])
-    return min(np.corrcoef(line, row)[0, 1] ** 2 for row in x.astype(float)) > STRAIGHT
-
-
 def _refuse_counts(path: Path, y: np.ndarray) -> None:
     """Raise InputError where a column changes in whole numbers only, as labels, events and counts do, while the others do not."""
     flat = y.reshape(-1, y.shape[2])
     steps = np.diff(flat, axis=0)
     whole = np.array([np.isfinite(c).all() and (c == np.round(c)).all() for c in flat.T])
+    if whole.all() and len(np.unique(flat)) <= 2:
+        raise InputError(
+            f"{path}: only the values {', '.join(f'{v:g}' for v in np.unique(flat))}: spikes or events, no rates. Smooth them."
+        )
     counts = whole & (steps != 0).any(0)
     if counts.any() and not whole.all():
         column = int(np.flatnonzero(counts)[0])

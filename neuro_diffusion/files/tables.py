@@ -78,7 +78,7 @@ def plain_name(name: str) -> str:
 
 def separator_of(lines: list[str]) -> str | None:
     """Return the separator that stands equally often in most lines; None for blanks."""
-    for separator in ("\t", ";", ","):
+    for separator in ("\t", ";", "|", ","):
         counts = [line.count(separator) for line in lines if "{" not in line]
         if counts and max(counts) > 0 and counts.count(max(counts)) >= 0.8 * len(counts):
             return separator

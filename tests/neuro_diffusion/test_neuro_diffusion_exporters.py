@@ -68,7 +68,44 @@ def undirected(path):
     both.to_csv(path, index=False)
 
 
+def labelled(path, attribute):
+    """Write GraphML as igraph (ids n0, n1, a key ``name``) and Gephi (a key ``label``) do."""
+    keys = f'<key id="v" for="node" attr.name="{attribute}" attr.type="string"/><key id="w" for="edge" attr.name="weight"/>'
+    nodes = "".join(f'<node id="n{i}"><data key="v">{name}</data></node>' for i, name in enumerate(NAMES))
+    edges = "".join(
+        f'<edge source="n{j}" target="n{i}"><data key="w">{M[i, j]}</data></edge>'
+        for i in range(5)
+        for j in range(5)
+        if M[i, j]
+    )
+    path.write_text(
+        f'<graphml xmlns="http://graphml.graphdrawing.org/xmlns">{keys}<graph edgedefault="directed">{nodes}{edges}</graph></graphml>'
+    )
+
+
+def named_axes(path, pre_first):
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("w", data=M.T if pre_first[0] else M)
+        data.dims[0].label, data.dims[1].label = pre_first[1:]
+
+
+def renamed(pre, post, weight, **how):
+    """Return a writer of edges, the target first, under a tool's names."""
+    there = EDGES.rename(columns={"Source": pre, "Target": post, "Weight": weight})[[post, pre, weight]]
+    return lambda p: there.to_csv(p, index=False, **how)
+
+
 CONNECTOMES = {
+    "GraphML of igraph": (lambda p: labelled(p, "name"), M),
+    "GraphML of Gephi": (lambda p: labelled(p, "label"), M),
+    "scipy's coordinates": (lambda p: scipy.sparse.save_npz(p.open("wb"), scipy.sparse.coo_matrix(M)), M),
+    "scipy's diagonals": (lambda p: scipy.sparse.save_npz(p.open("wb"), scipy.sparse.dia_matrix(M)), M),
+    "axes neuron_pre, neuron_post": (lambda p: named_axes(p, (True, "neuron_pre", "neuron_post")), M),
+    "axes from, to": (lambda p: named_axes(p, (True, "from", "to")), M),
+    "axes receiver, sender": (lambda p: named_axes(p, (False, "receiver", "sender")), M),
+    "presynaptic neuron in words": (renamed("Presynaptic neuron", "Postsynaptic neuron", "Synapses"), M),
+    "from_node beside bars": (renamed("from_node", "to_node", "weight", sep="|"), M),
+    "WormAtlas": (renamed("Origin", "Target", "Number of Connections", sep="\t"), M),
     "a corner that says pre": (lambda p: corner(p, "pre", True), M),
     "a corner that says post": (lambda p: corner(p, "post", False), M),
     "a corner that says from/to": (lambda p: corner(p, "from/to", True), M),
@@ -164,7 +201,33 @@ def lines(values, end="", separator=",", point="."):
 
 
 CLOCK = np.round(0.0217 * np.arange(T) + 0.05, 2)
+LONG = RATES.reshape(-1, N)
+
+
+def clocked(path, clock, name=None, last=None, header=True):
+    """Write all trials one below the other beside a clock and no column of trials."""
+    whole = pd.DataFrame(np.c_[clock, LONG], columns=[name, *COLUMNS])
+    (whole if last is None else whole.assign(last=last)).to_csv(path, index=False, header=header)
+
+
+def axes_of(path, *names):
+    """Write (neuron, time, trial) with names of the axes."""
+    with h5py.File(path, "w") as file:
+        file["rates"] = RATES.transpose(2, 1, 0)
+        for dim, name in zip(file["rates"].dims, names, strict=True):
+            dim.label = name
+
+
+TICKS = np.arange(T)
 RECORDINGS = {
+    "a clock that begins anew": (lambda p: clocked(p, np.tile(TICKS * 0.1, K), "time"), RATES),
+    "a clock that jumps, in ms": (lambda p: clocked(p, (TICKS + 1000 * np.arange(K)[:, None]).ravel(), "Time [ms]"), RATES),
+    "a clock without a name that begins anew": (lambda p: clocked(p, np.tile(TICKS * 0.01, K), header=False), RATES),
+    "an index and a clock without names": (lambda p: np.savetxt(p, np.c_[TICKS, TICKS * 0.01, RATES[0]]), RATES[:1]),
+    "a clock first and a count last": (lambda p: np.savetxt(p, np.c_[TICKS * 0.01, RATES[0], TICKS], delimiter=","), RATES[:1]),
+    "axes unit_id, time_bin, trial": (lambda p: axes_of(p, "unit_id", "time_bin", "trial"), RATES),
+    "axes neurons, timepoints, stimulus": (lambda p: axes_of(p, "neurons", "timepoints", "stimulus"), RATES),
+    "bars": (lambda p: pd.DataFrame(RATES[0], columns=COLUMNS).to_csv(p, sep="|", index=False), RATES[:1]),
     "neurons in rows, times above": (
         lambda p: pd.DataFrame(RATES[0].T, pd.Index(COLUMNS, name="neuron"), [f"{t / 10:.1f}" for t in range(T)]).to_csv(p),
         RATES[:1],
@@ -269,3 +332,30 @@ def test_the_stimuli_of_an_nwb_file_are_told_to_be_unused(tmp_path, caplog):
         file["stimulus/presentation/gratings/data"] = np.zeros(T)
     assert load_stimulus(None, tmp_path / "y.nwb", (1, T, N)) is None
     assert "'/stimulus' is not used" in caplog.text
+
+
+def test_a_dropped_frame_parts_and_irregular_clocks_do_not(tmp_path, caplog):
+    clock = np.delete(np.arange(2 * T + 1) * 0.1, T)
+    table = pd.DataFrame(np.c_[clock, LONG[: 2 * T]], columns=["time", *COLUMNS])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert load_activity(tmp_path / "a.csv").y.shape == (2, T, N)
+    assert "jumps at row 41" in caplog.text
+    jitter = table.assign(time=np.arange(2 * T) * 0.1 + np.random.default_rng(0).uniform(0, 0.04, 2 * T))
+    jitter.to_csv(tmp_path / "b.csv", index=False)
+    assert load_activity(tmp_path / "b.csv").y.shape == (1, 2 * T, N)
+    table.assign(time=np.arange(2 * T) // 5).to_csv(
+        tmp_path / "c.csv", index=False
+    )  # whole seconds of a faster recording
+    assert load_activity(tmp_path / "c.csv").y.shape == (1, 2 * T, N)
+
+
+def test_rows_out_of_order_within_a_trial_and_spikes_are_refused(tmp_path):
+    table = pd.DataFrame(np.c_[np.tile(TICKS, K), LONG], columns=["time", *COLUMNS]).assign(
+        trial=np.repeat(np.arange(K), T)
+    )
+    table.iloc[::-1].to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match="'time' goes back within a trial"):
+        load_activity(tmp_path / "a.csv")
+    np.save(tmp_path / "s.npy", LONG > 0.3)
+    with pytest.raises(InputError, match="only the values 0, 1: spikes or events"):
+        load_activity(tmp_path / "s.npy")

@@ -229,8 +229,13 @@ def test_axes_that_are_named_are_put_in_order(tmp_path, rates):
 
 
 def test_whole_numbers_are_numbers(tmp_path):
-    x = (np.random.default_rng(0).random((T, N)) < np.linspace(0.1, 0.9, T)[:, None]).astype(np.int16)
-    np.savez(tmp_path / "x.npz", spikes=x)
+    x = (
+        np.digitize(np.random.default_rng(0).random((T, N)) + np.linspace(0, 1, T)[:, None], [0.7, 1.3]).astype(
+            np.int16
+        )
+        - 1
+    )
+    np.savez(tmp_path / "x.npz", signs=x)
     same(tmp_path / "x.npz", x.astype(float), rows="time")
 
 
