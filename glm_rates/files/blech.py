@@ -104,7 +104,7 @@ def read_recording(folder: Path, h5: str | None = None) -> Recording:
             raise InputError(f"{path}: no '/spike_trains'. Run blech_make_arrays.py first.")
         groups = [g for g in file.names("spike_trains") if f"spike_trains/{g}/spike_array" in file]
         shapes = {g: tuple(int(s) for s in file.array(f"spike_trains/{g}/spike_array", 3).shape) for g in groups}
-        table = file.read("unit_descriptor", 1, "V") if "unit_descriptor" in file else None
+        table = in_order_of_arrays(file, file.read("unit_descriptor", 1, "V")) if "unit_descriptor" in file else None
     tastes = usable_tastes(_tastes(info, list(shapes), info_path), shapes, path)
     n_units = {shapes[t.dig_in][1] for t in tastes}
     if len(n_units) > 1 or 0 in n_units:
@@ -114,6 +114,27 @@ def read_recording(folder: Path, h5: str | None = None) -> Recording:
     lengths = {shapes[t.dig_in][2] for t in tastes}
     before, rate = stimulus_ms(params, folder, lengths), sampling_rate(params, info, folder)
     return Recording(path, tastes, skipped, shapes, before, regions, unit_region, units, trials, rate)
+
+
+def in_order_of_arrays(file: H5, table: np.ndarray) -> np.ndarray:
+    """Rows of ``/unit_descriptor`` in the order of the spike arrays, which is that of the names in ``/sorted_units``.
+
+    Rows are appended as units are saved; with a list of units to sort (``--sort-file``) that is another order. A row belongs to the unit
+    with its ``hash``; in older files, without hashes, to the one with its ``unit_number``.
+    """
+    names = set(table.dtype.names or ())
+    groups = sorted(file.names("sorted_units")) if "sorted_units" in file else []
+    order = np.arange(len(table))
+    if "hash" in names and groups and all(f"sorted_units/{name}/hash" in file for name in groups):
+        rows = {bytes(mark): row for row, mark in enumerate(table["hash"])}
+        marks = [bytes(file.read(f"sorted_units/{name}/hash", None, "S").ravel()[0]) for name in groups]
+        if len(rows) == len(table) and set(marks) == set(rows):
+            order = np.array([rows[mark] for mark in marks])
+    elif "hash" not in names and "unit_number" in names and len(set(table["unit_number"].tolist())) == len(table):
+        order = np.argsort(table["unit_number"], kind="stable")
+    if (np.diff(order) < 0).any():
+        log.warning("%s: rows of /unit_descriptor are in another order than the units: joined by their ids", file.path)
+    return table[order]
 
 
 def read_params(folder: Path) -> dict[str, Any]:
@@ -186,6 +207,7 @@ def sampling_rate(params: dict[str, Any], info: dict[str, Any], folder: Path) ->
     """Samples a second, from ``.params``, then ``.info``."""
     for name, document in ((".params", params), (".info", info)):
         rate = document.get("sampling_rate")
+        rate = float(rate) if isinstance(rate, str) and rate.strip().replace(".", "", 1).isdigit() else rate
         if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
             if rate < 1000:
                 log.warning("%s: sampling_rate in %s is %g: taken as kHz", folder, name, rate)

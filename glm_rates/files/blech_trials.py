@@ -88,6 +88,8 @@ def taste_rows(recording: Recording, taste: Taste) -> list[tuple[int, dict[str, 
         The table names other tastes, or its numbers do not count the trials of this one.
     """
     mine = rows_of(recording, taste)
+    if mine and not any(row.get("taste_rel_trial_num", "").strip() for row in mine):
+        return in_order_of_time(recording, taste, mine)
     numbered = [(number, row) for row in mine if (number := cell(row, "taste_rel_trial_num")) is not None]
     places = [int(number) for number, _ in numbered]
     n_trials, last = recording.shapes[taste.dig_in][0], max(places, default=0)
@@ -100,6 +102,25 @@ def taste_rows(recording: Recording, taste: Taste) -> list[tuple[int, dict[str, 
             f"among the {n_trials} of its taste, from 0."
         )
     return [(place - first, row) for place, (_, row) in zip(places, numbered)]
+
+
+def in_order_of_time(
+    recording: Recording, taste: Taste, mine: list[dict[str, str]]
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows of one taste with their places in the order in which the taste was given, where the table does not number them.
+
+    Raises
+    ------
+    InputError
+        A row without ``start_taste``, or other times than the spike array has trials.
+    """
+    starts, n_trials = [cell(row, "start_taste") for row in mine], recording.shapes[taste.dig_in][0]
+    places = {start: place for place, start in enumerate(sorted({start for start in starts if start is not None}))}
+    if None in starts or len(places) != n_trials:
+        raise InputError(
+            f"{recording.h5.parent}/{NAME}: no taste_rel_trial_num, and start_taste of {taste.dig_in} has {len(places)} times for {n_trials} trials."
+        )
+    return [(places[start], row) for start, row in zip(starts, mine) if start is not None]
 
 
 def stimulus_times(recording: Recording, taste: Taste) -> np.ndarray:

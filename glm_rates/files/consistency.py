@@ -141,10 +141,23 @@ def label_problems(recording: Recording, h5: H5, notes: list[str] | None = None)
     """
     notes = [] if notes is None else notes
     try:
-        return _label_problems(recording, h5, notes)
+        return names_of_tastes(recording) + _label_problems(recording, h5, notes)
     except InputError as error:
         notes.append(f"taste labels not checked: {error}")
         return []
+
+
+def names_of_tastes(recording: Recording) -> list[str]:
+    """Where the table of trials calls all trials of a digital input by the name that ``.info`` gives to another one."""
+    plain = {taste.dig_in: taste.label.strip().casefold() for taste in recording.tastes}
+    problems = []
+    for taste in recording.tastes if recording.trials else []:
+        there = {row.get("taste", "").strip().casefold() for row in rows_of(recording, taste)}
+        if len(there) == 1 and there != {plain[taste.dig_in]} and there <= set(plain.values()):
+            problems.append(
+                f"taste labels disagree: .info calls {taste.dig_in} '{taste.label}', trial_info_frame.csv calls its trials '{there.pop()}'."
+            )
+    return problems
 
 
 def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]:
@@ -163,7 +176,7 @@ def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]
         array = h5.array(f"spike_trains/{t.dig_in}/spike_array", 3)
         with parsing(h5.path, f"a recording whose first trial of {t.dig_in} can be read"):
             first[t.dig_in] = np.nan_to_num(np.asarray(array[0], float))
-    problems, checked = [], 0
+    problems, odd, checked = [], [], 0
     for taste in recording.tastes:
         begin = _first_presentation(recording, taste)
         if begin is None:
@@ -176,11 +189,17 @@ def _label_problems(recording: Recording, h5: H5, notes: list[str]) -> list[str]
         agreement = {name: _overlap(expected, array) for name, array in first.items() if array.shape == expected.shape}
         best = max(agreement, key=lambda name: agreement[name])
         checked += agreement[best] > 0.5
+        if agreement[best] <= 0.5 and min(expected.sum(), first[taste.dig_in].sum()) >= 10:
+            odd.append(taste.dig_in)
         if best != taste.dig_in and agreement[best] > agreement[taste.dig_in] + 0.2:
             problems.append(
                 f"taste labels permuted: the spikes of {taste.dig_in} ({taste.label}) at its first presentation are stored under {best} "
                 f"({agreement[best]:.0%} against {agreement[taste.dig_in]:.0%} of spikes agree). Run blech_make_arrays.py again."
             )
+    if checked and odd:
+        problems.append(
+            f"the spikes of {', '.join(odd)} at the first presentation agree with no array, those of other tastes do: units in another order?"
+        )
     if not checked:
         notes.append(
             f"taste labels not checked: no spike array agrees with /sorted_units at {recording.sampling_rate:g} samples a second "

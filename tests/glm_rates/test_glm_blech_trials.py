@@ -224,3 +224,56 @@ def test_two_groups_of_one_number_are_not_guessed(folder):
         h5.copy("spike_trains/board-DIN-09", "spike_trains/dig_in_9")
     with pytest.raises(InputError, match="no spike_array for DIN-09"):
         read_recording(folder)
+
+
+def test_a_table_without_numbers_of_trials_is_joined_by_time(folder):
+    """Without ``taste_rel_trial_num`` the laser was lost without a word."""
+    expected = stage.extract_blech(folder, request(laser="exclude"))[1]["trial"]
+    change_rows(folder, lambda row: row.pop("taste_rel_trial_num") and None)
+    lines = (folder / FRAME).read_text().splitlines()
+    (folder / FRAME).write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    np.testing.assert_array_equal(stage.extract_blech(folder, request(laser="exclude"))[1]["trial"], expected)
+    assert consistency.check_recording(folder).problems == []
+    (folder / FRAME).write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(
+        InputError, match=r"no taste_rel_trial_num, and start_taste of board-DIN-.* has 8 times for 9 trials"
+    ):
+        stage.extract_blech(folder, request(laser="exclude"))
+
+
+def test_names_of_tastes_in_two_files_are_compared(folder, caplog):
+    change_info(folder, tastes=json.loads((folder / "simulated.info").read_text())["taste_params"]["tastes"][::-1])
+    stage.extract_blech(folder, request())
+    assert (
+        "taste labels disagree: .info calls board-DIN-09 'sucrose', trial_info_frame.csv calls its trials 'water'"
+        in caplog.text
+    )
+    change_info(folder, tastes=["Water ", "suc 0.3M"])  # another spelling is no contradiction
+    assert consistency.check_recording(folder).problems == []
+
+
+def test_units_in_another_order_in_one_taste_are_found(folder):
+    with h5py.File(folder / "simulated.h5", "a") as h5:
+        node = h5["spike_trains/board-DIN-09/spike_array"]
+        node[...] = node[:][:, ::-1]
+    (problem,) = consistency.check_recording(folder).problems
+    assert "the spikes of board-DIN-09 at the first presentation agree with no array" in problem
+
+
+@pytest.mark.parametrize("by", ["hash", "unit_number"])
+def test_rows_of_units_are_joined_by_their_ids(folder, by, caplog):
+    """Rows are appended as units are saved; with a list of units to sort that is not the order of their names."""
+    plain = read_recording(folder).unit_region
+    with h5py.File(folder / "simulated.h5", "a") as h5:
+        table = h5["unit_descriptor"][:]
+        del h5["unit_descriptor"]
+        if by == "hash":
+            for row in table:
+                h5[f"sorted_units/unit{row['unit_number']:03d}/hash"] = np.array([row["hash"]])
+            table["unit_number"] = 0
+        names = [name for name in table.dtype.names if by == "hash" or name != "hash"]
+        h5["unit_descriptor"] = np.array(
+            [tuple(row) for row in table[names][::-1]], [(n, table.dtype[n]) for n in names]
+        )
+    assert read_recording(folder).unit_region == plain
+    assert "rows of /unit_descriptor are in another order than the units: joined by their ids" in caplog.text
