@@ -158,10 +158,36 @@ def _remove(target: Path, ours: bool, begun: bool) -> None:
     if target.is_dir():
         if not ours and not begun:
             raise InputError(f"{target}: not replaced, no '{MARKER}' of an earlier run is in it. Give another output.")
+        strange = _not_of_the_run(target)
+        if strange:
+            raise InputError(
+                f"{target}: not replaced, the run that made it did not make '{strange[0]}'. Move that, or give another output."
+            )
         if ours:
             shutil.rmtree(target)
     else:
         record_path(target).unlink(missing_ok=True)
+
+
+def _not_of_the_run(target: Path) -> list[str]:
+    """Return the files of a finished folder that somebody put there since; what another of our commands made has a record of its own."""
+    made = _content(target / MARKER).get("files")
+    if not isinstance(made, list):
+        return []
+    known = set(made)
+    strange = [target / name for name in _files_in(target) if name not in known]
+    recorded = {folder for folder in target.rglob("*") if (folder / MARKER).is_file()}
+    return [
+        str(path.relative_to(target))
+        for path in strange
+        if not recorded & set(path.parents) and not path.name.endswith(MARKER) and not record_path(path).is_file()
+    ]
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Return the files of a folder and of all in it, sorted, without hidden ones."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
 
 def _differences(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -246,7 +272,9 @@ def record_path(target: Path) -> Path:
 
 
 def write_record(target: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a finished run; from then on it counts as finished."""
+    """Write the record of a finished run, with the files of a folder; from then on it counts as finished."""
+    if target.is_dir():
+        record = {**record, "files": [name for name in _files_in(target) if name not in (MARKER, UNFINISHED)]}
     write_json(record_path(target), record)
     if target.is_dir():
         (target / UNFINISHED).unlink(missing_ok=True)

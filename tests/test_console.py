@@ -29,7 +29,7 @@ class Config(BaseModel):
     '''Go.'''
     model_config = ConfigDict(frozen=True, extra="forbid")
     files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
-    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into"] = Field("work", description="what")
+    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into", "masked"] = Field("work", description="what")
     bin_ms: int = Field(25, ge=1, description="bin size in ms")
     time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
     strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
@@ -54,8 +54,14 @@ def run(config, run):
     console.log.warning("beware of %s", "this")
     def interrupt(_): raise KeyboardInterrupt
     def missing(_): import a_library_that_is_not_there
+    def masked(_):
+        import os, signal
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException:  # a library in C makes its own error of what a handler raises
+            raise ValueError("Invalid bounding box") from None
     faults = {"bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
-              "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing}
+              "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing, "masked": masked}
     if config.what == "into":
         run.provenance(config)
         config.labels.write_text("with results")
@@ -72,7 +78,11 @@ def run(config, run):
     if config.what == "sleep":
         import time
         (config.output.parent / "begun").write_text("")
-        time.sleep(30)
+        try:
+            time.sleep(30)
+        finally:
+            time.sleep(1)
+            (config.output.parent / "begun").unlink()
     code = 3 if config.what == "verdict" else 0
     return Result({"made": config.output} if config.output else {}, {"config": config.model_dump(), "nothing": float("nan")}, "done", code)
 """
@@ -141,6 +151,7 @@ def toy(toy_process):
         ("locked", 4),
         ("environment", 5),
         ("interrupt", 130),
+        ("masked", 143),
         ("library", 5),
     ],
 )
@@ -154,7 +165,7 @@ def test_exit_codes(toy, what, code):
         assert answer.stderr.splitlines()[-1] == expected
     elif what not in ("work", "verdict", "bug"):
         assert answer.stderr.splitlines()[-1] == (
-            "toy: go: interrupted" if what == "interrupt" else "toy: go: the message"
+            "toy: go: interrupted" if what in ("interrupt", "masked") else "toy: go: the message"
         )
 
 
@@ -306,6 +317,36 @@ def test_more_of_the_same_is_added_where_a_command_can_and_less_is_refused(tmp_p
         make(15)
     with pytest.raises(hdf5io.InputError, match="seed = 0"):
         make(30, seed=1)
+
+
+def test_a_file_that_somebody_put_into_an_output_folder_is_not_thrown_away_with_it(tmp_path):
+    import hdf5io
+    from hdf5io import runs
+
+    folder, wanted = tmp_path / "model", {"pipeline": "p", "command": "c", "options": {}}
+
+    def make(name, text):
+        with runs.exclusive(folder) as claim:
+            runs.prepare(folder, wanted, [], claim, overwrite=True, resumes=False)
+            (folder / "plots").mkdir(parents=True)
+            (folder / "plots" / name).write_text(text)
+            runs.write_record(folder, {**wanted, "outputs": {}, "provenance": {"inputs": "{}"}})
+
+    make("a.png", "1")
+    make("b.png", "2")
+    assert [p.name for p in (folder / "plots").iterdir()] == ["b.png"]
+    (folder / "later").mkdir()
+    (folder / "later" / "figure.png").write_text("of another of our commands")
+    runs.write_record(folder / "later", {})
+    (folder / "trace.h5").write_text("of a third one")
+    runs.write_record(folder / "trace.h5", {"outputs": {"file": "trace.h5"}})
+    make("c.png", "3")
+    for mine in (folder / "notes.txt", folder / "plots" / "labels.csv"):
+        mine.write_text("a day's work")
+        with pytest.raises(hdf5io.InputError, match=f"did not make '{mine.relative_to(folder)}'"):
+            make("d.png", "4")
+        assert mine.is_file()
+        mine.unlink()
 
 
 def test_another_content_of_an_input_is_another_run(toy, tmp_path):
@@ -463,6 +504,20 @@ def test_a_study_goes_on_after_a_bad_recording_and_is_resumed(toy, tmp_path):
     again = json.loads(toy(*typed, "--jobs", "2", "--json").stdout)["results"]
     assert (again["done"], again["skipped"], again["failed"]) == (1, 2, 0)
     assert (study / "status.csv").read_text().count("skipped") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_study_that_is_stopped_lets_its_recording_clean_up(toy_process, tmp_path, number):
+    study = tmp_path / "study"
+    process = toy_process("batch", tmp_path, "--output", study, "--options", "what=sleep", stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (begun := [*study.rglob("begun")]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert begun
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert not begun[0].exists()  # when the study has ended, its recording has
 
 
 def test_a_study_of_a_glob_and_its_mistakes(toy, tmp_path):
