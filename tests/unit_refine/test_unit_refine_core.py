@@ -1,5 +1,7 @@
 """Labels, metrics, models and scores against hand-computed numbers, slow oracles and properties."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +176,12 @@ def test_the_interval_over_few_recordings_holds_the_truth_as_often_as_it_says(n_
         low, high = evaluate.interval(weights @ x / n_recordings, n_recordings, -9.0, 9.0)
         inside.append(low <= 0 <= high)
     assert np.mean(inside) == pytest.approx(0.95, abs=0.03)  # a bootstrap's own quantiles: .50, .80, .90
+
+
+def test_a_score_that_no_resampling_has_has_no_interval_and_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(evaluate.interval(np.full(9, np.nan), 4)).all()
 
 
 def test_a_baseline_that_fails_on_new_units_is_replaced_by_one_label_for_all():

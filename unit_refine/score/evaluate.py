@@ -140,7 +140,7 @@ def interval(values: np.ndarray, n_blocks: int, lowest: float = 0.0, highest: fl
     quantiles: a bootstrap divides by G, and has no doubt about the spread that it sees. For the mean of four recordings its own
     quantiles hold the truth in about 80 %. The estimate itself always lies inside.
     """
-    if n_blocks < 2:
+    if n_blocks < 2 or np.isnan(values[1:]).all():  # one recording, or a class that nobody has
         return float("nan"), float("nan")
     stretch = np.sqrt(n_blocks / (n_blocks - 1)) * student_t.ppf(0.975, n_blocks - 1) / norm.ppf(0.975)
     low, middle, high = np.nanquantile(values[1:], [0.025, 0.5, 0.975])
