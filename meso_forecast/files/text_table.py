@@ -24,6 +24,7 @@ log = logging.getLogger(__package__)
 CLOCK = re.compile(
     r"(?:(?:relative|frame)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµ]*)[\])]?|(s|ms|seconds))", re.IGNORECASE
 )
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0), **dict.fromkeys(("ms", "msec", "milliseconds"), 1e-3),
     **dict.fromkeys(("us", "µs", "microseconds"), 1e-6), **dict.fromkeys(("min", "minutes"), 60.0),
@@ -89,14 +90,18 @@ def read_table(path: Path) -> tuple[Table, bool]:
     import pandas as pd
 
     with hdf5io.parsing(path, "a text table"):
-        with open(path, encoding="utf-8", errors="replace") as handle:
+        with open(path, encoding="utf-8-sig", errors="replace") as handle:
             first = handle.readline(1_000_000).strip()
         how: dict[str, Any] = {
-            "sep": None if re.search("[,;\t|]", first) or " " not in first else r"\s+",
+            "sep": ";" if ";" in first else None if re.search("[,\t|]", first) or " " not in first else r"\s+",
             "engine": "python",
+            "encoding": "utf-8-sig",  # spreadsheets begin a file with a mark of their encoding
         }
         head = pd.read_csv(path, header=None, nrows=2, **how, dtype=str, keep_default_na=False)
         cells = [[str(v).strip() for v in row] for row in head.to_numpy()]
+        if ";" in first and any(DECIMAL_COMMA.fullmatch(v) for row in cells for v in row):
+            how["decimal"] = ","
+            cells = [[v.replace(",", ".") if DECIMAL_COMMA.fullmatch(v) else v for v in row] for row in cells]
         labels = [float(v) for v in cells[0][1:] if is_number(v) and v]
         numbered = len(labels) == len(cells[0]) - 1 > 1 and labels == list(np.arange(len(labels)) + labels[0])
         numbered = numbered and labels[0] in (0, 1) and cells[0][0] in ("", "0")  # pandas' names of columns

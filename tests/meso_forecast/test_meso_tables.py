@@ -205,3 +205,20 @@ def test_a_matlab_file_of_version_4_is_called_so(tmp_path):
     (tmp_path / "x.mat").write_bytes(bytes(400))
     with pytest.raises(InputError, match="MATLAB file of version 4, or damaged"):
         opened(tmp_path / "x.mat")
+
+
+def test_a_table_that_a_spreadsheet_marked_with_its_encoding_has_its_first_column(tmp_path):
+    path = table(tmp_path / "x.csv", [["time", *CELLS]], np.c_[CLOCK, X])
+    path.write_bytes("\ufeff".encode() + path.read_bytes())
+    fov = opened(path)
+    assert np.allclose(fov.times, CLOCK)
+    assert fov.uuids.tolist() == CELLS
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_table_with_decimal_commas_is_read(tmp_path, head):
+    rows = [";".join(f"{v:.4f}".replace(".", ",") for v in row) for row in (np.c_[CLOCK, X] if head else X)]
+    (tmp_path / "x.csv").write_text("\n".join([";".join(["time", *CELLS])] * head + rows) + "\n")
+    fov = opened(tmp_path / "x.csv", fs_hz=5.0)
+    assert np.allclose(fov.times, CLOCK)
+    assert np.allclose(activity(fov), X)
