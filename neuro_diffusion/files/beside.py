@@ -13,6 +13,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from .connectomes import role_of
 from .containers import format_of, load
 from .recordings import SCHEMA
 from .tables import number, read_table
@@ -88,8 +89,13 @@ def truth_beside(given: Path | None, activity: Path, N: int) -> Tensor | None:
 
 
 def load_truth(path: Path, N: int) -> Tensor:
-    """Return the true weights (N, N) of a file's array 'W', or of its only square matrix."""
-    found = load(path, format_of(path), None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
+    """Return the true weights (N, N), row = postsynaptic, of a file's array 'W', or of its only square matrix."""
+    kind = format_of(path)
+    if kind == "text":
+        raise InputError(f"{path}: a text file; true weights are read from HDF5, MATLAB or NumPy, row = postsynaptic.")
+    found = load(path, kind, None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
+    if found.axes and role_of(found.axes[0]) == "pre":
+        found = found._replace(values=found.values.T)
     if not np.isfinite(found.values).all():
         raise InputError(f"{path}: '{found.name}' is not finite.")
     import torch

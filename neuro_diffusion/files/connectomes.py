@@ -82,7 +82,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
         matrix, names = found.values, tuple[str, ...]()
-        rows = rows or (_role(found.axes[0]) if found.axes else None)
+        rows = rows or (role_of(found.axes[0]) if found.axes else None)
     elif _starts(path, MARKET):
         from scipy.io import mmread
 
@@ -156,10 +156,10 @@ def _corner(table: Table) -> str | None:
         return None
     if not {row[0] for row in table.rows} & set(table.header[1:]):
         return None
-    return _role(re.sub(r"[\W_]+", "_", table.header[0].strip()).split("_")[0])
+    return role_of(re.sub(r"[\W_]+", "_", table.header[0].strip()).split("_")[0])
 
 
-def _role(name: str) -> str | None:
+def role_of(name: str) -> str | None:
     """Return whether a name is that of the presynaptic or the postsynaptic side: by its first or its last word."""
     parts = name.lower().strip("_").split("_")
     return next(
@@ -180,7 +180,7 @@ def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | No
     found = {}
     for role, words in (("pre", PRE), ("post", POST), ("weight", WEIGHT)):
         fit = [i for i, name in enumerate(header) if name in words] or (
-            [i for i, name in enumerate(header) if _role(name) == role]
+            [i for i, name in enumerate(header) if role_of(name) == role]
         )
         if len(fit) > 1:
             raise InputError(

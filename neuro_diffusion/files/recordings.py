@@ -228,7 +228,7 @@ def _refuse_counts(path: Path, y: np.ndarray) -> None:
     flat = y.reshape(-1, y.shape[2])
     steps = np.diff(flat, axis=0)
     whole = np.array([np.isfinite(c).all() and (c == np.round(c)).all() for c in flat.T])
-    if whole.all() and len(np.unique(flat)) <= 2:
+    if whole.all() and len(np.unique(flat)) == 2:
         raise InputError(
             f"{path}: only the values {', '.join(f'{v:g}' for v in np.unique(flat))}: spikes or events, no rates. Smooth them."
         )

@@ -8,7 +8,7 @@ import scipy.io
 import scipy.sparse
 
 from hdf5io.errors import InputError
-from neuro_diffusion.files.beside import load_stimulus
+from neuro_diffusion.files.beside import load_stimulus, load_truth
 from neuro_diffusion.files.connectomes import load_connectome
 from neuro_diffusion.files.recordings import load_activity
 from neuro_diffusion.rate_network.activity import generate_activity_trials
@@ -359,3 +359,13 @@ def test_rows_out_of_order_within_a_trial_and_spikes_are_refused(tmp_path):
     np.save(tmp_path / "s.npy", LONG > 0.3)
     with pytest.raises(InputError, match="only the values 0, 1: spikes or events"):
         load_activity(tmp_path / "s.npy")
+
+
+def test_true_weights_are_turned_where_their_axes_say_so(tmp_path):
+    named_axes(tmp_path / "w.h5", (True, "pre", "post"))
+    np.testing.assert_allclose(load_truth(tmp_path / "w.h5", 5).numpy(), M)
+    named_axes(tmp_path / "v.h5", (False, "post", "pre"))
+    np.testing.assert_allclose(load_truth(tmp_path / "v.h5", 5).numpy(), M)
+    (tmp_path / "w.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(InputError, match="a text file; true weights"):
+        load_truth(tmp_path / "w.csv", 2)
