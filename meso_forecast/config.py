@@ -100,7 +100,11 @@ class SessionsConfig(Output):
     """List the sessions of a ONE cache with quality control; write them as a CSV that from_csv reads."""
 
     cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...", "folder")
-    output: Path | None = Field(None, description="CSV file to write: eid, subject, date, duration_hours, ...")
+    output: Path | None = Field(
+        None,
+        description="CSV file to write: eid, subject, date, duration_hours, ...",
+        json_schema_extra={"product": "sessions.csv"},
+    )
     protocol: str = Field("", description="keep sessions whose task folders or protocol contain this text")
     min_duration_min: float = Field(0.0, ge=0, description="least duration in minutes")
     max_bad_frames: float = Field(

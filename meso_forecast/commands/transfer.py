@@ -12,7 +12,8 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..activity.windows import TEST, gather, window_origins
+from ..activity.made_up import copies
+from ..activity.windows import TEST, gather, observed_runs, window_origins
 from ..answer import Answer, answer
 from ..config import TransferConfig
 from ..console import Result, Run
@@ -70,8 +71,12 @@ def refuse_twins(recordings: list[Recording]) -> None:
     for a, b in itertools.combinations(recordings, 2):
         if len(a.times) != len(b.times) or not np.allclose(a.times, b.times):
             continue
-        both = np.flatnonzero(a.panel.usable & b.panel.usable)[:TWIN_FRAMES]
-        if np.corrcoef(a.panel.x[both].mean(1), b.panel.x[both].mean(1))[0, 1] > TWINS:
+        start, stop = max(
+            observed_runs(a.panel.usable & b.panel.usable).tolist(), key=lambda run: run[1] - run[0], default=(0, 0)
+        )
+        rows, n = slice(start, min(stop, start + TWIN_FRAMES)), a.panel.x.shape[1]
+        twins = [c for c in copies(np.hstack([a.panel.x[rows], b.panel.x[rows]]), 0) if c.of < n <= c.cell]
+        if len(twins) > TWINS * min(n, b.panel.x.shape[1]):
             raise InputError(f"{a.path} and {b.path} are of the same session; give each session once.")
 
 

@@ -5,8 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from hdf5io.errors import InputError
 from meso_forecast import config
+from meso_forecast.activity.reading import Rules
+from meso_forecast.activity.split import SplitRule
 from meso_forecast.activity.windows import Panel, gather, window_origins
+from meso_forecast.commands.transfer import refuse_twins
+from meso_forecast.files.recording import open_recording
+from meso_forecast.files.session import MesoscopeSession
+from meso_forecast.files.write_recording import write_recording
 from meso_forecast.fit.adapt import adapt, limited
 from meso_forecast.fit.registry import fit_named, options_of
 from meso_forecast.score.transfer import animals, random_effects
@@ -118,3 +125,17 @@ def test_a_session_that_was_preprocessed_in_two_ways_is_not_held_out_from_itself
     assert answer.returncode == 2
     assert "are of the same session" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_animals_that_saw_the_same_film_by_the_same_clock_are_no_twins(tmp_path):
+    rng = np.random.default_rng(0)
+    film, made = rng.standard_normal((600, 1)), []
+    for i in range(2):
+        np.save(tmp_path / f"{i}.npy", 2 * film + rng.standard_normal((600, 8)))
+        session = MesoscopeSession.from_matrix(tmp_path / f"{i}.npy", 5.0, "rows")
+        write_recording(session, tmp_path / f"{i}.h5", Rules(), SplitRule())
+        made.append(open_recording(tmp_path / f"{i}.h5"))
+    assert np.corrcoef(*(r.panel.x.mean(1) for r in made))[0, 1] > 0.9
+    refuse_twins(made)
+    with pytest.raises(InputError, match="of the same session"):
+        refuse_twins([*made, made[0]])
