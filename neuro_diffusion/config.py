@@ -230,9 +230,8 @@ class SampleConfig(Solver, Written):
     output: Path = Field(description="HDF5 file of the samples", json_schema_extra=about(product="samples.h5"))
     n_samples: int = Field(256, ge=1, description="matrices to draw", json_schema_extra=about("--n"))
     n_neurons: int | None = Field(
-        None, ge=2, description="size N of a matrix; default: that of the training data",
-        json_schema_extra=about("--neurons"),
-    )  # fmt: skip
+        None, ge=2, description="size N; default: that of the training data", json_schema_extra=about("--neurons")
+    )
     data: Path | None = Field(None, description="data set to compare the samples with", json_schema_extra=FOLDER)
     steps: int = Field(20, ge=2, description="steps of the solver")
 
@@ -338,7 +337,9 @@ class PlotConfig(Array):
     """Draw what is in a file or folder: activity, weights of a posterior, samples or a data set and their eigenvalues."""
 
     path: Path = Field(description="recording, posterior, samples or data set", json_schema_extra=GIVEN)
-    output: Path = Field(description="figure; its suffix is the format unless --figure-format is given")
+    output: Path = Field(
+        description="figure file; its suffix is the format", json_schema_extra=about(product="figure.png")
+    )
     figure_format: FigureFormat | None = Field(None, description="default: the suffix of --output")
     overwrite: bool = Field(False, description="replace an earlier output")
 

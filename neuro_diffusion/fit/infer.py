@@ -191,7 +191,7 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
     if not lean or float(share) > 0:
         part = model.prepare(likelihood(model).wide)
         samples = model.sample(part, S, guidance=guidance, generator=generator, **solver)[0]
-        estimates["diffusion"] = samples.mean(0)
+        estimates = {"diffusion": samples.mean(0), **estimates}
     if float(share) > 0:
         default = "combined"
         estimates[default] = blend(ep[None], estimates["diffusion"][None], share)[0]
