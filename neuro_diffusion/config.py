@@ -346,6 +346,5 @@ class PlotConfig(Array):
     @property
     def target(self) -> Path:
         """Return the figure's path."""
-        if self.figure_format is not None:
-            return self.output.with_suffix(f".{self.figure_format}")
-        return self.output if self.output.suffix else self.output.with_suffix(".png")
+        suffix = f".{self.figure_format}" if self.figure_format else self.output.suffix or ".png"
+        return self.output.with_suffix(suffix)

@@ -294,6 +294,16 @@ def test_a_study_makes_what_the_main_verb_makes(package, product):
 
 
 @pytest.mark.parametrize("package", BUILT)
+def test_a_study_of_any_verb_knows_what_to_call_the_file_it_makes(package):
+    program, options = (importlib.import_module(f"{package}.{name}") for name in ("cli", "options"))
+    for verb, config in program.app.verbs.items():
+        output = config.model_fields.get("output")
+        if output is not None and any(options.is_positional(config, name) for name in config.model_fields):
+            folder = "folder" in output.description or "directory" in output.description
+            assert folder or "product" in options.extra_of(config, "output"), verb
+
+
+@pytest.mark.parametrize("package", BUILT)
 def test_one_vocabulary(package):
     verbs = commands_of(package)
     assert {"info", "plot", "simulate", "batch", "reproduce"} <= set(verbs)

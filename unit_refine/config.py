@@ -205,7 +205,11 @@ class CompareConfig(Labelled):
     labellers: list[str] = Field([], description=LABELLERS)
     bootstraps: int = Field(1000, ge=100, le=100_000, description="resamplings of the recordings for the intervals")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the resamplings")
-    output: Path | None = Field(None, description="table (CSV) to write; default: print only", json_schema_extra=OUT)
+    output: Path | None = Field(
+        None,
+        description="table (CSV) to write; default: print only",
+        json_schema_extra=OUT | {"product": "comparison.csv"},
+    )
     overwrite: bool = Field(False, description=OVERWRITE)
     dry_run: bool = Field(False, description="read models and units, say what would be compared, write nothing")
 
@@ -261,7 +265,9 @@ class ExportCurationConfig(Command):
     predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
     recording: str | None = Field(None, description="which recording of the table, where it holds several")
     output: Path = Field(
-        Path("curation.json"), description="SpikeInterface curation file (format 2) to write", json_schema_extra=OUT
+        Path("curation.json"),
+        description="SpikeInterface curation file (format 2) to write",
+        json_schema_extra=OUT | {"product": "curation.json"},
     )
     overwrite: bool = Field(False, description=OVERWRITE)
 

@@ -292,7 +292,9 @@ class PosteriorPredictConfig(Frozen):
     )
     draws: int = Field(200, ge=10, le=10_000, description="posterior draws to simulate")
     seed: int = Field(0, ge=0, description="seed of every random choice")
-    output: Hdf5File = Field(description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"]})
+    output: Hdf5File = Field(
+        description="HDF5 file of predicted voltages", json_schema_extra={"flags": ["-o"], "product": "predicted.h5"}
+    )
     overwrite: bool = Field(False, description="replace an existing file")
 
 
@@ -300,7 +302,9 @@ class ExportConfig(Frozen):
     """Write a posterior for other tools: .nc for ArviZ, .npz as sbi has it, .nwb with the trace."""
 
     posterior: Path = Field(description="file made by infer", json_schema_extra={"positional": True, "exists": "file"})
-    output: ExportFile = Field(description="file to write (.nc, .npz or .nwb)", json_schema_extra={"flags": ["-o"]})
+    output: ExportFile = Field(
+        description="file to write (.nc, .npz or .nwb)", json_schema_extra={"flags": ["-o"], "product": "posterior.nc"}
+    )
     overwrite: bool = Field(False, description="replace an existing file")
 
 
@@ -338,5 +342,7 @@ class PlotConfig(Frozen):
     channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
     current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
     columns: list[str] = Field([], description="names of the columns of a headerless table")
-    output: FigureFile = Field(description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"]})
+    output: FigureFile = Field(
+        description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"], "product": "figure.png"}
+    )
     overwrite: bool = Field(False, description="replace an existing figure")
