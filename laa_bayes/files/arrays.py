@@ -57,7 +57,10 @@ def hdf5_vectors(file: Any) -> tuple[Vectors, list[str]]:
             stated = (value for key, value in item.attrs.items() if key.lower() in ("unit", "units"))
             unit = np.ravel(next(stated, name_and_unit(name)[1]))
             told = unit[0] if len(unit) else ""
-            vectors[name] = (told.decode() if isinstance(told, bytes) else str(told), as_vector(item[()]))
+            vectors[name] = (
+                told.decode() if isinstance(told, bytes) else str(told),
+                as_vector(hdf5io.packing(item).unpack(item[()])),
+            )
     return vectors, list(file)
 
 

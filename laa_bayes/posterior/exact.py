@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from hdf5io.errors import EnvironmentMissing, WorkFailed
 
-from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mixture, systematic, weigh
+from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mixture, roots, systematic, weigh
 from .likelihood import Joint, Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
@@ -106,8 +106,7 @@ def newton(
 def gaussian(optimum: Optimum, rng: np.random.Generator, n_draws: int) -> np.ndarray:
     """Return draws (n, n_draws, n_w) from the Gaussian at each of n optima."""
     n, d = optimum.w.shape
-    root = np.linalg.cholesky(np.linalg.inv(optimum.precision))
-    return optimum.w[:, None] + rng.standard_normal((n, n_draws, d)) @ root.transpose(0, 2, 1)
+    return optimum.w[:, None] + rng.standard_normal((n, n_draws, d)) @ roots(optimum.precision).transpose(0, 2, 1)
 
 
 def find_modes(

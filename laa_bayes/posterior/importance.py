@@ -64,16 +64,30 @@ class Mixture(NamedTuple):
 
 def laplace_mixture(optimum: Optimum, df: float = 8.0, inflate: float = 1.1) -> Mixture:
     """Return the t mixture about the modes, weighted by their Laplace evidence."""
-    covariance = np.linalg.inv(optimum.precision)
-    covariance = (covariance + covariance.transpose(0, 2, 1)) / 2
-    _, log_det = np.linalg.slogdet(covariance)
-    weight = special.softmax(-optimum.cost + 0.5 * log_det)
+    _, log_det = np.linalg.slogdet(optimum.precision)
+    weight = special.softmax(-optimum.cost - 0.5 * log_det)
     return Mixture(
         np.maximum(weight, 0.02) / np.maximum(weight, 0.02).sum(),
         optimum.w,
-        np.linalg.cholesky(inflate * covariance),
+        np.sqrt(inflate) * roots(optimum.precision),
         df,
     )
+
+
+def roots(precision: np.ndarray) -> np.ndarray:
+    """Return the lower Cholesky factors (n, d, d) of the inverses of precisions (n, d, d).
+
+    A precision that is too stiff to invert is taken apart into eigenvalues, of which none is below that of the prior, 1.
+    """
+    covariance = np.linalg.inv(precision)
+    try:
+        return np.linalg.cholesky((covariance + covariance.transpose(0, 2, 1)) / 2)
+    except np.linalg.LinAlgError:
+        value, vector = np.linalg.eigh(precision)
+        half = vector / np.sqrt(np.maximum(value, 1.0))[:, None]
+        upper = np.linalg.qr(half.transpose(0, 2, 1), mode="r")
+        signs = np.sign(np.diagonal(upper, axis1=1, axis2=2))
+        return (signs[:, :, None] * upper).transpose(0, 2, 1)
 
 
 def weigh(spec, observed, draws, log_q, rng, n_draws: int, optimum: Optimum) -> Refined:

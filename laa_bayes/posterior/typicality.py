@@ -7,6 +7,7 @@ absorb them: a voltage offset of 10 mV, a gain of 1.05, a current that is 10 % t
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,10 @@ LEVEL = 0.007  #: of each test
 N_NULL = 4000
 N_LAGS = 20
 BLOCK_MS = 25.0
+LEAST_MV, SPIKE_MV = (
+    3.0,
+    -20.0,
+)  #: responses to a step that are large enough to tell its sign, and small enough to be none of a spike
 
 
 class Check(NamedTuple):
@@ -132,7 +137,31 @@ def hard_facts(spec: Spec, observed: Observation, noise_mv: float) -> list[str]:
             place = f"{start * spec.dt_ms:.0f}-{stop * spec.dt_ms:.0f} ms"
             facts.append(f"{n} upward crossings under constant current ({place}): the model cannot fire repeatedly")
             break
-    return facts
+    return facts + against_the_current(v, current, spec.dt_ms)
+
+
+def against_the_current(v_mv: np.ndarray, current: np.ndarray, dt_ms: float) -> list[str]:
+    """Return the fact that the voltage moves against the current at its steps, at all that it answers: the sign of one is turned.
+
+    A membrane charges with the step, whatever its conductances do later. Compared are the medians of the 10 ms before a step and of 10
+    to 20 ms behind it; a change counts beyond `LEAST_MV` and five times the drift before the step.
+    """
+    n, steps = round(10.0 / dt_ms), []
+    steady = constant_stretches(idealised(current, dt_ms), tolerance=1e-3)
+    for (start, edge), (_, stop) in itertools.pairwise(steady):
+        if edge - start < n or stop - edge < 2 * n or n < 4:
+            continue
+        before, behind = v_mv[edge - n : edge], v_mv[edge + n : edge + 2 * n]
+        drift = abs(np.median(before[n // 2 :]) - np.median(before[: n // 2]))
+        moved = float(np.median(behind) - np.median(before))
+        spiked = v_mv[edge - n : edge + 2 * n].max() > SPIKE_MV
+        if abs(moved) > LEAST_MV + 5 * drift and not spiked:
+            steps.append((edge, moved * float(current[edge + n] - current[edge - 2])))
+    if not steps or any(product >= 0 for _, product in steps):
+        return []
+    return [
+        f"the voltage moves against the current at its step ({steps[0][0] * dt_ms:.0f} ms): is the sign of one turned?"
+    ]
 
 
 def slope_bound(spec: Spec, observed: Observation, noise_mv: float) -> float:

@@ -253,6 +253,18 @@ def test_a_clean_trace_is_typical(noisy_trace):
     assert verdict_of(noisy_trace[1]).verdict == "typical"
 
 
+def test_a_current_of_turned_sign_is_a_hard_fact_and_a_true_one_is_none():
+    rng = np.random.default_rng(2)
+    _, v = simulator.draw(DEFAULT, CURRENT, 1.0, 100, rng)
+    noisy = v + 2 * rng.standard_normal(v.shape)
+    assert not any(typicality.against_the_current(x, CURRENT, 1.0) for x in noisy)
+    turned = [typicality.against_the_current(x, -CURRENT, 1.0) for x in noisy]
+    assert sum(map(bool, turned)) > 85
+    assert "moves against the current at its step (40 ms): is the sign of one turned?" in max(turned)[0]
+    spiking = np.where(np.arange(500) % 10, v[0], 20.0)  # spikes tell no sign
+    assert typicality.against_the_current(spiking, -CURRENT, 1.0) == []
+
+
 def test_repeated_firing_under_constant_current_is_a_hard_fact():
     v = np.full(500, -65.0)
     v[220:480:40] = 20.0

@@ -444,3 +444,15 @@ def test_formats_that_are_not_read_are_named(name, content, maker, tmp_path):
     (tmp_path / name).write_bytes(content * 20)
     with pytest.raises(InputError, match=re.escape(f"{maker}'s own format is not read. Export time")):
         read(tmp_path / name)
+
+
+def test_packed_integers_are_unpacked(tmp_path):
+    """netCDF's scale_factor and add_offset, as xarray packs a trace into 16 bits."""
+    v = membrane(step(100))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, values, unit in (("time", T, "ms"), ("current", step(100), "pA")):
+            file[name] = values
+            file[name].attrs["units"] = unit
+        file["voltage"] = np.round((v + 60) / 0.001).astype("i2")
+        file["voltage"].attrs.update(units="mV", scale_factor=0.001, add_offset=-60.0)
+    np.testing.assert_allclose(read(tmp_path / "x.h5").v_mv, v, atol=6e-4)

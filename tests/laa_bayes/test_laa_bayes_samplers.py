@@ -1,6 +1,7 @@
 """Do the samplers reach a posterior that is known, whatever they start from?"""
 
 import numpy as np
+import pytest
 
 from laa_bayes.posterior import exact, importance
 from laa_bayes.posterior.likelihood import Optimum
@@ -28,3 +29,15 @@ def test_tempering_ends_at_the_target_and_not_at_the_start_of_its_bridge(monkeyp
     particles = exact.temper(None, None, start, np.random.default_rng(0), 4000, n_moves=6)
     assert np.abs(particles.mean(axis=0) - mean).max() < 0.05
     assert np.abs(np.cov(particles.T) - cov).max() < 0.05
+
+
+def test_a_precision_too_stiff_to_invert_has_a_root_all_the_same():
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    stiff = np.stack(
+        [rotation @ np.diag(scales) @ rotation.T for scales in ([1e17, 1e9, 4.0, 1.0], [9.0, 4.0, 2.0, 1.0])]
+    )
+    found = importance.roots(stiff)
+    assert found[1] @ found[1].T == pytest.approx(np.linalg.inv(stiff[1]))
+    assert np.linalg.eigvalsh(found[0] @ found[0].T).max() <= 1.0 + 1e-9  # no direction is wider than the prior
+    assert np.all(np.diagonal(found, axis1=1, axis2=2) > 0)
+    assert np.all(np.triu(found, 1) == pytest.approx(0.0))
