@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .journal import update as update
     from .origin import provenance as provenance
     from .origin import sha256 as sha256
+    from .reading import Packing as Packing
     from .reading import array as array
+    from .reading import packing as packing
     from .reading import parsing as parsing
     from .reading import read as read
     from .reading import read_json as read_json
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "archives": ("numbered", "rezip"),
     "errors": ("EnvironmentMissing", "InputError", "LockedError", "NoSpace", "WorkFailed"),
-    "reading": ("array", "parsing", "read", "read_json", "require"),
+    "reading": ("Packing", "array", "packing", "parsing", "read", "read_json", "require"),
     "writing": (
         "MARKER", "Dataset", "atomic", "bare", "claim", "create", "plain", "write", "write_attrs", "write_csv",
         "write_datasets", "write_json",

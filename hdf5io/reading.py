@@ -7,9 +7,10 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
+import numpy as np
 
 from .errors import InputError, LockedError
 
@@ -135,6 +136,41 @@ def array(group: h5py.Group, name: str, ndim: int | Sequence[int] | None = None,
         raise InputError(f"{where} holds {found.dtype}, {'numbers' if 'f' in kinds else 'text'} are expected.")
     refuse_never_written(found, where)
     return found
+
+
+class Packing(NamedTuple):
+    """How stored numbers stand for values: stored * scale + offset, NaN where a number means that there is none."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: tuple[float, ...] = ()
+
+    def unpack(self, stored: np.ndarray) -> np.ndarray:
+        """Return the values of stored numbers; they themselves where nothing is packed."""
+        absent = np.isin(stored, self.missing) if self.missing else np.zeros(1, bool)
+        if (self.scale, self.offset) == (1.0, 0.0) and not absent.any():
+            return stored
+        return np.where(absent, np.nan, np.asarray(stored, float) * self.scale + self.offset)
+
+
+def packing(dataset: h5py.Dataset) -> Packing:
+    """Return how a dataset is packed, by netCDF's attributes (``scale_factor``, ``add_offset``, ``_FillValue``, ``missing_value``).
+
+    Raises
+    ------
+    InputError : an attribute that is no single number.
+    """
+
+    def number(name: str) -> float | None:
+        value = np.ravel(dataset.attrs[name]) if name in dataset.attrs else np.empty(0)
+        if name in dataset.attrs and (len(value) != 1 or value.dtype.kind not in "iuf"):
+            where = f"{dataset.file.filename}: '{dataset.name}'"
+            raise InputError(f"{where} has {name} = {dataset.attrs[name]!r}, one number is expected.")
+        return float(value[0]) if len(value) else None
+
+    scale, offset, *missing = map(number, ("scale_factor", "add_offset", "_FillValue", "missing_value"))
+    known = dict.fromkeys(m for m in missing if m is not None and np.isfinite(m))
+    return Packing(1.0 if scale is None else scale, offset or 0.0, tuple(known))
 
 
 def refuse_never_written(dataset: h5py.Dataset, where: str) -> None:

@@ -601,3 +601,20 @@ def test_an_array_of_which_nothing_was_ever_written_is_refused(tmp_path):
         with pytest.raises(InputError, match=r"'/reserved' claims 0\.2 GB"):
             hdf5io.array(file, "reserved")
         assert hdf5io.array(file, "zeros").shape == hdf5io.array(file, "view").shape == (20_000_000,)
+
+
+def test_packed_numbers_are_read_as_their_writer_meant_them(tmp_path):
+    """As xarray and netCDF4 pack: integers, a factor, an offset and a number for what is missing."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        packed = file.create_dataset("packed", data=np.array([0, 100, -32768], "i2"))
+        packed.attrs.update(scale_factor=np.float32(0.5), add_offset=[3.0], _FillValue=np.int16(-32768))
+        file["plain"] = np.array([1.0, np.nan])
+        file["plain"].attrs["_FillValue"] = np.nan
+        file["odd"] = np.arange(3)
+        file["odd"].attrs["scale_factor"] = [1.0, 2.0]
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        values = hdf5io.packing(file["packed"]).unpack(file["packed"][:])
+        np.testing.assert_array_equal(values, [3, 53, np.nan])
+        np.testing.assert_array_equal(hdf5io.packing(file["plain"]).unpack(file["plain"][:]), [1, np.nan])
+        with pytest.raises(InputError, match="'/odd' has scale_factor"):
+            hdf5io.packing(file["odd"])

@@ -25,11 +25,12 @@ def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[st
         if file.attrs.get("schema") == PREPROCESSED:
             raise InputError(f"{path}: is preprocessed already; train, compare and forecast read it as it is.")
         name, stamp = found(file, NAMES, "activity_matrix"), found(file, CLOCKS, "timestamps")
-        shape = hdf5io.array(file, name, ndim=2).shape
-        times = hdf5io.array(file, stamp, ndim=1)[:]
+        activity, clock = hdf5io.array(file, name, ndim=2), hdf5io.array(file, stamp, ndim=1)
+        shape, packing = activity.shape, hdf5io.packing(activity)
+        times = hdf5io.packing(clock).unpack(clock[:])
         said = {k: v for k, v in file.attrs.items() if isinstance(v, (str, bytes))}
     transposed = shape[1] == len(times) != shape[0]
-    trace = Trace(path=path, dataset=name, transposed=transposed)
+    trace = Trace(path=path, dataset=name, transposed=transposed, **packing._asdict())
     refuse_clocks(trace)
     attrs = {str(k): v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in said.items()}
     given = {"processed": True, "ahead": attrs.get("ahead", ""), "terms": {"times": f"'/{stamp}'"}}

@@ -42,6 +42,7 @@ class Trace(BaseModel):
     array: np.ndarray | None = Field(None, repr=False)
     scale: float = 1.0  #: stored numbers times this, plus ``offset``, are the activity
     offset: float = 0.0
+    missing: tuple[float, ...] = ()  #: stored numbers that mean that there is none
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,8 +62,7 @@ class Trace(BaseModel):
         with self.opened() as data:
             block = np.asarray(data[:, start:stop]).T if self.transposed else np.asarray(data[start:stop])
         block = block[:, rois]
-        if (self.scale, self.offset) != (1.0, 0.0):
-            block = block.astype(np.float64) * self.scale + self.offset
+        block = hdf5io.Packing(self.scale, self.offset, self.missing).unpack(block)
         with np.errstate(over="ignore"):  # values beyond float32 become infinite, and their neurons are dropped as such
             return np.ascontiguousarray(block, dtype=np.float32)
 

@@ -204,13 +204,9 @@ def _entry(item: h5py.Dataset, turned: bool) -> _Entry:
 
     def read() -> np.ndarray:
         """Return the values, axes as the writer meant them."""
-        values = item[()]
-        scale = next((attrs[n] for n in ("scale_factor", "conversion") if n in attrs), 1.0)
-        shift = next((attrs[n] for n in ("add_offset", "offset") if n in attrs), 0.0)
-        if "_FillValue" in attrs:
-            values = np.where(values == attrs["_FillValue"], np.nan, values)
-        if float(np.squeeze(scale)) != 1 or float(np.squeeze(shift)) != 0:
-            values = values * float(np.squeeze(scale)) + float(np.squeeze(shift))
+        values = hdf5io.packing(item).unpack(item[()])
+        if "conversion" in attrs:
+            values = values * float(np.squeeze(attrs["conversion"])) + float(np.squeeze(attrs.get("offset", 0.0)))
         return values.T if turned else values
 
     shape = item.shape[::-1] if turned else item.shape

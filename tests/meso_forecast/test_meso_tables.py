@@ -222,3 +222,15 @@ def test_a_table_with_decimal_commas_is_read(tmp_path, head):
     fov = opened(tmp_path / "x.csv", fs_hz=5.0)
     assert np.allclose(fov.times, CLOCK)
     assert np.allclose(activity(fov), X)
+
+
+def test_packed_integers_are_unpacked_and_their_missing_value_is_missing(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        stored = np.round(X / 0.01).astype("i2")
+        stored[7, 2] = -32768
+        file["activity_matrix"], file["timestamps"] = stored, CLOCK
+        file["activity_matrix"].attrs.update(scale_factor=0.01, add_offset=2.0, _FillValue=np.int16(-32768))
+    fov = opened(tmp_path / "x.h5")
+    expected = np.round(X / 0.01) * 0.01 + 2
+    expected[7, 2] = np.nan
+    np.testing.assert_allclose(activity(fov), expected, atol=1e-5)
