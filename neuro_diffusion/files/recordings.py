@@ -89,7 +89,7 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
         _check_axes(path, y[:, :, observed])
-    log.info("%s: %d trials of %d time steps of %d neurons.", path, *y.shape)
+    log.info("%s: trials: %d, time steps: %d, neurons: %d.", path, *y.shape)
     import torch
 
     return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed), names)
