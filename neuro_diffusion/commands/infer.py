@@ -72,10 +72,8 @@ def run(config: InferConfig, run: Run) -> Result:
     gains = gains_of(found, len(recording.y))
     judged = doubted(judged, gains)
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
-    known = bad or judged.verdict == CANNOT_TELL
-    final = answer_of(
-        inference.WORDS[found.default], gains, f"{judged.verdict}: {'; '.join(judged.facts)}" if known else "", bad
-    )
+    first = "" if judged.verdict == TYPICAL else f"{judged.verdict}: {'; '.join(judged.facts)}"
+    final = answer_of(inference.WORDS[found.default], gains, first, bad)
     family = model.spec.family or Family()
     g = torch.Generator().manual_seed(config.seed + 1)
     results = {
