@@ -3,9 +3,8 @@
     python scripts/bench.py laa_bayes [--parts simulator,bank,networks,contraction] [--n 100000] [--simulations 20480] [--epochs 15] [--traces 5]
 
 simulator: JAX (ours) against numpy vectorised over neurons, a Python loop, and diffrax. bank: time and memory of a bank on disk, made
-by the command line with two workers. networks: ours against sbi's NPE on the same simulations, judged by coverage and by sd ratio and
-C2ST against the No-U-Turn sampler. contraction: what the exact posterior learns from the first t ms of the default protocol, and from
-several sweeps. Competitors that are not installed are named as absent.
+by the command line with two workers. networks: ours against sbi's NPE on the same simulations, judged by coverage, sd ratio and
+C2ST against the No-U-Turn sampler. contraction: what more data teach. Competitors that are not installed are named as absent.
 """
 
 from __future__ import annotations
@@ -304,26 +303,22 @@ def sbi_posterior(simulations, v: np.ndarray, n_draws: int, epochs: int) -> Post
 
 
 def bench_contraction(n: int = 24) -> None:
-    """Print the median contraction of exact posteriors of ``n`` traces against duration and number of sweeps.
-
-    Under white noise of known sd the mean of m sweeps of one current says all that they say, and its sd is that over sqrt(m).
-    """
+    """Print the median contraction of exact posteriors of ``n`` traces; the mean of m sweeps, of sd / sqrt(m), says all that they say."""
     from laa_bayes import config
     from laa_bayes.neuron import simulator
     from laa_bayes.posterior import exact, likelihood
 
-    assumed = config.SimulateConfig(output="bank")
-    current, rng = simulator.protocol_current(assumed), np.random.default_rng(11)
+    assumed, rng = config.SimulateConfig(output="bank"), np.random.default_rng(11)
+    current = simulator.protocol_current(assumed)
     spec = likelihood.white_spec(assumed.resolved_priors(), 1.0)
     _, v = simulator.draw(assumed.resolved_priors(), current, 1.0, n, rng)
-    noise = rng.standard_normal(v.shape)
+    v, noise = v.astype(float), rng.standard_normal(v.shape)
     print(f"| {n} traces | {' | '.join(spec.names)} |\n|---|{'---|' * len(spec.names)}")
     for stop, sweeps in [*((t, 1) for t in (50, 120, 160, 230, 300, 370, 500)), *((500, m) for m in (2, 4, 8, 16))]:
-        sd, found = assumed.noise_mv / math.sqrt(sweeps), []
-        for i in range(n):
-            observed = likelihood.Observation((v + sd * noise)[i, :stop].astype(float), current[:stop], sd)
-            found.append(1 - exact.refine(spec, observed, "laplace", np.random.default_rng(i), 1000).w.var(axis=0))
-        told = " | ".join(f"{x:.4f} ({np.mean(y < 0.5):.2f})" for x, y in zip(np.median(found, 0), np.transpose(found)))
+        sd = assumed.noise_mv / math.sqrt(sweeps)
+        seen = (likelihood.Observation(x[:stop], current[:stop], sd) for x in v + sd * noise)
+        found = 1 - np.var([exact.refine(spec, x, "laplace", rng, 1000).w for x in seen], axis=1)
+        told = " | ".join(f"{x:.4f} ({np.mean(y < 0.5):.2f})" for x, y in zip(np.median(found, 0), found.T))
         print(f"| {stop} ms, {sweeps} sweep{'s' * (sweeps > 1)} | {told} |", flush=True)
 
 
