@@ -113,6 +113,12 @@ def compute(analyzer: Any, where: str) -> Any:
         for name in [n for n in EXTENSIONS if n in saved]:
             analyzer.load_extension(name)
     analyzer = analyzer.save_as(format="memory")
+    if (
+        analyzer.has_recording()
+    ):  # sd_ratio draws stretches of its own, without a seed, unless the recording knows its noise
+        spikeinterface().get_noise_levels(
+            analyzer.recording, return_in_uV=analyzer.return_in_uV, method="std", random_slices_kwargs={"seed": 0}, n_jobs=1, progress_bar=False
+        )  # fmt: skip
     for name in needed:
         try:
             with warnings.catch_warnings():
