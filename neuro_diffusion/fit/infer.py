@@ -23,9 +23,7 @@ from ..model.ridge import RowFit
 from .refine import refine_weight_matrix
 from .settings import MAX_SLACK, Choice
 
-LARGEST = (
-    400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows do not fit into memory
-)
+LARGEST = 400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows fill the memory
 WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
 WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
 log = logging.getLogger("neuro_diffusion")
@@ -136,7 +134,8 @@ def infer(
         fewer = fit(recorded.without(k), max(few, n_samples // 2) if last else few, not last)
         test = _test_trial(recorded.trials(slice(k, k + 1)), choice, whole.base.noise_std)
         if last:
-            rows = {name: heldout_rows(W[None], test)[0][observed] for name, W in fewer.estimates.items()}
+            same = {name: fewer.estimates.get(name, fewer.estimates[fewer.default]) for name in whole.estimates}
+            rows = {name: heldout_rows(W[None], test)[0][observed] for name, W in same.items()}
             heldout = {name: float(values.mean()) / y.shape[1] for name, values in rows.items()}
         for name, W in ({"ours": fewer.estimates[fewer.default]} | baselines(fewer.base)).items():
             score = heldout_score(W[None], test, y.shape[1])[0][observed].mean()

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from neuro_diffusion.commands.benchmark import answer_of, narrower
+from neuro_diffusion.files import model_folder
+from neuro_diffusion.fit import infer
+from neuro_diffusion.fit.settings import Choice
 from neuro_diffusion.model.blend import best_gate, blend, claimed_correlation, mix, share_of
+from neuro_diffusion.model.recording import Settings
+from neuro_diffusion.rate_network.activity import Regime
+from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
 
 
 def test_a_network_that_only_harms_gets_no_share_and_one_that_helps_all():
@@ -60,3 +66,19 @@ def test_the_answer_has_its_interval_over_networks_and_more_networks_narrow_it_a
     shut = answer_of(torch.zeros(8), "combined", "ep")
     assert shut.verdict == "no"
     assert narrower(shut, 8) == []
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.0), (0.0, 0.3)])
+def test_a_gate_that_opens_for_all_trials_or_for_fewer_only_is_no_error(nd_model, monkeypatch, shares):
+    left = list(shares)
+    monkeypatch.setattr(
+        infer, "share_of", lambda gate, claim: torch.full_like(claim, left.pop(0) if len(left) > 1 else left[0])
+    )
+    y = Regime().trials(sample_weight_matrix_batch(1, 6, 1.3, seed=0), 3, 30, 0.02, torch.Generator().manual_seed(0))[0]
+    model = model_folder.load_model(nd_model, "diffusion", conditional=True)
+    recorded = infer.Recorded(y, torch.ones(6, dtype=torch.bool))
+    found = infer.infer(model, recorded, Choice(Settings(0.1), 0.02), 8, {"steps": 4}, torch.Generator().manual_seed(0))
+    assert found.default == ("combined" if shares[0] else "ep")
+    assert {row["method"] for row in found.table} == set(found.estimates)
+    assert all(math.isfinite(row["held-out log-likelihood per value"]) for row in found.table)
+    assert {len(v) for v in found.left_out.values()} == {3}
