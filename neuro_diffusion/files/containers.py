@@ -200,7 +200,8 @@ def _entry(item: h5py.Dataset, turned: bool) -> _Entry:
     """Return a plain array; MATLAB, R and Julia store the first axis fastest, netCDF and NWB a factor and an offset beside it."""
     attrs = item.attrs
     turned = turned or "MATLAB_class" in attrs or "rhdf5-NA.OK" in attrs
-    axes = () if turned else tuple(d.label or (Path(d[0].name).name if len(d) else "") for d in item.dims)
+    labelled = zip(_labels(item), item.dims)
+    axes = () if turned else tuple(label or (Path(d[0].name).name if len(d) else "") for label, d in labelled)
 
     def read() -> np.ndarray:
         """Return the values, axes as the writer meant them."""
@@ -211,6 +212,13 @@ def _entry(item: h5py.Dataset, turned: bool) -> _Entry:
 
     shape = item.shape[::-1] if turned else item.shape
     return _Entry(shape, item.dtype.kind, read, axes if all(axes) else ())
+
+
+def _labels(item: h5py.Dataset) -> list[str]:
+    """Return what each axis is called; from the attribute itself, since the library's own call aborts on a damaged one."""
+    found = np.ravel(item.attrs.get("DIMENSION_LABELS", []))
+    texts = [v.decode(errors="replace") if isinstance(v, bytes) else v if isinstance(v, str) else "" for v in found]
+    return texts if len(texts) == item.ndim else [""] * item.ndim
 
 
 def _sparse(group: h5py.Group) -> _Entry:
