@@ -355,7 +355,7 @@ def neuralforecasts(panel, origins: np.ndarray, truth: np.ndarray, steps: int) -
     for name in ("NLinear", "NHITS"):
         model = getattr(library, name)(
             h=HORIZON, input_size=CONTEXT, max_steps=steps, early_stop_patience_steps=5, val_check_steps=50, random_seed=0,
-            accelerator="cpu", enable_progress_bar=False, logger=False,
+            accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, logger=False,
         )  # fmt: skip
         began = time.process_time()
         table = NeuralForecast([model], freq=1).cross_validation(
