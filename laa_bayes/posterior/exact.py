@@ -17,10 +17,8 @@ from .importance import N_IMPORTANCE, Mixture, Refined, fit_mixture, laplace_mix
 from .likelihood import Joint, Observation, Optimum, Spec, fit, log_posterior, log_posteriors, on_device
 
 GOOD_ESS, GOOD_K = 0.30, 0.7  #: below/above these the Laplace proposal is replaced by SMC
-N_NEWTON, N_CHECK = (
-    4,
-    400,
-)  #: evaluations from the network's mean on (the first takes no step), importance draws that check the end
+N_NEWTON = 4  #: evaluations from the network's mean on; the first takes no step
+N_CHECK = 400  #: importance draws that check where they end
 NEWTON_ESS, BEYOND = 0.6, 1e-4  #: below/beyond these a Gaussian at the network's optimum is no answer
 POOR_ESS = 0.10  #: below this SMC is repeated with more particles
 

@@ -25,10 +25,8 @@ from ..score.transfer import animals
 from ..show.report import Section, write_report
 
 log = logging.getLogger(__package__)
-TWINS, TWIN_FRAMES = (
-    0.7,
-    5000,
-)  #: correlation of the mean activity of two files with the same clock; other sessions have none
+TWINS = 0.7  #: share of the cells that repeat one of another file with the same clock, from which both are one session
+TWIN_FRAMES = 5000  #: frames that are looked at for it
 OPPONENTS = ("scratch", "stack", "ar-drift", "persistence")
 
 

@@ -47,11 +47,6 @@ SIGNALS = {
 }
 #: over the frames before and after: it looks ahead
 SMOOTHED = re.compile("(?<!un)(?<!not )(smooth|filtered)|low-?pass|butterworth|savgol|savitzky|zero.phase")
-SAYS = (
-    "description",
-    "comments",
-    "reference_frame",
-)  #: attributes of a series, or of its data, in which exporters say it
 #: words of a trial's end: who sees them from its start on knows the future
 OUTCOMES = {
     "hit", "miss", "cr", "fa", "correct", "incorrect", "error", "reject", "rejection", "alarm", "rewarded", "unrewarded", "ignore", "ignored",

@@ -1,5 +1,7 @@
 """Are times fine enough, on one clock, and of the table that holds the trials? As exporters write them, and with the trap."""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -41,10 +43,21 @@ def test_times_that_are_coarser_than_bins_are_refused(form):
         trials.check_resolution(session(COARSE[form]), 25, "x")
 
 
+def refused(times, bin_ms):
+    try:
+        trials.check_resolution(session(times), bin_ms, "x")
+    except InputError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("form", FINE)
 def test_times_that_are_fine_enough_are_read(form):
-    trials.check_resolution(session(FINE[form]), 25, "x")
-    trials.check_resolution(session(COARSE["few digits"]), 500, "x")
+    assert not refused(FINE[form], 25)
+
+
+def test_how_fine_times_must_be_goes_by_the_bin():
+    assert [refused(COARSE["few digits"], bin_ms) for bin_ms in (25, 500)] == [True, False]
 
 
 def read(path):
@@ -71,8 +84,11 @@ def test_tables_of_ibl_end_in_pqt(tmp_path):
     assert describe.describe(tmp_path / "s.pqt")[0] == "spike table"
 
 
-def test_an_ending_in_capitals_is_the_same_format(tmp_path):
-    pipeline.must_apply(tmp_path / "A.NWB", options.ExtractConfig(data="x", output="y", intervals="epochs"))
+@pytest.mark.parametrize(("name", "applies"), [("A.NWB", True), ("a.nwb", True), ("A.CSV", False)])
+def test_an_ending_in_capitals_is_the_same_format(tmp_path, name, applies):
+    given = options.ExtractConfig(data="x", output="y", intervals="epochs")
+    with contextlib.nullcontext() if applies else pytest.raises(InputError, match="--intervals is for an NWB file"):
+        assert pipeline.must_apply(tmp_path / name, given) is None
 
 
 def table_of(file, name, n):
