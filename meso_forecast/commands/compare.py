@@ -11,7 +11,7 @@ from hdf5io.errors import InputError
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.recording import Recording
-from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, fit_named, open_checked
+from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, check_windows, fit_named, open_checked
 from ..score import compare, sweep
 from ..score.verdict import BASELINES
 from ..show import pages
@@ -68,7 +68,7 @@ def swept(config: CompareConfig, recording: Recording, judged: str) -> dict[str,
     contexts, horizons = config.sweep_contexts or [config.context], config.sweep_horizons or [config.horizon]
     if config.preset == "zapbench":
         contexts, horizons = list(sweep.ZAPBENCH_CONTEXTS), [sweep.ZAPBENCH_HORIZON]
-    open_checked(config.recording, max(contexts), max(horizons))
+    check_windows(recording, max(contexts), max(horizons))
 
     def fit(name: str, context: int, horizon: int):
         """Return a forecaster fitted for one context and horizon."""

@@ -22,7 +22,8 @@ def run(config: ExportConfig, run: Run) -> Result:
         raise InputError(
             f"{config.recording}: its cells are not those of {config.forecast} ({n} here, {f['mean'].shape[2]} there)."
         )
-    results = {"n_windows": len(f["origin"]), "n_neurons": n, "horizon": len(f["lead"]), "format": config.format}
+    results = {"n_windows": len(f["origin"]), "n_neurons": n, "horizon": len(f["lead"]), "format": config.format,
+               "notes": recording.notes}  # fmt: skip
     if config.dry_run:
         return Result({}, results, f"would export {len(f['origin'])} windows; nothing written")
     scores = errors_of(f, recording)

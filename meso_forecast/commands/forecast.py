@@ -30,7 +30,7 @@ def run(config: ForecastConfig, run: Run) -> Result:
     forecaster, trained = forecaster_for(saved, recording)
     origins = chosen_origins(recording, config.part, saved.about["context"], saved.about["horizon"])[:: config.every]
     results = {"n_windows": len(origins), "n_neurons": recording.panel.x.shape[1], "horizon": saved.about["horizon"],
-               "quantiles": config.quantiles}  # fmt: skip
+               "quantiles": config.quantiles, "notes": recording.notes, "n_notes": len(recording.notes)}  # fmt: skip
     if config.dry_run:
         return Result({}, results, f"would forecast {len(origins)} windows; nothing written")
     warn_if_trained_on(trained, recording, origins, saved.about["horizon"])
@@ -41,6 +41,7 @@ def run(config: ForecastConfig, run: Run) -> Result:
         "eid": recording.eid,
         "part": config.part,
         "context": saved.about["context"],
+        "notes": "\n".join(recording.notes),
     }
     save_forecast(config.output, recording, origins, forecast, config.quantiles, about,
                        run.provenance(config), half)  # fmt: skip

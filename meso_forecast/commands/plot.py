@@ -38,7 +38,12 @@ def run(config: PlotConfig, run: Run) -> Result:
     outputs = {
         name: save_figure(figure, config.output / f"{name}.{config.figure_format}") for name, figure in made.items()
     }
-    return Result(outputs, {"neurons": neurons}, f"{config.output}: {', '.join(made)}", record=config.output)
+    return Result(
+        outputs,
+        {"neurons": neurons, "notes": recording.notes},
+        f"{config.output}: {', '.join(made)}",
+        record=config.output,
+    )
 
 
 def compared(f: Mapping, recording: Recording, inside: np.ndarray, levels: np.ndarray, wanted: list[int]):

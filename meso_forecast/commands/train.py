@@ -45,6 +45,7 @@ def run(config: TrainConfig, run: Run) -> Result:
         "n_neurons": [r.panel.x.shape[1] for r in recordings],
         "mse_held_out": [float(np.mean(i["held_out_mse"])) for i in info],
         "info": info,
+        "n_notes": sum(len(r.notes) for r in recordings),
     }
     gates = (
         "" if config.model != "informer" else ", gate " + "/".join("open" if i["gate_open"] else "closed" for i in info)

@@ -56,7 +56,9 @@ def write_nwb(
 
     began = session_start(date)
     nwb = pynwb.NWBFile(
-        session_description=f"forecasts by {f['model']}" + ("" if date else "; the recording's date is not known: 1970 stands for it"),
+        session_description=". ".join(
+            [f"forecasts by {f['model']}", *([] if date else ["The recording's date is not known: 1970 stands for it"]), *recording.notes]
+        ),
         identifier=f"{recording.eid or recording.path.stem}-forecast", session_start_time=began,
     )  # fmt: skip
     table = cells_of(nwb, recording, scores)

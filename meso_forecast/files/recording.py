@@ -6,6 +6,7 @@ and only the pages they touch are read.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from hdf5io.errors import InputError
 
 from ..activity.windows import TRAIN, Panel
 
+log = logging.getLogger(__package__)
 SCHEMA = "meso_forecast/recording/1"
 
 
@@ -59,7 +61,7 @@ class Stored(NamedTuple):
 
 
 def open_recording(path: str | Path) -> Recording:
-    """Open a preprocessed session; ``panel.x`` is a read-only memory map of ``/activity``.
+    """Open a preprocessed session; ``panel.x`` is a read-only memory map of ``/activity``. Its notes are told, whatever opens it.
 
     A file that was not normalised to z-scores is standardised here, in memory, from its training part: linear models take the
     training mean as zero.
@@ -87,10 +89,13 @@ def open_recording(path: str | Path) -> Recording:
     regions = np.array(
         [n or (str(int(r)) if r else "") for n, r in zip(s.region_names, s.neurons["region"])], dtype=str
     )
+    notes = tuple(s.attrs["notes"].splitlines())
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
     return Recording(
         path=path, panel=panel, times=s.times, observed=s.seen, fov=s.neurons["fov"], region=regions, position=s.neurons["position"],
         uuid=uuids, stimuli=s.stimuli, eid=s.attrs["eid"], inputs=s.inputs, input_names=s.input_names, subject=s.attrs["subject"],
-        date=s.attrs["date"], scale=scale, notes=tuple(s.attrs["notes"].splitlines()),
+        date=s.attrs["date"], scale=scale, notes=notes,
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def write_recording(
         "frames": {name: int((label == value).sum()) for name, value in PARTS.items()},
         "not_observed": {f.name: counts for f, counts in zip(cells, o.counts)}, "pauses": o.pauses[:MOST_PAUSES],
         "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "behaviour": inputs_of(c)[1], "baseline_below_floor": low,
-        "notes": notes,
+        "notes": notes, "n_notes": len(notes),
     }  # fmt: skip
 
 

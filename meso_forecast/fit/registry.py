@@ -41,15 +41,17 @@ def open_checked(path: Path, context: int, horizon: int, behaviour: str = "none"
     ------
     InputError : the recording is too short for this context and horizon, too full of gaps, or without the wanted behaviour.
     """
-    recording = with_behaviour(open_recording(path), behaviour)
-    for note in recording.notes:
-        log.warning("%s: %s", path.name, note)
+    return check_windows(with_behaviour(open_recording(path), behaviour), context, horizon)
+
+
+def check_windows(recording: Recording, context: int, horizon: int) -> Recording:
+    """Return the recording, or refuse it where a part of its split has too few windows of this context and horizon."""
     p = recording.panel
     for part, (name, least) in enumerate(LEAST_WINDOWS.items()):
         n = len(window_origins(p.usable, p.label, part, context, horizon))
         if n < least:
             raise InputError(
-                f"{path}: the {name} part has {n} windows of {context} + {horizon} frames without a gap, {least} are needed."
+                f"{recording.path}: the {name} part has {n} windows of {context} + {horizon} frames without a gap, {least} are needed."
                 " Give a shorter --context or --horizon, or other --fractions in preprocess."
             )
     return recording

@@ -112,7 +112,7 @@ def judged_results(
         "verdict": sentence, "verdict_answer": v.answer, "judged": outcome.judged, "best_baseline": v.baseline, "best_baseline_on_test": v.best_on_test,
         "verdict_interval": [v.comparison.low, v.comparison.high], "verdict_blocks": v.comparison.n_blocks, "drift": v.drift._asdict() | {"drifted": v.drift.drifted},
     }  # fmt: skip
-    results["intervals"] = intervals_of(outcome)
+    results |= {"intervals": intervals_of(outcome), "notes": recording.notes, "n_notes": len(recording.notes)}
     results["further"] = further(v.comparison, len(outcome.origins) * recording.panel.dt_s / 60)
     results["where"] = where.where(
         outcome.scores[outcome.judged], outcome.scores[v.baseline], recording.region, recording.panel.dt_s, seed

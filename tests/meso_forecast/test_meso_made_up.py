@@ -1,5 +1,7 @@
 """Is it told where activity was made from later frames, or a cell stands in a recording twice?"""
 
+import csv
+
 import h5py
 import numpy as np
 import pytest
@@ -89,9 +91,28 @@ def test_deconvolved_activity_is_said_to_know_later_frames(tmp_path, meso, small
     assert answer.returncode == 0, answer.stderr
     said = "deconvolved activity was computed from frames before and after each one"
     assert said in answer.stderr
-    answer = meso("train", tmp_path / "x.h5", "--model", "ar", "--output", tmp_path / "m")
-    assert f"x.h5: {said}" in answer.stderr
     assert open_recording(small_session[1]).notes == ()
+    repeat = [
+        ["train", tmp_path / "x.h5", "--model", "ar", "--output", tmp_path / "m"],
+        ["forecast", tmp_path / "m", tmp_path / "x.h5", "--every", 40, "--output", tmp_path / "f.h5"],
+        ["plot", tmp_path / "f.h5", tmp_path / "x.h5", "--output", tmp_path / "figures"],
+        ["export", tmp_path / "f.h5", tmp_path / "x.h5", "--format", "nwb", "--output", tmp_path / "nwb"],
+        ["info", tmp_path / "x.h5"],
+    ]
+    for words in repeat:
+        answer = meso(*words)
+        assert answer.stderr.count(f"x.h5: {said}") == 1, words
+    with h5py.File(tmp_path / "f.h5") as forecast, h5py.File(tmp_path / "nwb" / "forecast.nwb") as exported:
+        assert said in forecast.attrs["notes"]
+        assert said in exported["session_description"][()].decode()
+
+
+def test_a_study_counts_what_is_to_be_known_of_each_recording(tmp_path, meso, small_session):
+    options = ["--options", "signal=deconvolved", "--output", tmp_path / "study"]
+    answer = meso("batch", small_session[0], "--command", "preprocess", *options)
+    assert answer.returncode == 0, answer.stderr
+    (row,) = csv.DictReader((tmp_path / "study" / "summary.csv").open())
+    assert row["n_notes"] == "1"
 
 
 @pytest.mark.parametrize("name", ["F_dff", "C"])
