@@ -1,6 +1,5 @@
 """Labels as Phy, Kilosort, SpikeInterface, sortingview and spreadsheets write them, each with the trap that goes with it."""
 
-import json
 import shutil
 
 import numpy as np
@@ -65,73 +64,6 @@ def test_a_label_file_that_cannot_be_read_is_one_line(content, message, tmp_path
     (tmp_path / "g.tsv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         label_files.read_label_file(tmp_path / "g.tsv")
-
-
-def curated(**more):
-    labels = [{"unit_id": i, "labels": {"quality": [g]}} for i, g in WANTED.items()]
-    definition = {"quality": {"label_options": ["good", "mua", "noise"], "exclusive": True}}
-    return {
-        "format_version": "2",
-        "unit_ids": [3, 7, 12],
-        "label_definitions": definition,
-        "manual_labels": labels,
-    } | more
-
-
-CURATIONS = {
-    "format 2": curated(),
-    "format 1": curated(format_version="1", manual_labels=[{"unit_id": i, "quality": [g]} for i, g in WANTED.items()]),
-    "sortingview": {"labelsByUnit": {i: ["accept", g] for i, g in WANTED.items()}, "mergeGroups": []},
-    "a category that is not exclusive": curated(label_definitions={"quality": {"label_options": [], "exclusive": False}}),
-    "a second category": curated(label_definitions={"quality": {}, "putative": {"label_options": ["pyramidal"], "exclusive": True}}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", list(CURATIONS))
-def test_a_curation_file_is_read_as_it_means(case, tmp_path):
-    (tmp_path / "c.json").write_text(json.dumps(CURATIONS[case]))
-    assert label_files.read_label_file(tmp_path / "c.json").labels == WANTED
-
-
-@pytest.mark.parametrize(
-    ("more", "left_out"),
-    [
-        ({"removed": [7]}, {"7": "removed in this curation"}),
-        ({"removed_units": [7]}, {"7": "removed in this curation"}),
-        ({"merges": [{"unit_ids": [3, 7]}]}, dict.fromkeys("37", "merged with others in this curation")),
-        ({"merge_unit_groups": [[3, 7]]}, dict.fromkeys("37", "merged with others in this curation")),
-        ({"splits": [{"unit_id": 3}]}, {"3": "split in this curation"}),
-        (
-            {"merges": {"12": [3, 7]}},
-            dict.fromkeys("37", "merged with others in this curation"),
-        ),  # by the new unit's id
-        ({"splits": {"12": [0, 1, 0]}}, {"12": "split in this curation"}),
-        ({"split_units": {"12": [[0, 2], [1]]}}, {"12": "split in this curation"}),
-    ],
-)
-def test_units_that_a_curation_removes_merges_or_splits_are_not_learned_from(more, left_out, tmp_path):
-    (tmp_path / "c.json").write_text(json.dumps(curated(**more)))
-    assert label_files.read_label_file(tmp_path / "c.json").left_out == left_out
-
-
-@pytest.mark.parametrize(
-    "content", [[], {}, {"manual_labels": 3}, {"labelsByUnit": []}, {"manual_labels": [{"labels": {}}]}]
-)
-def test_another_json_is_one_line(content, tmp_path):
-    (tmp_path / "c.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"c\.json"):
-        label_files.read_label_file(tmp_path / "c.json")
-    (tmp_path / "c.json").write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"c\.json"):
-        label_files.read_label_file(tmp_path / "c.json")
-
-
-def test_two_qualities_of_one_unit_are_refused(tmp_path):
-    (tmp_path / "c.json").write_text(
-        json.dumps(curated(manual_labels=[{"unit_id": 3, "labels": {"quality": ["good", "mua"]}}]))
-    )
-    with pytest.raises(InputError, match="unit 3 has the labels good, mua"):
-        label_files.read_label_file(tmp_path / "c.json")
 
 
 # --- Phy folders ------------------------------------------------------------------------------------------------------------------
