@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .reading import parsing as parsing
     from .reading import read as read
     from .reading import read_json as read_json
+    from .reading import refuse_broken_types as refuse_broken_types
     from .reading import require as require
     from .writing import MARKER as MARKER
     from .writing import Dataset as Dataset
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "archives": ("numbered", "rezip"),
     "errors": ("EnvironmentMissing", "InputError", "LockedError", "NoSpace", "WorkFailed"),
-    "reading": ("Packing", "array", "packing", "parsing", "read", "read_json", "require"),
+    "reading": ("Packing", "array", "packing", "parsing", "read", "read_json", "refuse_broken_types", "require"),
     "writing": (
         "MARKER", "Dataset", "atomic", "bare", "claim", "create", "plain", "write", "write_attrs", "write_csv",
         "write_datasets", "write_json",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from h5py import h5a, h5d, h5o, h5t
 
 from .errors import InputError, LockedError
 
@@ -48,6 +49,7 @@ def read(path: str | Path, schema: str | None = None, required: Sequence[str] = 
         raise InputError(f"{path}: not a readable HDF5 file ({_first_line(error)}). Is it complete?") from None
     with file:
         try:
+            refuse_broken_types(file)
             found = file.attrs.get("schema")
             if schema is not None and found != schema:
                 has = f"schema '{found}'" if found is not None else f"no schema; it has {_names(file)}"
@@ -59,6 +61,45 @@ def read(path: str | Path, schema: str | None = None, required: Sequence[str] = 
             if isinstance(error, InputError) or not _raised_in(error, "h5py"):
                 raise
             raise InputError(f"{path}: damaged, or not as expected inside ({_first_line(error)}).") from None
+
+
+def refuse_broken_types(file: h5py.File, most: int = 1000) -> None:
+    """Refuse text or rows of varying length whose type is damaged: the library (2.0.0) reads them through a null pointer.
+
+    Looked at are the first ``most`` objects, each some .08 ms, and their attributes.
+
+    Raises
+    ------
+    InputError : names the object, and behind @ its attribute.
+    """
+    broken: list[bytes] = []
+    seen = 0
+
+    def look(name: bytes) -> bool | None:
+        nonlocal seen
+        seen += 1
+        with contextlib.suppress(KeyError, RuntimeError, OSError, ValueError, TypeError):  # told when it is asked for
+            item = h5o.open(file.id, name)
+            if isinstance(item, h5d.DatasetID) and not _is_sound(item.get_type()):
+                broken.append(name)
+            attributes = (h5a.open(item, index=index) for index in range(h5a.get_num_attrs(item)))
+            broken.extend(name + b"@" + one.name for one in attributes if not _is_sound(one.get_type()))
+        return True if broken or seen >= most else None
+
+    look(b".")
+    h5o.visit(file.id, look)
+    if broken:
+        where = f"{file.filename}: '{broken[0].decode(errors='replace')}'"
+        raise InputError(f"{where} has a type that HDF5 has not. The file is damaged: use a copy of it.")
+
+
+def _is_sound(kind: h5t.TypeID) -> bool:
+    """Return whether every varying length within a type is a sequence (0) or text (1), by HDF5's file format, IV.A.2.d."""
+    if isinstance(kind, h5t.TypeCompoundID):
+        return all(_is_sound(kind.get_member_type(index)) for index in range(kind.get_nmembers()))
+    if isinstance(kind, h5t.TypeArrayID):
+        return _is_sound(kind.get_super())
+    return not isinstance(kind, h5t.TypeVlenID) or (kind.encode()[3] & 0x0F in (0, 1) and _is_sound(kind.get_super()))
 
 
 def _raised_in(error: BaseException, package: str) -> bool:

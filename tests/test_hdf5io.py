@@ -588,6 +588,31 @@ def test_a_dataset_may_make_itself_compressed_in_a_new_file_and_in_a_recording(t
             assert dataset.id.get_storage_size() < 10_000
 
 
+@pytest.mark.parametrize("kind", ["text", "rows", "a member of a record"])
+@pytest.mark.parametrize("where", ["attribute", "dataset"])
+def test_a_varying_length_of_a_kind_that_hdf5_has_not_is_refused_before_the_library_dies_of_it(tmp_path, kind, where):
+    path = tmp_path / "trace.h5"
+    text = h5py.string_dtype()
+    element = {"text": text, "rows": h5py.vlen_dtype(np.int32), "a member of a record": np.dtype([("a", text)])}[kind]
+    with h5py.File(path, "w") as file:
+        holder = file.create_group("cell/trace")
+        if where == "attribute":
+            stored = h5py.h5t.py_create(np.dtype(element), logical=True)
+            h5py.h5a.create(holder.id, b"unit", stored, h5py.h5s.create_simple((2,)))
+        else:
+            holder.create_dataset("unit", shape=(2,), dtype=element)
+    with hdf5io.read(path) as file:
+        assert "trace" in file["cell"]
+    content = path.read_bytes()
+    is_text = kind != "rows"
+    sound = bytes([0x19, is_text]) + content[content.index(bytes([0x19, is_text])) + 2 :][:2]
+    assert content.count(sound) == 1
+    path.write_bytes(content.replace(sound, bytes([0x19, 0x6F]) + sound[2:]))
+    name = "cell/trace@unit" if where == "attribute" else "cell/trace/unit"
+    with pytest.raises(InputError, match=f"'{name}' has a type that HDF5 has not"), hdf5io.read(path):
+        pass
+
+
 def test_an_array_of_which_nothing_was_ever_written_is_refused(tmp_path):
     """Acquisition that died leaves what it reserved: its values would all be zero."""
     with h5py.File(tmp_path / "x.h5", "w") as file:

@@ -50,6 +50,8 @@ class H5:
         try:
             import h5py
 
+            from hdf5io.reading import refuse_broken_types
+
             with contextlib.suppress(ImportError):
                 import hdf5plugin  # noqa: F401 (registers compressions with h5py)
         except ImportError:
@@ -58,6 +60,7 @@ class H5:
             self.by_h5py = True
             with parsing(path, "an HDF5 file"):
                 self.file = h5py.File(str(path), "r")
+            refuse_broken_types(self.file)
 
     def _open_tables(self):
         import tables
