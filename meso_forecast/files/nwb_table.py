@@ -1,8 +1,9 @@
 """What does an NWB table of ROIs say of them: which are cells, where they lie, what they are called?
 
 Exporters name the columns differently. Cells: ``iscell`` (suite2p, two columns), ``Accepted``/``accepted`` (neuroconv, CaImAn),
-``is_cell``, ``keep`` (CaImAn: the chosen components, where nobody sorted by hand), else those not ``rejected``, else those with a
-classifier of at least one half; without any of these all ROIs are taken, and that is said.
+``is_cell``, ``keep`` (CaImAn: the chosen components, where nobody sorted by hand), ``mask_type`` (MICrONS: soma), ... in numbers or words,
+less those of a column ``exclude``; else those not ``rejected``, else those with a classifier of at least one half; without any of these
+all ROIs are taken, and that is said.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ import numpy as np
 
 import hdf5io
 
+from .cell_flags import CELL_COLUMNS, EXCLUDED, cells_said, is_status
+
 log = logging.getLogger(__package__)
-CELL_COLUMNS = ("iscell", "is_cell", "is_neuron", "accepted", "keep", "valid_roi", "is_valid", "valid", "selected")
-PROBABILITY = ("classifier", "cell_classifier", "probability", "cell_probability", "iscell_probability", "cnn")
+VAGUE = ("status", "roi_type", "mask_type")  #: columns that may hold other words, or codes
+PROBABILITY = (
+    "classifier",
+    "cell_classifier",
+    "soma_probability",
+    "probability",
+    "cell_probability",
+    "iscell_probability",
+    "cnn",
+)
 IDS = ("uuid", "uuids", "roi_uuid", "unique_id")
 DELAYS = ("time_offset", "timeshift", "roi_delay")
 CENTROIDS = ("roicentroids", "roi_centroids", "centroids", "centroid", "location", "roi_locations")
@@ -73,9 +84,13 @@ def read_table(file: h5py.File, name: str, rows: np.ndarray, path: Path) -> RoiT
                     raise hdf5io.InputError(
                         f"{path}: '{name}/{key}' has {len(values)} rows, row {rows.max()} is asked for."
                     )
-                return values[:][rows]
+                chosen, elements = values[:][rows], values.attrs.get("elements")
+                if elements is not None and values.dtype.kind in "iu":  # numbers that point into a column of words
+                    listed = words(table.file[elements][:])
+                    return np.array([listed[v] if v < len(listed) else "" for v in chosen], dtype=str)
+                return chosen
             except hdf5io.InputError as error:
-                if candidate in CELL_COLUMNS:
+                if is_status(candidate):
                     raise
                 log.warning("left out: %s", error)
         return None
@@ -112,10 +127,6 @@ def regions_of(column: Any, table: h5py.Group, available: dict[str, str], rows: 
         values = column((key,), kinds="iufSOU") if kind in "iufSOU" else None
         if values is None or values.ndim != 1:
             continue
-        elements = table[name].attrs.get("elements")
-        if elements is not None and kind in "iu":
-            listed = words(table.file[elements][:])
-            values = np.array([listed[v] if v < len(listed) else "" for v in values])
         text = values if values.dtype.kind == "U" else words(values) if kind in "SOU" else None
         if text is not None and not all(t.lstrip("-").isdigit() for t in text):
             known = np.array(["" if t.lower() in NO_REGION else t for t in text])
@@ -135,16 +146,36 @@ def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:
     """Return which ROIs are cells (None: not said), by which rule, and their probabilities."""
     probability = column(PROBABILITY)
     probability = None if probability is None or probability.ndim != 1 else probability.astype(float)
+    found, rule = None, ""
     for key in CELL_COLUMNS:
-        values = column((key,))
-        if values is None:
+        values = column((key,), kinds="biufSOU")
+        if values is None or (key in VAGUE and values.dtype.kind in "iuf"):
             continue
         flags = values.reshape(len(values), -1)
-        if key == "accepted" and not flags[:, 0].any() and (column(("keep",)) is not None or rejected_some(column)):
+        if (
+            key == "accepted"
+            and flags.dtype.kind in "biuf"
+            and not flags[:, 0].any()
+            and (column(("keep",)) is not None or rejected_some(column))
+        ):
             continue  # nobody sorted by hand
         if flags.shape[1] > 1:
             probability = flags[:, 1].astype(float)
-        return (np.nan_to_num(flags[:, 0]) > 0).astype(np.int16), f"column '{key}'", probability
+        try:
+            found, rule = cells_said(flags[:, 0], key, "the table of ROIs"), f"column '{key}'"
+        except hdf5io.InputError as error:
+            if key not in VAGUE:
+                raise
+            log.warning("left out: %s", error)
+            continue
+        break
+    for key in EXCLUDED:
+        values = column((key,), kinds="biufSOU")
+        if values is not None and values.ndim == 1:
+            kept = cells_said(values, key, "the table of ROIs")
+            found, rule = kept if found is None else found & kept, f"{rule} less '{key}'".strip()
+    if found is not None:
+        return found.astype(np.int16), rule, probability
     if rejected_some(column):
         return (column(("rejected",)).reshape(-1) == 0).astype(np.int16), "not 'rejected'", probability
     if probability is not None:

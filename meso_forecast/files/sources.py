@@ -20,8 +20,9 @@ from .nwb import is_nwb
 from .one_cache import open_one
 from .session import MesoscopeSession
 from .suite2p import listed_frames, suite2p_planes
+from .text_table import PARQUET
 
-KNOWN = "an ALF session folder, eid:ID, a suite2p folder or Fall.mat, an NWB, CaImAn or activity HDF5 file, an .npy or .csv matrix"
+KNOWN = "an ALF session folder, eid:ID, a suite2p folder or Fall.mat, an NWB, CaImAn or activity HDF5 file, an .npy, .csv or .parquet matrix"
 UNUSED = {  #: options that only some sources read
     "series": ("NWB",), "time_axis": ("matrix",), "revision": ("ALF", "eid"), "one_cache": ("eid",),
     "fs_hz": ("suite2p", "Fall.mat", "NWB", "CaImAn", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
@@ -66,7 +67,7 @@ def kind_of(source: str) -> str:
         return kind_of_hdf5(path)
     if path.suffix.lower() == ".npy":
         return "matrix"
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".dat", *PARQUET):
         return "matrix"
     if path.suffix.lower() == ".mat" and is_mat5(path):
         return "Fall.mat"

@@ -1,8 +1,8 @@
-"""How is a text table of activity read: columns (or rows) are neurons, with or without a header, used as it is?
+"""How is a table of activity read (text, parquet): columns (or rows) are neurons, with or without names, used as it is?
 
-Known by their marks: a column of times is the clock, in s or ms as its name says; a column that numbers the rows is left out; Inscopix
-writes the status of each cell below its name; Fiji writes several measures of each region, of which ``Mean`` is the activity. A table with
-one row for each cell and frame is no matrix and is refused.
+Known by their marks: a column of times is the clock, in the unit that its name or a line of units says, or dates and times of day; a column
+that numbers the rows is left out; Inscopix writes the status of each cell below its name; Fiji writes several measures of each region, of
+which ``Mean`` is the activity. Truth values are no activity. A table with one row for each cell and frame is no matrix and is refused.
 """
 
 from __future__ import annotations
@@ -14,56 +14,96 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import hdf5io
 from hdf5io.errors import InputError
 
+from .cell_flags import cells_said, is_status
 from .fov import FOVData, Trace, make_fov
 from .matrices import LEAST_FRAMES, counts_evenly, is_turned, required_rate, rises
+from .table_files import DATE, Columns, read_parquet, read_text, seconds
 
 log = logging.getLogger(__package__)
+PARQUET = (".parquet", ".pqt")
 CLOCK = re.compile(
-    r"(?:(?:relative|frame)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµ]*)[\])]?|(s|ms|seconds))", re.IGNORECASE
+    r"(?:(?:relative|frame)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµμ]*)[\])]?|(s|ms|seconds))", re.IGNORECASE
 )
-DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+DATES = ("date", "datetime", "date_time", "date time", "system time")
 UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0), **dict.fromkeys(("ms", "msec", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "µs", "microseconds"), 1e-6), **dict.fromkeys(("min", "minutes"), 60.0),
+    **dict.fromkeys(("us", "µs", "μs", "microseconds"), 1e-6), **dict.fromkeys(("min", "minutes"), 60.0), "ns": 1e-9,
 }  # fmt: skip
+OTHER_UNITS = (
+    "a.u.",
+    "a.u",
+    "au",
+    "df/f",
+    "df/f0",
+    "dff",
+    "Δf/f",
+    "%",
+    "z",
+    "counts",
+    "adu",
+    "1",
+    "-",
+    "frame",
+    "frames",
+    "samples",
+)
 NUMBERS = ("", "frame", "frames", "frame_number", "index", "row", "slice", "#", "unnamed: 0")
 CELL_IDS = ("roi", "cell", "neuron", "unit", "cell_id", "roi_id", "neuron_id", "unit_id", "cellid", "id")
+POSE = ("scorer", "bodyparts", "coords")
+MEASURES = (
+    "f",
+    "fneu",
+    "spks",
+    "dff",
+    "neuropil",
+    "npil",
+    "deconvolved",
+    "raw",
+    "denoised",
+    "spikes",
+    "events",
+    "zscore",
+    "corrected",
+    "yra",
+)
 #: names of columns that tables hold beside activity
 NO_ACTIVITY = (
     "stimulus", "stim", "stimulus_id", "stim_id", "condition", "trial", "trial_id", "trial_number", "epoch", "block", "session", "event", "label",
     "x", "y", "z", "x_position", "y_position", "area", "plane", "depth", "speed", "velocity", "running", "running_speed", "wheel", "pupil",
     "pupil_diameter", "pupil_area", "lick", "licks", "reward", "behavior", "behaviour",
 )  # fmt: skip
-STATUS = {"accepted": 1, "undecided": 0, "rejected": 0}
 FIJI = re.compile(r"(Area|Mean|StdDev|Mode|Min|Max|X|Y|IntDen|RawIntDen|Median|Skew|Kurt|%Area)\(?.*?\)?(\d+)$")
 
 
 class Table(NamedTuple):
-    """A text table of numbers."""
+    """A table of numbers."""
 
-    names: list[str]  #: of the columns; ``column 0``, ... without a header
+    names: list[str]  #: of the columns; ``column 0``, ... without a line of names
     values: np.ndarray  #: (row, column)
-    status: list[str] | None  #: Inscopix: of each column
+    status: np.ndarray | None = None  #: (column,) bool: cells, where a line says which
+    status_name: str = ""
+    row_cells: np.ndarray | None = None  #: (row,) bool: cells, where a column says which
+    row_names: np.ndarray | None = None  #: (row,) text, where the first column holds names
 
     def keep(self, columns: list[int]) -> Table:
         """Return the table with some of its columns."""
-        status = None if self.status is None else [self.status[i] for i in columns]
-        return Table([self.names[i] for i in columns], self.values[:, columns], status)
+        status = None if self.status is None else self.status[columns]
+        return self._replace(names=[self.names[i] for i in columns], values=self.values[:, columns], status=status)
 
 
 def csv_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
-    """Return the FOV of a text table.
+    """Return the FOV of a table, text or parquet.
 
     Raises
     ------
     InputError : text among the numbers, no clock and no ``fs_hz``, or a table that is no matrix.
     """
-    table, has_header = read_table(path)
+    columns = read_parquet(path) if path.suffix.lower() in PARQUET else read_text(path)
+    table = table_of(columns, path)
     clock, scale, table = without_clock(table, path)
-    table = without_notes(table, path) if has_header else table
+    table = without_notes(table, path) if columns.head else table
     given: dict[str, Any] = {"processed": True}
     if clock is not None:
         if time_axis == "columns":
@@ -76,54 +116,121 @@ def csv_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
         times = np.arange(table.values.shape[1 if turned else 0]) / required_rate(fs_hz, path)
     if not turned:
         table = without_other_measures(table, path)
+        if table.row_cells is not None or table.row_names is not None:
+            log.warning("%s: a column of text, or of which rows are cells, is left out: its rows are frames", path)
     check_neurons(table, turned, path)
-    if not turned and has_header:
+    if columns.head and not turned:
         given["uuids"] = np.array(table.names)
-    if table.status is not None:
-        given["roi_type"] = np.array([STATUS[s] for s in table.status], np.int16)
-        given["terms"] = {"roi_type": "the line of cell status, 'accepted' is"}
+    elif turned and table.row_names is not None:
+        given["uuids"] = table.row_names
+    cells = table.row_cells if turned else table.status
+    if cells is not None:
+        given |= {"roi_type": cells.astype(np.int16), "terms": {"roi_type": f"'{table.status_name}'"}}
     return make_fov(path.stem, Trace(path=path, transposed=turned, array=table.values), times, **given)
 
 
-def read_table(path: Path) -> tuple[Table, bool]:
-    """Return the numbers of a text table, and whether it has a header."""
-    import pandas as pd
-
-    with hdf5io.parsing(path, "a text table"):
-        with open(path, encoding="utf-8-sig", errors="replace") as handle:
-            first = handle.readline(1_000_000).strip()
-        how: dict[str, Any] = {
-            "sep": ";" if ";" in first else None if re.search("[,\t|]", first) or " " not in first else r"\s+",
-            "engine": "python",
-            "encoding": "utf-8-sig",  # spreadsheets begin a file with a mark of their encoding
-        }
-        head = pd.read_csv(path, header=None, nrows=2, **how, dtype=str, keep_default_na=False)
-        cells = [[str(v).strip() for v in row] for row in head.to_numpy()]
-        if ";" in first and any(DECIMAL_COMMA.fullmatch(v) for row in cells for v in row):
-            how["decimal"] = ","
-            cells = [[v.replace(",", ".") if DECIMAL_COMMA.fullmatch(v) else v for v in row] for row in cells]
-        labels = [float(v) for v in cells[0][1:] if is_number(v) and v]
-        numbered = len(labels) == len(cells[0]) - 1 > 1 and labels == list(np.arange(len(labels)) + labels[0])
-        numbered = numbered and labels[0] in (0, 1) and cells[0][0] in ("", "0")  # pandas' names of columns
-        has_header = numbered or not all(is_number(v) for v in cells[0])
-        second = cells[1] if len(cells) > 1 else []
-        status = [v.lower() for v in second]
-        inscopix = has_header and len(status) > 1 and all(v in STATUS for v in status[1:])
-        table = pd.read_csv(path, header=0 if has_header else None, skiprows=[1] if inscopix else None, **how)
-    names = [str(c).strip() for c in table.columns] if has_header else [f"column {i}" for i in range(table.shape[1])]
-    if inscopix:
+def table_of(columns: Columns, path: Path) -> Table:
+    """Return the numbers of a table with what the lines above them and its columns of text and truth values say."""
+    n = len(columns.values)
+    statuses = [row for row in columns.head if is_status(row[0]) and n > 1]
+    lines = [row for row in columns.head if row not in statuses]
+    if any(row[0].lower() in POSE for row in lines):
+        raise InputError(f"{path}: a table of poses, as DeepLabCut writes it; expected activity, one column a cell.")
+    units = [row for row in lines[1:] if is_units(row)]
+    names = names_of([row for row in lines if row not in units], n)
+    if (
+        len(lines) > 1
+        and seconds_of(names[0]) is None
+        and columns.values[0].dtype.kind == "f"
+        and counts_evenly(columns.values[0])
+    ):
+        names[0] = ""  # the names of pandas' levels stand above its numbers of rows
+    if statuses and "time" in statuses[0][0].lower():
         names[0] = "time"  # "Time(s)/Cell Status" stands in the second line
-    wrong = [n for n, kind in zip(names, table.dtypes) if getattr(kind, "kind", "O") not in "biuf"]
-    if wrong or not table.size:
-        raise InputError(f"{path}: column '{wrong[0] if wrong else ''}' holds text; expected numbers, time by neuron.")
-    return Table(names, table.to_numpy(float), status if inscopix else None), has_header
+    for row in units[:1]:
+        names = with_unit(names, row, path)
+    found: dict[str, Any] = {}
+    kept, numbers = [], []
+    truths = [v.dtype.kind == "b" for v in columns.values]
+    for j, values in enumerate(columns.values):
+        name, key = names[j], names[j].lower()
+        if columns.head and is_status(name):
+            found |= {"row_cells": cells_said(values, name, path), "status_name": name}
+        elif values.dtype.kind == "U" and (
+            seconds_of(name) is not None or key in DATES or all(map(DATE.fullmatch, values))
+        ):
+            names[j] = "time"
+            kept.append(j)
+            numbers.append(seconds(values, name, path))
+        elif values.dtype.kind == "U" and j == 0 and key not in NO_ACTIVITY and len(set(values)) == len(values):
+            found["row_names"] = values
+        elif (values.dtype.kind == "b" and not all(truths)) or (values.dtype.kind == "U" and key in NO_ACTIVITY):
+            log.warning("%s: column '%s' holds %s, no activity, and is left out", path, name, values[0])
+        elif values.dtype.kind == "U":
+            said = next(v for v in values if not is_float(v))
+            raise InputError(f"{path}: column '{name}' holds text ('{said}'); expected numbers, time by neuron.")
+        else:
+            kept.append(j)
+            numbers.append(values.astype(float))
+    if not kept or not len(numbers[0]):
+        raise InputError(f"{path}: no numbers; expected a matrix, time by neuron.")
+    table = Table(names, np.zeros((0, n)), **found)
+    if statuses:
+        said = cells_said(statuses[0][1:], statuses[0][0], path)
+        table = table._replace(status=np.r_[True, said], status_name=statuses[0][0])
+    return table.keep(kept)._replace(values=np.column_stack(numbers))
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a cell of a first row is a number (an empty one is a missing number)."""
+def names_of(lines: list[list[str]], n: int) -> list[str]:
+    """Return the names of columns from the lines above them: levels that differ, joined; the first column's is a clock's if one is.
+
+    >>> names_of([["plane", "a", "b"], ["cell", "0", "0"], ["time", "", ""]], 3)
+    ['time', 'a/0', 'b/0']
+    """
+    if not lines:
+        return [f"column {i}" for i in range(n)]
+    telling = (
+        [row for row in lines if len({v for v in row[1:] if v}) > 1] or [row for row in lines if any(row[1:])] or lines
+    )
+    names = ["/".join(dict.fromkeys(row[j] for row in telling if row[j])) for j in range(n)]
+    if len(telling) > 1:
+        names = ["/".join(row[j] for row in telling if row[j]) for j in range(n)]
+    firsts = [row[0] for row in lines]
+    clocks, numbers = [v for v in firsts if seconds_of(v) is not None], [v for v in firsts if v.lower() in NUMBERS]
+    names[0] = (clocks or numbers[-1:] or names)[0]
+    return names
+
+
+def is_units(row: list[str]) -> bool:
+    """Return whether a line below the names holds units alone."""
+    words = [v.strip("()[] ").lower() for v in row if v.strip()]
+    return bool(words) and all(w in UNITS or w in OTHER_UNITS for w in words)
+
+
+def with_unit(names: list[str], row: list[str], path: Path) -> list[str]:
+    """Return names of which the clock's says the unit that stands in the line of units.
+
+    Raises
+    ------
+    InputError : the name says another, or it is no unit of time.
+    """
+    out = list(names)
+    for j, name in enumerate(names):
+        unit, bare = row[j].strip("()[] ").lower(), CLOCK.fullmatch(name.strip())
+        if bare is None or not unit:
+            continue
+        said = (bare[1] or bare[2] or "").lower()
+        if unit not in UNITS or (said and UNITS.get(said) != UNITS[unit]):
+            raise InputError(f"{path}: the clock '{name}' has the unit '{row[j]}'; expected s, ms, us or min, once.")
+        out[j] = f"time ({unit})"
+    return out
+
+
+def is_float(text: str) -> bool:
+    """Return whether a text is a number, or empty."""
     try:
-        float(value or "nan")
-    except (TypeError, ValueError):
+        float(text or "nan")
+    except ValueError:
         return False
     return True
 
@@ -181,7 +288,13 @@ def without_notes(table: Table, path: Path) -> Table:
 
 
 def without_other_measures(table: Table, path: Path) -> Table:
-    """Return the means alone of a table in which Fiji wrote several measures of each region."""
+    """Return the means alone of a table in which Fiji wrote several measures of each region; refuse those of other programs."""
+    for place in (0, -1):
+        words = [re.split(r"[\s/_.:-]+", n.lower())[place] for n in table.names]
+        if len(set(words)) > 1 and all(w in MEASURES for w in words):
+            raise InputError(
+                f"{path}: several measures of each cell ({', '.join(dict.fromkeys(words))}); leave the columns of one."
+            )
     found = [FIJI.match(n) for n in table.names]
     kinds = {m.group(1) for m in found if m}
     if "Mean" not in kinds or len(kinds) == 1 or not all(found):
