@@ -20,6 +20,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..units.assemble import id_text
+from ..units.releases import ANY, Release, of_version, together
 from . import trust
 
 log = logging.getLogger(__package__)
@@ -38,6 +39,7 @@ class Analyzer(NamedTuple):
     property_names: list[str]
     property_values: Callable[[str], list[object]]  #: values of one property, by unit
     named: bool = False  #: ids are text for SpikeInterface, also where they look like numbers
+    release: Release = ANY  #: of SpikeInterface, that computed the metrics
 
 
 def is_analyzer(path: Path) -> bool:
@@ -68,7 +70,7 @@ def read(path: Path, trust_pickles: bool = False) -> Analyzer:
         if place.is_symlink() and not place.resolve().is_relative_to(path.resolve()):
             raise refuse(path, [f"{place.relative_to(path)} is a link that leads outside"])
     parts = _zarr_parts(path, trust_pickles) if is_zarr(path) else _folder_parts(path, trust_pickles)
-    given, tables, params, names, values = parts
+    given, tables, params, names, values, releases = parts
     ids, named = [id_text(i) for i in given], any(isinstance(i, str) for i in given)
     if not ids:
         ids = list(dict.fromkeys(i for table in tables for i in table.index))
@@ -84,7 +86,7 @@ def read(path: Path, trust_pickles: bool = False) -> Analyzer:
     for name in METRIC_EXTENSIONS:
         if tables and f"{name.removesuffix('s')}_params" not in params:
             log.warning("%s: no %s; --compute-missing computes them", path, name)
-    return Analyzer(ids, joined.reset_index(drop=True), params, names, values, named)
+    return Analyzer(ids, joined.reset_index(drop=True), params, names, values, named, together(releases))
 
 
 def refuse(path: Path, found: list[str]) -> InputError:
@@ -96,22 +98,24 @@ def refuse(path: Path, found: list[str]) -> InputError:
     )
 
 
-Parts = tuple[list[object], list[pd.DataFrame], dict[str, Any], list[str], Callable[[str], list[object]]]
+Parts = tuple[list[object], list[pd.DataFrame], dict[str, Any], list[str], Callable[[str], list[object]], list[Release]]
 
 
 def _folder_parts(path: Path, trust_pickles: bool) -> Parts:
-    """Return ids, metric tables, parameters, and properties of a binary folder."""
+    """Return ids, metric tables, parameters, properties and releases of a binary folder."""
     sorting, ids = path / "sorting", list[object]()
     if (sorting / "numpysorting_info.json").is_file():
         found = hdf5io.read_json(sorting / "numpysorting_info.json").get("unit_ids", [])
         ids = found if isinstance(found, list) else []
-    tables, params = [], {}
+    tables, params, releases = [], {}, list[Release]()
     for name in METRIC_EXTENSIONS:
         for folder in (path / "extensions" / name, path / name):
             if (folder / "metrics.csv").is_file():
                 tables.append(_metrics_csv(folder / "metrics.csv"))
                 own = hdf5io.read_json(folder / "params.json") if (folder / "params.json").is_file() else {}
                 params[f"{name.removesuffix('s')}_params"] = _chosen(own)
+                made = folder / "info.json"
+                releases.append(of_version(hdf5io.read_json(made)) if made.is_file() else ANY)
                 break
     names = sorted(p.stem for p in (sorting / "properties").glob("*.npy"))
 
@@ -123,7 +127,7 @@ def _folder_parts(path: Path, trust_pickles: bool) -> Parts:
         with hdf5io.parsing(file, "a NumPy array"):
             return np.load(file, allow_pickle=trust_pickles).tolist()
 
-    return ids, tables, params, names, values
+    return ids, tables, params, names, values, releases
 
 
 def _metrics_csv(file: Path) -> pd.DataFrame:
@@ -138,14 +142,14 @@ def _metrics_csv(file: Path) -> pd.DataFrame:
 
 
 def _zarr_parts(path: Path, trust_pickles: bool) -> Parts:
-    """Return ids, metric tables, parameters and properties of a zarr folder, decoded by harmless codecs only."""
+    """Return ids, metric tables, parameters, properties and releases of a zarr folder, decoded by harmless codecs only."""
     import zarr
 
     with hdf5io.parsing(path, "a SortingAnalyzer in zarr format"):
         root = zarr.open_group(str(path), mode="r")
         names = sorted(root["sorting/properties"].array_keys()) if "sorting/properties" in root else []
         ids = _zarr_values(root, "sorting/unit_ids", path, trust_pickles) if "sorting" in root else []
-        tables, params = [], {}
+        tables, params, releases = [], {}, list[Release]()
         for name in METRIC_EXTENSIONS:
             if f"extensions/{name}/metrics" not in root:
                 continue
@@ -153,15 +157,16 @@ def _zarr_parts(path: Path, trust_pickles: bool) -> Parts:
             columns = {key: _zarr_values(group, key, path, trust_pickles) for key in sorted(group.array_keys())}
             index = [id_text(i) for i in columns.pop("index")]
             tables.append(pd.DataFrame(columns, index=pd.Index(index)))
-            params[f"{name.removesuffix('s')}_params"] = _chosen(
-                root[f"extensions/{name}"].attrs.asdict().get("params", {})
-            )
+            said = root[f"extensions/{name}"].attrs.asdict()
+            params[f"{name.removesuffix('s')}_params"] = _chosen(said.get("params", {}))
+            releases.append(of_version(said.get("info")))
     return (
         ids,
         tables,
         params,
         names,
         lambda name: _zarr_values(root, f"sorting/properties/{name}", path, trust_pickles),
+        releases,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from hdf5io.errors import EnvironmentMissing, InputError
 
 from ..units.assemble import id_text
 from ..units.metrics import COMPUTED, to_new_names
+from ..units.releases import ANY, of_version
 from . import trust
 from .analyzers import METRIC_EXTENSIONS, Analyzer, refuse
 
@@ -93,7 +95,8 @@ def describe(analyzer: Any, where: str, compute_missing: bool) -> Analyzer:
     names = sorted(sorting.get_property_keys())
     table = pd.concat(tables, axis=1).reset_index(drop=True)
     named = sorting.unit_ids.dtype.kind not in "iu"
-    return Analyzer(ids, table, params, names, lambda name: list(sorting.get_property(name)), named)
+    release = of_version({"version": importlib.metadata.version("spikeinterface")}) if compute_missing else ANY
+    return Analyzer(ids, table, params, names, lambda name: list(sorting.get_property(name)), named, release)
 
 
 def compute(analyzer: Any, where: str) -> Any:

@@ -21,7 +21,9 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..model.calibration import Sigmoid
+from ..units.assemble import Recording
 from ..units.metrics import Checked, match_model, negative_share
+from ..units.releases import Release, of_names, told
 from . import check_model
 from .model_info import (
     class_names,
@@ -225,6 +227,22 @@ def read_training_data(model: Model) -> pd.DataFrame | None:
 def match(model: Model, table: pd.DataFrame, where: str) -> Checked:
     """Return new units' metrics in a model's columns (see `match_model`), sizes in the sign that they had in training."""
     return match_model(table, model.metric_names, where, training_sign(model))
+
+
+def release_of(model: Model) -> Release:
+    """Return which releases of SpikeInterface can have computed the training units' metrics."""
+    try:
+        return Release(*map(int, model.info["metrics_release"]))
+    except (KeyError, TypeError, ValueError, OverflowError):  # a model of another program
+        return of_names(model.metric_names)
+
+
+def tell_releases(model: Model, found: Sequence[Recording]) -> None:
+    """Warn where SpikeInterface changed the definition of a metric between the training units' and the new units' release."""
+    for recording in found:
+        names = set(model.metric_names) & set(recording.table.columns)
+        for notice in told(recording.release, release_of(model), names):
+            log.warning("%s: %s", recording.source, notice)
 
 
 def training_sign(model: Model) -> float | None:

@@ -19,6 +19,7 @@ from ..units.assemble import Recording, column, name_apart, split_by
 from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names
+from ..units.releases import ANY, of_names, together
 from . import analyzers, clusters, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
@@ -43,7 +44,7 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
                 f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units."
             )
     id_of = "name" if found.named else "unit"
-    return Recording(path.name, path, found.unit_ids, found.table, labels, found.params, id_of)
+    return Recording(path.name, path, found.unit_ids, found.table, labels, found.params, id_of, found.release)
 
 
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
@@ -112,6 +113,8 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
     table, notices = from_producer(recording.table)
     for notice in notices:
         log.warning("%s: %s", path, notice)
+    if recording.release == ANY:
+        recording = recording._replace(release=of_names(map(str, recording.table.columns)))
     return recording._replace(table=to_new_names(table).reset_index(drop=True))
 
 
@@ -128,7 +131,8 @@ def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> ana
     from . import compute_metrics
 
     try:
-        return compute_metrics.read(path, trust_pickles)
+        computed = compute_metrics.read(path, trust_pickles)
+        return computed._replace(release=together([*([found.release] if whole else []), computed.release]))
     except InputError as error:
         if not whole:
             raise

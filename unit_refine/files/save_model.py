@@ -87,6 +87,7 @@ def model_info(config: TrainConfig, outcome: Any, results: Mapping[str, Any]) ->
     return {
         "metric_params": params,
         "requirements": requirements,
+        "metrics_release": list(outcome.units.release),
         "label_conversion": {str(i): name for i, name in enumerate(outcome.units.classes)},
         "task": config.task,
         "scores": results,

@@ -16,6 +16,7 @@ from ..files import load_model, recordings
 from ..units.assemble import Recording, Units, assemble
 from ..units.labels import TASKS, classes_of
 from ..units.metrics import duplicates, to_new_names, with_sign
+from ..units.releases import together
 from .add import WEIGHT
 
 log = logging.getLogger(__package__)
@@ -74,6 +75,7 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
             f"--add {model.folder}: no training_data.csv and labels.csv of its units. Train it with unit-refine."
         )
     known = to_new_names(known)
+    load_model.tell_releases(model, found)
     for r in found:
         load_model.match(model, r.table, str(r.source))
     tables = [with_sign(r.table, load_model.training_sign(model)) for r in found]
@@ -112,6 +114,7 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
     return Units(
         metrics.iloc[keep].reset_index(drop=True), np.r_[y, new.y][keep], new.classes, [ids[i] for i in keep], named[keep],
         None, model.info.get("metric_params", {}), notices, new.n_duplicates, weight[keep], both[keep] == 1,
+        together([load_model.release_of(model), new.release]),
     )  # fmt: skip
 
 

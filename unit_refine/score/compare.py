@@ -52,6 +52,7 @@ def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -
         )
     task, order = known
     found, notices = recordings.read_all(config)
+    load_model.tell_releases(model, found)
     sign = load_model.training_sign(model)
     found = [r._replace(table=with_sign(r.table, sign)) for r in found]
     units = assemble(found, config, task, keep_names(model, found), "remove", order)

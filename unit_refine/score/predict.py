@@ -154,6 +154,7 @@ def predict_inputs(config: PredictConfig) -> Predictions:
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)
     found = recordings.read_unlabelled(config, config.inputs)
+    load_model.tell_releases(model, found)
     others = dict(zip(config.labellers, ask_all(config.labellers, found)))
     for recording in found:
         answer = predict(model, recording.table, str(recording.source), second, config.prior_correction)

@@ -43,6 +43,7 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     if len(found) > 1:
         names = ", ".join(r.name for r in found[:8])
         raise InputError(f"inputs: {len(found)} recordings ({names}); one page is for one recording.")
+    load_model.tell_releases(model, found)
     recording = found[0]
     where = str(recording.source)
     answer = predict(model, recording.table, where)

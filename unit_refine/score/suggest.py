@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,8 @@ from ..config import SuggestConfig
 from ..files import load_model, recordings
 from ..model import decisions
 from .predict import predict_one, prediction_table
+
+log = logging.getLogger(__package__)
 
 
 def suggest(config: SuggestConfig) -> pd.DataFrame:
@@ -19,8 +23,12 @@ def suggest(config: SuggestConfig) -> pd.DataFrame:
     """
     model = load_model.load(config.model, config.class_names, config.max_memory)
     parts, features = [], []
-    for recording in recordings.read_unlabelled(config, config.inputs):
+    found = recordings.read_unlabelled(config, config.inputs)
+    load_model.tell_releases(model, found)
+    for recording in found:
         answer = predict_one(model, recording.table, str(recording.source), False)
+        for notice in answer["notices"]:
+            log.warning("%s", notice)
         parts.append(prediction_table(answer, recording).assign(lead=decisions.lead(answer["p"])))
         features.append(load_model.match(model, recording.table, str(recording.source)).metrics)
     table = pd.concat(parts, ignore_index=True)

@@ -16,6 +16,7 @@ from hdf5io.errors import InputError
 from ..config import Labelled
 from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels
 from .metrics import SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
+from .releases import ANY, Release, difference, together
 
 
 class Recording(NamedTuple):
@@ -28,6 +29,7 @@ class Recording(NamedTuple):
     labels: list[object] | None  #: as spelled in the file; None where the input has none
     params: dict  #: metric_params of an analyzer, for model_info.json
     id_of: str = "unit"  #: what the ids are: numbers of a sorter's "unit", a unit's "name" (text for SpikeInterface), or Phy's "cluster"
+    release: Release = ANY  #: of SpikeInterface, that computed the metrics
 
 
 class Units(NamedTuple):
@@ -44,6 +46,7 @@ class Units(NamedTuple):
     n_duplicates: int
     weight: np.ndarray | None = None  #: (n,) weight of each unit in a fit, where they differ
     added: np.ndarray | None = None  #: (n,) units that are added to those of a base model
+    release: Release = ANY  #: of SpikeInterface, that computed the metrics
 
 
 def id_text(value: object) -> str:
@@ -214,10 +217,24 @@ def assemble(
             f"column '{disguised[0]}' tells the label of every unit: a label in disguise. Leave it out with --metric-names."
         )
     params = next((r.params for r in recordings if r.params), {})
+    notices += mixed_releases(recordings, list(metrics.columns))
     return Units(
         metrics, y[keep], encoded.classes, [ids[i] for i in order], groups[order],
         None if animals is None else np.array(animals, dtype=str)[order], params, notices, int((~keep).sum()),
+        release=together([r.release for r in recordings]),
     )  # fmt: skip
+
+
+def mixed_releases(recordings: Sequence[Recording], names: Sequence[str]) -> list[str]:
+    """Return a notice where SpikeInterface changed the definition of metrics between recordings that are taken together."""
+    for other in recordings[1:]:
+        found = difference(recordings[0].release, other.release, names)
+        if found is not None:
+            return [
+                f"{', '.join(found[1])}: '{recordings[0].name}' and '{other.name}' hold them by two definitions of SpikeInterface"
+                f" (changed with {found[0] // 1000}.{found[0] % 1000}): compute the metrics with one release"
+            ]
+    return []
 
 
 def one_sign(recordings: Sequence[Recording]) -> tuple[Sequence[Recording], list[str]]:
