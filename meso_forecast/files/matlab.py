@@ -22,6 +22,8 @@ from hdf5io.errors import InputError
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
 STRUCT, FIRST_NUMBER, LAST_NUMBER = 2, 6, 15  #: classes of arrays
+OBJECTS = (3, 17)  #: classes of objects
+OBJECT = "object"  #: stands for one, which MATLAB alone can read
 COMPLEX = 0x0800
 MOST_BYTES = 1 << 34  #: of one variable, unpacked
 
@@ -59,7 +61,10 @@ class Layout(NamedTuple):
     def matrix(self, data: memoryview) -> tuple[str, Any]:
         """Return (name, value) of a matrix: an array of numbers, a dict of a struct's arrays, None for anything else."""
         parts = list(self.elements(data))
-        flags, shape = int(self.numbers(parts[0])[0]), [int(v) for v in self.numbers(parts[1])]
+        flags = int(self.numbers(parts[0])[0])
+        if flags & 0xFF == OBJECTS[1]:  # has no shape
+            return bytes(parts[1].data).decode("latin-1"), OBJECT
+        shape = [int(v) for v in self.numbers(parts[1])]
         name, kind = bytes(parts[2].data).decode("latin-1"), flags & 0xFF
         if kind == STRUCT and math.prod(shape) == 1:
             width, names = int(self.numbers(parts[3])[0]), bytes(parts[4].data)
@@ -68,6 +73,8 @@ class Layout(NamedTuple):
             ]
             values = [self.matrix(p.data)[1] if len(p.data) else None for p in parts[5 : 5 + len(fields)]]
             return name, dict(zip(fields, values))
+        if kind in OBJECTS:
+            return name, OBJECT
         if not FIRST_NUMBER <= kind <= LAST_NUMBER or flags & COMPLEX:
             return name, None
         return name, self.numbers(parts[3]).reshape(shape, order="F")
@@ -80,7 +87,7 @@ def is_mat5(path: Path) -> bool:
 
 
 def read_mat5(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return variables of a version 5 file; those of another kind are None."""
+    """Return variables of a version 5 file; those of another kind or name are None."""
     data = memoryview(path.read_bytes())
     layout = Layout("<" if bytes(data[126:128]) == b"IM" else ">")
     found = {}
@@ -92,9 +99,17 @@ def read_mat5(path: Path, names: Sequence[str]) -> dict[str, Any]:
         elif element.kind != MATRIX:
             continue
         name, value = layout.matrix(body)
-        if name in names:
-            found[name] = value
+        found[name] = value if name in names else None
     return found
+
+
+def mat_variables(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return variables of a MATLAB file by name, as `mat_arrays` does, others as None, objects as `OBJECT`."""
+    if is_mat5(path):
+        with hdf5io.parsing(path, "a MATLAB file"):
+            return read_mat5(path, names)
+    with hdf5io.read(path) as file:
+        return {name: variable(file, name) if name in names else None for name in file if not name.startswith("#")}
 
 
 def mat_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -104,19 +119,14 @@ def mat_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
     ------
     InputError : it cannot be read, or the first name is missing or no matrix of numbers.
     """
-    if is_mat5(path):
-        with hdf5io.parsing(path, "a MATLAB file"):
-            found = read_mat5(path, names)
-    else:
-        with hdf5io.read(path) as file:
-            found = {name: variable(file, name) for name in names if name in file}
+    found = mat_variables(path, names)
     first = found.get(names[0])
     if not isinstance(first, np.ndarray) or first.ndim != 2:
         there = ", ".join(k for k, v in found.items() if v is not None)
         raise InputError(
             f"{path}: no matrix of numbers '{names[0]}'; there are {there or 'no variables that are known'}."
         )
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None and value is not OBJECT}
 
 
 def variable(file: h5py.File, name: str) -> Any:
@@ -124,6 +134,8 @@ def variable(file: h5py.File, name: str) -> Any:
     item = file[name]
     if isinstance(item, h5py.Group):
         return {key: variable(item, key) for key in item if isinstance(item[key], h5py.Dataset)}
+    if "MATLAB_object_decode" in item.attrs:
+        return OBJECT
     if item.shape is None or item.dtype.kind not in "biuf" or not item.ndim:
         return None
     return hdf5io.array(item.parent, item.name, kinds="biuf")[()].T

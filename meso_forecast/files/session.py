@@ -31,8 +31,9 @@ from .matrices import npy_fov
 from .nwb import nwb_fovs, whose
 from .nwb_behaviour import nwb_behaviour
 from .one_cache import one_finder, session_id
-from .suite2p import fall_fov, suite2p_fov, suite2p_planes
+from .suite2p import suite2p_fov, suite2p_planes
 from .text_table import csv_fov
+from .toolboxes import mat_fov, minian_fov
 
 log = logging.getLogger(__package__)
 Reader = Callable[[], FOVData]
@@ -124,8 +125,13 @@ class MesoscopeSession(BaseModel):
 
     @classmethod
     def from_fall(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
-        """Open the plane that suite2p saved for MATLAB."""
-        return cls(fovs=[fall_fov(Path(path), fs_hz)], eid=Path(path).stem)
+        """Open what suite2p (``Fall.mat``), CNMF-E, EXTRACT or MIN1PIPE saved as a MATLAB file."""
+        return cls(fovs=[mat_fov(Path(path), fs_hz)], eid=Path(path).stem)
+
+    @classmethod
+    def from_minian(cls, path: str | Path, fs_hz: float | None = None) -> MesoscopeSession:
+        """Open the units of Minian's netCDF file."""
+        return cls(fovs=[minian_fov(Path(path), fs_hz)], eid=Path(path).stem)
 
     @classmethod
     def from_nwb(cls, path: str | Path, *, skip_bad_fov: bool = False, **given: Any) -> MesoscopeSession:

@@ -21,11 +21,12 @@ from .one_cache import open_one
 from .session import MesoscopeSession
 from .suite2p import listed_frames, suite2p_planes
 from .text_table import PARQUET
+from .toolboxes import is_minian, is_toolbox
 
-KNOWN = "an ALF session folder, eid:ID, a suite2p folder or Fall.mat, an NWB, CaImAn or activity HDF5 file, an .npy, .csv or .parquet matrix"
+KNOWN = "an ALF session folder, eid:ID, a suite2p folder, a .mat file of suite2p, CNMF-E, EXTRACT or MIN1PIPE, an NWB, CaImAn, Minian or activity HDF5 file, an .npy, .csv or .parquet matrix"
 UNUSED = {  #: options that only some sources read
     "series": ("NWB",), "time_axis": ("matrix",), "revision": ("ALF", "eid"), "one_cache": ("eid",),
-    "fs_hz": ("suite2p", "Fall.mat", "NWB", "CaImAn", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
+    "fs_hz": ("suite2p", "MATLAB", "NWB", "CaImAn", "Minian", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
     "skip_bad_fov": ("ALF", "eid", "suite2p", "NWB"),
 }  # fmt: skip
 
@@ -59,6 +60,16 @@ def kind_of(source: str) -> str:
             return "ALF"
         if suite2p_planes(path):
             return "suite2p"
+        if (
+            path.suffix == ".zarr"
+            or any(path.glob(".z*"))
+            or any(path.glob("*.zarr"))
+            or (path / "zarr.json").is_file()
+        ):
+            raise InputError(
+                f"{path}: a zarr store, which is not read. Minian: open_minian('{path}')[['C', 'S']].to_netcdf('x.nc'); NWB: export it"
+                " as HDF5."
+            )
         there = ", ".join(sorted(p.name for p in path.iterdir())[:8])
         raise InputError(
             f"{path}: neither alf/FOV_XX nor F.npy, plane*/F.npy or suite2p/plane*/F.npy; it has {there or 'nothing'}."
@@ -70,11 +81,13 @@ def kind_of(source: str) -> str:
     if path.suffix.lower() in (".csv", ".tsv", ".txt", ".dat", *PARQUET):
         return "matrix"
     if path.suffix.lower() == ".mat" and is_mat5(path):
-        return "Fall.mat"
+        return "MATLAB"
     if path.suffix.lower() == ".mat":
         raise InputError(f"{path}: a MATLAB file of version 4, or damaged; save it with -v7 or -v7.3.")
     if path.suffix.lower() in (".h5", ".hdf5", ".nwb"):
         raise InputError(f"{path}: not a readable HDF5 file. Is it complete?")
+    if path.suffix.lower() == ".nc":
+        raise InputError(f"{path}: netCDF of version 3, or damaged; write it with to_netcdf(..., format='NETCDF4').")
     what = (
         "a zip archive; take the array out of it"
         if zipfile.is_zipfile(path)
@@ -88,7 +101,8 @@ def kind_of_hdf5(path: Path) -> str:
     if is_nwb(path):
         return "NWB"
     with hdf5io.read(path) as file:
-        return "CaImAn" if is_caiman(file) else "Fall.mat" if "F" in file and "iscell" in file else "activity"
+        kinds = {"CaImAn": is_caiman, "Minian": is_minian, "MATLAB": is_toolbox}
+        return next((kind for kind, known in kinds.items() if known(file)), "activity")
 
 
 READERS = {
@@ -98,7 +112,8 @@ READERS = {
     "suite2p": lambda path, g: MesoscopeSession.from_suite2p(
         path, g.fs_hz, trim_times=g.trim_times, skip_bad_fov=g.skip_bad_fov
     ),
-    "Fall.mat": lambda path, g: MesoscopeSession.from_fall(path, g.fs_hz),
+    "MATLAB": lambda path, g: MesoscopeSession.from_fall(path, g.fs_hz),
+    "Minian": lambda path, g: MesoscopeSession.from_minian(path, g.fs_hz),
     "NWB": lambda path, g: MesoscopeSession.from_nwb(
         path, series=g.series, fs_hz=g.fs_hz, trim_times=g.trim_times, skip_bad_fov=g.skip_bad_fov
     ),

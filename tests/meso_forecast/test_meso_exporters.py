@@ -656,3 +656,29 @@ def test_a_baseline_a_surround_and_a_rate_are_not_taken_for_the_fluorescence(nam
     assert fov.fluorescence.dataset.split("/")[-2] == main
     assert fov.processed == (main in ("dF_F0", "F_minus_F0", "firing_rate"))
     assert (fov.neuropil and fov.neuropil.dataset.split("/")[-2]) == neuropil
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [
+        ({"mask_type": ["soma", "axon", "unknown", "artifact"] * 3}, [0, 4, 8]),
+        ({"is_cell": ["yes", "no", "no", "no"] * 3}, [0, 4, 8]),
+        ({"is_soma": [1, 0, 0, 0] * 3, "soma_probability": np.linspace(0, 1, N)}, [0, 4, 8]),
+        ({"exclude": [False, True, True, True] * 3}, [0, 4, 8]),
+        ({"is_cell": [1, 0] * 6, "excluded": [0, 0, 1, 0] * 3}, [0, 4, 8]),
+        ({"status": ["accepted", "rejected", "undecided", "rejected"] * 3}, [0, 4, 8]),
+        ({"status": ["active", "silent", "silent", "silent"] * 3}, list(range(N))),
+    ],
+)
+def test_words_and_exclusions_say_which_rois_are_cells(columns, cells, tmp_path):
+    nwb = Nwb()
+    nwb.series("dff", "traces", GREEN, nwb.table(**columns), kind=ophys.DfOverF)
+    assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells().tolist() == cells
+
+
+def test_numbers_that_point_at_words_are_the_words(tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    table.add_column("mask_type", "what it is", data=[k % 3 for k in range(N)], enum=["artifact", "soma", "axon"])
+    nwb.series("dff", "traces", GREEN, table, kind=ophys.DfOverF)
+    assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells().tolist() == [1, 4, 7, 10]
