@@ -45,7 +45,8 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
             observed = arrays["observed"][trials][:, :, units] if "observed" in arrays else None
             counted = arrays["counted"][trials] if "counted" in arrays else None
             covariates = arrays["covariates"][trials] if "covariates" in arrays else None
-            data = Trials(counts, labels, onset, laser, observed, counted, covariates)
+            time = arrays.get("start_s", arrays["trial"])[trials]
+            data = Trials(counts, labels, onset, laser, observed, counted, covariates, time)
             out.append(Population(name, taste, units, trials, data))
     return out
 

@@ -29,6 +29,7 @@ class Trials(NamedTuple):
     observed: np.ndarray | None = None  # (trial, bin, unit) the unit was recorded; None: everywhere
     counted: np.ndarray | None = None  # (trial, bin) the bin belongs to this trial; None: all do
     covariates: np.ndarray | None = None  # (trial, lead + bin, signal) what else was measured
+    time: np.ndarray | None = None  # (trial,) when it was, or its place in the recording; None: the order of the rows
 
 
 class Design(NamedTuple):

@@ -1,4 +1,4 @@
-"""Does a unit's rate change slowly over the recording, in a way that its model does not have? A score test, unit by unit."""
+"""Does a unit's rate change slowly over the recording, in a way that its model does not have? And what gain would neighbouring trials give it?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from scipy.special import fdtrc
 
 N_WAVES = 2  # slow cosines over the order of the trials: a trend, and a hump
 MIN_TRIALS = 10
+WIDTHS = (
+    0.25,
+    0.125,
+    0.06,
+    0.03,
+)  # of the recording: standard deviations of the smoothed gain, one is chosen for each unit
 
 
 def pvalues(counts: np.ndarray, rate: np.ndarray, taste: np.ndarray, time: np.ndarray) -> np.ndarray:
@@ -28,12 +34,49 @@ def pvalues(counts: np.ndarray, rate: np.ndarray, taste: np.ndarray, time: np.nd
     Score test of eta + sum_k a_k f_k (Rao 1948) with the dispersion by von Neumann's (1941) mean square successive difference.
     """
     order = np.lexsort((taste, time))
-    _, place = np.unique(time[order], return_inverse=True)
-    x = (place + 0.5) / (place.max() + 1)
+    x = place(time[order])
     waves = np.cos(np.pi * np.arange(1, N_WAVES + 1)[:, None] * x)  # (wave, trial)
     seen = np.isfinite(counts) & np.isfinite(rate)
     n, mu = (np.where(seen, a, 0).sum(axis=1)[order] for a in (counts, rate))  # (trial, unit)
     return np.array([_pvalue(n[:, u], mu[:, u], taste[order], waves) for u in range(n.shape[1])])
+
+
+def place(time: np.ndarray) -> np.ndarray:
+    """Place of each trial in the order of the recording, between 0 and 1.
+
+    Examples
+    --------
+    >>> place(np.array([7.0, 3.0])).tolist()
+    [0.75, 0.25]
+    """
+    _, rank = np.unique(time, return_inverse=True)
+    return (rank + 0.5) / (rank.max() + 1)
+
+
+def slow_gain(n: np.ndarray, mu: np.ndarray, time: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Gain of each unit in each trial, from the training trials around it in time: (trial, unit).
+
+    Spikes over expected spikes under a Gaussian window, with one more of both. The width is that which tells each training trial best
+    from the others; no gain at all where none does.
+
+    Parameters
+    ----------
+    n, mu : (trial, unit)
+        Observed and expected spikes; used of the training trials alone.
+    time : (trial,)
+    train : (trial,) bool
+    """
+    x, n, mu = place(time), n[train], mu[train]
+    gain, best = np.ones((len(x), n.shape[1])), -mu.sum(axis=0)
+    for width in WIDTHS:
+        near = np.exp(-0.5 * ((x[:, None] - x[train]) / width) ** 2)
+        others = near[train] - np.eye(len(n))
+        told = (others @ n + 1) / (others @ mu + 1)
+        score = (n * np.log(told) - mu * told).sum(axis=0)
+        better = score > best
+        gain[:, better] = ((near @ n + 1) / (near @ mu + 1))[:, better]
+        best = np.maximum(best, score)
+    return gain
 
 
 def _pvalue(n: np.ndarray, mu: np.ndarray, taste: np.ndarray, waves: np.ndarray) -> float:

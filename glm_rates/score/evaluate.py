@@ -2,7 +2,8 @@
 
 Scores are cross-validated over trials. The reference is a homogeneous Poisson rate, the training trials' mean of the taste;
 the rivals are what a user would do instead: one rate for all tastes (better than the reference where tastes do not differ), a
-smoothed PSTH, and a rolling window over the trial's own past.
+smoothed PSTH, and a rolling window over the trial's own past. Each also with a slow gain over trials: a model whose history
+foretells nothing but a drift is no better than these.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from ..model.kernels import Window
 from ..model.observation import log_likelihood
 from ..model.population import Settings, fit_design, make_design, nested_terms
 from ..model.refit import observed_as
+from .drift import slow_gain
 
 PSTH_SD_MS = 50
 ROLLING_MS = 250
 BASELINES = ("homogeneous", "one rate", "psth", "rolling window")
+SLOW = ("homogeneous", "one rate", "psth")  # these are scored with a slow gain too
 
 
 class FoldScore(NamedTuple):
@@ -32,6 +35,9 @@ class FoldScore(NamedTuple):
     log_likelihood: dict[str, np.ndarray]  # model or baseline -> (unit, trial), nats
     rate: np.ndarray  # (trial, bin in window, unit) expected count under the full model; NaN outside the fold
     inclusion: np.ndarray  # (target, source) of the full model, empty without coupling
+    slow: dict[
+        str, np.ndarray
+    ]  # as log_likelihood: SLOW and 'model' with a slow gain; 'drift' alone in place of 'model' where that has it
 
 
 class Comparison(NamedTuple):
@@ -150,7 +156,7 @@ def score_fold(
     }
     if len(np.unique(trials.taste)) == 1:  # it is the reference
         del rates["one rate"]
-    rate, inclusion = np.full(counts.shape, np.nan), np.zeros((0, 0))
+    inclusion = np.zeros((0, 0))
     smaller: Fit | None = None
     train, held_out = whole.rows(~test), whole.rows(test)
     for name, terms in models.items() if nested else list(models.items())[-1:]:
@@ -158,24 +164,52 @@ def score_fold(
         fit = fit_design(train.only(terms), settings, like, covariance=False, base=smaller)
         if fit.prior is not None and "history" in terms:
             smaller, inclusion = fit, fit.prior.inclusion
-        held = at_least(predict(held_out.only(terms), fit), fit, whole)
-        rate[test] = held.T.reshape(test.sum(), counts.shape[1], -1)
-        rates[name] = rate.copy()
+        rate = rates[name] = _laid_out(counts, test, at_least(predict(held_out.only(terms), fit), fit, whole))
     size: dict[str, np.ndarray] = {}
     if settings.observation != "poisson":  # the full model once more, its counts no longer Poisson
         fit = observed_as(train.only(terms), settings, fit, never_two(counts), covariance=False)
-        rate[test] = at_least(predict(held_out.only(terms), fit), fit, whole).T.reshape(test.sum(), counts.shape[1], -1)
         name = f"{name} ({settings.observation})"
         assert fit.size is not None
-        rates[name], size[name] = rate.copy(), fit.size
-    scores = {}
-    for name, r in rates.items():
-        table = np.zeros((counts.shape[2], len(counts)))
-        scatter = size.get(name, np.array(np.inf))
-        table[:, test] = np.nansum(log_likelihood(counts[test], r[test], scatter), axis=1).T
-        scores[name] = table
+        rate = rates[name] = _laid_out(counts, test, at_least(predict(held_out.only(terms), fit), fit, whole))
+        size[name] = fit.size
+    scores = {n: _scored(counts, r, test, size.get(n, np.array(np.inf))) for n, r in rates.items()}
+    if "drift" in terms:  # the model has its own; the rival is that alone
+        alone = fit_design(train.only(("drift",)), settings, covariance=False)
+        more = {"drift": _laid_out(counts, test, predict(held_out.only(("drift",)), alone))}
+    else:
+        fitted = _laid_out(counts, ~test, at_least(predict(train.only(terms), fit), fit, whole))
+        more = with_slow_gain(counts, {"model": np.where(test[:, None, None], rate, fitted)}, trials.time, ~test)
+    more |= with_slow_gain(counts, {n: rates[n] for n in SLOW if n in rates}, trials.time, ~test)
+    scatter = {"model": size.get(name, np.array(np.inf))}
+    slow = {n: _scored(counts, r, test, scatter.get(n, np.array(np.inf))) for n, r in more.items()}
     rate = np.where(np.isfinite(counts), rate, np.nan)
-    return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)))
+    return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)), slow)
+
+
+def _scored(counts: np.ndarray, rate: np.ndarray, test: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    """Log-likelihood of the test trials, zero elsewhere: (unit, trial)."""
+    table = np.zeros((counts.shape[2], len(counts)))
+    table[:, test] = np.nansum(log_likelihood(counts[test], rate[test], scatter), axis=1).T
+    return table
+
+
+def _laid_out(counts: np.ndarray, chosen: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Rates (unit, row) of the chosen trials as (trial, bin, unit), NaN elsewhere."""
+    out = np.full(counts.shape, np.nan)
+    out[chosen] = rate.T.reshape(chosen.sum(), counts.shape[1], -1)
+    return out
+
+
+def with_slow_gain(
+    counts: np.ndarray, rates: dict[str, np.ndarray], time: np.ndarray | None, train: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Rates (trial, bin, unit), each times the slow gain that its training trials show."""
+    time = np.arange(len(counts)) if time is None else time
+    n, out = np.nansum(counts, axis=1), {}
+    for name, rate in rates.items():
+        expected = np.where(np.isfinite(counts), rate, 0).sum(axis=1)
+        out[name] = rate * slow_gain(n, expected, time, train)[:, None]
+    return out
 
 
 def at_least(rate: np.ndarray, fit: Fit, whole: Design) -> np.ndarray:

@@ -108,6 +108,7 @@ def gather(groups, tasks, done, params, arrays, window: Window, wanted: dict, n_
     results: dict = {}
     names = max((list(d.log_likelihood) for d in done if isinstance(d, evaluate.FoldScore)), key=len, default=[])
     table = np.zeros((len(names), shape[2], shape[0]))
+    slow: dict[str, np.ndarray] = {}
     whole = {name: np.full(shape, np.nan) for name in ("rate", "log_rate_sd", "rate_cv")}
     fold_of = np.zeros(shape[0], int)
     meta = [{"region": g.name, "taste": g.taste, "units": g.units.tolist()} for g in groups]
@@ -125,6 +126,8 @@ def gather(groups, tasks, done, params, arrays, window: Window, wanted: dict, n_
         largest = part.log_likelihood[list(part.log_likelihood)[-1]]  # a lone unit has no coupling: its largest model
         for row, name in enumerate(names):
             table[row][np.ix_(group.units, group.trials)] += part.log_likelihood.get(name, largest)
+        for name, score in part.slow.items():
+            slow.setdefault(name, np.zeros((shape[2], shape[0])))[np.ix_(group.units, group.trials)] += score
     best = whole["rate_cv"] if n_folds else whole["rate"]
     results |= {name: array for name, array in whole.items() if np.isfinite(array).any()}
     results["ks_curve"], results["ks_pvalue"] = evaluate.rescaling_curves(counts, best, wanted["seed"], KS_GRID)
@@ -143,12 +146,15 @@ def gather(groups, tasks, done, params, arrays, window: Window, wanted: dict, n_
         ]
         in_sample = np.stack([evaluate.in_sample_gain(*pair) for pair in pairs]) / np.log(2)
         results["in_sample_bits"] = in_sample  # (taste, unit)
-    summary = summarise(counts, arrays["taste"], in_sample, names, table, fold_of)
+    summary = summarise(counts, arrays["taste"], in_sample, names, table, fold_of, slow)
     return {"populations": meta, "scored": names, "summary": summary}, results
 
 
-def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fold: np.ndarray) -> dict:
-    """Scores pooled over the recording: in-sample, every model and rival over the homogeneous rate, and nested steps."""
+def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fold: np.ndarray, slow=None) -> dict:
+    """Scores pooled over the recording: in-sample, every model and rival over the homogeneous rate, and nested steps.
+
+    ``slow`` holds tables of the rivals and the full model with a slow gain (`evaluate.FoldScore`).
+    """
     spikes = np.nansum(counts, axis=1).T
     out: dict = {"models": {}, "steps": {}}
     if in_sample is not None:
@@ -161,15 +167,23 @@ def summarise(counts, taste, in_sample, names: list[str], table: np.ndarray, fol
         step = evaluate.compare(table[names.index(after)], table[names.index(before)], spikes, fold)
         out["steps"][f"{after} over {before}"] = step._asdict()
     if len(names) > 1:
-        out["against_best"] = _against_the_best_rival(out["models"], names, table, spikes, fold)
+        out["slow"] = {n: evaluate.compare(t, table[0], spikes, fold)._asdict() for n, t in (slow or {}).items()}
+        out["against_best"] = _against_the_best_rival(out, names, table, slow or {}, spikes, fold)
     return out
 
 
 def _against_the_best_rival(
-    models: dict, names: list[str], table: np.ndarray, spikes: np.ndarray, fold: np.ndarray
+    scores: dict, names: list[str], table: np.ndarray, slow: dict[str, np.ndarray], spikes: np.ndarray, fold: np.ndarray
 ) -> dict:
-    """The full model over the baseline that predicts held-out trials best, paired by fold."""
-    rivals = {name: models[name]["pooled"] if name in models else 0.0 for name in evaluate.BASELINES if name in names}
-    best = max(rivals, key=lambda name: np.nan_to_num(rivals[name], nan=-np.inf))
-    found = evaluate.compare(table[-1], table[names.index(best)], spikes, fold)
-    return {"model": names[-1], "baseline": best, **found._asdict()}
+    """The full model over the baseline that predicts held-out trials best, paired by fold.
+
+    Where that is one with a slow gain, the full model is given one too, unless it has drift among its terms.
+    """
+    rivals = {(n, False): scores["models"][n]["pooled"] if n in scores["models"] else 0.0
+              for n in evaluate.BASELINES if n in names}  # fmt: skip
+    rivals |= {(n, True): row["pooled"] for n, row in scores["slow"].items() if n != "model"}
+    best, slowly = max(rivals, key=lambda rival: np.nan_to_num(rivals[rival], nan=-np.inf))
+    both = slowly and "model" in slow
+    model, rival = slow["model"] if both else table[-1], slow[best] if slowly else table[names.index(best)]
+    found = evaluate.compare(model, rival, spikes, fold)
+    return {"model": names[-1], "baseline": best, "slow": slowly, "both": both, **found._asdict()}

@@ -104,6 +104,7 @@ def json_results(stored: Stored) -> dict[str, Any]:
         "bits_per_spike": {k: summary["bits_per_spike"][k] for k in three},
         "bits_per_spike_cv": {k: summary["models"][last][k] for k in three} if last else None,
         "models": summary["models"],
+        "slow": summary.get("slow", {}),
         "steps": summary["steps"],
         "answer": answer_of(stored),
         "further": further(stored),
@@ -123,15 +124,22 @@ def answer_of(stored: Stored) -> Answer | None:
         "psth": "the PSTH",
         "rolling window": "the rolling window",
         "one rate": f"one mean rate for every {stored.kind}",
+        "drift": "the slow drift alone",
     }
+    slowly, gains = found.get("slow"), ", with a slow gain over trials,"
     gain, low, high = (
         math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")
     )
-    what = f"the model of {found['model'].replace('+', ', ')}"
+    what = f"the model of {found['model'].replace('+', ', ')}{gains if found.get('both') else ''}"
+    against = names[found["baseline"]] + (gains.rstrip(",") if slowly and found["baseline"] != "drift" else "")
     p = stored.arrays.get("drift_pvalue", np.full(1, np.nan))
     n = len(drifting(p))
     first = f"{n} of {np.isfinite(p).sum()} units drift beyond the model (--drift)" if n else ""
-    return answer(what, names[found["baseline"]], gain, low, high, "bits per spike on held-out trials", first=first)
+    unknown = (
+        "cannot tell" if n and found.get("both") and not low > 0 else ""
+    )  # the drift that it lacks may hide what it has
+    unit = "bits per spike on held-out trials"
+    return answer(what, against, gain, low, high, unit, verdict=unknown, first=first)
 
 
 def further(stored: Stored) -> list[dict[str, Any]]:
