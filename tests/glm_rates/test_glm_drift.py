@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from glm_rates.score import drift
+from glm_rates.model.design import Trials
+from glm_rates.model.kernels import Window
+from glm_rates.model.population import Settings
+from glm_rates.score import drift, evaluate, fit_and_score
 
 N_TRIALS, N_BINS, N_UNITS = 40, 120, 200
 
@@ -74,3 +77,54 @@ def test_the_answer_says_first_that_rates_drift(inferred):
     plain = answer_of(stored).sentence
     moved = stored._replace(arrays={**stored.arrays, "drift_pvalue": np.array([1e-6, 0.5, 0.5, 0.5, np.nan])})
     assert answer_of(moved).sentence == f"1 of 4 units drift beyond the model (--drift); {plain}"
+
+
+def scored(log_gain, seed=5):
+    """What the summary says of pure noise with a gain (trial, unit) in six units: with and without slow rivals."""
+    rng = np.random.default_rng(seed)
+    n = len(log_gain)
+    counts = rng.poisson(0.25 * np.exp(log_gain)[:, None] * np.ones((n, 180, log_gain.shape[1]))).astype(np.uint8)
+    taste, onset, laser = rng.permutation(np.arange(n) % 2), np.full(n, 60), np.zeros((n, 180))
+    trials = Trials(counts, taste, onset, laser, time=10.0 * np.arange(n))
+    folds = [evaluate.score_fold(trials, Window(60, 180), Settings(), 5, k, nested=False) for k in range(5)]
+    names = list(folds[0].log_likelihood)
+    table = np.stack([sum(f.log_likelihood[name] for f in folds) for name in names])
+    slow = {name: sum(f.slow[name] for f in folds) for name in folds[0].slow}
+    rest = (counts[:, 60:].astype(float), taste, None, names, table, evaluate.fold_of_trials(taste, 5))
+    return [fit_and_score.summarise(*rest, tables)["against_best"] for tables in (slow, {})]
+
+
+def test_a_model_whose_history_foretells_the_drift_beats_nothing():
+    found, blind = scored(np.linspace(-0.9, 0.9, 40)[:, None] * np.array([1, -1, 1, 1, -1, 0.5]))
+    assert blind["pooled_low"] > 0  # what the verdict was: yes, of nothing but the drift
+    assert (found["slow"], found["both"], found["pooled_low"] < 0) == (True, True, True)
+
+
+def test_steady_rates_are_judged_as_before():
+    found, blind = scored(np.zeros((40, 6)))
+    assert (found["baseline"], found["pooled"], found["slow"]) == (blind["baseline"], blind["pooled"], False)
+
+
+def test_the_slow_gain_follows_the_training_trials_in_time_alone():
+    time = np.random.default_rng(3).permutation(60)
+    truth = np.stack([np.exp(np.linspace(-1, 1, 60))[time], np.ones(60)], axis=1)
+    n = np.random.default_rng(4).poisson(30 * truth).astype(float)
+    train = np.arange(60) % 5 > 0
+    gain = drift.slow_gain(n, np.full((60, 2), 30.0), time, train)
+    assert np.abs(np.log(gain[~train, 0] / truth[~train, 0])).max() < 0.35
+    assert np.abs(np.log(gain[:, 1])).max() < 0.15
+    n[~train] = 1e6
+    np.testing.assert_array_equal(drift.slow_gain(n, np.full((60, 2), 30.0), time, train), gain)
+
+
+def test_a_no_of_a_model_that_lacks_the_drift_is_cannot_tell(inferred):
+    from glm_rates.files.stored import read_results
+    from glm_rates.score.tables import answer_of
+
+    stored = read_results(next(inferred[0].glob("*.h5")))
+    row = {**stored.summary["against_best"], "baseline": "psth", "slow": True, "both": True, "pooled": -0.02, "pooled_low": -0.03, "pooled_high": -0.01}  # fmt: skip
+    steady = stored._replace(summary={**stored.summary, "against_best": row}, arrays={**stored.arrays, "drift_pvalue": np.full(5, 0.5)})  # fmt: skip
+    assert answer_of(steady).verdict == "no"
+    moved = steady._replace(arrays={**stored.arrays, "drift_pvalue": np.array([1e-6, 0.5, 0.5, 0.5, np.nan])})
+    assert answer_of(moved).verdict == "cannot tell"
+    assert "beats the PSTH, with a slow gain over trials: cannot tell" in answer_of(moved).sentence
