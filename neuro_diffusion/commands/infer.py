@@ -180,8 +180,8 @@ def fitted(
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100:
-        runs = (1 + (K > 1) / 2) * n_samples * steps * (1 + (config.prior is not None))
-        seconds = runs * model.seconds_a_step(N)
+        runs = (1 + (K > 1) / 2) * (1 + (config.prior is not None))
+        seconds = runs * steps * model.seconds_a_step(N, n_samples)
         log.info("%d neurons: %d samples of %d steps, about %.0f s of a processor.", N, n_samples, steps, seconds)
     if others.refine != "none" and not used.plain:
         log.warning("--refine is left out: it knows of no constant input, no kernel and no time constants that differ.")

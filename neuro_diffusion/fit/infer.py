@@ -183,7 +183,7 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
     """Fit every method to some trials; ``lean``: only what stands against the baselines."""
     likelihood = _likelihoods(trials, choice)
     found = likelihood(None)
-    base = ridge.ridge_of(found)
+    base = ridge.ridge_of(found, not lean)
     ep, written = _propagated(model, found, 0 if lean else S, generator)
     share = share_of(model.spec.gate, claimed_correlation(ep[None], written.sd[None]))
     estimates, default, samples = {"ridge": base.mean[0], "ep": ep}, "ep", written.samples

@@ -84,7 +84,10 @@ def gaussian_step(w: Tensor, sigma: Tensor, data: Spectrum) -> GaussianStep:
     V = data.vectors[:, None]
     covariance = (V * spread[..., None, :]) @ V.transpose(-1, -2)
     rhs = (V[:, 0] @ data.b[..., None])[..., 0][:, None] + w / sigma[..., None, None] ** 2
-    mean = (covariance @ rhs[..., None])[..., 0]
+    if covariance.shape[1] < rhs.shape[1]:  # one matrix for all samples is not copied for each
+        mean = (covariance[:, 0] @ rhs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    else:
+        mean = (covariance @ rhs[..., None])[..., 0]
     variance = covariance.diagonal(dim1=-2, dim2=-1)
     return GaussianStep(mean, variance, covariance * precision[..., None, None, None])
 

@@ -102,6 +102,17 @@ def missing_below(W: Tensor, noise: diffusion.Noise) -> float:
     return max(weakest / 2, 2 * noise.sigma_min)
 
 
+def _told(denoise: diffusion.Denoiser) -> diffusion.Denoiser:
+    """Return a denoiser that tells how far it is."""
+
+    def loud(w: Tensor, sigma: float) -> Tensor:
+        """Return the denoised weights."""
+        log.info("%d samples at noise level %.3g", w.shape[1], sigma)
+        return denoise(w, sigma)
+
+    return loud
+
+
 class WeightModel(nn.Module):
     """Denoiser of standardised weight matrices, w = sqrt(N) W / scale."""
 
@@ -135,32 +146,41 @@ class WeightModel(nn.Module):
         regime = {"process": spec.process, "h0_std": spec.h0_std} | regime
         return gaussian_likelihood(y, spec.a if a is None else a, variance, noise_std, observed, **regime).wide
 
-    def forward(self, w: Tensor, sigma: Tensor, data: Spectrum) -> tuple[Tensor, Tensor]:
+    def static(self, w: Tensor, data: Spectrum) -> Tensor:
+        """Return what the data alone say of weights like w (B, S, N, N): their Gaussian posterior mean (B, 1, N, N)."""
+        top = w.new_full((1, 1), self.noise.sigma_max)
+        return diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
+
+    def forward(self, w: Tensor, sigma: Tensor, data: Spectrum, static: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the denoised weights and the scale of the network's correction, both (B, S, N, N).
 
         Parameters
         ----------
-        w : (B, S, N, N) noisy standardised weights. sigma : (B, S). data : spectrum of the likelihood of B networks.
+        w : (B, S, N, N) noisy standardised weights. sigma : (B, S or 1). data : spectrum of the likelihood of B networks.
+        static : what `static` gives, where it is known already.
         """
         with torch.autocast(w.device.type, enabled=False):  # the exact part keeps its precision
             step = diffusion.gaussian_step(w, sigma, data)
-            top = sigma.new_full((1, 1), self.noise.sigma_max)
-            static = diffusion.gaussian_step(torch.zeros_like(w[:, :1]), top, data).mean
-            x = features(w, sigma, step.mean, step.variance, static)
+            x = features(w, sigma, step.mean, step.variance, self.static(w, data) if static is None else static)
             skip, size = diffusion.precondition(w, sigma, step, self.spec.parameterization, self.spec.skip == "ep")
-        return skip + size * self.net(x, sigma, step.shrinkage).to(w.dtype), size
+        N, many = w.shape[-1], w.shape[1]
+        if N > LARGE and sigma.shape[1] == 1:  # of large networks a few samples at once
+            many = max(1, BLOCK_BYTES // (4 * N * N * self.spec.hidden))
+        parts = [self.net(part, sigma, step.shrinkage) for part in x.split(many, 1)]
+        return skip + size * torch.cat(parts, 1).to(w.dtype), size
 
     def denoiser(self, data: Spectrum, guidance: float = 1.0) -> diffusion.Denoiser:
         """Return ``(w, sigma) -> w0``: guidance 0 ignores the data, 1 is the conditional model, above 1 is not calibrated."""
         null = diffusion.without_data(len(data.b), data.b.shape[-1], data.b)
+        told = self.static(data.b[:, None], data) if guidance else None
 
         def denoise(w: Tensor, sigma: float) -> Tensor:
             """Return the mean of the weights given noisy ones w (B, S, N, N), guided by the data."""
             level = torch.full((len(w), 1), sigma, dtype=w.dtype, device=w.device)
             if guidance == 1:
-                return self(w, level, data)[0]
+                return self(w, level, data, told)[0]
             free = self(w, level, null)[0]
-            return free if guidance == 0 else free + guidance * (self(w, level, data)[0] - free)
+            return free if guidance == 0 else free + guidance * (self(w, level, data, told)[0] - free)
 
         return denoise
 
@@ -206,24 +226,18 @@ class WeightModel(nn.Module):
         levels = diffusion.noise_levels(steps, schedule, self.noise)
         start = diffusion.start(data, n_samples, float(levels[0]), generator, with_data=guidance > 0)
         out, size = [], max(1, chunk // n_samples)
-        N = start.shape[-1]
-        many = n_samples if N <= LARGE else max(1, BLOCK_BYTES // (4 * N * N * self.spec.hidden))
         for first in range(0, B, size):
             part = Spectrum(*(z[first : first + size] for z in data))
             denoise = self.denoiser(part, guidance)
-            pieces = start[first : first + size].split(many, 1)
-            drawn = []
-            for w in pieces:
-                drawn.append(diffusion.sample(denoise, w, levels, sampler, generator))
-                if N > TOLD:
-                    log.info("%d of %d samples", sum(v.shape[1] for v in drawn), n_samples)
-            out.append(torch.cat(drawn, 1))
+            if start.shape[-1] > TOLD:
+                denoise = _told(denoise)
+            out.append(diffusion.sample(denoise, start[first : first + size], levels, sampler, generator))
         return self.settle(torch.cat(out))
 
     @torch.no_grad()
-    def seconds_a_step(self, N: int) -> float:
-        """Return the processor time of one step of one sample of N neurons, measured on a step without data."""
-        w = torch.zeros(1, 1, N, N)
+    def seconds_a_step(self, N: int, n_samples: int) -> float:
+        """Return the processor time of one step of some samples of N neurons, measured on a step without data."""
+        w = torch.zeros(1, n_samples, N, N)
         denoise, began = self.denoiser(diffusion.without_data(1, N, w)), time.process_time()
         denoise(w, 1.0)
         return time.process_time() - began

@@ -18,6 +18,7 @@ from torch import Tensor
 from .ridge import Likelihood, factor_of
 
 AT_ONCE = 200_000  #: entries whose quadrature is in memory together
+BLOCK = 1 << 20  #: numbers in the precisions of rows that are inverted together
 N_NODES = 32  #: of the quadrature over the size of a weight
 LEAST = 1e-3  #: precision of a cavity over the prior's
 WIDE, NARROW = 0.1, 1e6  #: precisions of a site over the prior's: wider ones let sparse, heavy-tailed weights run away
@@ -133,10 +134,23 @@ def _component(m: Tensor, v: Tensor, size: Tensor, log_sd: float) -> _Tilted:
 
 def gaussian_posterior(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return covariance, its diagonal and mean of each row under the sites."""
-    factor = factor_of(likelihood.A + torch.diag_embed(tau))
+    precision = likelihood.A.clone()
+    precision.diagonal(dim1=-2, dim2=-1).add_(tau)
+    factor = factor_of(precision)
     covariance = torch.cholesky_inverse(factor)
     mean = (covariance @ (likelihood.b + nu)[..., None])[..., 0]
     return covariance, covariance.diagonal(dim1=-2, dim2=-1), mean
+
+
+def marginals(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variance and mean of each entry under the sites; rows in blocks, for which no new memory is asked of the system."""
+    N = tau.shape[-1]
+    parts = [
+        gaussian_posterior(Likelihood(A, b), *sites)[1:]
+        for A, b, *sites in zip(*(z.flatten(0, 1).split(max(1, BLOCK // N**2)) for z in (*likelihood[:2], tau, nu)))
+    ]
+    spread, mean = (torch.cat(part).view_as(tau) for part in zip(*parts))
+    return spread, mean
 
 
 class _State(NamedTuple):
@@ -187,7 +201,7 @@ def propagate(likelihood: Likelihood, family: Family, learn: bool = True, densit
     density : (B, N, N) probability of each connection before data (`anatomy`); None: the family's, which is learned.
     """
     data = Likelihood(likelihood.A.double(), likelihood.b.double())
-    return sweep(lambda tau, nu: gaussian_posterior(data, tau, nu)[1:], likelihood.b, family, learn, density)
+    return sweep(lambda tau, nu: marginals(data, tau, nu), likelihood.b, family, learn, density)
 
 
 def sweep(

@@ -148,9 +148,12 @@ def fitted_states(W: Tensor, f: Tensor, p: Pseudo, decay: Tensor) -> Tensor:
 
 def factor_of(precision: Tensor) -> Tensor:
     """Return the Cholesky factor of precisions (..., N, N) that rounding may have left not quite positive."""
+    factor, info = torch.linalg.cholesky_ex(precision)
+    if not bool(info.any()):
+        return factor
     size = precision.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
     eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
-    for jitter in (0.0, 1e-7, 1e-6, 1e-5):
+    for jitter in (1e-7, 1e-6, 1e-5):
         factor, info = torch.linalg.cholesky_ex(precision + jitter * size * eye)
         if not bool(info.any()):
             return factor
@@ -325,12 +328,13 @@ def fit_ridge(
     return ridge_of(gaussian_likelihood(y, a, None, noise_std, observed, **regime))
 
 
-def ridge_of(found: RowFit) -> Ridge:
-    """Return ridge regression on a likelihood."""
+def ridge_of(found: RowFit, widened: bool = True) -> Ridge:
+    """Return ridge regression on a likelihood; its sd without the path's own uncertainty where it is not ``widened``."""
     s = spectrum(found.likelihood)
     variance, _ = best_prior_variance(s)
-    mean, _ = posterior(s, variance)
-    _, sd = posterior(spectrum(found.wide), variance)
+    mean, sd = posterior(s, variance)
+    if widened:
+        _, sd = posterior(spectrum(found.wide), variance)
     return Ridge(mean, sd, variance, found.noise, found.likelihood)
 
 
