@@ -15,6 +15,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .lasers import event_lasers
+from .pynapple_npz import support_of
 from .session import (
     NO_LABEL,
     REGION_COLUMNS,
@@ -188,6 +189,9 @@ def _observed(
     """Intervals in which each unit was recorded: from ``--observed``, or columns observed_start_s, observed_stop_s."""
     if options.get("observed"):
         return read_observed(Path(options["observed"]), ids, options.get("sampling_rate"))
+    support = support_of(path)
+    if support is not None:
+        return [support] * len(ids)
     names = ("observed_start_s", "observed_stop_s")
     if not any(name in table for name in names):
         return None

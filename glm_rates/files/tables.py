@@ -13,6 +13,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .hdf5 import parsing
+from .pynapple_npz import as_table, kind_of
 
 log = logging.getLogger("glm_rates.files.tables")
 Table = dict[str, Any]  # columns by name: lists or one-dimensional arrays
@@ -109,9 +110,11 @@ def unfolded(table: Table) -> Table:
 
 
 def read_npz(path: Path) -> Table:
-    """One-dimensional arrays of an ``.npz`` file."""
+    """One-dimensional arrays of an ``.npz`` file, or what pynapple saved."""
     with parsing(path, "an .npz without pickles"):
         _sizes(path)
+        if kind := kind_of(path):
+            return as_table(path, kind)
         with np.load(path, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     flat = {name: np.atleast_1d(np.squeeze(array)) for name, array in columns.items() if np.size(array)}
