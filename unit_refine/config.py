@@ -35,7 +35,7 @@ class Tables(Command):
 
     inputs: list[Path] = Field(
         min_length=1,
-        description="metrics tables (CSV), Phy folders or SortingAnalyzer folders, one for each recording",
+        description="metrics tables (CSV, parquet, NWB), Phy folders or SortingAnalyzer folders, one for each recording",
         json_schema_extra=POSITIONAL | THERE,
     )
     group_by: str = Field(
@@ -65,7 +65,7 @@ class Labelled(Tables):
 
     labels: list[Path] = Field(
         [],
-        description="label files in Phy form (cluster_id, group), one for each input and in the same order",
+        description="label files (Phy, table, curation JSON, NWB), one for each input and in the same order",
         json_schema_extra={"exists": "file"},
     )
     label_column: str | None = Field(

@@ -12,7 +12,7 @@ from hdf5io.errors import InputError
 from ..units.assemble import Recording, cluster_text, id_text
 from ..units.labels import LABEL_COLUMNS, MEANING, spelled_out, tidy
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
-from . import curation
+from . import curation, nwb
 from .clusters import SI_IDS, si_unit_ids
 from .tables import PARQUET, read_parquet
 from .text import Form, TextTable, read_cells
@@ -87,10 +87,13 @@ def split_header(table: TextTable, path: Path) -> tuple[list[str], list[list[str
 
 
 def text_cells(path: Path) -> TextTable:
-    """Return the cells of a table of text or parquet."""
-    if path.suffix.lower() not in PARQUET:
+    """Return the cells of a table of text or parquet, or of an NWB file's units."""
+    if nwb.is_hdf5(path):
+        whole = nwb.read(path)
+    elif path.suffix.lower() in PARQUET:
+        whole = read_parquet(path)
+    else:
         return read_cells(path)
-    whole = read_parquet(path)
     cells = whole.astype(object).where(whole.notna(), "").astype(str).to_numpy().tolist()
     return TextTable(Form("utf-8", b"", "\n", ","), [list(map(str, whole.columns)), *cells])
 

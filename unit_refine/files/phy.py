@@ -25,7 +25,7 @@ from ..units.metric_names import from_producer
 from ..units.metrics import KNOWN, RENAMED, id_column
 from .clusters import CLUSTERS, check_counts, cluster_of_row, clusters_of, numbering, si_unit_ids, with_counts
 from .label_files import KSLABEL, id_place, kilosort_labels, read_label_file, split_header, without_kilosorts
-from .tables import read_table, take_ids
+from .tables import read_table, table_files, take_ids
 from .text import Form, TextTable, read_cells, write_cells
 
 log = logging.getLogger(__package__)
@@ -33,10 +33,6 @@ log = logging.getLogger(__package__)
 GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_groups.tsv")
 INFO = "cluster_info.tsv"
 OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
-TABLES = (
-    "quality_metrics.csv", "metrics.csv", "template_metrics.csv", "waveform_metrics.csv",
-    *(f"{folder}templates._bc_qMetrics.parquet" for folder in ("", "bombcell/", "qMetrics/")),  # Bombcell's
-)  # fmt: skip
 #: Phy knows three groups.
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
 
@@ -97,8 +93,7 @@ def read(folder: Path) -> Clusters:
 def metric_tables(folder: Path) -> list[pd.DataFrame]:
     """Return every table of metrics in a folder, by cluster id."""
     parts = []
-    names = [n for n in TABLES if (folder / n).is_file()]
-    for path in [folder / n for n in names] or sorted(folder.glob("*quality_metrics*.csv")):
+    for path in table_files(folder):
         whole = read_table(path)
         ids, table = take_ids(whole, path)
         clusters = {unit: cluster for cluster, unit in si_unit_ids(folder).items()}

@@ -20,7 +20,7 @@ from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names
 from ..units.releases import ANY, of_names, together
-from . import analyzers, clusters, phy
+from . import analyzers, clusters, nwb, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
 
@@ -107,7 +107,13 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Tables, str | None]
 def read_recording(path: Path, config: Tables, label_column: str | None = None) -> Recording:
     """Return the units of one input, whatever its kind, with today's metric names."""
     path = Path(path)
-    if label_column is not None and squeezed(label_column) in ("kslabel", "ks2label", "ks4label", "kilosortlabel"):
+    if label_column is not None and squeezed(label_column) in (
+        "kslabel",
+        "ks2label",
+        "ks4label",
+        "kilosortlabel",
+        "kilosort2label",
+    ):
         log.warning("%s: '%s' holds Kilosort's own labels, not a curator's", path, label_column)
     recording = next(reader for is_this, reader in READERS if is_this(path))(path, config, label_column)
     table, notices = from_producer(recording.table)
@@ -142,7 +148,7 @@ def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> ana
 
 def check_memory(config: Tables) -> None:
     """Refuse inputs whose tables would need more memory than the user allows."""
-    megabytes = sum(p.stat().st_size for p in config.inputs if p.is_file()) / 1e6
+    megabytes = sum(p.stat().st_size for p in config.inputs if p.is_file() and not nwb.is_hdf5(p)) / 1e6
     needed = BASE_MB + TABLE_FACTOR * megabytes + BASE_MB * (getattr(config, "jobs", 1) - 1)
     if needed > config.max_memory:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What is in a table of units (CSV, TSV, parquet), and how is one written?"""
+"""What is in a table of units (CSV, TSV, parquet, NWB), and how is one written?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_text
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
+from . import nwb
 from .text import decimal_mark, read_text
 
 log = logging.getLogger(__package__)
@@ -22,11 +23,16 @@ SUMMARIES = (
     "mean", "average", "median", "std", "sd", "sem", "min", "max", "count", "sum", "total", "25%", "50%", "75%",
 )  # ids of rows that are no units  # fmt: skip
 NAMES = r"\s*([+-]?0\d+|\d+[eE]\d+)\s*"  #: ids that a number would not be written as: 007, 1e5
+#: Tables of metrics in a sorter's folder.
+TABLES = (
+    "quality_metrics.csv", "metrics.csv", "template_metrics.csv", "waveform_metrics.csv",
+    *(f"{folder}templates._bc_qMetrics.parquet" for folder in ("", "bombcell/", "qMetrics/")),  # Bombcell's
+)  # fmt: skip
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a table of text (see `text`) or of parquet.
+    """Return a table of text (see `text`) or of parquet, or the units table of an NWB file.
 
     Raises
     ------
@@ -34,16 +40,42 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file. Expected a metrics table (CSV, parquet), a Phy folder or a SortingAnalyzer folder."
+            f"{path}: no such file. Expected a metrics table (CSV, parquet, NWB), a Phy folder or a SortingAnalyzer folder."
         )
-    table = read_parquet(path) if path.suffix.lower() in PARQUET else read_csv(path)
+    if path.suffix.lower() in (".pickle", ".pkl"):
+        raise InputError(
+            f"{path}: a pickle is never opened. Give its metrics as CSV or parquet, or the sorter's folder."
+        )
+    if path.suffix.lower() in PARQUET:
+        table = read_parquet(path)
+    else:
+        table = nwb.read(path) if nwb.is_hdf5(path) else read_csv(path)
     if table.empty:
         raise InputError(f"{path}: no units, only a header line.")
+    if {"ID1", "ID2"} <= set(table.columns):
+        raise InputError(
+            f"{path}: pairs of units (UnitMatch's MatchTable), not units. Give the metrics of each session: its Phy or Bombcell folder, or a table."
+        )
     if len(table.columns) < 2:
         raise InputError(
             f"{path}: one column only ('{table.columns[0]}'); expected metrics parted by commas, with a header line."
         )
     return table
+
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the tables of metrics of a folder; ecephys numbers those of later runs (``metrics_1.csv``), of which the last is read."""
+    found = [folder / n for n in TABLES if (folder / n).is_file()]
+    for stem in ("metrics", "waveform_metrics"):
+        later = {int(n): p for p in folder.glob(f"{stem}_*.csv") if (n := p.stem.removeprefix(f"{stem}_")).isdigit()}
+        first = folder / f"{stem}.csv"
+        if later:
+            last = later[max(later)]
+            found = [p for p in found if p != first] + [last]
+            others = [p.name for p in (first, *later.values()) if p != last and p.is_file()]
+            if others:
+                log.warning("%s: %s is read, of a later run than %s", folder, last.name, ", ".join(sorted(others)))
+    return found or sorted(folder.glob("*quality_metrics*.csv"))
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -90,7 +122,7 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     ------
     InputError : no id column, a missing id, an id that occurs twice, a row that sums up the others.
     """
-    name = id_column(list(map(str, table.columns)))
+    name = unique_ids(table, group_by)
     if name is None:
         first = str(table.columns[0])
         other = other_ids({str(c): table[c].tolist() for c in table.columns[1:]})
@@ -127,6 +159,16 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
         )
     drop = [c for c in table.columns if str(c).lower() in ID_COLUMNS or str(c).startswith("Unnamed") or c == name]
     return ids, table.drop(columns=[c for c in drop if c != group_by])
+
+
+def unique_ids(table: pd.DataFrame, group_by: str) -> str | None:
+    """Return the column of unit ids: the surest one, or ``unit_id`` where that one repeats itself (clusters of several probes) and ``unit_id`` does not."""
+    name = id_column(list(map(str, table.columns)))
+    within = [group_by] if group_by in table.columns else []
+    other = id_column([str(c) for c in table.columns if str(c).lower() in ("unit_id", "ecephys_unit_id")])
+    if name is not None and other is not None and table.duplicated([*within, name]).any():
+        return name if table.duplicated([*within, other]).any() else other
+    return name
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

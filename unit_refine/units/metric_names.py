@@ -51,9 +51,11 @@ PRODUCERS = (
     ),
     Producer(
         "IBL brainbox",
-        frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max", "max_confidence", "min_contamination", "n_spikes_below2", "ks2_label"}),
-        {"spike_count": ("num_spikes", 1.0)},
-        frozenset({"presence_ratio", "presence_ratio_std", "slidingRP_viol", "missed_spikes_est", "contamination", "contamination_alt", "amp_median", "amp_max", "amp_min", "amp_std_dB", "drift"}),
+        frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max", "max_confidence", "min_contamination", "n_spikes_below2", "ks2_label",
+                   "ibl_quality_score", "kilosort2_label", "cluster_uuid", "missed_spikes_estimate", "presence_ratio_standard_deviation", "alternative_contamination", "sliding_refractory_period_violation"}),
+        {"spike_count": ("num_spikes", 1.0), "firing_rate_hz": ("firing_rate", 1.0)},
+        frozenset({"presence_ratio", "presence_ratio_std", "slidingRP_viol", "missed_spikes_est", "contamination", "contamination_alt", "amp_median", "amp_max", "amp_min", "amp_std_dB", "drift", "noise_cutoff",
+                   "isi_violations_ratio", "rp_violation", "sliding_rp_violation"}),  # in its NWB files sliding_rp_violation is 1 for a unit that passes
     ),
     Producer("Kilosort", frozenset({"ContamPct", "KSLabel", "Amplitude", "fr", "n_spikes", "amp", "sh"}), {"n_spikes": ("num_spikes", 1.0), "fr": ("firing_rate", 1.0)}, frozenset({"ContamPct", "Amplitude", "amp"})),
 )  # fmt: skip
