@@ -244,6 +244,9 @@ class InfoConfig(_Frozen):
     """What is this file or folder? Recordings, spike tables, exchange folders, results; exit 2 for anything else."""
 
     data: Path = _source("any input that glm-rates reads, or any output that it makes")
+    h5: str | None = Field(None, description="name of the .h5 file where a blech_clust directory holds several")
+    sampling_rate: float | None = Field(None, gt=0, description="samples a second of time_samples columns, in Hz")
+    intervals: str | None = Field(None, description="NWB table of intervals whose rows are trials, or none")
 
 
 class CheckConfig(_Frozen):

@@ -13,18 +13,20 @@ from ..files.describe import describe
 
 def run(config: InfoConfig, run: Run) -> Result:
     """Name the kind of an input or output and what is in it."""
-    kind, found = describe(config.data)
+    options = config.model_dump(exclude={"data"}, exclude_none=True)
+    kind, found = describe(config.data, options)
     rows = [{"what": name.replace("_", " "), "value": _short(value)} for name, value in found.items()]
     return Result(
         {},
-        {"kind": kind, **found, "next": next_commands(config.data, kind, found)},
+        {"kind": kind, **found, "next": next_commands(config.data, kind, found, options)},
         f"{table(rows)}\n{config.data}: {kind}" if rows else f"{config.data}: {kind}",
     )
 
 
-def next_commands(path: Path, kind: str, found: dict[str, Any]) -> list[str]:
+def next_commands(path: Path, kind: str, found: dict[str, Any], options: dict[str, Any] | None = None) -> list[str]:
     """Return the command lines that one types next; words in capitals are the reader's (``neuropipes doctor`` prints them)."""
-    data = shlex.quote(str(path))
+    given = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in (options or {}).items()]
+    data = " ".join([shlex.quote(str(path)), *given])
     if kind in ("NWB file", "spike table"):
         table = " --events EVENTS.csv" if kind == "spike table" else " --segment-s 10"
         return [f"glm-rates infer {data}{'' if found['n_events'] else table} --output rates.h5"]

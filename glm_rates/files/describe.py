@@ -17,20 +17,25 @@ from .recordings import read_times
 from .stored import GROUP, SCHEMA
 from .tables import READERS as TABLES
 
+OPTIONS = {"blech_clust directory": ("h5",), "NWB file": ("intervals",), "spike table": ("sampling_rate",)}
 TIMES = {"label_column": "none", "align_column": None}
 
 
-def describe(path: Path) -> tuple[str, dict[str, Any]]:
-    """Kind of a file or folder, and what is in it.
+def describe(path: Path, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """Kind of a file or folder, and what is in it; ``options`` are those of `infer` that say how it is read.
 
     Raises
     ------
     InputError
-        Nothing that this pipeline reads or makes.
+        Nothing that this pipeline reads or makes, or an option that this kind has no place for.
     """
     for kind, belongs, tell in KINDS:
         if belongs(path):
-            return kind, tell(path)
+            allowed = OPTIONS.get(kind, ())
+            odd = [name for name in options or {} if name not in allowed]
+            if odd:
+                raise InputError(f"{path}: --{odd[0].replace('_', '-')} says nothing of a {kind}.")
+            return kind, tell(path, **(options or {}))
     raise InputError(
         f"{path}: no recording and no result of glm-rates; expected a blech_clust directory, an exchange folder, results (.h5), "
         ".nwb, or a spike table (.csv, .tsv, .parquet, .npz)."
@@ -45,16 +50,16 @@ def _exchange(path: Path) -> dict[str, Any]:
             "fitted": (path / "fit.json").is_file()}  # fmt: skip
 
 
-def _blech(path: Path) -> dict[str, Any]:
-    found = read_recording(path)
+def _blech(path: Path, h5: str | None = None) -> dict[str, Any]:
+    found = read_recording(path, h5)
     shapes = [found.shapes[taste.dig_in] for taste in found.tastes]
     return {"file": found.h5.name, "n_units": shapes[0][1], "n_trials": sum(shape[0] for shape in shapes),
             "tastes": [taste.label for taste in found.tastes], "trial_ms": shapes[0][2], "stimulus_ms": found.before_ms,
             "regions": sorted(set(found.unit_region)), "has_results": _has_results(found.h5)}  # fmt: skip
 
 
-def _times(path: Path) -> dict[str, Any]:
-    found = read_times(path, TIMES)
+def _times(path: Path, **options: Any) -> dict[str, Any]:
+    found = read_times(path, TIMES | options)
     spans = [(t.min(), t.max()) for t in found.times_s if len(t)]
     return {"n_units": len(found.unit_id), "n_spikes": sum(map(len, found.times_s)),
             "first_s": min((s[0] for s in spans), default=None), "last_s": max((s[1] for s in spans), default=None),
@@ -94,7 +99,7 @@ def _is_table(path: Path) -> bool:
 
 
 #: kind, how it is recognised, what is told of it; the first that fits
-KINDS: list[tuple[str, Callable[[Path], bool], Callable[[Path], dict[str, Any]]]] = [
+KINDS: list[tuple[str, Callable[[Path], bool], Callable[..., dict[str, Any]]]] = [
     ("exchange folder of glm-rates extract", lambda p: (p / "extract.json").is_file(), _exchange),
     ("tables and models of glm-rates infer", lambda p: (p / "artifacts" / "params.json").is_file(), _tables),
     ("blech_clust directory", lambda p: p.is_dir() and any(p.glob("*.info")), _blech),

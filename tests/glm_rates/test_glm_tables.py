@@ -1,6 +1,7 @@
 """Spike tables as they are exported: separators, decimal commas, parquet, npz, and each broken kind in one line."""
 
 import csv
+import json
 import zipfile
 
 import numpy as np
@@ -128,3 +129,14 @@ def test_infer_says_so_when_no_unit_has_spikes_in_the_windows(tmp_path, run_comm
     assert done.returncode == 2
     assert "no unit has 2 spikes in the windows of 50 trials; nothing can be fitted" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "r.h5").exists()
+
+
+def test_info_takes_what_the_kind_needs_and_nothing_else(run_command, tmp_path):
+    table = tmp_path / "spikes.csv"
+    table.write_text("unit_id,time_samples\n1,30000\n1,60000\n2,45000\n")
+    assert run_command("glm_rates", "info", table).returncode == 2
+    done = run_command("glm_rates", "info", table, "--sampling-rate", 30000, "--json")
+    assert json.loads(done.stdout)["results"]["last_s"] == 2.0
+    done = run_command("glm_rates", "info", table, "--intervals", "trials")
+    assert done.returncode == 2
+    assert "--intervals says nothing of a spike table" in done.stderr
