@@ -49,7 +49,7 @@ class Source(Base):
     """Where a session comes from."""
 
     source: str = positional(
-        "ALF session folder, eid:ID, suite2p folder or Fall.mat, NWB file, CaImAn or activity HDF5 file, .npy or .csv matrix",
+        "ALF session folder, eid:ID, suite2p folder, NWB, CaImAn, Minian, MATLAB or activity file, .npy, .csv or .parquet matrix",
         input=True,
     )
     one_cache: Path | None = Field(
@@ -67,7 +67,7 @@ class Source(Base):
         None, description="NWB: name of the series, or of its container, to take as activity where there are several"
     )
     time_axis: Literal["rows", "columns"] | None = Field(
-        None, description=".npy and .csv: what is time, where their shape does not tell"
+        None, description="matrices and tables: what is time, where their shape does not tell"
     )
     revision: str | None = Field(
         None, description="ALF: newest revision to take, such as 2025-02-04; not set: the newest"
@@ -154,6 +154,8 @@ class PreprocessConfig(Source, Output):
     def _fractions_are_parts(self) -> PreprocessConfig:
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise ValueError("--fractions: three positive numbers that sum to 1 are expected")
+        if self.held_out and self.split != "stimulus":
+            raise ValueError(f"--held-out: no stimulus is held out by --split {self.split}; give --split stimulus")
         return self
 
 
@@ -245,6 +247,10 @@ class CompareConfig(Window, Output):
             raise ValueError("--sweep-contexts: 4 to 2000, --sweep-horizons: 1 to 200 frames are expected")
         if self.published is not None and self.preset == "none":
             raise ValueError("--published: it stands beside --preset zapbench")
+        if self.preset != "none" and (self.sweep_contexts or self.sweep_horizons):
+            raise ValueError(
+                f"--preset {self.preset} says the contexts and horizons; leave out --sweep-contexts and --sweep-horizons"
+            )
         return self
 
 

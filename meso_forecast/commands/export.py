@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdf5io.errors import InputError
-
 from ..activity.windows import gather
 from ..config import ExportConfig
 from ..console import Result, Run
 from ..files.forecast_export import write_alf, write_nwb
-from ..files.forecast_file import open_forecast
+from ..files.forecast_file import check_recording, open_forecast
 from ..files.recording import Recording, open_recording
 
 
 def run(config: ExportConfig, run: Run) -> Result:
     """Write a forecast for others."""
     f, recording = open_forecast(config.forecast), open_recording(config.recording)
+    check_recording(config.forecast, f, recording)
     n = recording.panel.x.shape[1]
-    if f["mean"].shape[2] != n or f["uuid"] != recording.uuid.tolist():
-        raise InputError(
-            f"{config.recording}: its cells are not those of {config.forecast} ({n} here, {f['mean'].shape[2]} there)."
-        )
     results = {"n_windows": len(f["origin"]), "n_neurons": n, "horizon": len(f["lead"]), "format": config.format,
                "notes": recording.notes}  # fmt: skip
     if config.dry_run:

@@ -11,7 +11,7 @@ from hdf5io.errors import InputError
 from ..activity.windows import gather
 from ..config import PlotConfig
 from ..console import Result, Run
-from ..files.forecast_file import open_forecast
+from ..files.forecast_file import check_recording, open_forecast
 from ..files.recording import Recording, open_recording
 from ..show import plots
 from ..show.figures import save_figure
@@ -24,8 +24,7 @@ def run(config: PlotConfig, run: Run) -> Result:
     """Draw a forecast file."""
     f, recording = open_forecast(config.forecast), open_recording(config.recording)
     n, horizon = f["mean"].shape[2], f["mean"].shape[1]
-    if n != recording.panel.x.shape[1]:
-        raise InputError(f"{config.recording}: {recording.panel.x.shape[1]} neurons; the forecast has {n}.")
+    check_recording(config.forecast, f, recording)
     wrong = [i for i in config.neurons if not 0 <= i < n]
     if wrong:
         raise InputError(f"--neurons {wrong[0]}: rows are 0 to {n - 1}.")

@@ -34,7 +34,7 @@ def run(config: TrainConfig, run: Run) -> Result:
         "model": config.model, "context": config.context, "horizon": config.horizon, "config": config.model_dump(mode="json"),
         "provenance": run.provenance(config), "behaviour": config.behaviour, "inputs": inputs[0],
         "recordings": [
-            {"path": r.path.name, "eid": r.eid, "n_neurons": r.panel.x.shape[1], "neurons": neuron_key(r),
+            {"path": r.path.name, "eid": r.eid, "n_neurons": r.panel.x.shape[1], "neurons": neuron_key(r), "dt_s": r.panel.dt_s,
              "trained_s": trained_spans(r)} for r in recordings
         ],
     }  # fmt: skip

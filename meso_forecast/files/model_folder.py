@@ -25,6 +25,7 @@ from ..model.probability import StudentT
 from .recording import Recording, with_behaviour
 
 TUPLES: dict[str, Any] = {t.__name__: t for t in (LinearMap, Columns, StudentT, Spaces, Gate, StimulusMean, Prior)}
+RATE_TOLERANCE = 0.02
 POINTS: dict[str, Any] = {t.__name__: t for t in (Linear, StimulusMean, Corrected, Mixture, Network)}
 
 
@@ -192,10 +193,15 @@ def forecaster_for(saved: Saved, recording: Recording) -> tuple[Probabilistic, d
 
     Raises
     ------
-    InputError : the model knows other neurons.
+    InputError : the model knows other neurons, or another frame rate.
     """
     for about, forecaster in zip(saved.about["recordings"], saved.forecasters):
         if about["neurons"] == neuron_key(recording):
+            dt_s, now = float(about.get("dt_s") or recording.panel.dt_s), recording.panel.dt_s
+            if abs(now / dt_s - 1) > RATE_TOLERANCE:
+                raise InputError(
+                    f"{recording.path}: has {1 / now:.4g} frames a second, the model was trained on {1 / dt_s:.4g}."
+                )
             return forecaster, about
     known = ", ".join(f"{r['n_neurons']} neurons of {r['eid'] or r['path']}" for r in saved.about["recordings"])
     n = recording.panel.x.shape[1]

@@ -66,3 +66,34 @@ def test_a_forecast_of_other_cells_is_refused(meso, small_session, forecasts, tm
     done = meso("export", other, small_session[1], "--output", tmp_path / "no")
     assert done.returncode == 2
     assert "its cells are not those" in done.stderr
+
+
+def test_a_forecast_is_neither_scored_nor_drawn_on_the_same_cells_preprocessed_in_another_way(
+    meso, small_session, forecasts, tmp_path
+):
+    other = tmp_path / "other.h5"
+    assert meso("preprocess", small_session[0], "--neucoeff", 0.2, "--output", other).returncode == 0
+    for words in (["export", "--output", tmp_path / "no"], ["plot", "--output", tmp_path / "no"]):
+        done = meso(words[0], forecasts[1]["test"], other, *words[1:])
+        assert done.returncode == 2
+        assert "was made from another file of these cells" in done.stderr
+
+
+def test_a_model_is_not_used_at_another_frame_rate(meso, small_session, forecasts, tmp_path):
+    slow = tmp_path / "slow.h5"
+    slow.write_bytes(small_session[1].read_bytes())
+    with h5py.File(slow, "r+") as file:
+        file.attrs["dt_s"] = 2 * file.attrs["dt_s"]
+    done = meso("forecast", forecasts[0] / "m", slow, "--output", tmp_path / "no.h5")
+    assert done.returncode == 2
+    assert "frames a second, the model was trained on" in done.stderr
+
+
+def test_options_that_would_do_nothing_are_refused(meso, small_session, tmp_path):
+    for words, said in (
+        (["preprocess", small_session[0], "--held-out", "a"], "no stimulus is held out by --split chronological"),
+        (["compare", small_session[1], "--preset", "zapbench", "--sweep-contexts", "8"], "leave out --sweep-contexts"),
+    ):
+        done = meso(*words, "--output", tmp_path / "no.h5")
+        assert done.returncode == 2
+        assert said in done.stderr
