@@ -14,7 +14,7 @@ from .files.recordings import read_current, read_recording
 from .files.request import request_of
 from .neuron.protocols import current_from_segments
 from .neuron.recipe import Recipe
-from .neuron.recording import Recording, apply_window, as_density, resample
+from .neuron.recording import Recording, against_the_current, apply_window, as_density, resample
 from .neuron.simulator import protocol_current, simulate
 
 FINEST_MS = 0.25  #: grid of a current taken from a recording, unless --dt-ms is typed
@@ -51,11 +51,22 @@ def current_of(config: configs.Model) -> tuple[np.ndarray, float, str]:
 
 
 def current_of_recording(config: configs.TrainConfig, source: Path) -> tuple[np.ndarray, float, str]:
-    """Return current, grid and unit of the window of a recording that a network is to be trained for."""
+    """Return current, grid and unit of the window of a recording that a network is to be trained for.
+
+    Raises
+    ------
+    InputError
+        The voltage says that the current is not the one that was injected.
+    """
     whole = read_recording(source, request_of(config))
     if config.area_um2 and whole.current_unit == "pA":
         whole = as_density(whole, config.area_um2)
     part = apply_window(whole, config.window)
+    wrong = against_the_current(part)
+    if wrong:
+        raise InputError(
+            f"{part.source}: {wrong[0]} If the file is right, give the current as a table: --protocol FILE."
+        )
     wanted = config.dt_ms if "dt_ms" in config.model_fields_set else FINEST_MS
     part = resample(part, max(wanted, part.dt_ms))
     return part.current, part.dt_ms, part.current_unit

@@ -12,7 +12,7 @@ from ..config import UNITS, InfoConfig
 from ..console import Result, Run
 from ..files import recordings
 from ..files.request import request_of
-from ..neuron.recording import step_onsets, upward_crossings
+from ..neuron.recording import against_the_current, step_onsets, upward_crossings
 
 if TYPE_CHECKING:
     from ..neuron.recipe import Recipe  # models and posteriors bring jax: each is imported where it is read
@@ -115,12 +115,13 @@ def describe_recipe(found: Recipe) -> dict:
 
 
 def describe_recording(config: InfoConfig) -> dict:
-    """Return extent, steps and spikes of a sweep."""
+    """Return extent, steps and spikes of a sweep, in the clock of the file (that of --window), and what speaks against its current."""
     r = recordings.read_recording(config.path, request_of(config))
     return {
         "kind": "recording",
         "read": list(r.notes),
         "sweeps": recordings.n_sweeps(config.path, request_of(config)),
+        "start_ms": r.t0_ms,
         "duration_ms": r.dt_ms * len(r.v_mv),
         "dt_ms": r.dt_ms,
         "voltage_mv": [float(r.v_mv.min()), float(r.v_mv.max())],
@@ -128,4 +129,5 @@ def describe_recording(config: InfoConfig) -> dict:
         "current_unit": r.current_unit,
         "steps_at_ms": [float(r.time_ms[i]) for i in step_onsets(r)],
         "spikes": len(upward_crossings(r.v_mv)),
+        "facts": against_the_current(r),
     }

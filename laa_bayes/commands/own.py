@@ -19,7 +19,7 @@ log = logging.getLogger("laa_bayes")
 
 
 def run(config: OwnConfig, run: Run) -> Result:
-    """Find the exact posterior of the person's model; write draws and a table with the passive membrane's BIC beside it."""
+    """Find the exact posterior of the person's model; write draws and a table with the passive membrane's BIC; exit 3 on facts against it."""
     recording = recordings.read_recording(config.recording, request_of(config))
     model = own_model.read_own_model(config.model)
     from ..fit.own import infer_own
@@ -35,11 +35,11 @@ def run(config: OwnConfig, run: Run) -> Result:
         contraction = float(1 - found.refined.w[:, i].var())
         rows.append(
             {"parameter": name, "unit": units[name], "mean": float(x.mean()), "sd": float(x.std(ddof=1)), "low": float(low),
-             "high": float(high), "contraction": contraction, "identified": contraction >= 0.5}
+             "high": float(high), "contraction": contraction, "identified": contraction >= 0.5 and not found.facts}
         )  # fmt: skip
     better = found.passive.bic - found.bic
     results = {
-        "model": model.name, "parameters": rows, "bic_over_passive": better, "refine": found.refined.method,
+        "model": model.name, "verdict": "misspecified" if found.facts else "typical", "facts": found.facts, "parameters": rows, "bic_over_passive": better, "refine": found.refined.method,
         "ess": found.refined.ess, "pareto_k": found.refined.pareto_k, "passive": found.passive.values,
         "residual_rmse_mv": found.rmse_mv, "read": list(recording.notes), "n_time": len(found.cut.v_mv),
     }  # fmt: skip
@@ -55,4 +55,6 @@ def run(config: OwnConfig, run: Run) -> Result:
     told = ", ".join(f"{r['parameter']} {r['mean']:.3g} ± {r['sd']:.2g} {r['unit']}" for r in rows[-len(model.units) :])
     lost = ", ".join(str(r["parameter"]) for r in rows[-len(model.units) :] if not r["identified"])
     line = f"{told}{f' (not identified: {lost})' if lost else ''}; BIC {better:+.0f} over a passive membrane"
-    return Result({"draws": path, "table": config.target / "own.json"}, results, line)
+    if found.facts:
+        line = f"misspecified ({'; '.join(found.facts)}); {line}"
+    return Result({"draws": path, "table": config.target / "own.json"}, results, line, 3 if found.facts else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ log = logging.getLogger("laa_bayes")
 
 def run(config: PopulationConfig, run: Run) -> Result:
     """Find the prior of the population; write it and each cell's mean and sd before and after."""
-    fitted = read_alike(config)
+    paths, fitted, left_out = read_alike(config)
     from ..posterior.answers import over_sweeps
     from ..posterior.population import held_out_gains, population
 
@@ -40,8 +41,7 @@ def run(config: PopulationConfig, run: Run) -> Result:
     found, gains = population(cells), held_out_gains(cells)
     told = answer("the population's prior", "the prior of each cell alone", *over_sweeps(gains), UNIT)
     rows = [
-        row_of(path.name, one, weight, units)
-        for path, one, weight in zip(config.posteriors, fitted, found.weights, strict=True)
+        row_of(path.name, one, weight, units) for path, one, weight in zip(paths, fitted, found.weights, strict=True)
     ]
     whole = {name: medians(priors[name], found, i, units[name]) for i, name in enumerate(names) if found.seen[i]}
     unseen = [name for name, known in zip(names, found.seen, strict=True) if not known]
@@ -53,6 +53,7 @@ def run(config: PopulationConfig, run: Run) -> Result:
     hdf5io.write_csv(config.output / "cells.csv", rows)
     results = {
         "answer": told._asdict(), "population": whole, "not_inferred": unseen, "n_cells": len(rows), "few_draws": few,
+        "left_out": left_out,
     }  # fmt: skip
     hdf5io.write_json(config.output / "population.json", results | {"provenance": run.provenance(config)})
     log.info("\n%s", table(rows))
@@ -66,18 +67,28 @@ def run(config: PopulationConfig, run: Run) -> Result:
     return Result(outputs, results, line)
 
 
-def read_alike(config: PopulationConfig) -> list[posterior_file.Fitted]:
-    """Return the posteriors of the cells; InputError where there are fewer than three, or of different priors or units."""
-    if len(config.posteriors) < 3:
-        raise InputError(f"{len(config.posteriors)} posteriors: a population needs 3 cells or more.")
-    fitted = [posterior_file.read_posterior(path) for path in config.posteriors]
+def read_alike(config: PopulationConfig) -> tuple[list[Path], list[posterior_file.Fitted], list[str]]:
+    """Return the cells' files, their posteriors, and the files that are left out because no model explains their recording (said).
+
+    Raises
+    ------
+    InputError
+        Fewer than three cells, or cells of different priors or units.
+    """
+    read = {path: posterior_file.read_posterior(path) for path in config.posteriors}
+    left_out = [str(path) for path, one in read.items() if one.results.get("verdict") == "misspecified"]
+    if left_out:
+        log.warning("left out, since no model here explains their recordings: %s", ", ".join(left_out))
+    paths = [path for path in config.posteriors if str(path) not in left_out]
+    if len(paths) < 3:
+        more = f", {len(left_out)} of them misspecified" if left_out else ""
+        raise InputError(f"{len(config.posteriors)} posteriors{more}: a population needs 3 cells or more.")
+    fitted = [read[path] for path in paths]
     first = fitted[0]
-    for path, other in zip(config.posteriors, fitted, strict=True):
+    for path, other in zip(paths, fitted, strict=True):
         if other.spec.priors != first.spec.priors or other.recording.current_unit != first.recording.current_unit:
-            raise InputError(
-                f"{path}: another prior or unit than {config.posteriors[0]}. Infer all cells with the same."
-            )
-    return fitted
+            raise InputError(f"{path}: another prior or unit than {paths[0]}. Infer all cells with the same.")
+    return paths, fitted, left_out
 
 
 def row_of(cell: str, one: posterior_file.Fitted, weight: np.ndarray, units: dict[str, str]) -> dict[str, Any]:

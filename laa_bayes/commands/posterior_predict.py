@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from hdf5io.errors import InputError
@@ -10,10 +12,16 @@ from ..config import PosteriorPredictConfig
 from ..console import Result, Run
 from ..files import posterior_file, recordings
 
+log = logging.getLogger("laa_bayes")
+
 
 def run(config: PosteriorPredictConfig, run: Run) -> Result:
     """Simulate posterior draws and write the predicted voltages."""
     fitted = posterior_file.read_posterior(config.posterior)
+    if fitted.results.get("verdict") == "misspecified":
+        log.warning(
+            "%s: no model here explains its recording; what it predicts is not to be relied on", config.posterior
+        )
     current, spec = fitted.recording.current, fitted.spec
     from ..posterior import likelihood
 

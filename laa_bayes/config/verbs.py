@@ -58,7 +58,8 @@ class TrainConfig(Model):
     channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
     current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
     window: str = Field(
-        "all", description="part of --protocol-from: all, auto, sub-threshold, first-spike or t0:t1 in ms"
+        "all",
+        description="part of --protocol-from: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
     )
     n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
@@ -139,7 +140,10 @@ class Reading(Frozen):
     junction_mv: float = Field(
         0.0, ge=-50, le=50, description="liquid junction potential in mV, subtracted from the recorded voltage"
     )
-    window: str = Field("all", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    window: str = Field(
+        "all",
+        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
+    )
     grid_ms: float | None = Field(
         None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
     )
@@ -232,7 +236,10 @@ class CompareConfig(SeveralSweeps):
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
-    window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    window: str = Field(
+        "auto",
+        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
+    )
     sweeps: str | None = Field(
         None, description="sweeps that are fitted together, numbers such as 0-3,8 [the one of --sweep]"
     )
@@ -258,7 +265,7 @@ class CompareConfig(SeveralSweeps):
 
 
 class OwnConfig(Reading):
-    """Infer a neuron model of your own, written as a Python file (it is run), from a recording."""
+    """Infer a neuron model of your own, written as a Python file (it is run), from a recording; exit 3 where facts speak against it."""
 
     model: Path = Field(
         description="Python file with PARAMETERS, start and slope",
@@ -267,7 +274,10 @@ class OwnConfig(Reading):
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
-    window: str = Field("auto", description="part of the trace: all, auto, sub-threshold, first-spike or t0:t1 in ms")
+    window: str = Field(
+        "auto",
+        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
+    )
     draws: int = Field(1000, ge=100, le=100_000, description="posterior draws to keep")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Path | None = Field(

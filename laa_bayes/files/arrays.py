@@ -13,7 +13,7 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from .checks import assemble
 from .request import Request
-from .units import EXAMPLE, convert, name_and_unit, quantity_of
+from .units import EXAMPLE, convert, name_and_unit, other_electrodes, quantity_of
 from .wavesurfer import is_wavesurfer, read_wavesurfer, sweeps_in
 
 Vectors = dict[str, tuple[str, np.ndarray]]  #: unit and values by name
@@ -107,10 +107,16 @@ def from_vectors(path: Path, vectors: Vectors, names: list[str], request: Reques
         A quantity that is missing, or there twice and not named, vectors of different lengths, no such sweep.
     """
     found, notes, n_time, n = {}, [], 0, 1
+    chosen: dict[str, str] = {}
     for quantity in ("time", "voltage", "current"):
         if quantity == "current" and request.current_file is not None:
             continue
         name = one_of(path, quantity, [n for n in vectors if quantity_of(n) == quantity], names, request)
+        if quantity == "current" and request.current_from is None and other_electrodes(chosen["voltage"], name):
+            raise InputError(
+                f"{path}: does the current '{name}' belong to '{chosen['voltage']}'? Then --current-from {name}."
+            )
+        chosen[quantity] = name
         unit, values = vectors[name]
         n_time = n_time or values.shape[-1]
         if quantity == "voltage":

@@ -24,6 +24,7 @@ from .units import CURRENT, convert, unit_key
 
 LARGEST_BIAS_PA = 5000.0  #: no cell is held with more
 SAME_BIAS = 1e-3  #: share by which the start of a stimulus may differ from the bias that it holds
+LEAST_BRIDGE_MOHM = 1e-3  #: no pipette has less
 AMPLIFIER: dict[str, dict[str, float]] = {
     "bias_current": {**CURRENT, "SI": 1e12},
     "bridge_balance": {"ohm": 1e-6, "ohms": 1e-6, "mohm": 1.0, "SI": 1e-6},
@@ -236,5 +237,7 @@ def with_bias(path: Path, response: Part, current_pa: np.ndarray) -> tuple[np.nd
 def compensation_notes(part: Part) -> list[str]:
     """Return what the amplifier compensated: with a balanced bridge, R_s is only what was left."""
     balance, capacitance = (amplifier_value(part, name) for name in ("bridge_balance", "capacitance_compensation"))
+    if balance and abs(balance) < LEAST_BRIDGE_MOHM:  # the amplifier's MOhm, written as if they were ohm (ipfx)
+        balance *= 1e6
     notes = [f"bridge balance {balance:.3g} MOhm: R_s is what it left"] if balance else []
     return notes + ([f"capacitance compensation {capacitance:.3g} pF"] if capacitance else [])

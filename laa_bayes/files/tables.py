@@ -20,7 +20,7 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from .checks import assemble
 from .request import Request
-from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, quantity_of, unit_key
+from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, other_electrodes, quantity_of, unit_key
 
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
@@ -132,14 +132,15 @@ def current_for(path: Path, table: Table, voltages: list[int], currents: list[in
             names = ", ".join(f"'{table.header[i]}'" for i in currents)
             raise InputError(f"{path}: --current-from '{request.current_from}' is none of the current columns {names}.")
         return named[0]
-    if len(currents) == 1 and len(voltages) == 1:
+    apart = len(voltages) > 0 and other_electrodes(table.header[v], table.header[currents[0]])
+    if len(currents) == 1 and len(voltages) == 1 and not apart:
         return currents[0]
     labels = {i: label_of(name_and_unit(table.header[i])[0]) for i in [*voltages, *currents]}
     same = [i for i in currents if labels[i] == labels[v]]
     if len(same) == 1 and {labels[i] for i in currents} == {labels[i] for i in voltages}:
         return same[0]
     after = [table.header[i] for i in range(v + 1, len(table.header))]
-    follows = len(currents) == len(voltages) and all(i + 1 in currents for i in voltages)
+    follows = len(currents) == len(voltages) and all(i + 1 in currents for i in voltages) and not apart
     if follows and after:
         return v + 1
     names = ", ".join(f"'{table.header[i]}'" for i in currents)

@@ -86,6 +86,13 @@ def label_of(name: str) -> tuple[str, ...]:
     return tuple(word[len(stem) :] if stem in known else word for word, stem in stripped if word not in known and word)
 
 
+def other_electrodes(voltage: str, current: str) -> bool:
+    """Return whether two columns name different electrodes by number or letter: ``Vmon-2`` beside ``Imon-1`` (``Trace #2`` is none)."""
+    labels = [label_of(name_and_unit(header)[0]) for header in (voltage, current)]
+    named = all(len(label) == 1 and re.fullmatch(r"\d+|[a-h]", label[0]) for label in labels)
+    return named and labels[0] != labels[1]
+
+
 def quantity_of(header: str) -> str | None:
     """Return which quantity a column holds: by its name, or by its unit where the name is only that of a channel; else None."""
     name, unit = name_and_unit(header)

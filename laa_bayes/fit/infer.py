@@ -139,8 +139,7 @@ def infer(recording: Recording, config: InferConfig, model: TrainedModel | None)
         w, optimum = amortised, best_of(spec, amortised, observed)
     units = {name: UNITS[system][name] for name in PARAMETERS}
     models = rivals.compare(spec, observed, optimum, rng, climb.n_steps)
-    membrane = rivals.membrane(models[rivals.favoured(models)])
-    verdict = judge(spec, observed, optimum, membrane, facts, model if applies else None, config.seed)
+    verdict = judge(models[rivals.favoured(models)], observed, facts, model if applies else None, config.seed)
     per_unit = mv_per_mohm_per_unit(cut, config.area_um2)
     return Posterior(spec, observed, cut, units, refined, amortised, w, verdict, models, per_unit)
 
@@ -268,18 +267,20 @@ def facts_of(spec: Spec, observed: Observation, raw: Recording, area_um2: float 
     noise = float(np.max(observed.noise_mv)) if not spec.nuisance else float(np.std(np.diff(raw.v_mv)) / np.sqrt(2))
     drop = mv_per_mohm_per_unit(raw, area_um2) * raw.current
     at_own_rate = spec._replace(dt_ms=raw.dt_ms)
-    return typicality.hard_facts(at_own_rate, Observation(raw.v_mv, raw.current, noise, drop), noise)
+    return typicality.hard_facts(at_own_rate, Observation(raw.v_mv, raw.current, noise, drop), noise, raw.t0_ms)
 
 
 def judge(
-    spec: Spec, observed: Observation, optimum: np.ndarray, membrane: np.ndarray, facts: list[str],
-    model: TrainedModel | None, seed: int,
-) -> typicality.Typicality:  # fmt: skip
+    favoured: rivals.Rival, observed: Observation, facts: list[str], model: TrainedModel | None, seed: int
+) -> typicality.Typicality:
     """Return the verdict: seven tests where the noise is known; where it is estimated, hard facts decide, the tests warn.
 
-    ``membrane`` are the coordinates of the favoured model, which may be far from the prior: of a passive cell the activation's say nothing.
+    Judged is the fit of the favoured model: of a passive cell the activation model's parameters are far from the prior, and its
+    residuals are not white.
     """
-    e, jacobian = typicality.residuals_and_jacobian(spec, optimum, observed)
+    spec, membrane = favoured.spec, rivals.membrane(favoured)
+    assert isinstance(spec, Spec)
+    e, jacobian = typicality.residuals_and_jacobian(spec, favoured.w, observed)
     tests = typicality.residual_tests(e, jacobian, spec.dt_ms, seed)
     tests.append(typicality.prior_surprise(membrane))
     if model is not None:

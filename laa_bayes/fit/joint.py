@@ -67,8 +67,7 @@ def infer_together(recordings: Sequence[Recording], config: InferConfig) -> list
     for i, (place, (cut, _, _), (_, one)) in enumerate(zip(spec.places(), cuts, problems, strict=True)):
         facts = facts_of(single, one, recording_for_facts(recordings[i], config, cut), config.area_um2)
         each = {name: part_of(model, i) for name, model in models.items()}
-        membrane = rivals.membrane(each[rivals.favoured(models)])
-        verdict = judge(single, one, refined.optimum[place], membrane, facts, None, config.seed)
+        verdict = judge(each[rivals.favoured(models)], one, facts, None, config.seed)
         own = own_part(refined, place)
         found.append(Posterior(single, one, cut, units, own, None, own.w, verdict, each, per_unit))
     return found

@@ -14,7 +14,9 @@ from ..neuron.recording import Recording
 from ..posterior import exact, likelihood, rivals
 from ..posterior.importance import Refined
 from ..posterior.likelihood import NO_ACTIVATION, Observation, Spec
-from .infer import make_problem, prepare
+from ..posterior.summary import surprise
+from ..posterior.typicality import facts_of_any
+from .infer import make_problem, prepare, recording_for_facts
 
 CLIMB = exact.Climb(64, 80)  #: starts and steps
 log = logging.getLogger("laa_bayes")
@@ -30,6 +32,7 @@ class OwnPosterior(NamedTuple):
     bic: float
     passive: rivals.Rival
     fit_mv: np.ndarray  #: (n_time,) at the mode
+    facts: list[str]  #: what speaks against the recording, or for a wrong unit
 
     @property
     def rmse_mv(self) -> float:
@@ -62,4 +65,7 @@ def infer_own(model: OwnModel, recording: Recording, config: OwnConfig) -> OwnPo
     starts = rng.standard_normal((rivals.N_START, len(simple.names)))
     passive = rivals.rival(simple, starts, observed, CLIMB.n_steps, rng)
     bic = float(mode.shape[1] * np.log(len(cut.v_mv)) - 2 * best)
-    return OwnPosterior(spec, observed, cut, refined, bic, passive, likelihood.predictions(spec, mode, observed)[0])
+    own_w = mode[0, [spec.names.index(name) for name, _ in model.parameters]]
+    facts = facts_of_any(recording_for_facts(recording, asked, cut)) + surprise(own_w)
+    fit_mv = likelihood.predictions(spec, mode, observed)[0]
+    return OwnPosterior(spec, observed, cut, refined, bic, passive, fit_mv, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from fractions import Fraction
 from typing import NamedTuple
@@ -16,6 +17,10 @@ BEFORE_MS, AFTER_MS = 20.0, 100.0  #: sub-threshold window about a step's onset
 SPIKE_BEFORE_MS, SPIKE_MARGIN_MS = 60.0, 4.0  #: first-spike window: from before the step to before the spike
 AREA_CM2_PER_UM2 = 1e-8
 SMOOTH_MS = 2.0  #: moving average that finds the peak of a response
+LEAST_MV, SPIKE_MV = (
+    3.0,
+    -20.0,
+)  #: responses that are large enough to tell a step's sign, and small enough to be no spike
 
 
 class Recording(NamedTuple):
@@ -54,7 +59,7 @@ def cut(recording: Recording, start: int, stop: int) -> Recording:
 
 
 def apply_window(recording: Recording, window: str) -> Recording:
-    """Return the part named by ``window``: all, auto, sub-threshold, first-spike or t0:t1 in ms.
+    """Return the part named by ``window``: all, auto, sub-threshold, first-spike, or t0:t1 in ms of the file's clock (+t0:t1: from the sweep's start).
 
     Raises
     ------
@@ -69,17 +74,18 @@ def apply_window(recording: Recording, window: str) -> Recording:
         return cut(recording, *sub_threshold(recording))
     if window == "first-spike":
         return cut(recording, *before_first_spike(recording))
+    begin = 0.0 if window.startswith("+") else recording.t0_ms
     try:
-        t0, t1 = (float(part) for part in window.split(":"))
-    except ValueError:
+        start, stop = (round((float(part) - begin) / recording.dt_ms) for part in window.split(":"))
+    except (ValueError, OverflowError):
         raise InputError(
-            f"--window '{window}': expected all, auto, sub-threshold, first-spike or t0:t1 in ms."
+            f"--window '{window}': expected all, auto, sub-threshold, first-spike, t0:t1 or +t0:t1 in ms."
         ) from None
-    start, stop = (round((t - recording.t0_ms) / recording.dt_ms) for t in (t0, t1))
     if not 0 <= start < stop <= len(recording.v_mv) + 1:
         last = recording.time_ms[-1]
         raise InputError(
-            f"--window {window}: {recording.source} lasts from {recording.t0_ms:g} to {last:g} ms. Choose t0 < t1 within."
+            f"--window {window}: {recording.source} lasts from {recording.t0_ms:.12g} to {last:.12g} ms. Choose t0 < t1 within"
+            + (", or +t0:t1 from its start." if recording.t0_ms and begin else ".")
         )
     return cut(recording, start, stop)
 
@@ -159,6 +165,30 @@ def before_first_spike(recording: Recording) -> tuple[int, int]:
     if stop - start < 10:
         raise InputError(f"{recording.source}: the first spike comes too soon after the step. Use --window t0:t1.")
     return start, int(stop)
+
+
+def against_the_current(recording: Recording) -> list[str]:
+    """Return the fact that the voltage moves against the current at its steps, at all that it answers: the sign of one is turned.
+
+    A membrane charges with the step, whatever its conductances do later. Compared are the medians of the 10 ms before a step and of 10
+    to 20 ms behind it; a change counts beyond `LEAST_MV` and five times the drift before the step.
+    """
+    v_mv, current, dt_ms = recording.v_mv, recording.current, recording.dt_ms
+    n, steps = round(10.0 / dt_ms), []
+    steady = constant_stretches(idealised(current, dt_ms), tolerance=1e-3)
+    for (start, edge), (_, stop) in itertools.pairwise(steady):
+        if edge - start < n or stop - edge < 2 * n or n < 4:
+            continue
+        before, behind = v_mv[edge - n : edge], v_mv[edge + n : edge + 2 * n]
+        drift = abs(np.median(before[n // 2 :]) - np.median(before[: n // 2]))
+        moved = float(np.median(behind) - np.median(before))
+        spiked = v_mv[edge - n : edge + 2 * n].max() > SPIKE_MV
+        if abs(moved) > LEAST_MV + 5 * drift and not spiked:
+            steps.append((edge, moved * float(current[edge + n] - current[edge - 2])))
+    if not steps or any(product >= 0 for _, product in steps):
+        return []
+    when = recording.t0_ms + steps[0][0] * dt_ms
+    return [f"the voltage moves against the current at its step ({when:.0f} ms): is the sign of one turned?"]
 
 
 def resample(recording: Recording, grid_ms: float) -> Recording:

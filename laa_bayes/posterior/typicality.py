@@ -7,7 +7,6 @@ absorb them: a voltage offset of 10 mV, a gain of 1.05, a current that is 10 % t
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -17,17 +16,13 @@ from scipy import stats
 
 from ..neuron.priors import value_from_z
 from ..neuron.protocols import constant_stretches, idealised
-from ..neuron.recording import upward_crossings
+from ..neuron.recording import Recording, against_the_current, upward_crossings
 from .likelihood import Observation, Spec, innovations, on_device
 
 LEVEL = 0.007  #: of each test
 N_NULL = 4000
 N_LAGS = 20
 BLOCK_MS = 25.0
-LEAST_MV, SPIKE_MV = (
-    3.0,
-    -20.0,
-)  #: responses to a step that are large enough to tell its sign, and small enough to be none of a spike
 
 
 class Check(NamedTuple):
@@ -121,47 +116,32 @@ def summary_distance(distance: float, reference: np.ndarray) -> Check:
     return Check("summary distance", float(distance), float((1 + np.sum(reference >= distance)) / (len(reference) + 1)))
 
 
-def hard_facts(spec: Spec, observed: Observation, noise_mv: float) -> list[str]:
-    """Return what no parameter can explain: impossible voltages or slopes, repeated firing under constant current."""
-    v, current, facts = observed.v_mv, observed.current, []
+def facts_of_any(recording: Recording) -> list[str]:
+    """Return what no model of a membrane can explain: missing or impossible voltages, a voltage that moves against its current."""
+    v = recording.v_mv
     if not np.all(np.isfinite(v)):
         return ["the voltage has missing or infinite values"]
-    if v.min() < -150 or v.max() > 100:
-        facts.append(f"voltage from {v.min():.0f} to {v.max():.0f} mV is outside -150 to 100 mV")
+    outside = v.min() < -150 or v.max() > 100
+    facts = [f"voltage from {v.min():.0f} to {v.max():.0f} mV is outside -150 to 100 mV"] if outside else []
+    return facts + against_the_current(recording)
+
+
+def hard_facts(spec: Spec, observed: Observation, noise_mv: float, t0_ms: float = 0.0) -> list[str]:
+    """Return what no parameter can explain: `facts_of_any`, impossible slopes, repeated firing under constant current; ``t0_ms``: first sample."""
+    v, current = observed.v_mv, observed.current
+    facts = facts_of_any(Recording(v, current, "", spec.dt_ms, t0_ms, ""))
+    if not np.all(np.isfinite(v)):
+        return facts
     steepest, bound = np.max(np.abs(np.diff(v))) / spec.dt_ms, slope_bound(spec, observed, noise_mv)
     if steepest > bound:
         facts.append(f"dV/dt reaches {steepest:.0f} mV/ms, the model at most {bound:.0f}")
     for start, stop in constant_stretches(idealised(current, spec.dt_ms)):
         n = len(upward_crossings(v[start:stop]))
         if n >= 2:
-            place = f"{start * spec.dt_ms:.0f}-{stop * spec.dt_ms:.0f} ms"
+            place = f"{t0_ms + start * spec.dt_ms:.0f}-{t0_ms + stop * spec.dt_ms:.0f} ms"
             facts.append(f"{n} upward crossings under constant current ({place}): the model cannot fire repeatedly")
             break
-    return facts + against_the_current(v, current, spec.dt_ms)
-
-
-def against_the_current(v_mv: np.ndarray, current: np.ndarray, dt_ms: float) -> list[str]:
-    """Return the fact that the voltage moves against the current at its steps, at all that it answers: the sign of one is turned.
-
-    A membrane charges with the step, whatever its conductances do later. Compared are the medians of the 10 ms before a step and of 10
-    to 20 ms behind it; a change counts beyond `LEAST_MV` and five times the drift before the step.
-    """
-    n, steps = round(10.0 / dt_ms), []
-    steady = constant_stretches(idealised(current, dt_ms), tolerance=1e-3)
-    for (start, edge), (_, stop) in itertools.pairwise(steady):
-        if edge - start < n or stop - edge < 2 * n or n < 4:
-            continue
-        before, behind = v_mv[edge - n : edge], v_mv[edge + n : edge + 2 * n]
-        drift = abs(np.median(before[n // 2 :]) - np.median(before[: n // 2]))
-        moved = float(np.median(behind) - np.median(before))
-        spiked = v_mv[edge - n : edge + 2 * n].max() > SPIKE_MV
-        if abs(moved) > LEAST_MV + 5 * drift and not spiked:
-            steps.append((edge, moved * float(current[edge + n] - current[edge - 2])))
-    if not steps or any(product >= 0 for _, product in steps):
-        return []
-    return [
-        f"the voltage moves against the current at its step ({steps[0][0] * dt_ms:.0f} ms): is the sign of one turned?"
-    ]
+    return facts
 
 
 def slope_bound(spec: Spec, observed: Observation, noise_mv: float) -> float:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from hdf5io.errors import WorkFailed
 from laa_bayes import config
-from laa_bayes.neuron import dynamics, priors, simulator
+from laa_bayes.neuron import dynamics, priors, recording, simulator
 from laa_bayes.posterior import exact, importance, likelihood, typicality
 from laa_bayes.score import evaluate
 
@@ -257,12 +257,17 @@ def test_a_current_of_turned_sign_is_a_hard_fact_and_a_true_one_is_none():
     rng = np.random.default_rng(2)
     _, v = simulator.draw(DEFAULT, CURRENT, 1.0, 100, rng)
     noisy = v + 2 * rng.standard_normal(v.shape)
-    assert not any(typicality.against_the_current(x, CURRENT, 1.0) for x in noisy)
-    turned = [typicality.against_the_current(x, -CURRENT, 1.0) for x in noisy]
+
+    def facts(v_mv, current, t0_ms=0.0):
+        return recording.against_the_current(recording.Recording(v_mv, current, "uA/cm2", 1.0, t0_ms, "test"))
+
+    assert not any(facts(x, CURRENT) for x in noisy)
+    turned = [facts(x, -CURRENT) for x in noisy]
     assert sum(map(bool, turned)) > 85
     assert "moves against the current at its step (40 ms): is the sign of one turned?" in max(turned)[0]
     spiking = np.where(np.arange(500) % 10, v[0], 20.0)  # spikes tell no sign
-    assert typicality.against_the_current(spiking, -CURRENT, 1.0) == []
+    assert facts(spiking, -CURRENT) == []
+    assert "(2040 ms)" in facts(noisy[0], -CURRENT, 2000.0)[0]  # the clock of the file, as in --window
 
 
 def test_repeated_firing_under_constant_current_is_a_hard_fact():

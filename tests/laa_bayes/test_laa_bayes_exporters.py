@@ -203,6 +203,36 @@ def test_a_recorded_current_of_almost_nothing_only_warns(tmp_path):
     assert read(table(tmp_path / "a.csv", ("t (ms)", "V (mV)", "I (pA)"), [T, membrane(step(0)), noise])).current.any()
 
 
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (("Vmon-2 (mV)", "Imon-1 (pA)"), True),
+        (("Vm_A (mV)", "Im_B (pA)"), True),
+        (("Vmon-1 (mV)", "Imon-1 (pA)"), False),
+        (("Trace #1 (mV)", "Trace #2 (pA)"), False),
+        (("Channel 1 (mV)", "Channel 2 (pA)"), False),
+        (("IN 0 (mV)", "IN 1 (pA)"), False),
+        (("V_soma (mV)", "I_stim (pA)"), False),
+        (("Vm (mV)", "Im_1 (pA)"), False),
+    ],
+)
+def test_a_lone_current_of_another_electrode_is_asked_about(names, asked, tmp_path):
+    path = table(tmp_path / "a.csv", ("t (ms)", *names), [T, membrane(step(-50)), step(-50)])
+    arrays = dict(
+        zip(("t_ms", *(n.replace(" (", "_").rstrip(")") for n in names)), (T, membrane(step(-50)), step(-50)))
+    )
+    np.savez(tmp_path / "a.npz", **arrays)
+    if not asked:
+        assert read(path).current.min() == -50.0
+        return
+    with pytest.raises(InputError, match=re.escape(f"which current belongs to '{names[0]}'")):
+        read(path)
+    with pytest.raises(InputError, match="--current-from I"):
+        read(tmp_path / "a.npz")
+    assert read(path, current_from=names[1]).current.min() == -50.0
+    assert read(tmp_path / "a.npz", current_from=list(arrays)[2]).current.min() == -50.0
+
+
 def test_lettered_electrodes_are_paired_by_their_letter_and_units_follow_a_comma(tmp_path):
     columns = [T, membrane(step(-50)), step(100), membrane(step(100)), step(-50)]
     path = table(tmp_path / "a.csv", ("t (ms)", "Vm_A (mV)", "Im_B (pA)", "Vm_B (mV)", "Im_A (pA)"), columns)
@@ -360,6 +390,7 @@ def mies(path, bias=-40.0, unit="pA", notebook=True, begins=0.0):
 def test_the_bias_current_is_in_the_unit_of_its_exporter(told, tmp_path):
     found = read(mies(tmp_path / "a.nwb", **told))
     assert (found.current[0], found.current.min(), found.dt_ms) == pytest.approx((-40.0, -90.0, 0.1))
+    assert "bridge balance 12 MOhm: R_s is what it left" in found.notes
 
 
 def test_a_bias_current_that_no_cell_gets_is_refused_by_name(tmp_path):

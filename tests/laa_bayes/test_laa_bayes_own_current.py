@@ -41,6 +41,22 @@ def own_model(laa_here, cell_csv):
     return folder
 
 
+def test_a_recording_whose_current_is_turned_gives_no_current_and_info_says_so(laa_here, cell_csv, tmp_path):
+    t, v, current = np.loadtxt(cell_csv, delimiter=",", skiprows=1, unpack=True)
+    path = tmp_path / "turned.csv"
+    table = np.column_stack([1000 + t, v, -current])
+    np.savetxt(path, table, delimiter=",", header="time_ms,voltage_mV,current_pA", comments="")
+    options = ("--protocol-from", path, "--window", "+20:80", "--area-um2", 10_000)
+    answer = laa_here("train", *TINY, *options, "--output", tmp_path / "m", "--dry-run")
+    assert answer.returncode == 2
+    assert "the voltage moves against the current at its step (1040 ms)" in answer.stderr
+    told = laa_here("info", path, "--json")
+    results = json.loads(told.stdout)["results"]
+    assert "(1040 ms)" in results["facts"][0]
+    assert (results["start_ms"], results["steps_at_ms"]) == (1000.0, [1040.0])
+    assert json.loads(laa_here("info", cell_csv, "--json").stdout)["results"]["facts"] == []
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -70,6 +70,19 @@ def test_the_parameters_of_a_simulated_adaptive_neuron_are_found(adex, laa_here,
     assert results["bic_over_passive"] > 50
 
 
+@pytest.mark.slow
+def test_a_current_of_turned_sign_is_told_of_a_model_of_ones_own(adex, laa_here, tmp_path):
+    noisy = reference() + 0.02 * np.random.default_rng(0).standard_normal(N)
+    columns = np.column_stack([5000 + DT * np.arange(N), noisy, -CURRENT])
+    np.savetxt(tmp_path / "a.csv", columns, delimiter=",", header="time_ms,voltage_mV,current_pA", comments="")
+    answer = laa_here("own", adex, tmp_path / "a.csv", "--window", "+0:200", "--draws", 200, "--json")
+    assert answer.returncode == 3, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert results["verdict"] == "misspecified"
+    assert "moves against the current at its step (5050 ms)" in results["facts"][0]
+    assert not any(row["identified"] for row in results["parameters"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

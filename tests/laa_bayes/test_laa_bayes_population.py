@@ -147,6 +147,24 @@ def test_a_population_needs_three_cells_of_one_prior(posterior, laa_here, tmp_pa
     assert (tmp_path / "p" / "cells.csv").read_text().count("\n") == 4
 
 
+def test_a_cell_that_no_model_explains_is_left_out_of_the_population(posterior, laa_here, tmp_path):
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(posterior[0].read_bytes())
+    with h5py.File(bad, "r+") as file:
+        file.attrs["results"] = json.dumps(json.loads(file.attrs["results"]) | {"verdict": "misspecified"})
+    good = [posterior[0]] * 3
+    answer = laa_here("population", *good, bad, "--output", tmp_path / "p", "--json")
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert (results["n_cells"], results["left_out"]) == (3, [str(bad)])
+    answer = laa_here("population", *good[:2], bad, "--output", tmp_path / "q")
+    assert answer.returncode == 2
+    assert "3 posteriors, 1 of them misspecified: a population needs 3 cells" in answer.stderr
+    answer = laa_here("posterior-predict", bad, "--output", tmp_path / "v.h5")
+    assert answer.returncode == 0
+    assert "no model here explains its recording" in answer.stderr
+
+
 def test_the_liquid_junction_potential_is_subtracted_and_said(tmp_path, trace_csv):
     plain = recordings.read_recording(trace_csv)
     shifted = recordings.read_recording(trace_csv, Request(junction_mv=12.0))
