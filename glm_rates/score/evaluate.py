@@ -25,6 +25,7 @@ from .drift import slow_gain
 PSTH_SD_MS = 50
 ROLLING_MS = 250
 BASELINES = ("homogeneous", "one rate", "psth", "rolling window")
+POISSON = np.array(np.inf)  # size of the scatter (`observation`)
 SLOW = ("homogeneous", "one rate", "psth")  # these are scored with a slow gain too
 
 
@@ -172,24 +173,24 @@ def score_fold(
         assert fit.size is not None
         rate = rates[name] = _laid_out(counts, test, at_least(predict(held_out.only(terms), fit), fit, whole))
         size[name] = fit.size
-    scores = {n: _scored(counts, r, test, size.get(n, np.array(np.inf))) for n, r in rates.items()}
+    scores = {n: _scored(counts, r, test, size.get(n, POISSON)) for n, r in rates.items()}
+    slow = {n: with_slow_gain(counts, rates[n], trials.time, test) for n in SLOW if n in rates}
     if "drift" in terms:  # the model has its own; the rival is that alone
         alone = fit_design(train.only(("drift",)), settings, covariance=False)
-        more = {"drift": _laid_out(counts, test, predict(held_out.only(("drift",)), alone))}
+        drifting = _laid_out(counts, test, predict(held_out.only(("drift",)), alone))
+        slow["drift"] = _scored(counts, drifting, test)
     else:
         fitted = _laid_out(counts, ~test, at_least(predict(train.only(terms), fit), fit, whole))
-        more = with_slow_gain(counts, {"model": np.where(test[:, None, None], rate, fitted)}, trials.time, ~test)
-    more |= with_slow_gain(counts, {n: rates[n] for n in SLOW if n in rates}, trials.time, ~test)
-    scatter = {"model": size.get(name, np.array(np.inf))}
-    slow = {n: _scored(counts, r, test, scatter.get(n, np.array(np.inf))) for n, r in more.items()}
+        everywhere = np.where(test[:, None, None], rate, fitted)
+        slow["model"] = with_slow_gain(counts, everywhere, trials.time, test, size.get(name, POISSON))
     rate = np.where(np.isfinite(counts), rate, np.nan)
     return FoldScore(fold, scores, rate, inclusion if settings.include_coupling else np.zeros((0, 0)), slow)
 
 
-def _scored(counts: np.ndarray, rate: np.ndarray, test: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+def _scored(counts: np.ndarray, rate: np.ndarray, test: np.ndarray, size: np.ndarray = POISSON) -> np.ndarray:
     """Log-likelihood of the test trials, zero elsewhere: (unit, trial)."""
     table = np.zeros((counts.shape[2], len(counts)))
-    table[:, test] = np.nansum(log_likelihood(counts[test], rate[test], scatter), axis=1).T
+    table[:, test] = np.nansum(log_likelihood(counts[test], rate[test], size), axis=1).T
     return table
 
 
@@ -201,15 +202,13 @@ def _laid_out(counts: np.ndarray, chosen: np.ndarray, rate: np.ndarray) -> np.nd
 
 
 def with_slow_gain(
-    counts: np.ndarray, rates: dict[str, np.ndarray], time: np.ndarray | None, train: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Rates (trial, bin, unit), each times the slow gain that its training trials show."""
+    counts: np.ndarray, rate: np.ndarray, time: np.ndarray | None, test: np.ndarray, size: np.ndarray = POISSON
+) -> np.ndarray:
+    """Log-likelihood of the test trials under ``rate`` (trial, bin, unit) times the slow gain that the others show: (unit, trial)."""
     time = np.arange(len(counts)) if time is None else time
-    n, out = np.nansum(counts, axis=1), {}
-    for name, rate in rates.items():
-        expected = np.where(np.isfinite(counts), rate, 0).sum(axis=1)
-        out[name] = rate * slow_gain(n, expected, time, train)[:, None]
-    return out
+    expected = np.where(np.isfinite(counts), rate, 0).sum(axis=1)
+    gain = slow_gain(np.nansum(counts, axis=1), expected, time, ~test)
+    return _scored(counts, rate * gain[:, None], test, size)
 
 
 def at_least(rate: np.ndarray, fit: Fit, whole: Design) -> np.ndarray:
