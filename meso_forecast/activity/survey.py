@@ -72,7 +72,7 @@ def survey(
         raw_changes += (raw[1:] != raw[:-1])[both].sum(0)
         low, high = np.fmin(low, raw[fine].min(0, initial=np.inf)), np.fmax(high, raw[fine].max(0, initial=-np.inf))
         sample.append(x[wanted[rows]])
-        few.append(raw[:, :: max(1, n // SAMPLED)])
+        few.append(raw[:, :: max(1, n // SAMPLED)].copy())  # a view would keep the whole block
     broken = missing > 0
     values = np.where(broken, 0, np.concatenate(sample))  # a broken neuron is dropped later
     constant = (high - low <= 1e-9 * np.maximum(1, np.abs(high))) | (np.minimum(changes, raw_changes) < LEAST_CHANGES)

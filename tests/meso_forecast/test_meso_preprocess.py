@@ -1,5 +1,7 @@
 """Is preprocessing causal, fitted on the training part only, and the same in blocks as at once?"""
 
+import tracemalloc
+
 import h5py
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from hdf5io.errors import InputError
 from meso_forecast import simulate
 from meso_forecast.activity.baseline import Baseline
 from meso_forecast.activity.covariates import covariates
-from meso_forecast.activity.reading import Rules
+from meso_forecast.activity.reading import BLOCK, Rules
 from meso_forecast.activity.split import SplitRule
+from meso_forecast.activity.survey import survey
 from meso_forecast.activity.windows import window_origins
 from meso_forecast.files import recording, write_recording
 from meso_forecast.files.behaviour import alf_behaviour
@@ -209,3 +212,15 @@ def test_cutting_after_the_last_stimulus_removes_the_passive_tail(tmp_path):
     last = covariates(alf_behaviour(folder), opened.clock()).last_stimulus_s
     assert found["n_frames"] < 1500
     assert recording.open_recording(tmp_path / "s.h5").times[-1] < last
+
+
+def test_a_recording_is_surveyed_block_by_block_and_no_block_is_kept(tmp_path):
+    n_time, n = 30 * BLOCK, 640
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((n_time, n), dtype=np.float32))
+    fov = MesoscopeSession.from_matrix(tmp_path / "x.npy", 5.0, "rows").fovs[0]
+    traces, every = fov.traces(np.arange(n), np.arange(n_time)), np.ones(n_time, bool)
+    tracemalloc.start()
+    survey(traces, Rules(), every, every, every)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.9 * 4 * n_time * n
