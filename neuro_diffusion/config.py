@@ -11,6 +11,7 @@ Sampler = Literal["dpmpp-2m", "heun", "ddim", "ancestral", "ddpm"]
 Schedule = Literal["karras", "cosine", "linear"]
 FigureFormat = Literal["png", "svg", "pdf"]
 Rows = Literal["time", "neurons"]
+Axis = Literal["trial", "time", "neuron"]
 STRUCTURES = ("dense", "sparse", "lowrank", "block", "lognormal", "dale")
 
 
@@ -55,6 +56,7 @@ class Array(Config):
 
     dataset: str | None = Field(None, description="name of the array within a file that holds several")
     rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
+    axes: tuple[Axis, ...] | None = Field(None, description="names of an array's axes, such as neuron,time,trial")
 
 
 class Rivals(Config):
@@ -171,9 +173,6 @@ class CheckSimulatorConfig(Config):
     n_neurons: int = Field(50, ge=2, description="neurons", json_schema_extra=about("--N"))
     n_time: int = Field(100, ge=6, description="time steps", json_schema_extra=about("--T"))
     seed: int = Field(0, ge=0, description="seed of every random choice")
-
-
-# --- models ------------------------------------------------------------------------------------------------------------------
 
 
 class TrainPriorConfig(Written):
@@ -322,9 +321,6 @@ class SimulateConfig(RandomNetworks, Settings, Written):
     push: float = Field(
         0.0, description="known input, in units of h, to one neuron in each trial: 0, 1, ... in turn (/stimulus)"
     )
-
-
-# --- looking -----------------------------------------------------------------------------------------------------------------
 
 
 class InfoConfig(Array):

@@ -20,7 +20,7 @@ from ..files import connectomes, model_folder, posterior_file, recordings
 from ..files.beside import load_stimulus, truth_beside
 from ..fit import infer as inference
 from ..fit.further import further
-from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate
+from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate, evidence_of
 from ..model import explain
 from ..model.anatomy import classes_of
 from ..model.model import WeightModel, differences
@@ -41,7 +41,7 @@ def run(config: InferConfig, run: Run) -> Result:
     model = model_folder.load_model(config.model, "diffusion", conditional=True)
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
-    recording = recordings.load_activity(config.activity, config.dataset, config.rows)
+    recording = recordings.load_activity(config.activity, config.dataset, config.rows, config.axes)
     truth = truth_beside(config.truth, config.activity, recording.y.shape[-1])
     stimulus = load_stimulus(config.stimulus, config.activity, recording.y.shape)
     if stimulus is not None and config.refine != "none":
@@ -56,13 +56,14 @@ def run(config: InferConfig, run: Run) -> Result:
             "%d of %d neurons were not recorded: their weights come from the prior; the intervals of the others allow for them.",
             int((~recording.observed).sum()), len(recording.observed),
         )  # fmt: skip
+    spec = model.spec
+    told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
+    refuse_swapped(config, recording, told, stimulus)
     others = inference.Competitors(prior, regression, config.refine, anatomy_of(config, recording))
     if config.dry_run:
         K, T, N = recording.y.shape
         line = f"would infer the weights of {N} neurons from {K} trials of {T} steps"
         return Result({}, {"n_trials": K, "n_time": T, "n_neurons": N}, line)
-    spec = model.spec
-    told = explain.Settings(config.dt_over_tau or spec.a, process=spec.process, h0_std=spec.h0_std)
     names = tuple(n for n in config.estimate if n != "none")
     if recording.y.shape[-1] > inference.LARGEST:
         names = tuple(n for n in names if n not in ("kernel", "taus"))
@@ -95,6 +96,23 @@ def run(config: InferConfig, run: Run) -> Result:
     outputs = written(config, found, recording, truth, results, run.provenance(config))
     code = 3 if bad and not config.force else 0
     return Result(outputs, results, line_of(judged, results, found.trusted, final), code, config.output)
+
+
+def refuse_swapped(
+    config: InferConfig, recording: recordings.Activity, told: explain.Settings, stimulus: Tensor | None
+) -> None:
+    """Raise InputError where axes that nobody names explain a recording no better as (trial, time, neuron) than as (neuron, time, trial)."""
+    y = recording.y
+    if recording.told or len(y) < 2 or stimulus is not None or not bool(recording.observed.all()):
+        return
+    ahead = evidence_of(y, told, config.noise_std) - evidence_of(y.transpose(0, 2), told, config.noise_std)
+    if not ahead > 0:
+        K, T, N = y.shape
+        raise InputError(
+            f"{config.activity}: {K} x {T} x {N} values without names of axes: {K} trials of {N} neurons, or {K} neurons in {N} trials? A network of"
+            f" {K} neurons explains them {'better' if ahead < 0 else 'as well'} (log evidence {-ahead:+.0f}). Name the file's axes, as in --axes"
+            " neuron,time,trial or --axes trial,time,neuron."
+        )
 
 
 def gains_of(found: inference.Inference, n_trials: int) -> dict[str, tuple[float, float]]:

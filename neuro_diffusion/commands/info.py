@@ -13,7 +13,7 @@ from ..files.identify import describe
 
 def run(config: InfoConfig, run: Run) -> Result:
     """Describe it in one line, or with --json in full."""
-    found = describe(config.path, config.dataset, config.rows)
+    found = describe(config.path, config.dataset, config.rows, config.axes)
     facts = ", ".join(f"{name} {_short(value)}" for name, value in found.items() if name != "kind")
     more = {**found, "next": next_commands(config.path, found)}
     return Result({}, more, f"{config.path}: {found['kind']}; {facts}")

@@ -18,7 +18,7 @@ from ..show.figures import save_figure
 
 def run(config: PlotConfig, run: Run) -> Result:
     """Find out what it is, draw it."""
-    kind = describe(config.path, config.dataset, config.rows)["kind"]
+    kind = describe(config.path, config.dataset, config.rows, config.axes)["kind"]
     if kind not in DRAW:
         raise InputError(f"{config.path}: a {kind}, there is nothing to draw. Drawn are: {', '.join(DRAW)}.")
     path = save_figure(DRAW[kind](config), config.target)
@@ -26,7 +26,7 @@ def run(config: PlotConfig, run: Run) -> Result:
 
 
 def _activity(config: PlotConfig) -> Figure:
-    found = recordings.load_activity(config.path, config.dataset, config.rows)
+    found = recordings.load_activity(config.path, config.dataset, config.rows, config.axes)
     return plots.activity_figure(found.y.numpy(), found.observed.numpy(), config.path.name)
 
 

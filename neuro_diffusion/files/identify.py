@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from . import (
 )  # data sets, models and .pt files bring torch: imported where they are read
 
 
-def describe(path: Path, array: str | None = None, rows: str | None = None) -> dict[str, Any]:
+def describe(
+    path: Path, array: str | None = None, rows: str | None = None, axes: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return ``kind`` and the facts of a file or folder.
 
     Raises
@@ -31,7 +33,7 @@ def describe(path: Path, array: str | None = None, rows: str | None = None) -> d
     if schema in SCHEMAS and array is None:
         return SCHEMAS[schema](path)
     reasons = []
-    for read in (lambda: _recording(path, array, rows), lambda: _connectome(path, array)):
+    for read in (lambda: _recording(path, array, rows, axes), lambda: _connectome(path, array)):
         try:
             return read()
         except InputError as error:
@@ -105,8 +107,10 @@ def _samples(path: Path) -> dict[str, Any]:
     return {"kind": "samples of a prior", "n_samples": S, "n_neurons": N}
 
 
-def _recording(path: Path, array: str | None = None, rows: str | None = None) -> dict[str, Any]:
-    found = recordings.load_activity(path, array, rows)
+def _recording(
+    path: Path, array: str | None = None, rows: str | None = None, axes: Sequence[str] | None = None
+) -> dict[str, Any]:
+    found = recordings.load_activity(path, array, rows, axes)
     K, T, N = found.y.shape
     seen = found.y[:, :, found.observed]
     return {

@@ -7,6 +7,7 @@ Nothing is guessed: which axis is time is told by the writer (MATLAB, NWB, suite
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from hdf5io.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor  # what is read is first an array; torch takes a second to load
 
+from .axes import LONG_FORM, TIME, TRIAL, check_axes, hint_of, order_of, rows_of, told_order
 from .containers import format_of, load
 from .tables import Table, is_number, number, plain_name, read_table
 from .times import parted_by, without_times
@@ -25,17 +27,7 @@ from .times import parted_by, without_times
 log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
 USUAL = ("activity", "activities")
-TIME = (
-    "time", "t", "times", "time_s", "time_ms", "time_sec", "seconds", "sec", "ms", "timestamp", "timestamps", "frame",
-    "frames",
-)  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "step", "sample")
-TRIAL = (
-    "trial", "trials", "trial_id", "trial_number", "trial_no", "trial_index", "epoch", "sweep", "rep", "repeat",
-    "repetition", "run",
-)  # fmt: skip
-LONG_FORM = ("neuron", "neuron_id", "unit", "unit_id", "cell", "cell_id", "roi", "roi_id", "channel")
-ROUGHER = 0.6  #: an axis along which values change less than this share of what they do along the other is the smoother
 
 
 class Activity(NamedTuple):
@@ -44,6 +36,7 @@ class Activity(NamedTuple):
     y: Tensor  #: (K, T, N) rates, 0 where not recorded
     observed: Tensor  #: (N) True where a neuron was recorded
     names: tuple[str, ...] = ()  #: (N) of the neurons, where the file tells them
+    told: bool = True  #: whether file or user say which axis is which; False: (trial, time, neuron) is assumed
 
 
 class _Raw(NamedTuple):
@@ -52,12 +45,14 @@ class _Raw(NamedTuple):
     told: bool  # whether the file says which axis is time
 
 
-def load_activity(path: Path, dataset: str | None = None, rows: str | None = None) -> Activity:
+def load_activity(
+    path: Path, dataset: str | None = None, rows: str | None = None, axes: Sequence[str] | None = None
+) -> Activity:
     """Return the rates of a recording; see ``InferConfig.activity`` for the formats.
 
     Parameters
     ----------
-    rows : "time" or "neurons": what a row (of a trial) is; None: what the file says.
+    rows : "time" or "neurons": what a row (of a trial) is; None: what the file says. axes : names of all axes, instead.
 
     Raises
     ------
@@ -65,7 +60,11 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
     """
     path = Path(path)
     kind = format_of(path)
-    raw = _from_table(path, rows) if kind == "text" else _from_array(path, kind, dataset, rows)
+    if axes and rows:
+        raise InputError("--axes and --rows both say what is along the axes. Give one of them.")
+    if axes and kind == "text":
+        rows = rows_of(path, axes)
+    raw = _from_table(path, rows) if kind == "text" else _from_array(path, kind, dataset, rows, axes)
     values = raw.values
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
@@ -77,9 +76,7 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
     if rows == "neurons":
         y = y.swapaxes(1, 2)
     if y.shape[1] < 6 or y.shape[2] < 2:
-        hint = (
-            " Are neurons in rows? Then give --rows neurons." if y.shape[1] < 6 <= y.shape[2] and rows is None else ""
-        )
+        hint = hint_of(y.shape) if rows is None and not axes else ""
         raise InputError(
             f"{path}: activity has shape {values.shape}; at least 6 time steps and 2 neurons are needed.{hint}"
         )
@@ -88,14 +85,21 @@ def load_activity(path: Path, dataset: str | None = None, rows: str | None = Non
     y, observed = _complete(path, y)
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
-        _check_axes(path, y[:, :, observed])
+        check_axes(path, y[:, :, observed])
     log.info("%s: trials: %d, time steps: %d, neurons: %d.", path, *y.shape)
     import torch
 
-    return Activity(torch.from_numpy(np.nan_to_num(y)), torch.from_numpy(observed), names)
+    return Activity(
+        torch.from_numpy(np.nan_to_num(y)),
+        torch.from_numpy(observed),
+        names,
+        raw.told or values.ndim == 2,
+    )
 
 
-def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) -> _Raw:
+def _from_array(
+    path: Path, kind: str, dataset: str | None, rows: str | None, told: Sequence[str] | None = None
+) -> _Raw:
     found = load(
         path,
         kind,
@@ -110,25 +114,10 @@ def _from_array(path: Path, kind: str, dataset: str | None, rows: str | None) ->
         and values.ndim == 2
         and (path.with_name("iscell.npy").is_file() or path.with_name("ops.npy").is_file())
     ):
-        values = _cells_only(path, values if rows == "neurons" or rows is None else values.T)
+        values = _cells_only(path, values.T if (rows or (told and rows_of(path, told))) == "time" else values)
         return _Raw(values.T if rows != "neurons" else values, (), True)  # suite2p writes (ROI, time)
-    order = [] if rows else _order(axes)
+    order = told_order(path, values.shape, told) if told else [] if rows else order_of(axes)
     return _Raw(values.transpose(order) if order else values, (), bool(order))
-
-
-def _order(axes: tuple[str, ...]) -> list[int]:
-    """Return the places of trial (where there is one), time and neuron among named axes; empty where the names do not tell them.
-
-    A third axis of another name, beside time and neurons, counts trials.
-    """
-    found = []
-    for words in (TRIAL, TIME, (*LONG_FORM, "neurons", "units", "cells", "rois")):
-        fit = [i for i, a in enumerate(axes) if a in words]
-        found.append(fit or [i for i, a in enumerate(axes) if {*a.split("_"), a[:4]} & {*words}])
-    if len(axes) == 3 and not found[0]:
-        found[0] = [i for i in range(3) if i not in (*found[1], *found[2])]
-    order = [i for places in found[3 - len(axes) :] for i in places]
-    return order if sorted(order) == list(range(len(axes))) and all(map(len, found[1:])) else []
 
 
 def _cells_only(path: Path, values: np.ndarray) -> np.ndarray:
@@ -292,35 +281,6 @@ def _check_values(path: Path, seen: np.ndarray) -> None:
         )
     if float(seen.std()) < 1e-6:
         raise InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
-
-
-def _check_axes(path: Path, seen: np.ndarray) -> None:
-    """Raise InputError where the values say that time is not the axis it is taken for: activity changes little from step to step."""
-    rough = {"trials": _roughness(seen, 0), "rows": _roughness(seen, 1), "columns": _roughness(seen, 2)}
-    shape = " x ".join(map(str, seen.shape if len(seen) > 1 else seen.shape[1:]))
-    if rough["columns"] < ROUGHER * rough["rows"]:
-        raise InputError(
-            f"{path}: {shape} values change less along a row ({rough['columns']:.2g}) than down a column ({rough['rows']:.2g}): is a row"
-            " a neuron? Give --rows neurons if so, --rows time if each row is a time step."
-        )
-    if len(seen) > 5 and rough["trials"] < ROUGHER * rough["rows"]:
-        raise InputError(
-            f"{path}: {shape} values change least along the first axis; expected (trial, time, neuron). Turn the array; --rows time"
-            " only if its axes are those."
-        )
-    if seen.shape[1] < seen.shape[2] and rough["rows"] > ROUGHER * rough["columns"]:
-        raise InputError(
-            f"{path}: {seen.shape[1]} rows and {seen.shape[2]} columns: time steps by neurons, or neurons by time steps? Give --rows time"
-            " or --rows neurons."
-        )
-
-
-def _roughness(y: np.ndarray, axis: int) -> float:
-    """Return the mean squared step along an axis over twice the variance about each series' mean: 1 for white noise."""
-    if y.shape[axis] < 3:
-        return np.inf
-    variance = float(y.var(axis=axis).mean())
-    return float((np.diff(y, axis=axis) ** 2).mean()) / (2 * variance) if variance > 1e-12 else np.inf
 
 
 def save(

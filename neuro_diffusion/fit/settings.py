@@ -271,6 +271,18 @@ def evidence(y: Tensor, c: Choice, stimulus: Tensor | None = None) -> float:
         return -math.inf
 
 
+def evidence_of(y: Tensor, settings: Settings, noise: float | None) -> float:
+    """Return the log evidence of a recording y (K, T, N) read this way round, for all its values: settings as told, with or without an input.
+
+    Another reading of the same values has another; inside the model the right one was ahead in all of 126 recordings.
+    """
+    y = y.double()
+    told, part = as_told(y, settings, noise), thinned(y, MOST_OWN_STEPS)
+    ways = [told._replace(settings=told.settings._replace(input=given)) for given in (False, True)]
+    tried = [evidence(part, c) for way in ways for c in slackened(way, settings.process == 0)]
+    return max(tried) * y.numel() / part.numel()
+
+
 def thinned(y: Tensor, most: int = MAX_ROWS) -> Tensor:
     """Return so many segments of a recording (K, T, N) as the search looks at, spread over all trials."""
     parts = segments(y)

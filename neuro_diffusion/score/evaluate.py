@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from scipy import special
+from scipy import special, stats
 from torch import Tensor
 
 from ..model.agreement import entry_correlation
@@ -69,8 +69,8 @@ def area_under_curve(probability: Tensor, true: Tensor) -> float:
     plus, minus = probability[true > 0], probability[true < 0]
     if not len(plus) or not len(minus):
         return math.nan
-    difference = plus[:, None] - minus[None]
-    return float((difference > 0).float().mean() + 0.5 * (difference == 0).float().mean())
+    place = stats.rankdata(torch.cat([plus, minus]).numpy())[: len(plus)]
+    return float(place.sum() - len(plus) * (len(plus) + 1) / 2) / (len(plus) * len(minus))
 
 
 def functional_error(estimate: Tensor, W: Tensor, h0: Tensor, T: int, a: float) -> Tensor:

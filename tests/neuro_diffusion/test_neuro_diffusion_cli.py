@@ -30,6 +30,29 @@ def fast(*arguments):
     return ("--samples", 8, "--steps", 4, *arguments)
 
 
+def test_neurons_and_trials_that_nobody_names_are_told_apart_by_how_well_a_network_explains_them(
+    nd_here, nd_model, recording, tmp_path
+):
+    with h5py.File(recording) as file:
+        x = file["activity"][()]
+    np.save(tmp_path / "right.npy", x)
+    np.save(tmp_path / "turned.npy", x.transpose(2, 1, 0))
+    for name, axes, n_trials in (
+        ("right", (), 3),
+        ("turned", None, 0),
+        ("turned", ("--axes", "neuron,time,trial"), 3),
+        ("turned", ("--axes", "trial,time,neuron"), 6),
+    ):
+        output = ("--output", tmp_path / "p.h5", "--dry-run", "--json")
+        answer = nd_here("infer", nd_model, tmp_path / f"{name}.npy", *output, *(axes or ()))
+        if n_trials:
+            assert answer.returncode == 0, answer.stderr
+            assert json.loads(answer.stdout)["results"]["n_trials"] == n_trials
+        else:
+            assert answer.returncode == 2, answer.stderr
+            assert "--axes neuron,time,trial" in answer.stderr
+
+
 def test_a_model_with_other_sizes_than_the_defaults_reloads_and_samples(
     neuro_diffusion_cli, nd_model, nd_data, tmp_path
 ):

@@ -182,3 +182,13 @@ def test_the_trajectory_fit_is_kept_only_when_heldout_trials_agree():
     kept = refine_weight_matrix(W, y, metadata, 30, 1.0, 0.0, method="map")
     assert not kept.accepted
     assert torch.equal(kept.W, W)
+
+
+def test_the_sign_curve_is_that_of_all_pairs_and_needs_no_memory_for_them():
+    g = torch.Generator().manual_seed(0)
+    p, true = torch.rand(200, generator=g).mul(10).round() / 10, torch.randn(200, generator=g)
+    pairs = p[true > 0][:, None] - p[true < 0]
+    expected = float((pairs > 0).float().mean() + (pairs == 0).float().mean() / 2)
+    assert evaluate.area_under_curve(p, true) == pytest.approx(expected)
+    many = torch.randn(600_000, generator=g)
+    assert evaluate.area_under_curve((many > 0).float(), many) == 1.0

@@ -1,6 +1,7 @@
 """Are files of other writers read as they meant them, and refused by one line where they do not say what they mean?"""
 
 import io
+import itertools
 import re
 
 import h5py
@@ -198,12 +199,37 @@ def test_neurons_in_rows_are_asked_for_and_read_when_told(tmp_path, rates):
     np.save(tmp_path / "x.npy", rates[0].T)
     np.savez(tmp_path / "x.npz", x=rates.swapaxes(1, 2))
     (tmp_path / "x.csv").write_text(table(rates[0].T))
-    for name, expected in (("x.npy", rates[0]), ("x.npz", rates), ("x.csv", rates[0])):
-        with pytest.raises(hdf5io.InputError, match="Give --rows neurons if so"):
+    for name, expected, asked in (
+        ("x.npy", rates[0], "Give --rows neurons if so"),
+        ("x.npz", rates, "--axes trial,neuron,time"),
+        ("x.csv", rates[0], "Give --rows neurons if so"),
+    ):
+        with pytest.raises(hdf5io.InputError, match=asked):
             load_activity(tmp_path / name)
         same(tmp_path / name, expected, rows="neurons")
     np.save(tmp_path / "y.npy", rates[0])
     same(tmp_path / "y.npy", rates[0])
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(("trial", "time", "neuron"))))
+def test_axes_that_the_user_names_are_put_in_order(tmp_path, rates, axes):
+    order = [("trial", "time", "neuron").index(name) for name in axes]
+    np.save(tmp_path / "x.npy", rates.transpose(order))
+    same(tmp_path / "x.npy", rates, axes=axes)
+    if axes[1] != "time":  # time is told by the values: they change least along it
+        with pytest.raises(hdf5io.InputError, match="--axes"):
+            load_activity(tmp_path / "x.npy")
+    with pytest.raises(hdf5io.InputError, match="name each axis once"):
+        load_activity(tmp_path / "x.npy", axes=("time", "neuron"))
+
+
+def test_two_axes_that_the_user_names(tmp_path, rates):
+    np.save(tmp_path / "x.npy", rates[0].T)
+    (tmp_path / "x.csv").write_text(table(rates[0].T))
+    np.save(tmp_path / "spks.npy", rates[0])  # not as suite2p writes it
+    np.save(tmp_path / "iscell.npy", np.ones((N, 2)))
+    for name, axes in (("x.npy", ("neuron", "time")), ("x.csv", ("neuron", "time")), ("spks.npy", ("time", "neuron"))):
+        same(tmp_path / name, rates[0], axes=axes)
 
 
 def test_white_noise_of_more_neurons_than_steps_is_asked_about(tmp_path):
