@@ -274,7 +274,7 @@ def evidence(y: Tensor, c: Choice, stimulus: Tensor | None = None) -> float:
 def evidence_of(y: Tensor, settings: Settings, noise: float | None) -> float:
     """Return the log evidence of a recording y (K, T, N) read this way round, for all its values: settings as told, with or without an input.
 
-    Another reading of the same values has another; inside the model the right one was ahead in all of 126 recordings.
+    Another reading of the same values has another; inside the model the right one was ahead in all of 102 recordings.
     """
     y = y.double()
     told, part = as_told(y, settings, noise), thinned(y, MOST_OWN_STEPS)
