@@ -42,7 +42,7 @@ def test_every_pipeline_runs_and_the_page_shows_what_came_out(project, script, t
     assert "40 units, .031 bits/spike" in done.stdout
     assert "glm-rates fit YOUR_DIR" in done.stdout
     assert re.match(r"About \d.* on this machine: glm-rates \d+ s, laa-bayes [\d.]+ (s|min)\.\n", done.stdout)
-    assert re.search(r"about \d+ s left", done.stdout)
+    assert re.search(r"about (\d+ s|[\d.]+ min) left", done.stdout)
     assert done.stdout.count("nothing left") == 1
     page = (tmp_path / "out/index.html").read_text()
     assert 'href="glm_rates/run/report.html"' in page
