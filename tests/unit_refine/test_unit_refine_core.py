@@ -184,12 +184,24 @@ def test_a_score_that_no_resampling_has_has_no_interval_and_no_warning():
         assert np.isnan(evaluate.interval(np.full(9, np.nan), 4)).all()
 
 
-def test_a_baseline_that_fails_on_new_units_is_replaced_by_one_label_for_all():
-    y = np.array([0, 0, 1, 1])
-    name, guess = baselines.not_below_one_label("a threshold", 1 - y, y, 2)
-    assert name == baselines.ALWAYS
-    assert len(set(guess)) == 1
-    assert baselines.not_below_one_label("a threshold", y, y, 2)[0] == "a threshold"
+def test_the_opponent_is_not_the_one_that_was_luckier_on_the_scored_units():
+    rng = np.random.default_rng(0)
+    y, groups = np.tile([0, 1], 120), np.repeat(list("abcdefgh"), 30)
+
+    def called(share):
+        return np.where(rng.random(240) < share, y, 1 - y)
+
+    def decided(ours, rule):
+        return baselines.beside_both("a rule", y, called(ours), called(rule), groups, 2, 300, 0)
+
+    skilled, useless, worse, failing = decided(0.95, 0.65), decided(0.5, 0.65), decided(0.2, 0.7), decided(0.5, 0.3)
+    assert (skilled.baseline, skilled.low > 0) == ("a rule", True)  # beats both, the rule less clearly
+    assert useless.low <= 0 <= useless.high  # one label for all is as good: no verdict, however lucky the rule
+    assert worse.high < 0  # loses to both
+    assert (failing.baseline, failing.low <= 0) == (
+        baselines.ALWAYS,
+        True,
+    )  # a rule that fails on new units is no merit
 
 
 def test_abstention_takes_the_least_sure_of_each_predicted_class():

@@ -115,11 +115,6 @@ def held_out(
     return (Counter(names).most_common(1)[0][0] if names else ALWAYS), guess
 
 
-def not_below_one_label(name: str, guess: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[str, np.ndarray]:
-    """Return a baseline's name and its classes on units it did not see; the same label for every unit where that scores better."""
-    return (ALWAYS, np.zeros(len(y), int)) if balanced_accuracy(y, guess) < 1 / n_classes else (name, guess)
-
-
 def against(
     baseline: str, y: np.ndarray, guess: np.ndarray, other: np.ndarray, groups: np.ndarray, n_classes: int, *,
     bootstraps: int = 1000, seed: int = 0,
@@ -134,6 +129,31 @@ def against(
     return Against(
         baseline, other, float(scores[1][0]), float(gain[0]), *interval(gain, n_blocks, -1.0), resampled, n_blocks
     )
+
+
+def beside_both(
+    name: str,
+    y: np.ndarray,
+    guess: np.ndarray,
+    other: np.ndarray,
+    groups: np.ndarray,
+    n_classes: int,
+    bootstraps: int,
+    seed: int,
+) -> Against:
+    """Return a model beside the rule that training recordings chose, or beside one label for every unit: the one that decides.
+
+    Which of both is better on these units must not choose the opponent: a model without skill would often lose to the luckier one. It
+    is better where it beats both, and worse where it loses to both; elsewhere the opponent is returned that cannot be told apart.
+    """
+    opponents = {name: other, ALWAYS: np.zeros(len(y), int)}
+    found = [against(n, y, guess, o, groups, n_classes, bootstraps=bootstraps, seed=seed) for n, o in opponents.items()]
+    if all(f.low > 0 for f in found):
+        return min(found, key=lambda f: f.low)
+    if all(f.high < 0 for f in found):
+        return max(found, key=lambda f: f.high)
+    undecided = [f for f in found if f.low <= 0 <= f.high] or [f for f in found if f.high < 0] or found
+    return max(undecided, key=lambda f: f.score)
 
 
 def answered(found: Against, what: str, n_odd: int = 0, verdict: str = "") -> Answer:

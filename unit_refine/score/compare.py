@@ -81,8 +81,7 @@ def beside_baseline(
         )
         other = rule(units.metrics)
     k = len(model.classes)
-    name, other = baselines.not_below_one_label(name, other, units.y, k)
-    return baselines.against(name, units.y, guess, other, units.groups, k, bootstraps=bootstraps, seed=seed)
+    return baselines.beside_both(name, units.y, guess, other, units.groups, k, bootstraps, seed)
 
 
 def keep_names(model: Model, found: Sequence[Recording]) -> list[str]:

@@ -128,8 +128,7 @@ def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, 
     k, held = len(units.classes), found.held_out
     name, guess = baselines.held_out(units.metrics, units.y, units.groups, held.folds, k, config.task)
     ours, groups, y = decide(held.p[seen], found.threshold), units.groups[seen], units.y[seen]
-    name, guess = baselines.not_below_one_label(name, guess[seen], y, k)
-    return baselines.against(name, y, ours, guess, groups, k, bootstraps=config.bootstraps, seed=config.seed)
+    return baselines.beside_both(name, y, ours, guess[seen], groups, k, config.bootstraps, config.seed)
 
 
 def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
