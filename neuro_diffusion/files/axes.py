@@ -37,7 +37,7 @@ def order_of(axes: tuple[str, ...]) -> list[int]:
     return order if sorted(order) == list(range(len(axes))) and all(map(len, found[1:])) else []
 
 
-def told_order(path: Path, shape: Sequence[int], axes: Sequence[str]) -> list[int]:
+def told_order(path: Path, shape: Sequence[object], axes: Sequence[str]) -> list[int]:
     """Return the places of trial (where there is one), time and neuron as the user tells them.
 
     Raises

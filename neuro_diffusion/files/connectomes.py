@@ -47,6 +47,14 @@ SIGN = {
     "i": -1,
 }  #: what a column "sign" may hold
 MARKET = b"%%MatrixMarket"  #: first bytes of a sparse matrix as text, whose first number is the row
+OTHER_GRAPHS = {
+    b"*vert": "pajek",
+    b"*net": "pajek",
+    b"graph [": "gml",
+    b"graph\n": "gml",
+    b"creator": "gml",
+    b"<gexf": "gexf",
+}
 UNDIRECTED = ("undirected", "false")  #: in a column "type" or "directed" of a line that stands for both directions
 
 
@@ -79,6 +87,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     """
     path = Path(path)
     kind = format_of(path)
+    _refuse_other_graphs(path)
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
         matrix, names = found.values, tuple[str, ...]()
@@ -274,6 +283,18 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
             f"{path}: rows are named {names[0]}, ..., columns {header[0]}, ...; expected the same neurons."
         )
     return matrix, tuple(header or names) if len(header or names) == len(matrix) else ()
+
+
+def _refuse_other_graphs(path: Path) -> None:
+    """Raise InputError for a format of graphs that is not read, with the line that converts it."""
+    with open(path, "rb") as handle:
+        head = handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").lower()
+    for start, name in OTHER_GRAPHS.items():
+        if head.startswith(start) or (start.startswith(b"<") and start in head):
+            raise InputError(
+                f"{path}: a graph as {name}, which is not read. Convert it: networkx.write_graphml(networkx.read_{name}('{path.name}'),"
+                " 'graph.graphml')."
+            )
 
 
 def _starts(path: Path, with_what: bytes) -> bool:

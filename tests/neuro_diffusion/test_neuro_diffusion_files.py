@@ -338,3 +338,19 @@ def test_a_damaged_recording_is_one_line(tmp_path, rates, kind):
             with pytest.raises(hdf5io.InputError) as error:
                 read()
             assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("gexf", "<?xml version='1.0'?><gexf version='1.2'><graph><nodes/></graph></gexf>"),
+        ("gml", "graph [\n  directed 1\n  node [\n    id 0\n  ]\n]\n"),
+        ("gml", 'Creator "igraph"\nVersion 1\ngraph\n[\n]\n'),
+        ("pajek", '*Vertices 2\n1 "a"\n2 "b"\n*Arcs\n1 2 3\n'),
+        ("pajek", "*network g\n*vertices 2\n"),
+    ],
+)
+def test_other_formats_of_graphs_are_refused_with_the_line_that_converts_them(tmp_path, kind, text):
+    (tmp_path / "g.txt").write_text(text)
+    with pytest.raises(hdf5io.InputError, match=f"read_{kind}"):
+        load_connectome(tmp_path / "g.txt")
