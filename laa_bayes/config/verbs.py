@@ -12,6 +12,8 @@ from .assumptions import Frozen, Model
 from .names import FIGURE_FORMAT, ExportFile, FigureFile, Hdf5File
 from .presets import PRESETS, Preset
 
+WINDOWS = "all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)"
+
 
 class SimulateConfig(Model):
     """Make a bank of simulated traces: sharded, resumable, the same for any number of workers."""
@@ -57,10 +59,7 @@ class TrainConfig(Model):
     sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
     channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
     current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
-    window: str = Field(
-        "all",
-        description="part of --protocol-from: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
-    )
+    window: str = Field("all", description=f"part of --protocol-from: {WINDOWS}")
     n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
     batch_size: int | None = Field(None, ge=8, description="simulations a gradient step")
@@ -140,10 +139,7 @@ class Reading(Frozen):
     junction_mv: float = Field(
         0.0, ge=-50, le=50, description="liquid junction potential in mV, subtracted from the recorded voltage"
     )
-    window: str = Field(
-        "all",
-        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
-    )
+    window: str = Field("all", description=f"part of the trace: {WINDOWS}")
     grid_ms: float | None = Field(
         None, gt=0, le=5, description="resample to this grid in ms [the model's, or .25 without a model]"
     )
@@ -236,10 +232,7 @@ class CompareConfig(SeveralSweeps):
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
-    window: str = Field(
-        "auto",
-        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
-    )
+    window: str = Field("auto", description=f"part of the trace: {WINDOWS}")
     sweeps: str | None = Field(
         None, description="sweeps that are fitted together, numbers such as 0-3,8 [the one of --sweep]"
     )
@@ -274,10 +267,7 @@ class OwnConfig(Reading):
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
     )
-    window: str = Field(
-        "auto",
-        description="part of the trace: all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)",
-    )
+    window: str = Field("auto", description=f"part of the trace: {WINDOWS}")
     draws: int = Field(1000, ge=100, le=100_000, description="posterior draws to keep")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     output: Path | None = Field(
