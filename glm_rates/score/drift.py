@@ -7,6 +7,7 @@ from scipy.special import fdtrc
 
 N_WAVES = 2  # slow cosines over the order of the trials: a trend, and a hump
 MIN_TRIALS = 10
+BY = 2.0  # nats of left-out trials that a slow gain must explain to be used
 WIDTHS = (
     0.25,
     0.125,
@@ -57,7 +58,7 @@ def slow_gain(n: np.ndarray, mu: np.ndarray, time: np.ndarray, train: np.ndarray
     """Gain of each unit in each trial, from the training trials around it in time: (trial, unit).
 
     Spikes over expected spikes under a Gaussian window, with one more of both. The width is that which tells each training trial best
-    from the others; no gain at all where none does.
+    from the others; no gain at all where none does by `BY`.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def slow_gain(n: np.ndarray, mu: np.ndarray, time: np.ndarray, train: np.ndarray
     train : (trial,) bool
     """
     x, n, mu = place(time), n[train], mu[train]
-    gain, best = np.ones((len(x), n.shape[1])), -mu.sum(axis=0)
+    gain, best = np.ones((len(x), n.shape[1])), BY - mu.sum(axis=0)
     for width in WIDTHS:
         near = np.exp(-0.5 * ((x[:, None] - x[train]) / width) ** 2)
         others = near[train] - np.eye(len(n))
