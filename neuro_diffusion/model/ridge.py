@@ -148,13 +148,10 @@ def fitted_states(W: Tensor, f: Tensor, p: Pseudo, decay: Tensor) -> Tensor:
 
 def factor_of(precision: Tensor) -> Tensor:
     """Return the Cholesky factor of precisions (..., N, N) that rounding may have left not quite positive."""
-    factor, info = torch.linalg.cholesky_ex(precision)
-    if not bool(info.any()):
-        return factor
     size = precision.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
     eye = torch.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
-    for jitter in (1e-7, 1e-6, 1e-5):
-        factor, info = torch.linalg.cholesky_ex(precision + jitter * size * eye)
+    for jitter in (0.0, 1e-7, 1e-6, 1e-5):
+        factor, info = torch.linalg.cholesky_ex(precision + jitter * size * eye if jitter else precision)
         if not bool(info.any()):
             return factor
     return torch.linalg.cholesky(precision + 1e-4 * size * eye)
