@@ -11,7 +11,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from . import abf, arrays, nwb, tables
+from . import abf, acquired, arrays, nwb, tables
 from .checks import check, uniform_step, without_tail
 from .request import Request
 
@@ -25,20 +25,21 @@ class Reader(NamedTuple):
 
 TABLE = Reader(tables.read_table, tables.n_sweeps)
 HDF5 = Reader(arrays.read_hdf5, arrays.n_sweeps)
+ACQUIRED = Reader(acquired.read_acquired, acquired.n_sweeps)
 READERS = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".asc", ".atf"), TABLE),
     **dict.fromkeys((".h5", ".hdf5"), HDF5),
     ".npz": Reader(arrays.read_npz, arrays.n_sweeps),
     ".abf": Reader(abf.read_abf, abf.n_sweeps),
+    **dict.fromkeys((".axgx", ".axgd", ".smr"), ACQUIRED),
     ".nwb": Reader(nwb.read_nwb, nwb.n_sweeps),
 }
 
 
 OTHERS = {
     **dict.fromkeys((".ibw", ".pxp", ".pxt", ".itx"), "Igor"),
-    **dict.fromkeys((".smr", ".smrx"), "Spike2"),
-    **dict.fromkeys((".axgx", ".axgd"), "AxoGraph"),
-    ".wcp": "WinWCP",
+    ".smrx": "Spike2 (64 bit)",
+    ".wcp": "WinWCP",  # neo scales every record with the range of the last one
     ".mat": "MATLAB",
 }  #: formats that are known and not read
 HEKA = (b"DAT1", b"DAT2", b"DATA")  #: first bytes of PatchMaster's and Pulse's bundles
@@ -60,9 +61,9 @@ def reader_of(path: Path) -> Reader:
     with path.open("rb") as file:
         maker = "HEKA" if path.suffix.lower() == ".dat" and file.read(4) in HEKA else maker
     if maker is not None:
-        raise InputError(
-            f"{path}: {maker}'s own format is not read. Export time, voltage and current with their units as text, or write NWB."
-        )
+        how = "Export time, voltage and current with their units as text, or write NWB"
+        how += " (WinWCP: File > Export writes text and ABF)." if maker == "WinWCP" else "."
+        raise InputError(f"{path}: {maker}'s own format is not read. {how}")
     if reader is None:
         raise InputError(f"{path}: unknown format '{path.suffix}'. Expected one of {', '.join(sorted(READERS))}.")
     return reader

@@ -69,10 +69,11 @@ def read_wavesurfer(path: Path, file: Any, request: Request) -> Recording:
         raise InputError(
             f"{path}: {len(counts)} channels of samples, {len(channels.names)} active ones in the header. Is it damaged?"
         )
-    place = chosen(path, channels, VOLTAGE, request.channel, "voltage", "--channel")
+    labels = list(zip(channels.names, channels.units, strict=True))
+    place = chosen(path, labels, VOLTAGE, request.channel, "voltage", "--channel")
     found = {"voltage": place}
     if request.current_file is None:
-        found["current"] = chosen(path, channels, CURRENT, request.current_from, "current", "--current-from")
+        found["current"] = chosen(path, labels, CURRENT, request.current_from, "current", "--current-from")
     values = {}
     for quantity, i in found.items():
         volts = np.polynomial.polynomial.polyval(counts[i], channels.coefficients[i])
@@ -106,13 +107,18 @@ def channels_of(path: Path, file: Any) -> Channels:
     return Channels([names[i] for i in kept], [units[i] for i in kept], scales[kept], coefficients, 1e3 / rate)
 
 
-def chosen(path: Path, channels: Channels, units: dict[str, float], wanted: str | None, what: str, option: str) -> int:
-    """Return the channel of a quantity: the only one, or the one that was named."""
-    places = [i for i, unit in enumerate(channels.units) if unit_key(unit) in units]
-    named = [i for i in places if wanted in (None, channels.names[i])]
+def chosen(
+    path: Path, labels: list[tuple[str, str]], units: dict[str, float], wanted: str | None, what: str, option: str
+) -> int:
+    """Return the channel of a quantity among names and units: the only one, or the one that was named."""
+    places = [i for i, (_, unit) in enumerate(labels) if unit_key(unit) in units]
+    named = [i for i in places if wanted in (None, labels[i][0])]
     if len(named) == 1:
         return named[0]
-    told = ", ".join(f"'{channels.names[i]}' ({channels.units[i]})" for i in places) or "none"
+    told = ", ".join(f"'{labels[i][0]}' ({labels[i][1]})" for i in places) or "none"
     if not places and what == "current":
         raise InputError(f"{path}: no channel recorded a current, and commands are not kept: --current-file FILE.")
+    if not places:
+        have = ", ".join(f"'{name}' ({unit or 'no unit'})" for name, unit in labels) or "none"
+        raise InputError(f"{path}: no voltage channel; the channels are {have}.")
     raise InputError(f"{path}: the {what} channels are {told}. Name one: {option} NAME.")
