@@ -25,6 +25,7 @@ def same(default: Any, description: str, **given: Any) -> Any:
 
 
 FigureFormat = Literal["png", "svg", "pdf"]
+PRESETS = {"zapbench": {"context": 256, "horizon": 32}}  #: windows that a preset says; zapbench also sees 4 frames
 
 
 def figure_format() -> Any:
@@ -36,6 +37,11 @@ class Base(BaseModel):
     """What all commands share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def given(self, *names: str) -> list[str]:
+        """Return which of these options were given another value than their default (who repeats a run gives all of them)."""
+        fields = type(self).model_fields
+        return [n for n in names if n in self.model_fields_set and getattr(self, n) != fields[n].default]
 
 
 class Output(Base):
@@ -53,15 +59,10 @@ class Source(Base):
         input=True,
     )
     one_cache: Path | None = Field(
-        None,
-        description="folder of a local ONE cache (<lab>/Subjects/...), for eid:ID",
-        json_schema_extra={"exists": "folder"},
+        None, description="folder of a local ONE cache, for eid:ID", json_schema_extra={"exists": "folder"}
     )
     fs_hz: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        description="frame rate in Hz, for sources that do not say it; checked against those that do",
+        None, gt=0, le=1000, description="frame rate in Hz, where the source does not say it; else checked against it"
     )
     series: str | None = Field(
         None, description="NWB: name of the series, or of its container, to take as activity where there are several"
@@ -69,17 +70,13 @@ class Source(Base):
     time_axis: Literal["rows", "columns"] | None = Field(
         None, description="matrices and tables: what is time, where their shape does not tell"
     )
-    revision: str | None = Field(
-        None, description="ALF: newest revision to take, such as 2025-02-04; not set: the newest"
-    )
+    revision: str | None = Field(None, description="ALF: newest revision to take (2025-02-04); not set: the newest")
     bad_frames: Path | None = Field(
         None,
         description="frames not to use: .npy, .csv or .txt of frame numbers from 0, or of one flag a frame",
         json_schema_extra={"exists": "file"},
     )
-    trim_times: bool = Field(
-        False, description="drop times after the last frame (at most a tenth), instead of stopping"
-    )
+    trim_times: bool = Field(False, description="drop times after the last frame (at most a tenth) and go on")
     skip_bad_fov: bool = Field(
         False, description="leave out a field of view with broken files, with a warning, instead of stopping"
     )
@@ -101,9 +98,7 @@ class SessionsConfig(Output):
 
     cache: Path = positional("folder of ALF sessions, a ONE cache: <lab>/Subjects/...", "folder")
     output: Path | None = Field(
-        None,
-        description="CSV file to write: eid, subject, date, duration_hours, ...",
-        json_schema_extra={"product": "sessions.csv"},
+        None, description="CSV file to write: eid, subject, date, ...", json_schema_extra={"product": "sessions.csv"}
     )
     protocol: str = Field("", description="keep sessions whose task folders or protocol contain this text")
     min_duration_min: float = Field(0.0, ge=0, description="least duration in minutes")
@@ -117,8 +112,7 @@ class ExtractConfig(Source, Output):
     """Write the activity of a session's cells as one (time, neuron) HDF5 file."""
 
     output: Path = Field(
-        description="HDF5 file to write: /activity_matrix and /timestamps",
-        json_schema_extra={"product": "activity.h5"},
+        description="HDF5 file to write: /activity_matrix, /timestamps", json_schema_extra={"product": "activity.h5"}
     )
     signal: Literal["dff", "raw"] = Field("dff", description="dff: F - neucoeff x Fneu; raw: F")
     neucoeff: float = Field(0.7, ge=0, le=2, description="neuropil coefficient")
@@ -176,9 +170,7 @@ class Window(Base):
     patience: int = Field(6, ge=1, description="passes without a better validation loss before training stops")
     learning_rate: float = Field(1e-3, gt=0, description="step size of AdamW")
     spike_weight: float = Field(
-        1.0,
-        ge=1,
-        description="weight of frames above 2.5 sd in the loss of the networks that see the activity itself (not informer); mean weight 1",
+        1.0, ge=1, description="weight of frames above 2.5 sd in the loss of networks (not informer); mean weight 1"
     )
     scale_penalty: float = Field(
         0.0, ge=0, description="penalty on the squared log of the predicted scale, Hugging Face models"
@@ -233,13 +225,19 @@ class CompareConfig(Window, Output):
         json_schema_extra={"exists": "file"},
     )
     n_seeds: int = Field(
-        1,
-        ge=1,
-        le=20,
-        description="trainings of each network; scores are those of the first, the others show the spread",
+        1, ge=1, le=20, description="trainings of each network; scores of the first, the others show the spread"
     )
     output: Path = Field(description="folder for the report, figures and result.json")
     figure_format: FigureFormat = figure_format()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_says_the_window(cls, given: dict[str, Any]) -> dict[str, Any]:
+        window = PRESETS.get(str(given.get("preset")), {})
+        typed = [f"--{k} {given[k]}" for k, v in window.items() if str(given.get(k, v)) != str(v)]
+        if typed:
+            raise ValueError(f"--preset {given['preset']} says context and horizon; leave out {', '.join(typed)}")
+        return {**given, **window}
 
     @model_validator(mode="after")
     def _sweeps_are_windows(self) -> CompareConfig:
@@ -265,6 +263,8 @@ class TransferConfig(Window, Output):
 
     @model_validator(mode="after")
     def _minutes_are_positive(self) -> TransferConfig:
+        if self.behaviour != "none":
+            raise ValueError(f"--behaviour {self.behaviour}: transfer sees activity alone; leave it out")
         if not self.minutes or min(self.minutes) <= 0:
             raise ValueError("--minutes: positive numbers are expected")
         return self

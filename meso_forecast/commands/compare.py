@@ -11,6 +11,7 @@ from hdf5io.errors import InputError
 from ..config import CompareConfig
 from ..console import Result, Run
 from ..files.recording import Recording
+from ..fit.options import refuse_unread
 from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, check_windows, fit_named, open_checked
 from ..score import compare, sweep
 from ..score.verdict import BASELINES
@@ -21,8 +22,7 @@ log = logging.getLogger(__package__)
 
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit and rank forecasters."""
-    if config.preset == "zapbench":
-        config = config.model_copy(update={"context": max(sweep.ZAPBENCH_CONTEXTS), "horizon": sweep.ZAPBENCH_HORIZON})
+    refuse_unread(config, config.models)
     recording = open_checked(config.recording, config.context, config.horizon, config.behaviour)
     models = list(dict.fromkeys([*BASELINES, *config.models]))
     if recording.panel.stimulus is None and "stimulus-mean" in models:

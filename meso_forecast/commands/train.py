@@ -10,11 +10,13 @@ from ..config import TrainConfig
 from ..console import Result, Run
 from ..files.model_folder import neuron_key, save_model
 from ..files.recording import Recording
+from ..fit.options import refuse_unread
 from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, fit_named, open_checked, trained_spans
 
 
 def run(config: TrainConfig, run: Run) -> Result:
     """Fit ``config.model`` on ``config.recordings``."""
+    refuse_unread(config, [config.model])
     if config.behaviour != "none" and config.model not in SEE_BEHAVIOUR:
         raise InputError(
             f"--behaviour {config.behaviour}: {config.model} sees activity alone; {' and '.join(SEE_BEHAVIOUR)} see behaviour."

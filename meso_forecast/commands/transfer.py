@@ -18,6 +18,7 @@ from ..answer import Answer, answer
 from ..config import TransferConfig
 from ..console import Result, Run
 from ..files.recording import Recording
+from ..fit.options import refuse_unread
 from ..fit.registry import fit_named, open_checked, options_of
 from ..model.forecaster import with_spread
 from ..score.scores import Scores, block_length, compare, score
@@ -32,6 +33,7 @@ OPPONENTS = ("scratch", "stack", "ar-drift", "persistence")
 
 def run(config: TransferConfig, run: Run) -> Result:
     """Hold out each animal once."""
+    refuse_unread(config, ["informer"])
     recordings = [open_checked(path, config.context, config.horizon) for path in config.recordings]
     refuse_twins(recordings)
     names = [r.subject or r.path.stem for r in recordings]

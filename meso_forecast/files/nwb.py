@@ -21,6 +21,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
+from .nwb_behaviour import SMOOTHED, said_of
 from .nwb_clock import check_rate, doubt_rate, inside, invalid_times, number_of, regular_clock
 from .nwb_table import RoiTable, read_table
 
@@ -37,7 +38,9 @@ ROLES = (
     ("baseline", ("baseline",)),
     ("normalised", ("zscore", "z_score", "z-score", "normalised", "normalized")),
     ("residual", ("residual",)),
+    ("corrected", ("fissa", "decontamin")),  # FISSA's dF/F, neuropil, ... are told before
 )
+FISSA_RAW = re.compile("(^|[^a-z])raw([^a-z]|$)")  #: what FISSA was given
 WHOLE = {  #: names without such a word
     "baseline": re.compile("(roi_)?f_?0(_?traces?)?"), "dff": re.compile("df|delta_?f|f(_?minus_?|-)f_?0"),
     "neuropil": re.compile("(f_)?np(_?f)?(_?traces?)?"),
@@ -56,6 +59,7 @@ AHEAD = {
     "denoised": "denoised traces are fitted to frames before and after each one",
     "deconvolved": "deconvolved activity is computed from frames before and after each one",
 }
+SMOOTH = "the traces stand smoothed in the file, and exporters' filters see frames before and after each one"
 
 
 class Series(NamedTuple):
@@ -69,6 +73,7 @@ class Series(NamedTuple):
     table: str  #: path of its table of ROIs, empty when it names none
     rows: np.ndarray  #: (roi,) rows of the table
     plane: str  #: name for the FOV
+    smoothed: bool = False  #: as its names or its exporter say
 
 
 def nwb_fovs(
@@ -149,7 +154,15 @@ def read_series(file: h5py.File, path: Path, name: str) -> Series:
         role = "dff"
     scale, offset = (number_of(data.attrs.get(k), default) for k, default in (("conversion", 1.0), ("offset", 0.0)))
     trace = Trace(path=path, dataset=f"{name}/data", transposed=turned, scale=scale, offset=offset)
-    return Series(name, role, channel, trace, clock, table, rows, (table or name).rsplit("/", 1)[-1])
+    plane = (table or name).rsplit("/", 1)[-1]
+    return Series(name, role, channel, trace, clock, table, rows, plane, is_smoothed(item, name, role))
+
+
+def is_smoothed(item: h5py.Group, name: str, role: str) -> bool:
+    """Return whether traces were smoothed, by their names and by what is said of them (of dF/F that may be the baseline)."""
+    said = "" if role in ("dff", "baseline") else said_of(item).lower()
+    names = "/".join(name.lower().split("/")[-2:])
+    return bool(SMOOTHED.search(names) or ("baseline" not in said and SMOOTHED.search(said)))
 
 
 def text_of(value: Any) -> str:
@@ -188,7 +201,8 @@ def role_of(name: str) -> tuple[str, int]:
                 return role, channel
         for role, known in ROLES:
             if any(word in part for word in known):
-                return role, channel
+                before = "fissa" in part and role == "corrected" and FISSA_RAW.search("/".join(words))
+                return "fluorescence" if before else role, channel
     return "fluorescence", channel
 
 
@@ -240,14 +254,16 @@ def fov_of(
 ) -> FOVData:
     """Return the FOV of one set of ROIs with its chosen activity."""
     table = read_table(file, main.table, main.rows, path) if main.table else RoiTable({}, "no table of ROIs")
-    extra = {}
+    extra, surround_smoothed = {}, False
     for role in ("neuropil", "deconvolved"):
         fitting = [
             s for s in group if s.role == role and s.channel == main.channel and s.trace.shape == main.trace.shape
         ]
         fitting += [neuropil] if role == "neuropil" and neuropil is not None and main.channel == 1 else []
+        fitting = unsmoothed(fitting)
         if len(fitting) == 1:
             extra[role] = fitting[0].trace
+            surround_smoothed |= role == "neuropil" and fitting[0].smoothed
         elif fitting:
             log.warning(
                 "%s: which %s belongs to '%s' is not told: %s; left out", path, role, main.name, listed(fitting)
@@ -262,7 +278,9 @@ def fov_of(
     terms = {"roi_type": table.rule, "times": f"'{main.name}': its clock"}
     columns = {"uuids": np.array([f"{name}/{i}" for i in main.rows]), **table.columns}
     doubt_rate(file, main.table, main.times, main.name)
-    given = {"processed": as_it_is, "ahead": AHEAD.get(main.role, ""), "terms": terms, **extra, **columns}
+    smoothed = main.smoothed or (surround_smoothed and not as_it_is)
+    ahead = "; ".join(text for text in (AHEAD.get(main.role, ""), SMOOTH if smoothed else "") if text)
+    given = {"processed": as_it_is, "ahead": ahead, "terms": terms, **extra, **columns}
     return make_fov(name, main.trace, main.times, trim_times, **given)
 
 
@@ -275,7 +293,7 @@ def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series
             raise InputError(f"{path}: --series {wanted} names several of one plane: {listed(named)}.")
         return named[0] if named else None
     for role in MAIN:
-        candidates = [s for s in group if s.role == role and s.channel == 1]
+        candidates = unsmoothed([s for s in group if s.role == role and s.channel == 1])
         if len(candidates) > 1:
             raise InputError(
                 f"{path}: several series could be the activity of one plane: {listed(candidates)}. Give --series NAME."
@@ -283,6 +301,11 @@ def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series
         if candidates:
             return candidates[0]
     return None
+
+
+def unsmoothed(series: list[Series]) -> list[Series]:
+    """Return the series that were not smoothed; all where there is none."""
+    return [s for s in series if not s.smoothed] or series
 
 
 def listed(series: list[Series]) -> str:

@@ -183,17 +183,20 @@ def signals_of(file: h5py.File) -> tuple[Signal, ...]:
 
 
 def looks_ahead(file: h5py.File, name: str) -> bool:
-    """Return whether a series was smoothed over times before and after, by its names, by what its exporter says of it, or as it stands raw beside."""
-    item = file[name]
+    """Return whether a series was smoothed over times before and after, by what is said of it or as it stands raw beside."""
+    found = bool(SMOOTHED.search(f"{name} {said_of(file[name])}".lower())) or f"{name}_unfiltered" in file
+    if found:
+        log.info("'%s' is left out: it was smoothed over times before and after each", name)
+    return found
+
+
+def said_of(item: h5py.Group) -> str:
+    """Return what its exporter says of a series."""
     told = [item.attrs, item["data"].attrs if "data" in item else {}]
     frame = item.get("reference_frame")
     words = [str(place[key]) for place in told for key in ("description", "comments") if key in place]
     words += [str(frame[()])] if isinstance(frame, h5py.Dataset) and frame.shape == () else []
-    said = " ".join([name, *words]).lower()
-    found = bool(SMOOTHED.search(said)) or f"{name}_unfiltered" in file
-    if found:
-        log.info("'%s' is left out: it was smoothed over times before and after each", name)
-    return found
+    return " ".join(words)
 
 
 def signal_of(item: h5py.Group, title: str) -> Signal | None:

@@ -29,6 +29,7 @@ UNUSED = {  #: options that only some sources read
     "fs_hz": ("suite2p", "MATLAB", "NWB", "CaImAn", "Minian", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
     "skip_bad_fov": ("ALF", "eid", "suite2p", "NWB"),
 }  # fmt: skip
+DFF = ("neucoeff", "baseline", "window_s", "percentile")  #: options of dF/F
 
 
 class Given(NamedTuple):
@@ -145,7 +146,29 @@ def open_source(config: Source) -> MesoscopeSession:
         session = READERS[kind](Path(config.source), given)
     if config.fs_hz is not None:
         check_rate(session, config.fs_hz)
+    refuse_unread(config, session)
     return session if config.bad_frames is None else with_bad_frames(session, config.bad_frames)
+
+
+def refuse_unread(config: Source, session: MesoscopeSession) -> None:
+    """Refuse options of dF/F that were given and that mean nothing to this activity (``--neucoeff 0`` says what is done anyway).
+
+    Raises
+    ------
+    InputError : which ones, and why they would do nothing.
+    """
+    signal, baseline = (getattr(config, name, "") for name in ("signal", "baseline"))
+    found = {
+        f"--signal {signal} is used as it is": DFF if signal == "deconvolved" else (),
+        f"{config.source} holds activity that is used as it is": DFF if all(f.processed for f in session.fovs) else (),
+        "--signal fluorescence is not divided by a baseline": DFF[1:] if signal == "fluorescence" else (),
+        "--signal raw keeps the neuropil": ("neucoeff",) if signal == "raw" else (),
+        f"--baseline {baseline} reads none": {"training": ("window_s",), "maximin": ("percentile",)}.get(baseline, ()),
+    }
+    for why, names in found.items():
+        unread = [f"--{n.replace('_', '-')}" for n in config.given(*names) if n != "neucoeff" or getattr(config, n)]
+        if unread:
+            raise InputError(f"{', '.join(unread)}: without effect, {why}. Leave out {', '.join(unread)}.")
 
 
 def check_rate(session: MesoscopeSession, fs_hz: float) -> None:

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..activity.windows import TEST, gather, observed_runs, window_origins
+from ..config import PRESETS
 from ..files.recording import Recording
 from ..model.forecaster import Probabilistic
 from .scores import block_length, compare, score
 from .verdict import BASELINES, best_baseline
 
 log = logging.getLogger(__package__)
-ZAPBENCH_CONTEXTS, ZAPBENCH_HORIZON, ZAPBENCH_STEPS = (4, 256), 32, (1, 4, 8, 16, 32)
+ZAPBENCH_CONTEXTS, ZAPBENCH_HORIZON = (4, PRESETS["zapbench"]["context"]), PRESETS["zapbench"]["horizon"]
+ZAPBENCH_STEPS = (1, 4, 8, 16, 32)
 OPPONENTS = ("persistence", "mean", "ar", "ar-drift")
 
 

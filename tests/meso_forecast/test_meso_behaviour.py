@@ -169,7 +169,7 @@ def test_cameras_and_licks_are_read_from_alf_by_their_own_clocks(tmp_path, caplo
 
 
 def test_compare_says_what_behaviour_adds(meso, small_session, tmp_path):
-    fast = ["--context", 24, "--horizon", 4, "--epochs", 1, "--batches-per-epoch", 3]
+    fast = ["--context", 24, "--horizon", 4]
     told = meso("compare", small_session[1], "--models", "stack", "--behaviour", "known", *fast, "--output", tmp_path / "run", "--json")  # fmt: skip
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)["results"]["behaviour"]

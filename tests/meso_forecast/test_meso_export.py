@@ -1,9 +1,14 @@
 """Do forecasts leave the house in forms that ONE and NWB read back as they were?"""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pytest
 
+from meso_forecast import console
+from meso_forecast.cli import main
+from meso_forecast.config import CompareConfig
 from meso_forecast.files.recording import open_recording
 
 
@@ -89,11 +94,72 @@ def test_a_model_is_not_used_at_another_frame_rate(meso, small_session, forecast
     assert "frames a second, the model was trained on" in done.stderr
 
 
-def test_options_that_would_do_nothing_are_refused(meso, small_session, tmp_path):
-    for words, said in (
-        (["preprocess", small_session[0], "--held-out", "a"], "no stimulus is held out by --split chronological"),
-        (["compare", small_session[1], "--preset", "zapbench", "--sweep-contexts", "8"], "leave out --sweep-contexts"),
-    ):
-        done = meso(*words, "--output", tmp_path / "no.h5")
-        assert done.returncode == 2
-        assert said in done.stderr
+ALF, SESSION, MATRIX = "ALF", "SESSION", ["preprocess", "MATRIX", "--fs-hz", "5", "--time-axis", "rows"]
+UNREAD = (
+    (["preprocess", ALF, "--held-out", "a"], "no stimulus is held out by --split chronological"),
+    (["preprocess", ALF, "--signal", "deconvolved", "--window-s", 30], "--window-s: without effect, --signal deconvolved"),
+    (["preprocess", ALF, "--signal", "deconvolved", "--neucoeff", 0.5], "--neucoeff: without effect"),
+    (["preprocess", ALF, "--signal", "fluorescence", "--baseline", "training"], "--baseline: without effect"),
+    (["preprocess", ALF, "--baseline", "training", "--window-s", 30], "--window-s: without effect, --baseline training"),
+    (["preprocess", ALF, "--percentile", 20], "--percentile: without effect, --baseline maximin"),
+    ([*MATRIX, "--neucoeff", 0.5, "--window-s", 30], "--neucoeff, --window-s: without effect, MATRIX holds activity that is"),
+    (["extract", ALF, "--signal", "raw", "--neucoeff", 0.5], "--neucoeff: without effect, --signal raw keeps"),
+    (["compare", SESSION, "--preset", "zapbench", "--sweep-contexts", 8], "leave out --sweep-contexts"),
+    (["compare", SESSION, "--preset", "zapbench", "--context", 48, "--horizon", 8], "leave out --context 48, --horizon 8"),
+    (["compare", SESSION, "--models", "stack,ar", "--epochs", 3, "--n-seeds", 2], "without effect on stack, ar"),
+    (["compare", SESSION, "--models", "nlinear", "--body", "gru"], "--body (read by informer): without effect on nlinear"),
+    (["train", SESSION, "--model", "persistence", "--accelerator", "cpu"], "--accelerator (read by informer, nlinear"),
+    (["train", SESSION, "--spike-weight", 3], "--spike-weight (read by nlinear, "),
+    (["train", SESSION, "--model", "autoformer-hf", "--attention", "prob"], "--attention (read by informer-hf)"),
+    (["transfer", SESSION, SESSION, "--d-model", 16], "--d-model (read by informer-hf, autoformer-hf)"),
+    (["transfer", SESSION, SESSION, "--behaviour", "past"], "transfer sees activity alone"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places(small_session, tmp_path_factory):
+    """Return the paths behind the words in capitals."""
+    matrix = tmp_path_factory.mktemp("matrix") / "x.npy"
+    np.save(matrix, np.random.default_rng(0).standard_normal((600, 5)).astype(np.float32))
+    return {"ALF": str(small_session[0]), "SESSION": str(small_session[1]), "MATRIX": str(matrix)}
+
+
+def typed(words, places, monkeypatch, *more):
+    """Run the command line in this process (a process for each would take minutes); return its exit code."""
+    monkeypatch.setattr(console, "watch_signals", list)  # the handlers and the log stay those of the tests
+    monkeypatch.setattr(console, "logging_to_stderr", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("sys.argv", ["meso-forecast", *(places.get(str(w), str(w)) for w in (*words, *more))])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(("words", "said"), UNREAD, ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else "")
+def test_options_that_would_do_nothing_are_refused(words, said, places, tmp_path, monkeypatch, capsys):
+    assert typed(words, places, monkeypatch, "--output", tmp_path / "no") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert said.replace("MATRIX", places["MATRIX"]) in line
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["preprocess", ALF, "--baseline", "percentile", "--percentile", 20, "--window-s", 30],
+        ["preprocess", ALF, "--signal", "fluorescence", "--neucoeff", 0.5],
+        [*MATRIX, "--neucoeff", 0, "--normalise", "none"],
+        ["preprocess", ALF, "--signal", "deconvolved", "--window-s", 60],  # the default, as who repeats a run gives it
+        ["compare", SESSION, "--models", "ar,informer", "--epochs", 3, "--body", "gru", "--n-seeds", 2],
+        ["compare", SESSION, "--models", "ar,nlinear", "--spike-weight", 3],
+        ["train", SESSION, "--model", "informer-hf", "--d-model", 16, "--attention", "prob"],
+        ["train", SESSION, "--model", "ar", "--epochs", 60, "--seed", 3],
+    ],
+)
+def test_options_that_do_something_or_are_the_defaults_are_taken(words, places, tmp_path, monkeypatch):
+    assert typed(words, places, monkeypatch, "--dry-run", "--output", tmp_path / "no") == 0
+
+
+def test_a_preset_says_the_window_that_its_record_then_holds():
+    given = CompareConfig(recording="x", output="y", preset="zapbench")
+    assert (given.context, given.horizon) == (256, 32)
+    assert CompareConfig(**given.model_dump()) == given

@@ -659,6 +659,55 @@ def test_a_baseline_a_surround_and_a_rate_are_not_taken_for_the_fluorescence(nam
 
 
 @pytest.mark.parametrize(
+    ("names", "main", "processed"),
+    [
+        (("fissa_traces",), "fissa_traces", True),
+        (("fissa_traces", "neuropil"), "fissa_traces", True),
+        (("fissa_result", "calcium_raw"), "calcium_raw", False),
+        (("fissa_raw", "fissa_result"), "fissa_raw", False),
+        (("decontaminated", "np_traces"), "decontaminated", True),
+        (("fissa_neuropil", "fissa_result"), "fissa_result", True),
+        (("fissa_deltaf",), "fissa_deltaf", True),
+    ],
+)
+def test_what_fissa_made_has_no_neuropil_left_to_subtract(names, main, processed, tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    for name in names:
+        nwb.series("Fluorescence", name, GREEN, table)
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert fov.fluorescence.dataset.split("/")[-2] == main
+    assert fov.processed == processed
+    assert ("baseline" in fov.ahead) == (main == "fissa_deltaf")
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "main", "note"),
+    [
+        (("calcium_smoothed",), "", "calcium_smoothed", True),
+        (("calcium_smoothed", "calcium_raw"), "", "calcium_raw", False),
+        (("dff_smoothed",), "", "dff_smoothed", True),
+        (("traces",), "smoothed with a Gaussian of 0.2 s", "traces", True),
+        (("traces",), "unfiltered fluorescence", "traces", False),
+        (("dff",), "F0: smoothed minimum", "dff", False),
+        (("F", "neuropil_smoothed"), "", "F", True),
+        (("F", "neuropil_smoothed", "neuropil"), "", "F", False),
+        (("dff", "neuropil_smoothed"), "", "dff", False),
+    ],
+)
+def test_smoothed_traces_are_said_to_know_later_frames(names, said, main, note, tmp_path):
+    nwb = Nwb()
+    table = nwb.table()
+    for name in names:
+        nwb.series("Fluorescence", name, GREEN, table)
+        nwb.containers["Fluorescence"][name].fields["description"] = said or "no description"
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert fov.fluorescence.dataset.split("/")[-2] == main
+    assert ("smoothed" in fov.ahead) == note
+    assert (not fov.processed) == (not main.startswith("dff"))
+
+
+@pytest.mark.parametrize(
     ("columns", "cells"),
     [
         ({"mask_type": ["soma", "axon", "unknown", "artifact"] * 3}, [0, 4, 8]),
