@@ -1,6 +1,6 @@
-"""How are AxoGraph's and Spike2's binary files read? Through neo; units tell voltage from current, names tell channels apart.
+"""How are AxoGraph's and Spike2's binary files read, and WinWCP's? The former through neo; units tell voltage from current, names tell channels apart.
 
-Neither format says which amplifier mode was on: as in tables, a voltage clamp is seen by its traces alone (`checks.is_clamped`).
+None of them says which amplifier mode was on: as in tables, a voltage clamp is seen by its traces alone (`checks.is_clamped`).
 Sources: AxoGraph_ReadWrite.h and CED's SON filing system as neo's ``axographrawio`` and ``spike2rawio`` describe them.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from ..neuron.recording import Recording
 from .request import Request
 from .units import CURRENT, TIME, VOLTAGE, convert, name_and_unit, other_electrodes, unit_key
 from .wavesurfer import chosen
+from .winwcp import open_wcp
 
 FLOATS = {6: ">f4", 7: ">f8"}  #: AxoGraph's types of columns that list every time
 
@@ -47,13 +49,13 @@ class Acquired(NamedTuple):
 
     path: Path
     what: str  #: which format, with its article
-    reader: Any  #: neo's
+    values: Callable[[Part], np.ndarray]  #: samples (n_time,) in the channel's unit
     channels: list[Channel]
 
 
 def open_acquired(path: Path) -> Acquired:
     """Return a file that was opened by the reader of its suffix."""
-    return open_spike2(path) if path.suffix.lower() == ".smr" else open_axograph(path)
+    return {".smr": open_spike2, ".wcp": open_winwcp}.get(path.suffix.lower(), open_axograph)(path)
 
 
 def n_sweeps(path: Path, request: Request) -> int:
@@ -89,7 +91,7 @@ def open_axograph(path: Path) -> Acquired:
                 "Name the traces of each electrode alike, or export one as text."
             )
     found = [Channel(*key, dt_ms, parts, [start_ms] * len(parts)) for key, parts in columns.items()]
-    return Acquired(path, what, reader, found)
+    return Acquired(path, what, neo_values(reader), found)
 
 
 def axograph_clock(path: Path, info: Any) -> tuple[float, float]:
@@ -131,15 +133,44 @@ def open_spike2(path: Path) -> Acquired:
         headers = reader.header["signal_channels"]
         n = reader.segment_count(0)
         starts = [[1e3 * float(reader.get_signal_t_start(0, k, i)) for k in range(n)] for i in range(len(headers))]
-    again = Counter(str(header["name"]).strip() for header in headers)
+    names = unique([str(h["name"]).strip() for h in headers], [int(h["id"]) + 1 for h in headers])  # counted from 1
     found = []
-    for i, header in enumerate(headers):
-        name = str(header["name"]).strip()
-        if not name or again[name] > 1:
-            name = f"{name}#{int(header['id']) + 1}"  # Spike2 counts channels from 1
+    for i, (name, header) in enumerate(zip(names, headers, strict=True)):
         dt_ms = float(f"{1e3 / float(header['sampling_rate']):.12g}")
         found.append(Channel(name, str(header["units"]), dt_ms, [Part(k, i, 0) for k in range(n)], starts[i]))
-    return Acquired(path, what, reader, found)
+    return Acquired(path, what, neo_values(reader), found)
+
+
+def open_winwcp(path: Path) -> Acquired:
+    """Return the channels of a WinWCP file; its records are the sweeps."""
+    with hdf5io.parsing(path, "a WinWCP file"):
+        wcp = open_wcp(path)
+    names = unique(wcp.names, range(len(wcp.names)))
+    n = len(wcp.starts)
+    found = [
+        Channel(name, unit, wcp.dt_ms, [Part(k, 0, i) for k in range(n)], [0.0] * n)
+        for i, (name, unit) in enumerate(zip(names, wcp.units, strict=True))
+    ]
+    return Acquired(path, "a WinWCP file", lambda part: wcp.values(part.segment, part.column), found)
+
+
+def unique(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    """Return names, with the channel's number where one is empty or given twice."""
+    again = Counter(names)
+    return [
+        name if name and again[name] == 1 else f"{name}#{number}" for name, number in zip(names, numbers, strict=True)
+    ]
+
+
+def neo_values(reader: Any) -> Callable[[Part], np.ndarray]:
+    """Return the function that reads and scales the samples of a channel through neo."""
+
+    def values(part: Part) -> np.ndarray:
+        where = {"stream_index": part.stream, "channel_indexes": [part.column]}
+        raw = reader.get_analogsignal_chunk(block_index=0, seg_index=part.segment, **where)
+        return np.asarray(reader.rescale_signal_raw_to_float(raw, dtype="float64", **where))[:, 0]
+
+    return values
 
 
 def voltage_of(file: Acquired, request: Request) -> Channel:
@@ -192,9 +223,6 @@ def read_acquired(path: Path, request: Request) -> Recording:
 
 def samples(file: Acquired, channel: Channel, quantity: str, sweep: int) -> np.ndarray:
     """Return one sweep (n_time,) of a channel in mV or pA."""
-    part = channel.parts[sweep]
     with hdf5io.parsing(file.path, file.what):
-        where = {"stream_index": part.stream, "channel_indexes": [part.column]}
-        raw = file.reader.get_analogsignal_chunk(block_index=0, seg_index=part.segment, **where)
-        values = file.reader.rescale_signal_raw_to_float(raw, dtype="float64", **where)[:, 0]
+        values = file.values(channel.parts[sweep])
     return convert(file.path, channel.name, quantity, channel.unit, values)[0]

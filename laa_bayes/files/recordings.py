@@ -31,7 +31,7 @@ READERS = {
     **dict.fromkeys((".h5", ".hdf5"), HDF5),
     ".npz": Reader(arrays.read_npz, arrays.n_sweeps),
     ".abf": Reader(abf.read_abf, abf.n_sweeps),
-    **dict.fromkeys((".axgx", ".axgd", ".smr"), ACQUIRED),
+    **dict.fromkeys((".axgx", ".axgd", ".smr", ".wcp"), ACQUIRED),
     ".nwb": Reader(nwb.read_nwb, nwb.n_sweeps),
 }
 
@@ -39,7 +39,6 @@ READERS = {
 OTHERS = {
     **dict.fromkeys((".ibw", ".pxp", ".pxt", ".itx"), "Igor"),
     ".smrx": "Spike2 (64 bit)",
-    ".wcp": "WinWCP",  # neo scales every record with the range of the last one
     ".mat": "MATLAB",
 }  #: formats that are known and not read
 HEKA = (b"DAT1", b"DAT2", b"DATA")  #: first bytes of PatchMaster's and Pulse's bundles
@@ -61,9 +60,9 @@ def reader_of(path: Path) -> Reader:
     with path.open("rb") as file:
         maker = "HEKA" if path.suffix.lower() == ".dat" and file.read(4) in HEKA else maker
     if maker is not None:
-        how = "Export time, voltage and current with their units as text, or write NWB"
-        how += " (WinWCP: File > Export writes text and ABF)." if maker == "WinWCP" else "."
-        raise InputError(f"{path}: {maker}'s own format is not read. {how}")
+        raise InputError(
+            f"{path}: {maker}'s own format is not read. Export time, voltage and current with their units as text, or write NWB."
+        )
     if reader is None:
         raise InputError(f"{path}: unknown format '{path.suffix}'. Expected one of {', '.join(sorted(READERS))}.")
     return reader

@@ -1,4 +1,4 @@
-"""Are AxoGraph's and Spike2's files read as they mean? Written byte by byte after the formats' descriptions; each with its trap."""
+"""Are AxoGraph's, Spike2's and WinWCP's files read as they mean? Written byte by byte after the formats' descriptions; each with its trap."""
 
 import struct
 
@@ -283,3 +283,100 @@ def test_spike2_files_that_are_broken_or_overflow_are_refused(tmp_path):
     whole.write_bytes(whole.read_bytes()[:9000])
     with pytest.raises(InputError, match=r"b\.smr: not readable as a 16-bit Spike2 file"):
         read(whole)
+
+
+# --- WinWCP ------------------------------------------------------------------------------------------------------------------
+
+
+def wcp(path, records, names=("Im", "Vm"), units=("pA", "mV"), ranges=None, places=None, comma=False, **changes):
+    """Write records (values of every channel) as WinWCP 5 does: channels from the last to the first in a scan, ranges in each record."""
+    n, ranges = len(names), ranges or [[5.0, 10.0] for _ in records]
+    places = places or [n - 1 - c for c in range(n)]
+    n_samples = -(-N // 256) * 256  # whole sectors
+    gains = [0.001 if unit == "pA" else 0.05 for unit in units]
+    header = {
+        "VER": "9",
+        "CTIME": "2015",
+        "RTIME": "01/02/2015 10:00:00",
+        "NBH": 1024,
+        "ADCMAX": 32767,
+        "NC": n,
+        "NBA": 2,
+    }
+    header |= {"NBD": n_samples * n // 256, "AD": "10", "NR": len(records), "DT": DT / 1e3, "NZ": 20}
+    for c in range(n):
+        header |= {
+            f"YO{c}": places[c],
+            f"YU{c}": units[c],
+            f"YN{c}": names[c],
+            f"YG{c}": gains[c],
+            f"YZ{c}": 0,
+            f"YR{c}": 0,
+        }
+    lines = "".join(f"{key}={value}\r\n" for key, value in (header | changes).items() if value is not None)
+    out = (lines.replace(".", ",") if comma else lines).encode().ljust(1024, b"\0")
+    for k, values in enumerate(records):
+        head = struct.pack("<8s4sfff", b"ACCEPTED", b"TEST", k + 1, k, DT / 1e3) + struct.pack(f"<{n}f", *ranges[k])
+        counts = np.zeros((n_samples, n), "<i2")
+        for c, one in enumerate(values):
+            volts = ranges[k][c] or 10.0
+            padded = np.concatenate([one, np.full(n_samples - N, one[-1])])
+            counts[:, places[c]] = np.round(padded * gains[c] / volts * 32767)
+        out += head.ljust(1024, b"\0") + counts.tobytes()
+    path.write_bytes(out)
+    return path
+
+
+def check_wcp(path, pa, sweep=0, **request):
+    got = read(path, sweep, **request)
+    np.testing.assert_allclose(got.v_mv[:N], membrane(pa), atol=0.01)
+    np.testing.assert_allclose(got.current[:N], step(pa), atol=0.2)
+    assert (got.dt_ms, got.current_unit) == (DT, "pA")
+
+
+@pytest.mark.parametrize("comma", [False, True])
+def test_records_of_winwcp_have_ranges_of_their_own(comma, tmp_path):
+    records = [(step(pa), membrane(pa)) for pa in (-100, 20, 50)]
+    path = wcp(tmp_path / "a.wcp", records, ranges=[[5, 10], [1, 5], [0, 0]], comma=comma)
+    assert recordings.n_sweeps(path) == 3
+    for i, pa in enumerate((-100, 20, 50)):
+        check_wcp(path, pa, i)
+
+
+def test_channels_of_winwcp_stand_where_the_header_says(tmp_path):
+    record = [(step(50), membrane(50))]
+    check_wcp(wcp(tmp_path / "a.wcp", record, places=[0, 1]), 50)
+    check_wcp(wcp(tmp_path / "b.wcp", record, YO0=None, YO1=None), 50)
+    with pytest.raises(InputError, match=r"the channels stand at \[1, 1\] of a scan of 2"):
+        read(wcp(tmp_path / "c.wcp", record, YO1=1))
+    three = [(membrane(-100), step(50), membrane(50))]
+    path = wcp(tmp_path / "d.wcp", three, ("Vm", "Im", "Vm"), ("mV", "pA", "mV"), [[10, 5, 5]])
+    with pytest.raises(InputError, match=r"voltage channels are 'Vm#0' \(mV\), 'Vm#2' \(mV\). Name one: --channel"):
+        read(path)
+    check_wcp(path, 50, channel="Vm#2")
+
+
+def test_winwcp_files_that_leave_something_open_are_refused(tmp_path):
+    record = [(step(50), membrane(50))] * 2
+    with pytest.raises(InputError, match="WinWCP format 8, 9 is read"):
+        read(wcp(tmp_path / "a.wcp", record, VER="8"))
+    with pytest.raises(InputError, match="no record where the header places record 1"):
+        read(cut_short(wcp(tmp_path / "b.wcp", record)))
+    with pytest.raises(InputError, match="no record where the header places record 0"):
+        read(wcp(tmp_path / "c.wcp", record, NBH=1536))
+    slower = wcp(tmp_path / "d.wcp", record)
+    raw = bytearray(slower.read_bytes())
+    second = 1024 + (len(raw) - 1024) // 2
+    raw[second + 20 : second + 24] = struct.pack("<f", 2 * DT / 1e3)
+    slower.write_bytes(raw)
+    with pytest.raises(InputError, match=r"records are sampled every 0\.1 to 0\.2 ms"):
+        read(slower)
+    with pytest.raises(InputError, match=r"e\.wcp: not readable as a WinWCP file"):
+        read(wcp(tmp_path / "e.wcp", record, YG0=None))
+
+
+def cut_short(path):
+    """Take away the second of two records."""
+    raw = path.read_bytes()
+    path.write_bytes(raw[: 1024 + (len(raw) - 1024) // 2])
+    return path

@@ -469,7 +469,7 @@ def test_a_stimulus_file_that_leaves_something_open_is_refused(stimulus, changes
 
 @pytest.mark.parametrize(
     ("name", "content", "maker"),
-    [("a.dat", b"DAT2\0\0", "HEKA"), ("a.ibw", b"\x05\0", "Igor"), ("a.smrx", b"S64", "Spike2 (64 bit)"), ("a.wcp", b"VER=9\r\n", "WinWCP")],
+    [("a.dat", b"DAT2\0\0", "HEKA"), ("a.ibw", b"\x05\0", "Igor"), ("a.smrx", b"S64", "Spike2 (64 bit)")],
 )  # fmt: skip
 def test_formats_that_are_not_read_are_named(name, content, maker, tmp_path):
     (tmp_path / name).write_bytes(content * 20)
