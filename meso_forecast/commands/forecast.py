@@ -23,6 +23,8 @@ def run(config: ForecastConfig, run: Run) -> Result:
     """Forecast the windows of a part."""
     saved = load_model(config.model)
     recording = seen_by(saved, open_recording(config.recording))
+    if config.part == "last" and config.every > 1:
+        raise InputError(f"--every {config.every}: without effect, --part last is one window. Leave out --every.")
     if config.part == "last" and saved.about.get("behaviour") == "known":
         raise InputError(
             f"{config.recording}: the model was trained to know stimuli in advance; those after the end are not in it."

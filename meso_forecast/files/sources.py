@@ -27,7 +27,7 @@ KNOWN = "an ALF session folder, eid:ID, a suite2p folder, a .mat file of suite2p
 UNUSED = {  #: options that only some sources read
     "series": ("NWB",), "time_axis": ("matrix",), "revision": ("ALF", "eid"), "one_cache": ("eid",),
     "fs_hz": ("suite2p", "MATLAB", "NWB", "CaImAn", "Minian", "matrix"), "trim_times": ("ALF", "eid", "suite2p", "NWB", "activity"),
-    "skip_bad_fov": ("ALF", "eid", "suite2p", "NWB"),
+    "skip_bad_fov": ("ALF", "eid", "suite2p", "NWB"), "line_axis": ("ALF", "eid"),
 }  # fmt: skip
 DFF = ("neucoeff", "baseline", "window_s", "percentile")  #: options of dF/F
 

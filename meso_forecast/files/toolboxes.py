@@ -98,7 +98,7 @@ def fov_of(
             f"{path}: '{name}' has shape {main.shape}; {order} is expected, with {LEAST_FRAMES} frames at least."
         )
     given: dict[str, Any] = {"processed": True, "ahead": ahead}
-    if is_matrix(spikes) and spikes.shape == main.shape:
+    if spikes is not None and is_matrix(spikes) and spikes.shape == main.shape:
         given["deconvolved"] = Trace(path=path, transposed=by_cell, array=spikes)
     elif spikes is not None:
         log.warning("%s: the deconvolved activity is sparse or of another shape, and is left out; save full(S)", path)

@@ -103,6 +103,7 @@ UNREAD = (
     (["preprocess", ALF, "--baseline", "training", "--window-s", 30], "--window-s: without effect, --baseline training"),
     (["preprocess", ALF, "--percentile", 20], "--percentile: without effect, --baseline maximin"),
     ([*MATRIX, "--neucoeff", 0.5, "--window-s", 30], "--neucoeff, --window-s: without effect, MATRIX holds activity that is"),
+    ([*MATRIX, "--line-axis", 1], "--line-axis: MATRIX is of kind matrix, which does not read it"),
     (["extract", ALF, "--signal", "raw", "--neucoeff", 0.5], "--neucoeff: without effect, --signal raw keeps"),
     (["compare", SESSION, "--preset", "zapbench", "--sweep-contexts", 8], "leave out --sweep-contexts"),
     (["compare", SESSION, "--preset", "zapbench", "--context", 48, "--horizon", 8], "leave out --context 48, --horizon 8"),
@@ -157,6 +158,12 @@ def test_options_that_would_do_nothing_are_refused(words, said, places, tmp_path
 )
 def test_options_that_do_something_or_are_the_defaults_are_taken(words, places, tmp_path, monkeypatch):
     assert typed(words, places, monkeypatch, "--dry-run", "--output", tmp_path / "no") == 0
+
+
+def test_the_last_window_is_one(forecasts, small_session, places, tmp_path, monkeypatch, capsys):
+    words = ["forecast", forecasts[0] / "m", SESSION, "--part", "last", "--every", 2, "--output", tmp_path / "no.h5"]
+    assert typed(words, places, monkeypatch) == 2
+    assert "--every 2: without effect, --part last is one window" in capsys.readouterr().err
 
 
 def test_a_preset_says_the_window_that_its_record_then_holds():
