@@ -334,8 +334,15 @@ def infer_large(
             name: float(large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus).mean())
             for name, W in held.items()
         }
-    trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep"
-    reason = "largest likelihood of the held-out trial" if heldout else "one trial leaves nothing to hold out"
+    rests, alone = bool(ep.converged[0]), "one trial leaves nothing to hold out"
+    trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep" if rests else "ridge"
+    reason = (
+        "largest likelihood of the held-out trial"
+        if heldout
+        else alone
+        if rests
+        else f"{alone}, and EP did not come to rest"
+    )
     table = [
         {
             "method": name,
@@ -345,5 +352,5 @@ def infer_large(
         }
         for name, W in estimates.items()
     ]
-    written = Written(samples, ep.sd[0], ep.present[0], bool(ep.converged[0]), ep)
+    written = Written(samples, ep.sd[0], ep.present[0], rests, ep)
     return Inference(samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason, "ep", {})

@@ -5,14 +5,17 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion.commands.infer import answer_of, doubted, gains_of
+from neuro_diffusion.commands.infer import answer_of, doubted, gains_of, too_sure
 from neuro_diffusion.fit import infer
 from neuro_diffusion.fit.refine import refine_weight_matrix
+from neuro_diffusion.fit.settings import Choice
 from neuro_diffusion.model import explain
 from neuro_diffusion.model.agreement import heldout_log_likelihood, heldout_score
+from neuro_diffusion.model.propagation import Family
+from neuro_diffusion.model.recording import Settings
 from neuro_diffusion.model.ridge import fit_ridge, gaussian_likelihood
 from neuro_diffusion.rate_network.simulator import simulate_rate_network
-from neuro_diffusion.rate_network.weights import get_spectral_radius, sample_weight_matrix_batch
+from neuro_diffusion.rate_network.weights import get_spectral_radius, random_stream, sample_weight_matrix_batch
 from neuro_diffusion.score import evaluate
 from neuro_diffusion.score.verdict import Verdict
 
@@ -133,6 +136,33 @@ def test_an_estimate_must_beat_every_baseline_and_a_typical_recording_the_silent
     assert judged.verdict == "cannot tell"
     assert infer.NONE in judged.facts[0]
     assert math.isnan(answer_of("EP", {}, "").gain)
+
+
+@pytest.mark.parametrize(
+    ("structure", "n_trials", "n_time", "sure"),
+    [("dale-sparse-lognormal", 1, 20, True), ("gaussian", 4, 60, True), ("dale-sparse-lognormal", 4, 60, False)],
+)
+def test_propagation_that_did_not_come_to_rest_is_not_believed(structure, n_trials, n_time, sure):
+    """Eighty neurons, in too few steps, with weights of another family than told, and in enough steps of the family told."""
+    kind = {"structure": structure, "dale": "balanced", "density": 0.4} if structure != "gaussian" else {}
+    W = sample_weight_matrix_batch(1, 80, (1.3, 1.3), None, rng=random_stream(3, 0), **kind)[0]
+    g = torch.Generator().manual_seed(3)
+    x = simulate_rate_network(W, torch.randn(n_trials, 80, generator=g), n_time, 0.1, 1.0)
+    y = x + 0.02 * torch.randn(x.shape, generator=g)
+    recorded, choice = infer.Recorded(y, torch.ones(80, dtype=torch.bool)), Choice(Settings(0.1), 0.02)
+    found = infer.infer_large(Family(), recorded, choice, 2, g, W)
+    expected, has = (
+        {row["method"]: row[key] for row in found.table} for key in ("expected correlation", "correlation with truth")
+    )
+    assert bool(too_sure(found)) is sure
+    judged = doubted(Verdict("typical", [], None), {}, too_sure(found))
+    assert judged.verdict == ("cannot tell" if sure else "typical")
+    if sure:
+        assert found.trusted == "ridge"
+        assert expected["ep"] > has["ep"] + 0.2
+        assert "did not come to rest" in judged.facts[0]
+    else:
+        assert expected["ep"] == pytest.approx(has["ep"], abs=0.05)
 
 
 def test_trials_are_left_out_in_turn_the_last_among_them():
