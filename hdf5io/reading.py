@@ -78,7 +78,7 @@ def refuse_broken_types(file: h5py.File, most: int = 1000) -> None:
     def look(name: bytes) -> bool | None:
         nonlocal seen
         seen += 1
-        with contextlib.suppress(KeyError, RuntimeError, OSError, ValueError, TypeError):  # told when it is asked for
+        with contextlib.suppress(KeyError, RuntimeError, OSError, ValueError, TypeError):
             item = h5o.open(file.id, name)
             if isinstance(item, h5d.DatasetID) and not _is_sound(item.get_type()):
                 broken.append(name)
@@ -87,7 +87,10 @@ def refuse_broken_types(file: h5py.File, most: int = 1000) -> None:
         return True if broken or seen >= most else None
 
     look(b".")
-    h5o.visit(file.id, look)
+    with contextlib.suppress(
+        KeyError, RuntimeError, OSError, ValueError, TypeError
+    ):  # told when what is damaged is asked for
+        h5o.visit(file.id, look)
     if broken:
         where = f"{file.filename}: '{broken[0].decode(errors='replace')}'"
         raise InputError(f"{where} has a type that HDF5 has not. The file is damaged: use a copy of it.")

@@ -106,12 +106,14 @@ class H5:
             node = self._node(name)
         except Exception as error:  # missing, damaged, or a link that leads nowhere
             raise InputError(f"{self.where(name)} is missing or damaged ({first_line(error)}).") from None
-        if self.by_h5py and hasattr(node, "id") and hasattr(node, "dtype") and missing_filter(node):
-            return self._through_tables(name, ndim, kinds, missing_filter(node))
-        if not hasattr(node, "dtype") or not hasattr(node, "shape"):
-            raise InputError(f"{self.where(name)} is a group, an array is expected.")
         with parsing(self.path, f"a file with numbers in {name}"):
+            lacking = missing_filter(node) if self.by_h5py and hasattr(node, "id") and hasattr(node, "dtype") else None
+            if lacking:
+                return self._through_tables(name, ndim, kinds, lacking)
+            if not hasattr(node, "dtype") or not hasattr(node, "shape"):
+                raise InputError(f"{self.where(name)} is a group, an array is expected.")
             shape, kind, size = node.shape, node.dtype.kind, node.dtype.itemsize
+            stored = not self.by_h5py or node.is_virtual or node.external or node.id.get_storage_size()
         if shape is None or (ndim is not None and len(shape) != ndim) or not shape:
             expected = "at least 1" if ndim is None else ndim
             raise InputError(f"{self.where(name)} has shape {shape}, {expected} axes are expected.")
@@ -120,7 +122,6 @@ class H5:
                 f"{self.where(name)} holds {node.dtype}, {'a table' if kinds == 'V' else 'numbers'} expected."
             )
         claimed, real = float(np.prod([float(n) for n in shape])) * size, os.path.getsize(str(self.path))
-        stored = not self.by_h5py or node.is_virtual or node.external or node.id.get_storage_size()
         if claimed > 2**26 and (claimed > 1000 * real or not stored):
             raise InputError(
                 f"{self.where(name)} claims {claimed / 1e9:.1f} GB of which a file of {real / 1e6:.1f} MB holds little or nothing."

@@ -184,8 +184,8 @@ def table_of(columns: Columns, path: Path) -> Table:
 def names_of(lines: list[list[str]], n: int) -> list[str]:
     """Return the names of columns from the lines above them: levels that differ, joined; the first column's is a clock's if one is.
 
-    >>> names_of([["plane", "a", "b"], ["cell", "0", "0"], ["time", "", ""]], 3)
-    ['time', 'a/0', 'b/0']
+    >>> names_of([["plane", "a", "b"], ["cell", "0", "1"], ["time", "", ""]], 3)
+    ['time', 'a/0', 'b/1']
     """
     if not lines:
         return [f"column {i}" for i in range(n)]

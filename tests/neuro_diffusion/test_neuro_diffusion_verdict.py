@@ -298,7 +298,7 @@ def test_noise_of_the_dynamics_that_is_told_makes_ridge_right():
 def infer(run, model, y, folder, *options):
     with h5py.File(folder / "y.h5", "w") as file:
         file["activity"] = np.asarray(y)
-    fast = ("--samples", 8, "--steps", 3, "--json")
+    fast = ("--axes", "trial,time,neuron", "--samples", 8, "--steps", 3, "--json")
     return run("infer", model, folder / "y.h5", "--output", folder / "p.h5", *fast, *options)
 
 
