@@ -220,7 +220,13 @@ INPUTS = {
 
 
 #: seeds that once ended in a traceback or in exit 1
-KEPT = {"blech": [185, 275, 602], "activity_h5": [2201], "predictions": [1078, 1092, 1105], "curation": [8], "unit_model": [1204]}
+KEPT = {
+    "blech": [185, 275, 602],
+    "activity_h5": [2201],
+    "predictions": [1078, 1092, 1105],
+    "curation": [8],
+    "unit_model": [1204],
+}
 
 
 @pytest.fixture(scope="module")
