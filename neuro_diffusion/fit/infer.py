@@ -318,8 +318,7 @@ def infer_large(
     rows, variance = large.rows_of(y, choice.noise, choice.settings, given)
     began = time.process_time()
     base = large.ridge_of(rows, variance)
-    sweep = time.process_time() - began
-    total = sweep * propagation.SWEEPS * (2 if len(y) > 1 else 1) * QUADRATURE
+    total = (time.process_time() - began) * propagation.SWEEPS * (2 if len(y) > 1 else 1) * QUADRATURE
     log.info("%d neurons: about %.0f s of a processor for expectation propagation.", len(base.mean), total)
     ep = large.propagate(rows, family)
     samples = large.draw(ep, rows, family, n_samples, generator)
@@ -334,15 +333,10 @@ def infer_large(
             name: float(large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus).mean())
             for name, W in held.items()
         }
-    rests, alone = bool(ep.converged[0]), "one trial leaves nothing to hold out"
-    trusted = max(heldout, key=heldout.__getitem__) if heldout else "ep" if rests else "ridge"
-    reason = (
-        "largest likelihood of the held-out trial"
-        if heldout
-        else alone
-        if rests
-        else f"{alone}, and EP did not come to rest"
-    )
+    rests, reason = bool(ep.converged[0]), "largest likelihood of the held-out trial"
+    trusted = max(heldout, key=heldout.__getitem__, default="ep" if rests else "ridge")
+    if not heldout:
+        reason = "one trial leaves nothing to hold out" + ("" if rests else ", and EP did not come to rest")
     table = [
         {
             "method": name,
