@@ -437,3 +437,56 @@ def test_recordings_whose_sizes_have_different_signs_are_trained_on_with_one(tab
     units = workflow.load_units(TrainConfig(inputs=paths, label_column="label", output=tmp_path / "m"))
     assert (units.metrics["amplitude_median"].dropna() < 0).all()
     assert "amplitude_median is positive in rec0, negative in others" in caplog.text
+
+
+#: As Bombcell's first releases in Python name and define them: like SpikeInterface's, and otherwise.
+BOMBCELL_PYTHON = {
+    "n_peaks": 1.0,
+    "n_troughs": 1.0,
+    "fraction_RPVs": 0.1,
+    "presence_ratio": 0.123,
+    "trough_width": 12.0,
+}
+
+
+@pytest.mark.parametrize("form", ["parquet", "cluster_<metric>.tsv", "cluster_info.tsv"])
+def test_metrics_that_bombcell_names_like_spikeinterface_and_defines_otherwise_stay_away(
+    form, kilosort_folder, model, caplog
+):
+    table = pd.DataFrame({"cluster_id": range(12), "isolation_dist": 50.0} | BOMBCELL_PYTHON)
+    if form == "parquet":
+        (kilosort_folder / "quality_metrics.csv").unlink()
+        table.to_parquet(kilosort_folder / "templates._bc_qMetrics.parquet")
+    elif form == "cluster_info.tsv":
+        table.to_csv(kilosort_folder / form, sep="\t", index=False)
+    for name in BOMBCELL_PYTHON if form == "cluster_<metric>.tsv" else ():
+        table[["cluster_id", name]].to_csv(kilosort_folder / f"cluster_{name}.tsv", sep="\t", index=False)
+    found = read(kilosort_folder, model).table
+    if form == "parquet":
+        assert set(found["isolation_distance"]) == {50.0}
+        assert "presence_ratio" not in found
+    else:
+        assert found["presence_ratio"].tolist() == pytest.approx([i + 0.2 for i in range(12)])
+    assert "trough_width" not in found
+    assert "presence_ratio" in caplog.text
+
+
+def test_of_two_files_that_disagree_about_a_metric_the_one_that_is_read_is_told(kilosort_folder, model, caplog):
+    for name, factor in (("snr", 2.0), ("presence_ratio", 1.0001)):
+        table = pd.read_csv(kilosort_folder / "quality_metrics.csv")[["cluster_id", name]]
+        table.assign(**{name: table[name] * factor}).to_csv(
+            kilosort_folder / f"cluster_{name}.tsv", sep="\t", index=False
+        )
+    assert read(kilosort_folder, model).table["snr"].tolist() == [float(i) for i in range(12)]
+    assert "cluster_snr.tsv has other values of snr than quality_metrics.csv, which is read" in caplog.text
+    assert "other values of presence_ratio" not in caplog.text
+
+
+def test_several_tables_of_metrics_in_a_folder_are_not_chosen_from(kilosort_folder, model):
+    for name in ("a", "b"):
+        (kilosort_folder / f"{name}_quality_metrics.csv").write_text(
+            (kilosort_folder / "quality_metrics.csv").read_text()
+        )
+    (kilosort_folder / "quality_metrics.csv").unlink()
+    with pytest.raises(InputError, match="2 tables of metrics .a_quality_metrics.csv, b_quality_metrics.csv."):
+        read(kilosort_folder, model)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 import hdf5io
@@ -21,17 +20,16 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_key, id_text
 from ..units.labels import meaning, tidy
-from ..units.metric_names import from_producer
-from ..units.metrics import KNOWN, RENAMED, id_column
-from .clusters import CLUSTERS, check_counts, cluster_of_row, clusters_of, numbering, si_unit_ids, with_counts
+from . import folder_tables
+from .clusters import CLUSTERS, check_counts, clusters_of, si_unit_ids, with_counts
+from .folder_tables import INFO, info_table
 from .label_files import KSLABEL, id_place, kilosort_labels, read_label_file, split_header, without_kilosorts
-from .tables import read_table, table_files, take_ids
+from .tables import take_ids
 from .text import Form, TextTable, read_cells, write_cells
 
 log = logging.getLogger(__package__)
 
 GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_groups.tsv")
-INFO = "cluster_info.tsv"
 OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
 #: Phy knows three groups.
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
@@ -59,8 +57,8 @@ def read(folder: Path) -> Clusters:
     ------
     InputError : no metrics in the folder; metrics or labels of other clusters than those there are.
     """
-    parts = [part for part in metric_tables(folder) if len(part.columns)]
-    if not parts:
+    table = folder_tables.read(folder)
+    if not len(table.columns):
         inner = next((p for p in sorted(folder.glob("*/")) if is_phy(p)), None) if not is_phy(folder) else None
         if inner is not None:
             raise InputError(f"{folder}: no Phy folder itself; it holds one: give {inner}.")
@@ -68,8 +66,6 @@ def read(folder: Path) -> Clusters:
             f"{folder}: no metrics. Expected quality_metrics.csv, cluster_<metric>.tsv, or metrics in cluster_info.tsv."
             " Compute them with SpikeInterface (a SortingAnalyzer folder is an input too)."
         )
-    table = pd.concat(parts, axis=1, join="outer")
-    table = table.loc[:, ~table.columns.duplicated()]
     there = clusters_of(folder)
     check_counts(folder, table)
     table = with_counts(folder, table)
@@ -88,44 +84,6 @@ def read(folder: Path) -> Clusters:
             log.warning("%s: %d labels are for clusters without metrics: %s", folder, len(absent), shown(absent))
     ids = list(table.index)
     return Clusters(ids, table.reset_index(drop=True), None if labels is None else [labels.get(i, "") for i in ids])
-
-
-def metric_tables(folder: Path) -> list[pd.DataFrame]:
-    """Return every table of metrics in a folder, by cluster id."""
-    parts = []
-    for path in table_files(folder):
-        whole = read_table(path)
-        ids, table = take_ids(whole, path)
-        clusters = {unit: cluster for cluster, unit in si_unit_ids(folder).items()}
-        if clusters and numbering(folder, table, ids, id_column(list(map(str, whole.columns)))) == "unit":
-            kept = np.array([i in clusters for i in ids])
-            ids, table = [clusters[i] for i in ids if i in clusters], table[kept]
-            log.warning("%s: its ids are SpikeInterface's units: read through cluster_si_unit_ids.tsv", path)
-        table, notices = from_producer(table)  # file by file: another program's names say nothing of this one's
-        for notice in notices:
-            log.warning("%s: %s", path, notice)
-        parts.append(table.set_index(pd.Index(map(cluster_text, ids), name="unit_id")))
-    wanted, rows = {*KNOWN, *RENAMED}, cluster_of_row(folder)
-    for path in [p for p in sorted(folder.glob("cluster_*.tsv")) if p.stem.removeprefix("cluster_") in wanted]:
-        ids, table = take_ids(read_table(path), path)
-        table = table.set_axis([path.stem.removeprefix("cluster_")], axis=1) if len(table.columns) == 1 else table
-        parts.append(table.set_index(pd.Index([rows.get(c := cluster_text(i), c) for i in ids], name="unit_id")))
-    if (folder / INFO).is_file():
-        table = info_table(folder / INFO)
-        ids, table = take_ids(table, folder / INFO)
-        table = table[[c for c in table.columns if c in wanted]]
-        parts.append(table.set_index(pd.Index(map(cluster_text, ids), name="unit_id")))
-    return parts
-
-
-def info_table(path: Path) -> pd.DataFrame:
-    """Return cluster_info.tsv without the rows that Phy leaves without an id after a merge."""
-    table = read_table(path)
-    name = id_column(list(map(str, table.columns)))
-    blank = table[name].isna() if name is not None else pd.Series(False, index=table.index)
-    if blank.any():
-        log.warning("%s: %d rows without a cluster id left out", path, int(blank.sum()))
-    return table[~blank]
 
 
 def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[str]:

@@ -20,7 +20,7 @@ from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names
 from ..units.releases import ANY, of_names, together
-from . import analyzers, clusters, nwb, phy
+from . import analyzers, clusters, folder_tables, nwb, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
 
@@ -50,7 +50,7 @@ def read_analyzer_recording(path: Path, config: Tables, label_column: str | None
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
     """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
     compute = config.compute_missing and phy.is_phy(path)
-    have = not compute or any(len(part.columns) for part in phy.metric_tables(path))
+    have = not compute or len(folder_tables.read(path).columns)
     found = phy.read(path) if have else None
     ids, table, labels = with_computed(path, config.gain_to_uv, found) if found is None or compute else found
     if label_column is not None:

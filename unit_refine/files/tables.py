@@ -23,11 +23,6 @@ SUMMARIES = (
     "mean", "average", "median", "std", "sd", "sem", "min", "max", "count", "sum", "total", "25%", "50%", "75%",
 )  # ids of rows that are no units  # fmt: skip
 NAMES = r"\s*([+-]?0\d+|\d+[eE]\d+)\s*"  #: ids that a number would not be written as: 007, 1e5
-#: Tables of metrics in a sorter's folder.
-TABLES = (
-    "quality_metrics.csv", "metrics.csv", "template_metrics.csv", "waveform_metrics.csv",
-    *(f"{folder}templates._bc_qMetrics.parquet" for folder in ("", "bombcell/", "qMetrics/")),  # Bombcell's
-)  # fmt: skip
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
@@ -61,21 +56,6 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: one column only ('{table.columns[0]}'); expected metrics parted by commas, with a header line."
         )
     return table
-
-
-def table_files(folder: Path) -> list[Path]:
-    """Return the tables of metrics of a folder; ecephys numbers those of later runs (``metrics_1.csv``), of which the last is read."""
-    found = [folder / n for n in TABLES if (folder / n).is_file()]
-    for stem in ("metrics", "waveform_metrics"):
-        later = {int(n): p for p in folder.glob(f"{stem}_*.csv") if (n := p.stem.removeprefix(f"{stem}_")).isdigit()}
-        first = folder / f"{stem}.csv"
-        if later:
-            last = later[max(later)]
-            found = [p for p in found if p != first] + [last]
-            others = [p.name for p in (first, *later.values()) if p != last and p.is_file()]
-            if others:
-                log.warning("%s: %s is read, of a later run than %s", folder, last.name, ", ".join(sorted(others)))
-    return found or sorted(folder.glob("*quality_metrics*.csv"))
 
 
 def read_csv(path: Path) -> pd.DataFrame:

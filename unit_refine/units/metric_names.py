@@ -7,7 +7,7 @@ brainbox (IBL et al. 2022), Kilosort 4 (Pachitariu et al. 2024), each compared w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -50,6 +50,17 @@ PRODUCERS = (
         frozenset({"presenceRatio", "signalToNoiseRatio", "silhouetteScore", "fractionRPVs_estimatedTauR", "percentageSpikesMissing_gaussian", "rawAmplitude", "maxDriftEstimate", "nPeaks", "nTroughs", "spatialDecaySlope"}),
     ),
     Producer(
+        "Bombcell's first releases in Python",
+        frozenset({"n_peaks", "n_troughs", "is_somatic", "waveform_duration_peak_trough", "spatial_decay_slope", "spatial_decay", "waveform_baseline", "wv_baseline_flatness", "fraction_RPVs", "frac_RPVs", "RPV_use_tauR_est",
+                   "percent_missing_gaussian", "percent_missing_symmetric", "raw_amplitude", "signal_to_noise_ratio", "max_drift_estimate", "scnd_peak_to_trough_ratio", "peak1_to_peak2_ratio", "trough_to_peak2_ratio", "isolation_dist"}),
+        {
+            "n_spikes": ("num_spikes", 1.0), "isolation_dist": ("isolation_distance", 1.0),
+            "waveform_duration_peak_trough": ("peak_to_trough_duration", US),
+        },
+        frozenset({"presence_ratio", "exp_decay", "trough_width", "peak_before_width", "main_peak_to_trough_ratio", "waveform_baseline_flatness", "waveform_baseline", "signal_to_noise_ratio", "silhouette_score",
+                   "fraction_RPVs", "percent_missing_gaussian", "percent_missing_symmetric", "raw_amplitude", "max_drift_estimate", "n_peaks", "n_troughs", "spatial_decay_slope"}),
+    ),
+    Producer(
         "IBL brainbox",
         frozenset({"slidingRP_viol", "amp_std_dB", "missed_spikes_est", "contamination_alt", "presence_ratio_std", "spike_count", "amp_median", "amp_max", "max_confidence", "min_contamination", "n_spikes_below2", "ks2_label",
                    "ibl_quality_score", "kilosort2_label", "cluster_uuid", "missed_spikes_estimate", "presence_ratio_standard_deviation", "alternative_contamination", "sliding_refractory_period_violation"}),
@@ -61,10 +72,13 @@ PRODUCERS = (
 )  # fmt: skip
 
 
-def producer_of(table: pd.DataFrame) -> Producer | None:
-    """Return the program that wrote a table, None for SpikeInterface's own or an unknown one."""
-    best = max(PRODUCERS, key=lambda p: len(p.marks & set(table.columns)))
-    return best if len(best.marks & set(table.columns)) >= 2 else None
+def producers_of(columns: Iterable[object]) -> list[Producer]:
+    """Return the programs that wrote a table, the surest first; none for SpikeInterface's own or an unknown one.
+
+    Several can have: Phy puts what other programs left in its folder into its own table.
+    """
+    found = [(len(p.marks & set(columns)), p) for p in PRODUCERS]
+    return [p for n, p in sorted(found, key=lambda pair: -pair[0]) if n >= 2]
 
 
 def from_producer(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -74,28 +88,34 @@ def from_producer(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     >>> from_producer(table)[0].round(5).to_dict("list")
     {'isi_violations_ratio': [0.1], 'peak_after_to_trough_ratio': [0.5], 'peak_to_trough_duration': [0.0004]}
     """
-    producer = producer_of(table)
-    if producer is None:
-        return table, []
-    converted: dict[str, str] = {}
+    notices = list[str]()
+    for producer in producers_of(table.columns):
+        table, more = converted(table, producer)
+        notices += more
+    return table, notices
+
+
+def converted(table: pd.DataFrame, producer: Producer) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table of one program with SpikeInterface's names and units, and what was done."""
+    names: dict[str, str] = {}
     for old, (new, _) in producer.same.items():
-        if old in table.columns and new not in {*table.columns, *converted.values()} and _is_number(table[old]):
-            converted[old] = new
+        if old in table.columns and new not in {*table.columns, *names.values()} and _is_number(table[old]):
+            names[old] = new
     left_out = sorted(producer.other & set(table.columns))
     table = table.drop(columns=left_out)
-    for old in converted:
+    for old in names:
         factor = producer.same[old][1]
         if factor != 1.0:
             table[old] = pd.to_numeric(table[old], errors="coerce") * factor
     notices = []
-    if converted:
-        shown = ", ".join(f"{old} as {new}" for old, new in converted.items())
+    if names:
+        shown = ", ".join(f"{old} as {new}" for old, new in names.items())
         notices.append(f"metrics of {producer.name} read: {shown}")
     if left_out:
         notices.append(
             f"metrics that {producer.name} defines otherwise than SpikeInterface are left out: {', '.join(left_out)}"
         )
-    return table.rename(columns=converted), notices
+    return table.rename(columns=names), notices
 
 
 def _is_number(values: pd.Series) -> bool:
