@@ -59,6 +59,7 @@ class TrainConfig(Model):
     sweep: int = Field(0, ge=0, description="sweep of --protocol-from")
     channel: str | None = Field(None, description="voltage channel or electrode of --protocol-from")
     current_from: str | None = Field(None, description="channel, command or stimulus of --protocol-from")
+    current_scale: float | None = Field(None, description="multiplies the current of --protocol-from")
     window: str = Field("all", description=f"part of --protocol-from: {WINDOWS}")
     n_simulations: int | None = Field(None, ge=1000, description="number of training simulations")
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
@@ -121,16 +122,24 @@ class DiagnoseConfig(Frozen):
         return self.output or self.model / "diagnosis"
 
 
-class Reading(Frozen):
-    """How a recording is read: units, columns, sweep, window, grid."""
+class Named(Frozen):
+    """What a person says about a recording that its file may not say."""
 
     columns: list[str] = Field(
         [], description="names of the columns of a headerless table, e.g. time_ms,voltage_mV,current_pA"
     )
-    area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
     sweep: int = Field(0, ge=0, description="sweep of a file that holds several")
     channel: str | None = Field(None, description="voltage channel, series or electrode, where a file has several")
     current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
+    current_scale: float | None = Field(
+        None, description="multiplies the current, where the file has its unit wrong; 1 confirms one of unusual size"
+    )
+
+
+class Reading(Named):
+    """How a recording is read: units, columns, sweep, window, grid."""
+
+    area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
     current_file: Path | None = Field(
         None,
         description="file with the injected current, from the recording's start on",
@@ -318,30 +327,22 @@ class PopulationConfig(Frozen):
     overwrite: bool = Field(False, description="replace an earlier population")
 
 
-class InfoConfig(Frozen):
+class InfoConfig(Named):
     """Say what a model folder, bank, posterior, prediction or recording holds."""
 
     path: Path = Field(
         description="model folder, bank, posterior or recording",
         json_schema_extra={"positional": True, "exists": "any"},
     )
-    sweep: int = Field(0, ge=0, description="sweep of a recording")
-    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
-    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
-    columns: list[str] = Field([], description="names of the columns of a headerless table")
 
 
-class PlotConfig(Frozen):
+class PlotConfig(Named):
     """Draw a posterior, its fit, a trace, or the traces of a bank."""
 
     path: Path = Field(
         description="posterior file, trace file or bank", json_schema_extra={"positional": True, "exists": "any"}
     )
     kind: Literal["auto", "pairs", "fit", "trace", "priors"] = Field("auto", description="which figure")
-    sweep: int = Field(0, ge=0, description="sweep of a recording")
-    channel: str | None = Field(None, description="voltage channel, series or electrode of a recording")
-    current_from: str | None = Field(None, description="channel, command or stimulus that holds the injected current")
-    columns: list[str] = Field([], description="names of the columns of a headerless table")
     output: FigureFile = Field(
         description="figure file (.png, .svg or .pdf)", json_schema_extra={"flags": ["-o"], "product": "figure.png"}
     )

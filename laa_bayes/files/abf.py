@@ -19,6 +19,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from . import abf_stimulus
+from .abf_clock import check_clock, read_clock
 from .abf_header import EPISODIC, FILE, Header, Input, Output, read_header
 from .abf_stimulus import Column
 from .abf_waveform import NoWaveform, waveform
@@ -68,6 +69,7 @@ def _open(path: Path, mtime_ns: int, size: int) -> Abf:
         channels = reader.header["signal_channels"]
         n_sweeps, rate = reader.segment_count(0), float(reader.get_signal_sampling_rate(0))
     header = read_header(path, info)
+    check_clock(path, read_clock(path, info), header.mode, 1e3 / rate)
     if len(channels) != len(header.inputs):
         raise InputError(
             f"{path}: {len(channels)} channels of data, {len(header.inputs)} in the header. Is it complete?"

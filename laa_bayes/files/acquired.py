@@ -18,11 +18,13 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
+from .checks import warn_of_odd_clock
 from .request import Request
 from .units import CURRENT, TIME, VOLTAGE, convert, name_and_unit, other_electrodes, unit_key
 from .wavesurfer import chosen
 from .winwcp import open_wcp
 
+FAR = 1.5  #: a rate is the nearest that the clock could make; this far from the one asked for, the file is damaged
 FLOATS = {6: ">f4", 7: ">f8"}  #: AxoGraph's types of columns that list every time
 
 
@@ -113,7 +115,9 @@ def axograph_clock(path: Path, info: Any) -> tuple[float, float]:
     if unit_key(unit) not in TIME:
         raise InputError(f"{path}: the first column is '{text}', time is expected. Is it a recording?")
     factor = TIME[unit_key(unit)]  # below: 7 digits of what is kept in four bytes
-    return factor * start, float(f"{factor * step:.{7 if kind in (0, 6) else 12}g}")
+    dt_ms = float(f"{factor * step:.{7 if kind in (0, 6) else 12}g}")
+    warn_of_odd_clock(path, dt_ms)
+    return factor * start, dt_ms
 
 
 def open_spike2(path: Path) -> Acquired:
@@ -131,6 +135,7 @@ def open_spike2(path: Path) -> Acquired:
                 f"{path}: a channel is too slow for neo's clock (33 ms or more). Export without it."
             ) from None
         headers = reader.header["signal_channels"]
+        check_spike2_clock(path, reader, headers)
         n = reader.segment_count(0)
         starts = [[1e3 * float(reader.get_signal_t_start(0, k, i)) for k in range(n)] for i in range(len(headers))]
     names = unique([str(h["name"]).strip() for h in headers], [int(h["id"]) + 1 for h in headers])  # counted from 1
@@ -139,6 +144,23 @@ def open_spike2(path: Path) -> Acquired:
         dt_ms = float(f"{1e3 / float(header['sampling_rate']):.12g}")
         found.append(Channel(name, str(header["units"]), dt_ms, [Part(k, i, 0) for k in range(n)], starts[i]))
     return Acquired(path, what, neo_values(reader), found)
+
+
+def check_spike2_clock(path: Path, reader: Any, headers: Any) -> None:
+    """Raise InputError where a rate is not that of the blocks' own times, or far from the one that was asked for."""
+    for header in headers:
+        key, rate = int(header["id"]), float(header["sampling_rate"])
+        blocks, asked = reader._all_data_blocks[key], float(reader._channel_infos[key]["ideal_rate"])
+        ticks, spans = 1 / (rate * reader._time_factor), blocks["end_time"] - blocks["start_time"]
+        if np.any(np.abs(spans - (blocks["size"] - 1) * ticks) > 0.5 * ticks):
+            raise InputError(
+                f"{path}: channel '{header['name']}' has {rate:.6g} samples a second, its blocks have other times. Is it damaged?"
+            )
+        if asked > 0 and not 1 / FAR < rate / asked < FAR:
+            raise InputError(
+                f"{path}: channel '{header['name']}' has {rate:.6g} samples a second, {asked:.6g} were asked for: the clock in the file is "
+                "damaged."
+            )
 
 
 def open_winwcp(path: Path) -> Acquired:

@@ -81,8 +81,15 @@ def uniform_step(path: Path | str, time_ms: np.ndarray) -> float:
     return float(f"{exact:.9g}")
 
 
-def check(recording: Recording) -> Recording:
-    """Return the recording when voltage and current are possible; warn where a unit looks wrong.
+def warn_of_odd_clock(path: Path, dt_ms: float) -> None:
+    """Warn where a sampling interval is neither a multiple of 10 ns nor that of a whole rate: a damaged byte leaves such a one."""
+    us, hz = 1e3 * dt_ms, 1e3 / dt_ms
+    if min(abs(us - 0.01 * round(us / 0.01)) / us, abs(hz - round(hz)) / hz) > 1e-6:
+        log.warning("%s: a sample every %.9g us, an unusual interval; is the file damaged?", path, us)
+
+
+def check(recording: Recording, confirmed: bool = False) -> Recording:
+    """Return the recording when voltage and current are possible (a size of the current that was confirmed is); warn where a unit looks wrong.
 
     Raises
     ------
@@ -108,7 +115,9 @@ def check(recording: Recording) -> Recording:
             f"{len(np.unique(current[:5000]))}. Are voltage and current swapped, or is the unit wrong?"
         )
     if recording.current_unit == "pA":
-        check_current(recording)
+        if not confirmed:
+            check_size(source, current)
+        refuse_clamp(recording)
     if not SHORTEST_MS <= recording.dt_ms <= LONGEST_MS:
         other = "seconds" if recording.dt_ms < SHORTEST_MS else "ms or us"
         raise InputError(f"{source}: a sample every {recording.dt_ms:g} ms, by the unit of time. Is it in {other}?")
@@ -121,24 +130,32 @@ def check(recording: Recording) -> Recording:
     return recording
 
 
-def check_current(recording: Recording) -> None:
-    """Raise InputError where a current in pA cannot be one that was injected: by its size, or because the voltage was clamped."""
-    largest, source = float(np.max(np.abs(recording.current))), recording.source
+def check_size(source: Path | str, current_pa: np.ndarray) -> None:
+    """Raise InputError where a current is so large or small that its unit is hardly the one that the file states."""
+    largest = float(np.max(np.abs(current_pa)))
+    advice = "multiply it: --current-scale FACTOR (1 if it is right), or give the current: --current-file FILE."
     if largest > LARGEST_PA or 0 < largest < SMALLEST_PA:
         raise InputError(
-            f"{source}: the current reaches {largest:.3g} pA by the unit that the file states, which no electrode carries. "
-            "Correct the unit in the file, or give the current: --current-file FILE."
+            f"{source}: the current reaches {largest:.3g} pA by the unit that the file states, which no electrode of a small cell carries. "
+            f"Correct the unit in the file, {advice}"
         )
-    if 0 < largest < LEAST_PA and np.ptp(recording.current) > 0:
-        steps = np.mean(np.diff(recording.current) != 0) < 0.01
-        if steps:
-            raise InputError(f"{source}: steps of {largest:.3g} pA, by the unit that the file states. Is it in nA?")
-        log.warning("%s: the current is below %g pA; is the unit right?", source, LEAST_PA)
     if largest > MOST_PA:
-        log.warning("%s: the current reaches %.3g nA; is the unit right?", source, 1e-3 * largest)
+        raise InputError(
+            f"{source}: the current reaches {1e-3 * largest:.3g} nA by the unit that the file states. Is it in pA? Then {advice}"
+        )
+    if 0 < largest < LEAST_PA and np.ptp(current_pa) > 0:
+        if np.mean(np.diff(current_pa) != 0) < 0.01:
+            raise InputError(
+                f"{source}: steps of {largest:.3g} pA, by the unit that the file states. Is it in nA? Then {advice}"
+            )
+        log.warning("%s: the current is below %g pA; is the unit right?", source, LEAST_PA)
+
+
+def refuse_clamp(recording: Recording) -> None:
+    """Raise InputError where the voltage was clamped."""
     if is_clamped(recording):
         raise InputError(
-            f"{source}: the voltage steps at once and stays, and the current overshoots: a voltage clamp, to which this model does not "
+            f"{recording.source}: the voltage steps at once and stays, and the current overshoots: a voltage clamp, to which this model does not "
             "apply. Are voltage and current those of a current clamp?"
         )
 

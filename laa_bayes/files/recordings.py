@@ -12,7 +12,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from . import abf, acquired, arrays, nwb, tables
-from .checks import check, uniform_step, without_tail
+from .checks import check, check_size, uniform_step, without_tail
 from .request import Request
 
 
@@ -86,7 +86,13 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
         note = f"liquid junction potential {request.junction_mv:g} mV subtracted from the voltage"
         shifted = recording.v_mv - request.junction_mv
         recording = recording._replace(v_mv=shifted, notes=(*recording.notes, note))
-    return check(recording if request.current_file is None else with_current(recording, request))
+    if request.current_file is not None:
+        recording = with_current(recording, request)
+    elif request.current_scale is not None:
+        note = f"current multiplied by {request.current_scale:g}"
+        scaled = request.current_scale * recording.current
+        recording = recording._replace(current=scaled, notes=(*recording.notes, note))
+    return check(recording, confirmed=request.current_scale is not None)
 
 
 def n_sweeps(path: Path, request: Request | None = None) -> int:
@@ -103,6 +109,10 @@ def read_current(path: Path, request: Request | None = None) -> tuple[np.ndarray
         time_ms, current, unit = tables.current_columns(path, request)
         if not np.all(np.isfinite(current)):
             raise InputError(f"{path}: missing values in the current.")
+        if request.current_scale is not None:
+            current = request.current_scale * current
+        elif unit == "pA":
+            check_size(path, current)
         return current, uniform_step(path, time_ms), unit
     recording = read_recording(path, request)
     return recording.current, recording.dt_ms, recording.current_unit
@@ -125,5 +135,6 @@ def with_current(recording: Recording, request: Request) -> Recording:
             f"--current-file {path}: lasts {len(current) * dt_ms:g} ms, the recording {n * recording.dt_ms:g} ms. They begin together."
         )
     place = np.minimum((np.arange(n) * recording.dt_ms / dt_ms + 1e-6).astype(int), len(current) - 1)
-    notes = (*(note for note in recording.notes if not note.startswith("current")), f"current: file {path}")
+    factor = "" if request.current_scale is None else f", multiplied by {request.current_scale:g}"
+    notes = (*(note for note in recording.notes if not note.startswith("current")), f"current: file {path}{factor}")
     return recording._replace(current=current[place], current_unit=unit, notes=notes)

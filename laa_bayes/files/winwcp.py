@@ -15,6 +15,8 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .checks import warn_of_odd_clock
+
 SECTOR = 512  #: bytes
 FIXED = 24  #: bytes of a record before its ranges: status (8), type (4), group, time, sampling interval
 STATES = (b"acce", b"reje")  #: how the status of a record begins
@@ -72,11 +74,14 @@ def open_wcp(path: Path) -> Wcp:
             starts.append(at + before)
     if not starts:
         raise InputError(f"{path}: the file holds no record.")
-    told = np.array([step if step > 0 else number(header["DT"]) for step in steps])
+    if n_records == 1 or not any(steps):  # of several records, each confirms the others
+        steps.append(number(header["DT"]))
+    told = np.array([step for step in steps if step > 0])
     if np.ptp(told) > 1e-5 * told.min():
         raise InputError(
             f"{path}: records are sampled every {1e3 * told.min():g} to {1e3 * told.max():g} ms. Export those of one rate."
         )
+    warn_of_odd_clock(path, 1e3 * float(np.median(told)))
     places = [int(header.get(f"YO{c}", n - 1 - c)) for c in range(n)]
     if sorted(places) != list(range(n)):
         raise InputError(f"{path}: the channels stand at {places} of a scan of {n}. Is it damaged?")

@@ -15,9 +15,9 @@ from ..neuron.simulator import add_noise, draw, simulate
 from ..posterior import exact as refining
 from ..posterior import likelihood, typicality
 from ..posterior.likelihood import Observation
-from . import baselines, evaluate
+from . import baselines, contraction, evaluate
 
-N_PREDICTIVE, N_PREDICTIVE_DRAWS = 20, 100
+N_PREDICTIVE, N_PREDICTIVE_DRAWS, N_CURVES = 20, 100, 100
 log = logging.getLogger("laa_bayes")
 
 
@@ -37,6 +37,7 @@ class Diagnosis(NamedTuple):
     sharpness: evaluate.Sharpness | None
     median_ess: float
     fallbacks: int  #: exact posteriors that needed SMC
+    curves: contraction.Curves
     predictive_coverage: float
     n_predictive: int
     example: tuple  #: arguments of ``plots.fit``
@@ -86,6 +87,7 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
         sharp,
         float(np.median(ess)) if n_exact else float("nan"),
         fallbacks,
+        contraction.curves(model.recipe, truth[:N_CURVES], v[:N_CURVES]),
         covered,
         min(N_PREDICTIVE, len(v)),
         example,
@@ -199,6 +201,11 @@ def results(d: Diagnosis) -> dict:
         "n_exact": len(d.exact),
         "refined_ess": d.median_ess,
         "refined_fallbacks": d.fallbacks,
+        "contraction_by_sweeps": {
+            name: (1 - np.median(d.curves.by_sweeps[:, :, i], axis=0)).tolist() for i, name in enumerate(d.names)
+        },
+        "contraction_by_ms": {"ms": d.curves.time_ms.tolist()}
+        | {name: (1 - np.median(d.curves.by_time[:, :, i], axis=0)).tolist() for i, name in enumerate(d.names)},
         "predictive_coverage_90": d.predictive_coverage,
         "clean_flagged": d.typicality.get("any"),
         "clean_flagged_by_test": d.typicality,

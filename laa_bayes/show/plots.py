@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..neuron.dynamics import fixed_points, knees, net_current
+from ..score.contraction import SWEEPS, Curves
 
 NETWORK, EXACT, DATA = "#0072B2", "#D55E00", "#444444"  #: one colour for one thing (Okabe-Ito)
+SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  #: one for each parameter
 
 
 def label_of(name: str, units: dict[str, str]) -> str:
@@ -75,13 +77,36 @@ def ecdf_bands(ranks: np.ndarray, n_draws: int, names: Sequence[str], band) -> F
     return figure
 
 
+def contraction_curves(c: Curves) -> Figure:
+    """Return the share of prior variance that is left against how much of the current was seen, and against the number of sweeps."""
+    figure, axes = _figure(8, 4.2, 2, 2, sharey="row", width_ratios=(2, 1), height_ratios=(3, 1))
+    (left, right), (under, empty) = axes
+    for i, name in enumerate(c.names):
+        low, middle, high = np.quantile(c.by_time[:, :, i], [0.25, 0.5, 0.75], axis=0)
+        left.fill_between(c.time_ms, low, high, color=SEVERAL[i], alpha=0.15, lw=0)
+        left.plot(c.time_ms, middle, color=SEVERAL[i], label=name)
+        right.plot(SWEEPS, np.median(c.by_sweeps[:, :, i], axis=0), color=SEVERAL[i], marker=".")
+    for ax in (left, right):
+        ax.axhline(0.5, color=DATA, lw=0.8, ls=":")
+        ax.set_yscale("log")
+    left.set(ylabel="posterior / prior variance", title=f"Median and quartiles of n = {len(c.by_time)} traces")
+    left.legend(frameon=False, fontsize=8, loc="lower left")
+    right.set(xlabel="sweeps of the whole current", xscale="log", xticks=SWEEPS, title="median")
+    right.set_xticks(SWEEPS, [str(m) for m in SWEEPS])
+    right.minorticks_off()
+    under.step(np.arange(len(c.current)) * c.dt_ms, c.current, where="post", color=DATA, lw=0.8)
+    under.set(xlabel="seen up to (ms)", ylabel="current", xlim=left.get_xlim())
+    left.tick_params(labelbottom=False)
+    empty.set_axis_off()
+    return figure
+
+
 def coverage(levels: np.ndarray, covered: np.ndarray, names: Sequence[str], n: int) -> Figure:
     """Return the empirical coverage of central intervals against their level."""
     figure, axes = _figure(4.4, 4)
     axes.plot([0, 1], [0, 1], color=DATA, lw=0.8)
-    colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
     for i, name in enumerate(names):
-        axes.plot(levels, covered[:, i], marker=".", color=colours[i], label=name)
+        axes.plot(levels, covered[:, i], marker=".", color=SEVERAL[i], label=name)
     axes.set(
         xlabel="nominal level",
         ylabel="covered share",

@@ -10,6 +10,11 @@ FURTHER_TEXT = (
     "the favoured model is right and that the cell does not change."
 )
 
+CONTRACTION_TEXT = (
+    "Contraction (1 - posterior variance / prior variance, median over test traces) of the exact posterior, which is taken as normal about "
+    "the true parameters: what the data allow, whatever the network makes of them. Above .5 of variance left a parameter is not identified."
+)
+
 TERMS = (
     "Ranks: how many of the draws lie below the true value; uniform where the posterior is calibrated. 'Log gamma' compares their "
     "distribution with the 99 % and the 95 % band of uniform ranks: below zero it leaves the band. 'Largest distance': of the "

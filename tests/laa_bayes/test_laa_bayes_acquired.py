@@ -380,3 +380,29 @@ def cut_short(path):
     raw = path.read_bytes()
     path.write_bytes(raw[: 1024 + (len(raw) - 1024) // 2])
     return path
+
+
+# --- clocks that a damaged byte leaves ---------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_the_rest_of_the_file_contradicts_is_refused(tmp_path):
+    path = spike2(tmp_path / "a.smr", [channel("Vm", "mV", membrane(50)), channel("Im", "pA", step(50))])
+    raw = path.read_bytes()
+    path.write_bytes(raw[:20] + struct.pack("<h", 2 * US) + raw[22:])  # microseconds a tick
+    with pytest.raises(InputError, match="5000 samples a second, 10000 were asked for"):
+        read(path)
+    at = 512 + 102  # ticks a sample of the first channel
+    assert struct.unpack_from("<i", raw, at) == (10,)
+    path.write_bytes(raw[:at] + struct.pack("<i", 11) + raw[at + 4 :])
+    with pytest.raises(InputError, match=r"'Vm' has .* samples a second, its blocks have other times"):
+        read(path)
+    one = wcp(tmp_path / "b.wcp", [(step(50), membrane(50))], DT=2 * DT / 1e3)
+    with pytest.raises(InputError, match=r"records are sampled every 0\.1 to 0\.2 ms"):
+        read(one)
+
+
+def test_an_odd_interval_is_told(tmp_path, caplog):
+    read(axograph(tmp_path / "a.axgx", [volts(50), amperes(50)]))
+    assert "unusual interval" not in caplog.text
+    read(axograph(tmp_path / "b.axgx", [volts(50), amperes(50)], clock=DT / 1e3 * (1 + 1e-3 / 7)))
+    assert "an unusual interval; is the file damaged?" in caplog.text

@@ -418,3 +418,24 @@ def test_two_candidates_in_a_file_of_arrays_are_asked_for(tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:700])
     with pytest.raises(InputError, match="npz file"):
         recordings.read_recording(tmp_path / "cut.npz")
+
+
+def with_clock(path, **fields):
+    """Write fields of the protocol of an ABF 2 file."""
+    raw = bytearray(path.read_bytes())
+    block = raw[512 * int.from_bytes(raw[76:80], "little") :]
+    abf_files.pack_named(block, abf_files.PROTOCOL, fields)
+    path.write_bytes(raw[: len(raw) - len(block)] + block)
+    return path
+
+
+def test_an_interval_that_the_starts_of_the_sweeps_contradict_is_refused_or_told(tmp_path, caplog):
+    def made(**fields):
+        return with_clock(write_abf2(tmp_path / "a.abf", voltages(), [VM], [output(holding=50.0)]), **fields)
+
+    assert recordings.read_recording(made(fSynchTimeUnit=50.0)).dt_ms == pytest.approx(0.05)
+    with pytest.raises(InputError, match=r"sweeps of 640 ms at a sample every 0\.1 ms, which begin 320 ms apart"):
+        recordings.read_recording(made(fSynchTimeUnit=50.0, fADCSequenceInterval=100.0))
+    assert "unit of time" not in caplog.text
+    recordings.read_recording(made(fSynchTimeUnit=50.0, fADCSequenceInterval=48.0))
+    assert "48 us, which is no multiple of the file's unit of time (50 us)" in caplog.text

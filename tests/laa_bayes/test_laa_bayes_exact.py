@@ -6,9 +6,9 @@ from scipy import stats
 
 from hdf5io.errors import WorkFailed
 from laa_bayes import config
-from laa_bayes.neuron import dynamics, priors, recording, simulator
+from laa_bayes.neuron import dynamics, priors, recipe, recording, simulator
 from laa_bayes.posterior import exact, importance, likelihood, typicality
-from laa_bayes.score import evaluate
+from laa_bayes.score import contraction, evaluate
 
 DEFAULT = config.SimulateConfig(output="bank").resolved_priors()
 CURRENT = simulator.protocol_current(config.SimulateConfig(output="bank"))
@@ -208,6 +208,21 @@ def test_calibration_cannot_see_a_posterior_that_ignores_the_data_but_sharpness_
     assert evaluate.calibration(prior_draws, truth, ["a"])["a"].log_gamma_01 > 0
     exact = truth[:, None] + 0.1 * rng.standard_normal((600, 300, 1))
     assert np.median(evaluate.sharpness(prior_draws, exact, with_c2st=False).sd_ratio) > 8
+
+
+def test_what_more_data_teach_is_the_contraction_of_exact_posteriors(observed, refined, truth):
+    w = priors.z_from_theta(DEFAULT, np.array([truth]))
+    made = recipe.Recipe(DEFAULT, CURRENT, 1.0, "density", 0, 1, 1, 2.0, "width")
+    found = contraction.curves(made, w, observed.v_mv[None])
+    np.testing.assert_allclose(found.by_time[0, -1], np.var(refined.w, axis=0), rtol=0.2)
+    early = exact.refine(
+        SPEC, likelihood.Observation(observed.v_mv[:235], CURRENT[:235], 2.0), "laplace", np.random.default_rng(0), 2000
+    )
+    at = np.argmin(np.abs(found.time_ms - 235))
+    np.testing.assert_allclose(found.by_time[0, at], np.var(early.w, axis=0), rtol=0.35)
+    assert np.all(found.by_time[0, at] > 1.3 * found.by_time[0, -1])
+    four = contraction.curves(made._replace(noise_mv=1.0), w, observed.v_mv[None])  # four sweeps: half the noise
+    np.testing.assert_allclose(found.by_sweeps[0, 2], four.by_sweeps[0, 0], rtol=1e-6)
 
 
 def test_c2st_is_one_half_for_equal_and_one_for_distant_samples():
