@@ -120,6 +120,10 @@ def prepare(
     ------
     InputError : something else is there, or it was made otherwise.
     """
+    for path in inputs:
+        if target.exists() and path.exists() and target.resolve() in (path.resolve(), *path.resolve().parents):
+            what = "is the input itself" if target.samefile(path) else f"holds the input '{path}'"
+            raise InputError(f"{target} {what}. Give another output.")
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         finished, begun_here = record_path(target).is_file(), (target / UNFINISHED).is_file()
         if overwrite:
@@ -154,7 +158,7 @@ def prepare(
 
 
 def _remove(target: Path, ours: bool, begun: bool) -> None:
-    """Make way for a new output: a folder goes when a run's own mark is in it; a file is replaced when the new one is complete."""
+    """Make way for a new output, where a run of ours made the old one: a folder goes, a file is replaced when the new one is complete."""
     if target.is_dir():
         if not ours and not begun:
             raise InputError(f"{target}: not replaced, no '{MARKER}' of an earlier run is in it. Give another output.")
@@ -165,8 +169,12 @@ def _remove(target: Path, ours: bool, begun: bool) -> None:
             )
         if ours:
             shutil.rmtree(target)
-    else:
+    elif ours or begun:
         record_path(target).unlink(missing_ok=True)
+    else:
+        raise InputError(
+            f"{target}: not replaced, no '{record_path(target).name}' of an earlier run is beside it. Move it, or give another output."
+        )
 
 
 def _not_of_the_run(target: Path) -> list[str]:

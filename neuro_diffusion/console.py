@@ -42,7 +42,7 @@ PROGRAM = PACKAGE.replace("_", "-")
 T = TypeVar("T")
 log = logging.getLogger(PACKAGE)
 #: what --json prints
-ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "warnings", "seconds")
+ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds")
 
 
 class Result(NamedTuple):

@@ -60,7 +60,6 @@ def ask_info(package: str, data: str) -> Answer:
     try:
         console: Any = importlib.import_module(f"{package}.console")
         program = importlib.import_module(f"{package}.cli").app
-        console.ENVELOPE = (*console.ENVELOPE, *({"line"} - {*console.ENVELOPE}))  # here the line is wanted too
         place = next(
             n for n, f in program.verbs["info"].model_fields.items() if (f.json_schema_extra or {}).get("positional")
         )

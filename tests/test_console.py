@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from glm_rates.answer import answer, over_recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = "glm_rates"  # whose copies of the shared files are tried; tests/test_contract.py keeps the copies equal
-ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "warnings", "seconds"]
+ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds"]
 
 
 def one_line(text):
@@ -98,6 +101,7 @@ def toy_root(tmp_path_factory):
     (package / "show").mkdir()
     shared = (
         "console.py",
+        "answer.py",
         "options.py",
         "workers.py",
         "commands/reproduce.py",
@@ -367,6 +371,24 @@ def test_what_nobody_made_is_never_replaced(toy, tmp_path):
         assert answer.returncode == 2
         assert one_line(answer.stderr)
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "recording.csv").write_text("years of work")
+    answer = toy("go", "f", "--what", "file", "-o", tmp_path / "recording.csv", "--overwrite")
+    assert answer.returncode == 2
+    assert "not replaced, no 'recording.result.json' of an earlier run is beside it" in answer.stderr
+    assert (tmp_path / "recording.csv").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("place", ["labels.csv", "made"])
+def test_an_output_that_is_the_input_or_holds_it_is_refused_whoever_made_it(toy, tmp_path, place):
+    made = tmp_path / "made"
+    assert toy("go", "f", "--what", "folder", "-o", made).returncode == 0
+    labels = made / "part" if place == "made" else tmp_path / place
+    labels.write_text("years of work")
+    for flags in ([], ["--overwrite"]):
+        answer = toy("go", "f", "--what", "file", "--labels", labels, "-o", tmp_path / place, *flags)
+        assert answer.returncode == 2
+        assert ("is the input itself" if place != "made" else f"holds the input '{labels}'") in answer.stderr
+    assert labels.read_text() == "years of work"
 
 
 def test_a_killed_run_goes_on_with_the_same_command(toy, tmp_path):
@@ -486,6 +508,7 @@ def test_a_study_goes_on_after_a_bad_recording_and_is_resumed(toy, tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.dat").write_text(name)
     table = "recording,animal,what,bin-ms\na.dat,m1,folder,10\nb.dat,m1,failed,20\nc.dat,m2,folder,30\n"
+    beware = "2 recordings (a.dat, c.dat): beware of this"
     (tmp_path / "list.csv").write_text(table)
     study = tmp_path / "study"
     typed = ["batch", tmp_path / "list.csv", "--output", study, "--set", "names=x", "--animal", "animal"]
@@ -497,6 +520,9 @@ def test_a_study_goes_on_after_a_bad_recording_and_is_resumed(toy, tmp_path):
     assert results["recordings"][1]["why"] == "toy: go: the message"
     bins = next(e for e in results["effects"] if e["number"] == "config.bin_ms")
     assert (bins["mean"], bins["standard error"], bins["n"]) == (20, 10, 2)
+    assert bins["95 % low"] == pytest.approx(20 - 12.7062 * 10, abs=1e-3)  # Student's t with one degree of freedom
+    assert beware in json.loads(answer.stdout)["warnings"]
+    assert beware in (study / "index.html").read_text()
     made = json.loads((study / "a.dat" / "result.json").read_text())
     assert (made["results"]["config"]["bin_ms"], made["results"]["config"]["names"]) == (10, ["x"])
     assert "the message" in (study / "index.html").read_text()
@@ -539,6 +565,25 @@ def test_a_study_of_a_glob_and_its_mistakes(toy, tmp_path):
         assert one_line(answer.stderr)
 
 
+def test_the_answer_of_a_study_is_over_animals_and_leaves_out_recordings_without_an_answer():
+    def given(gain, half, verdict=""):
+        made = answer("the model", "the mean rate", gain, gain - half, gain + half, "bits per spike", verdict=verdict)
+        return made._asdict()
+
+    one, drifting = given(0.1, 0.05), given(0.9, 0.1, "cannot tell")
+    found = [("m1", one), ("m1", given(0.3, 0.1)), ("m2", given(0.2, 0.1)), ("m3", given(0.26, 0.1)), ("m3", drifting)]
+    whole = over_recordings(found, "glm-rates infer", "animals")
+    assert whole.gain == pytest.approx(0.22)  # m1 counts once
+    half = 4.302653 * np.std([0.2, 0.2, 0.26], ddof=1) / np.sqrt(3)
+    assert (whole.low, whole.high) == pytest.approx((0.22 - half, 0.22 + half), abs=1e-6)
+    assert whole.verdict == "yes"
+    assert whole.sentence.startswith(
+        "1 of 5 recordings left out, which have no answer of their own; over 3 animals (4 recordings) glm-rates infer beats the"
+    )
+    assert over_recordings(found[:2], "", "animals") is None
+    assert over_recordings([*found, ("m4", {**one, "unit": "%"})], "", "animals") is None
+
+
 def test_a_recording_that_was_done_twice_is_done_and_a_summary_holds_no_seconds(tmp_path, monkeypatch):
     """A worker that is lost after its work leaves it to another, which finds it finished; whoever works, the summary is the same."""
     from meso_forecast.commands import batch
@@ -548,7 +593,7 @@ def test_a_recording_that_was_done_twice_is_done_and_a_summary_holds_no_seconds(
 
     results = {"mse": 1.5, "models": {"ar": {"seconds": 3.1, "skill": 0.5}}, "training_seconds": 4.2}
     row = {"state": "skipped", "why": "", "exit_code": 0, "seconds": 0.1, "outcome": {"results": results}}
-    monkeypatch.setattr(batch.workers, "each", lambda *_, **__: iter([Task(0, row, None)]))
+    monkeypatch.setattr(batch.workers, "each", lambda *_, **__: iter([Task(0, dict(row), None)]))
     config = BatchConfig(recordings=["a.h5"], output=tmp_path / "study", command="extract")
     states = []
     for _ in range(2):

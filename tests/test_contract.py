@@ -48,7 +48,7 @@ HEAVY = [
     "tqdm",
     "jinja2",
 ]
-ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "warnings", "seconds"]
+ENVELOPE = ["pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds"]
 
 
 def commands_of(package):

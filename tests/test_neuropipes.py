@@ -187,7 +187,6 @@ def test_a_command_line_from_info_comes_before_the_general_one(monkeypatch):
     module = types.SimpleNamespace(run=lambda config, run: console.Result({}, results, "a table\nx.csv: 3 units"))
     console = importlib.import_module("glm_rates.console")
     monkeypatch.setitem(sys.modules, "glm_rates.commands.info", module)
-    monkeypatch.setattr(console, "ENVELOPE", console.ENVELOPE)
     found = answer.ask_info(GLM, str(TESTS))
     assert (found.kind, found.sure, found.line) == ("a thing", False, "x.csv: 3 units")
     assert found.commands == ("glm-rates infer x.csv --segment-s 10 --output OUT.h5",)

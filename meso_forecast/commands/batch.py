@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from hdf5io.errors import InputError
 
 from .. import workers
+from ..answer import VERDICTS, over_recordings, spread
 from ..console import PACKAGE, Program, Result, Run, log
 from ..options import BatchConfig, extra_of, flags_of, is_positional, kind_of
 
@@ -61,18 +62,21 @@ def run(config: BatchConfig, run: Run) -> Result:
             found = task.result if task.error is None else {"state": "failed", "why": workers.said(task.error)}
             job = jobs[task.number]
             if found["state"] == SKIPPED and not before[task.number]:
-                found = {
-                    **found,
-                    "state": "done",
-                }  # by this study: the worker that had done it was lost before it could say so
+                found["state"] = "done"  # by this study: the worker that had done it was lost before it could say so
             rows[task.number] = {"recording": job.recording, "animal": job.animal, "folder": job.name, **found}
             if found["state"] == "failed":
                 log.warning("%s: %s", job.recording, found["why"])
             write_status(folder, [rows[i] for i in sorted(rows)])
         table = [rows[i] for i in range(len(jobs))]
+        for text, names in warnings_of(table).items():
+            log.warning(
+                "%s: %s", names[0] if len(names) == 1 else f"{len(names)} recordings ({', '.join(names)})", text
+            )
         outputs, results = summarise(folder, table, verb, run, config)
     counts = {state: sum(row["state"] == state for row in table) for state in ("done", SKIPPED, "failed")}
     line = f"{folder}: {', '.join(f'{n} {state}' for state, n in counts.items())} of {len(table)} recordings"
+    if "answer" in results:
+        line += f"; {results['answer'].sentence}"
     return Result(outputs, {**counts, **results}, line, 1 if counts["failed"] else 0, record=folder)
 
 
@@ -195,6 +199,9 @@ def one(package: str, verb: str, arguments: list[str], name: str) -> dict[str, A
         row["why"] = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
     else:
         row["outcome"] = json.loads(done.stdout)
+        row["answer"] = "".join(
+            row["outcome"]["line"].strip().splitlines()[-1:]
+        )  # of info: what stands below its table
     return row
 
 
@@ -231,50 +238,57 @@ def write_status(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write what became of each recording so far."""
     from hdf5io import write_csv
 
-    columns = ("recording", "animal", "folder", "state", "why", "exit_code", "seconds")
+    columns = ("recording", "animal", "folder", "state", "why", "answer", "exit_code", "seconds")
     write_csv(folder / "status.csv", rows, columns)
 
 
 def summarise(
     folder: Path, rows: Sequence[Mapping[str, Any]], verb: str, run: Run, config: BatchConfig
 ) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Write ``summary.csv`` (every number of every recording) and ``index.html``; return them and the effects over animals."""
+    """Write ``summary.csv`` (every number of every recording) and ``index.html``; return them, the effects and the whole's answer."""
     from hdf5io import write_csv
 
     from ..show.report import Section, write_report
 
-    flat = [
-        {"recording": r["recording"], "animal": r["animal"], **numbers(r["outcome"]["results"])}
-        for r in rows
-        if "outcome" in r
-    ]
+    done = [r for r in rows if "outcome" in r]
+    flat = [{"recording": r["recording"], "animal": r["animal"], **numbers(r["outcome"]["results"])} for r in done]
     write_csv(folder / "summary.csv", flat)
-    effects = over_animals(flat)
+    effects, results = over_animals(flat), {}
+    answers = [(r["animal"] or r["recording"], found) for r in done if (found := r["outcome"]["results"].get("answer"))]
+    unit = "animals" if any(r["animal"] for r in done) else "recordings"
+    if whole := over_recordings(answers, f"{PACKAGE.replace('_', '-')} {verb}", unit):
+        results["answer"] = whole
+    headline = {"recordings": len(rows), "failed": sum(r["state"] == "failed" for r in rows)}
+    headline |= {v: sum(found["verdict"] == v for _, found in answers) for v in VERDICTS if answers}
     shown = [
         {"recording": r["folder"], "animal": r["animal"], "state": r["state"], "seconds": r.get("seconds", ""),
-         "what came of it": r["why"] or "done"} for r in rows
+         "what came of it": r["why"] or r.get("answer") or "done"} for r in rows
     ]  # fmt: skip
     sections = [Section("Recordings", "Each folder holds the report of its recording.", shown)]
     if effects:
         text = "The animal is the unit (a random effect): its recordings are averaged first; standard errors are over animals."
-        sections.insert(
-            0,
-            Section(
-                "Over animals",
-                text
-                if any(r["animal"] for r in flat)
-                else "Animals are not known: standard errors are over recordings.",
-                effects,
-            ),
-        )
-    n_failed = sum(r["state"] == "failed" for r in rows)
+        unknown = "Animals are not known: standard errors are over recordings."
+        sections.append(Section(f"Over {unit}", text if unit == "animals" else unknown, effects))
     page = write_report(
         folder / "index.html", title=f"{PACKAGE}: {verb} on {len(rows)} recordings", question="What came of the whole study?",
-        headline={"recordings": len(rows), "failed": n_failed}, sections=sections, warnings=run.warnings,
-        provenance=run.provenance(config),
+        headline=headline, sections=sections, warnings=run.warnings, provenance=run.provenance(config),
+        verdict=whole.sentence if whole else "",
     )  # fmt: skip
     outputs = {"status": folder / "status.csv", "summary": folder / "summary.csv", "index": page}
-    return outputs, {"recordings": [{k: v for k, v in r.items() if k != "outcome"} for r in rows], "effects": effects}
+    return outputs, {
+        **results,
+        "recordings": [{k: v for k, v in r.items() if k != "outcome"} for r in rows],
+        "effects": effects,
+    }
+
+
+def warnings_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return what the recordings warned of, each text once, with the folders of the recordings that did."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row.get("outcome", {}).get("warnings", ()):
+            found.setdefault(text, []).append(row["folder"])
+    return found
 
 
 def numbers(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -294,8 +308,7 @@ def numbers(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 def over_animals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return mean, standard error and interval of each number over animals (over recordings where animals are not known).
 
-    Recordings of an animal are averaged first; the standard error is the sample deviation of those means over the root of their
-    number: a random effect of the animal, with equal weights.
+    Recordings of an animal are averaged first: a random effect of the animal, with equal weights (see `answer.spread`).
     """
     found = []
     for name in dict.fromkeys(k for row in rows for k in row if k not in ("recording", "animal")):
@@ -306,7 +319,13 @@ def over_animals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         means = [sum(values) / len(values) for values in groups.values()]
         if len(means) < 2:
             continue
-        n, mean = len(means), sum(means) / len(means)
-        error = (sum((m - mean) ** 2 for m in means) / (n - 1) / n) ** 0.5
-        found.append({"number": name, "mean": mean, "standard error": error, "n": n})
+        mean, error, half = spread(means)
+        row = {
+            "mean": mean,
+            "standard error": error,
+            "95 % low": mean - half,
+            "95 % high": mean + half,
+            "n": len(means),
+        }
+        found.append({"number": name, **row})
     return found
