@@ -13,9 +13,10 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from .checks import assemble
 from .request import Request
-from .units import EXAMPLE, convert, name_and_unit, other_electrodes, quantity_of
+from .units import EXAMPLE, TABLES, convert, name_and_unit, other_electrodes, quantity_of, unit_key
 from .wavesurfer import is_wavesurfer, read_wavesurfer, sweeps_in
 
+SCALES = ("gain", "scale", "scaling", "conversion", "factor", "multiplier", "offset")  #: attributes that may be factors
 Vectors = dict[str, tuple[str, np.ndarray]]  #: unit and values by name
 
 
@@ -43,25 +44,42 @@ def read_hdf5(path: Path, request: Request) -> Recording:
     with hdf5io.read(path) as file:
         if is_wavesurfer(file):
             return read_wavesurfer(path, file, request)
-        vectors, names = hdf5_vectors(file)
+        vectors, names = hdf5_vectors(path, file)
     return from_vectors(path, vectors, names, request)
 
 
-def hdf5_vectors(file: Any) -> tuple[Vectors, list[str]]:
+def hdf5_vectors(path: Path, file: Any) -> tuple[Vectors, list[str]]:
     """Return the datasets of an HDF5 file that are named after a quantity, with their units, and the names of all."""
     vectors: Vectors = {}
     for name in file:
-        if quantity_of(name) is not None:
+        quantity = quantity_of(name)
+        if quantity is not None:
             shape = getattr(file[name], "shape", None) or ()
             item = hdf5io.array(file, name, ndim=2 if len(shape) == 2 else 1)
-            stated = (value for key, value in item.attrs.items() if key.lower() in ("unit", "units"))
-            unit = np.ravel(next(stated, name_and_unit(name)[1]))
-            told = unit[0] if len(unit) else ""
-            vectors[name] = (
-                told.decode() if isinstance(told, bytes) else str(told),
-                as_vector(hdf5io.packing(item).unpack(item[()])),
-            )
+            refuse_scales(path, name, item)
+            vectors[name] = (unit_of(path, name, quantity, item), as_vector(hdf5io.packing(item).unpack(item[()])))
     return vectors, list(file)
+
+
+def unit_of(path: Path, name: str, quantity: str, item: Any) -> str:
+    """Return the unit of a dataset, by its attribute or its name; InputError where these are two."""
+    named = name_and_unit(name)[1]
+    told = np.ravel(next((value for key, value in item.attrs.items() if key.lower() in ("unit", "units")), named))
+    unit = "" if not len(told) else told[0].decode() if isinstance(told[0], bytes) else str(told[0])
+    table = TABLES[quantity]
+    if table.get(unit_key(named), table.get(unit_key(unit))) != table.get(unit_key(unit)):
+        raise InputError(f"{path}: '{name}' is in {named} by its name and in {unit} by its attribute. Which is right?")
+    return unit
+
+
+def refuse_scales(path: Path, name: str, item: Any) -> None:
+    """Raise InputError where an attribute may be a factor of the samples: whether it was applied, no rule of the format says."""
+    for key, value in item.attrs.items():
+        neutral = {"offset": 0.0}.get(key.lower(), 1.0)
+        if key.lower() in SCALES and np.size(value) and np.any(np.ravel(value) != neutral):
+            raise InputError(
+                f"{path}: '{name}' has an attribute '{key}' ({np.ravel(value)[0]}). Write the samples in their unit, without it."
+            )
 
 
 def n_sweeps(path: Path, request: Request) -> int:
@@ -72,7 +90,7 @@ def n_sweeps(path: Path, request: Request) -> int:
         with hdf5io.read(path) as file:
             if is_wavesurfer(file):
                 return len(sweeps_in(file))
-            vectors, names = hdf5_vectors(file)
+            vectors, names = hdf5_vectors(path, file)
     found = {
         q: one_of(path, q, [n for n in vectors if quantity_of(n) == q], names, request) for q in ("time", "voltage")
     }

@@ -17,6 +17,8 @@ LARGEST_PA, SMALLEST_PA = (
     1e-3,
 )  #: beyond these a current is in another unit than the file says: no electrode carries 1 uA
 LEAST_PA, MOST_PA = 0.5, 2e4  #: a command of steps below this moves no cell; one above it is for an oocyte or an axon
+LEAST_MOHM, MOST_MOHM = 3.0, 2e4  #: no patched cell's resistance is below the former, or above the latter
+LEAST_MOVE_PA, SLOW_MS = 1000.0, 20.0  #: smaller currents are in pA whatever the cell does; what lasts charges it
 SHORTEST_MS, LONGEST_MS = 1e-3, 5.0  #: no recording samples faster than 1 MHz, none of a membrane slower than this
 N_ZEROS, NEAR_ZERO_MV = 10, 5.0  #: a tail of more zeros, reached by a jump of more millivolts, was not recorded
 SETTLED_MS = 0.5  #: a clamped voltage has reached its step by then; a membrane has hardly begun
@@ -117,6 +119,7 @@ def check(recording: Recording, confirmed: bool = False) -> Recording:
     if recording.current_unit == "pA":
         if not confirmed:
             check_size(source, current)
+            check_resistance(recording)
         refuse_clamp(recording)
     if not SHORTEST_MS <= recording.dt_ms <= LONGEST_MS:
         other = "seconds" if recording.dt_ms < SHORTEST_MS else "ms or us"
@@ -149,6 +152,27 @@ def check_size(source: Path | str, current_pa: np.ndarray) -> None:
                 f"{source}: steps of {largest:.3g} pA, by the unit that the file states. Is it in nA? Then {advice}"
             )
         log.warning("%s: the current is below %g pA; is the unit right?", source, LEAST_PA)
+
+
+def check_resistance(recording: Recording) -> None:
+    """Raise InputError where the voltage moves less per current than any cell's (warn where more): one of the units is wrong.
+
+    Both are averaged over 20 ms: brief strong pulses only charge the membrane.
+    """
+    n = round(SLOW_MS / recording.dt_ms)
+    if n < 1 or len(recording.v_mv) < 3 * n:
+        return
+    ends = np.arange(0, len(recording.v_mv) + 1, max(1, n // 4))
+    v, i = (np.concatenate([[0.0], np.cumsum(x - x[0])])[ends] for x in (recording.v_mv, recording.current))
+    v, i = ((x[4:] - x[:-4]) / (ends[4] - ends[0]) for x in (v, i))
+    mv, pa = float(np.ptp(v)), float(np.ptp(i))
+    told = f"{recording.source}: the voltage moves by {mv:.3g} mV, the current by {pa:.4g} pA, {1e3 * mv / max(pa, 1e-9):.3g} MOhm"
+    if pa > LEAST_MOVE_PA and mv < LEAST_MOHM * 1e-3 * pa:
+        raise InputError(
+            f"{told}: is the current in pA, by the unit that the file states? If so confirm it: --current-scale 1 (.001 for nA that are pA)."
+        )
+    if pa > LEAST_PA and mv > MOST_MOHM * 1e-3 * pa:
+        log.warning("%s: is the current in nA?", told)
 
 
 def refuse_clamp(recording: Recording) -> None:

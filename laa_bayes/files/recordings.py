@@ -40,6 +40,9 @@ OTHERS = {
     **dict.fromkeys((".ibw", ".pxp", ".pxt", ".itx"), "Igor"),
     ".smrx": "Spike2 (64 bit)",
     ".mat": "MATLAB",
+    ".edr": "WinEDR",
+    ".cfs": "Signal",
+    ".adicht": "LabChart",
 }  #: formats that are known and not read
 HEKA = (b"DAT1", b"DAT2", b"DATA")  #: first bytes of PatchMaster's and Pulse's bundles
 

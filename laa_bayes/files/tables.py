@@ -19,6 +19,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import assemble
+from .preambles import first_of_numbers, header_line, is_number, table_lines
 from .request import Request
 from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, other_electrodes, quantity_of, unit_key
 
@@ -26,7 +27,6 @@ COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
 SWEEP = re.compile(r"(sweep|episode|trial|trace)[\s_#]*(number|no|nr|index|id)?\.?", re.IGNORECASE)
 MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a")  #: cells without a value
-PREAMBLE = 200  #: lines in which the header is looked for
 
 
 class Table(NamedTuple):
@@ -180,11 +180,7 @@ def parse_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
     InputError
         No text, no rows, rows of different lengths, cells that are no numbers, no header and no ``columns``.
     """
-    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
-    if lines and re.match(r'"?ATF\s', lines[0]):
-        lines = without_preamble(path, lines)
-    if not lines:
-        raise InputError(f"{path}: the file has no rows.")
+    lines = table_lines(path, titled=not columns)
     lines = lines[first_of_numbers(lines) if columns else header_line(lines) :]
     again = [i for i, line in enumerate(lines) if i and line.strip() == lines[0].strip()] if not columns else []
     delimiter = next((d for d in ("\t", ";", ",") if d in lines[0]), None)
@@ -203,22 +199,6 @@ def parse_table(path: Path, columns: tuple[str, ...] = ()) -> Table:
         ends = np.cumsum(lengths) - (n_names - 1)
         return table._replace(blocks=tuple(slice(int(e - n), int(e)) for e, n in zip(ends, lengths, strict=True)))
     return table._replace(blocks=blocks_of(table))
-
-
-def header_line(lines: list[str]) -> int:
-    """Return the place of the line that names time and a voltage or a current; 0 where none does."""
-    for i, line in enumerate(lines[:PREAMBLE]):
-        for delimiter in ("\t", ";", ",", None):
-            names = {quantity_of(cell.strip()) for cell in line.split(delimiter)}
-            if {"time", "voltage"} <= names or {"time", "current"} <= names:
-                return i
-    return 0
-
-
-def first_of_numbers(lines: list[str]) -> int:
-    """Return the place of the first line that holds nothing but numbers; 0 where none does."""
-    filled = ([cell for cell in re.split(r"[,;\s]+", line) if cell.strip(' "')] for line in lines[:PREAMBLE])
-    return next((i for i, cells in enumerate(filled) if all(is_number(c.strip(' "'), True) for c in cells)), 0)
 
 
 def cells_of(path: Path, lines: list[str], delimiter: str | None) -> list[list[str]]:
@@ -251,8 +231,10 @@ def header_of(path: Path, rows: list[list[str]], columns: tuple[str, ...], comma
         )
     header = [cell.strip() for cell in rows[0]]
     units = rows[1] if len(rows) > 1 and len(rows[1]) == len(header) else []
-    if units and all(any(unit_key(cell) in table for table in TABLES.values()) for cell in units):
-        return [f"{name} ({unit.strip(' ()[]')})" for name, unit in zip(header, units, strict=True)], 2
+    known = [any(unit_key(cell) in table for table in TABLES.values()) for cell in units]
+    if any(known) and all(yes or not cell.strip() for yes, cell in zip(known, units, strict=True)):
+        told = [f" ({unit.strip(' ()[]')})" if yes else "" for yes, unit in zip(known, units, strict=True)]
+        return [name + unit for name, unit in zip(header, told, strict=True)], 2
     return header, 1
 
 
@@ -306,27 +288,6 @@ def cell_value(path: Path, cell: str, comma: bool, needed: bool) -> float:
         return np.nan
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, UTF-16 with its mark, or Latin-1."""
-    raw = path.read_bytes()
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError:
-        if b"\0" in raw[:4096]:
-            raise InputError(f"{path}: not a text table.") from None
-        return raw.decode("latin-1")
-
-
-def without_preamble(path: Path, lines: list[str]) -> list[str]:
-    """Return an Axon text file from its column titles on: behind ``ATF 1.0``, the counts and the optional records."""
-    try:
-        n_records = int(lines[1].split()[0])
-    except (IndexError, ValueError):
-        raise InputError(f"{path}: the second line of an ATF file holds two counts; here it does not.") from None
-    return lines[2 + n_records :]
-
-
 def has_decimal_commas(path: Path, rows: list[list[str]]) -> bool:
     """Return whether numbers are written 0,5; InputError where 0.5 is there too."""
     cells = [cell.strip() for row in rows[1:200] for cell in row]
@@ -336,12 +297,3 @@ def has_decimal_commas(path: Path, rows: list[list[str]]) -> bool:
             f"{path}: numbers are written with a decimal comma and with a point. Export it with one of them."
         )
     return commas
-
-
-def is_number(text: str, comma: bool = False) -> bool:
-    """Return whether a cell is a number."""
-    try:
-        float(text.replace(",", ".") if comma else text)
-    except ValueError:
-        return False
-    return True

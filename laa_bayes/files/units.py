@@ -10,19 +10,19 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-TIME = {"s": 1e3, "sec": 1e3, "secs": 1e3, "second": 1e3, "seconds": 1e3, "ms": 1.0, "msec": 1.0, "us": 1e-3}
-VOLTAGE = {"v": 1e3, "volts": 1e3, "volt": 1e3, "mv": 1.0, "uv": 1e-3, "millivolt": 1.0, "millivolts": 1.0}
-CURRENT = {
-    "a": 1e12,
-    "amperes": 1e12,
-    "ampere": 1e12,
-    "amps": 1e12,
-    "amp": 1e12,
-    "ma": 1e9,
-    "ua": 1e6,
-    "na": 1e3,
-    "pa": 1.0,
-}
+PREFIXES = {"": 1.0, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9, "pico": 1e-12}
+
+
+def _spelled(*words: str, factor: float) -> dict[str, float]:
+    """Return the factors of a unit that is written out: millivolt, millivolts, ..."""
+    return {
+        prefix + word + end: factor * size for word in words for prefix, size in PREFIXES.items() for end in ("", "s")
+    }
+
+
+TIME = {"s": 1e3, "sec": 1e3, "secs": 1e3, "ms": 1.0, "msec": 1.0, "us": 1e-3, **_spelled("second", factor=1e3)}
+VOLTAGE = {"v": 1e3, "mv": 1.0, "uv": 1e-3, **_spelled("volt", factor=1e3)}
+CURRENT = {"a": 1e12, "ma": 1e9, "ua": 1e6, "na": 1e3, "pa": 1.0, **_spelled("ampere", "amp", factor=1e12)}
 DENSITY = {"uacm2": 1.0, "macm2": 1e3, "nacm2": 1e-3, "am2": 100.0}
 TABLES: dict[str, Mapping[str, float]] = {"time": TIME, "voltage": VOLTAGE, "current": CURRENT | DENSITY}
 NAMES = {
@@ -39,6 +39,7 @@ NAMES = {
         "injection",
         "inj",
         "stimulus",
+        "stim",
         "command",
         "iext",
     ),
@@ -49,6 +50,7 @@ CHANNEL = re.compile(
 IONIC = re.compile(
     "nav?|k|kv|kdr|ka|kca|cav?|h|leak|l|cap|syn|ampa|nmda|gaba|ion|ionic|pas"
 )  #: what follows "I" where a current flowed through the membrane itself
+HELD = {"hold", "holding"}  #: a current of such a name is hardly all that was injected, a voltage was clamped
 EXAMPLE = "time_ms, voltage_mV, current_pA (or current_uA_cm2)"
 
 
@@ -87,7 +89,12 @@ def label_of(name: str) -> tuple[str, ...]:
 
 
 def other_electrodes(voltage: str, current: str) -> bool:
-    """Return whether two columns name different electrodes by number or letter: ``Vmon-2`` beside ``Imon-1`` (``Trace #2`` is none)."""
+    """Return whether two columns name different electrodes by number or letter, or the current is one of holding alone.
+
+    ``Vmon-2`` beside ``Imon-1`` (``Trace #2`` is none), ``I_hold``.
+    """
+    if HELD & set(words_of(name_and_unit(current)[0])):
+        return True
     labels = [label_of(name_and_unit(header)[0]) for header in (voltage, current)]
     named = all(len(label) == 1 and re.fullmatch(r"\d+|[a-h]", label[0]) for label in labels)
     return named and labels[0] != labels[1]
@@ -100,6 +107,8 @@ def quantity_of(header: str) -> str | None:
     spelled = {first, first.rstrip("0123456789")}  # V1, I2: the electrode's number
     named = next((quantity for quantity, spellings in NAMES.items() if spelled & set(spellings)), None)
     if named == "current" and any(map(IONIC.fullmatch, others)):  # a simulator's ionic current was not injected
+        return None
+    if named == "voltage" and {"cmd", "command", *HELD} & set(others):
         return None
     if named or not unit or not CHANNEL.match(name):
         return named

@@ -382,7 +382,7 @@ def test_text_exports_of_every_dialect_are_read(header, delimiter, comma, encodi
 def test_a_row_of_units_below_the_names_is_read(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(lines(("t", "Vm", "I"), [("s", "mV", "nA"), *ROWS], ","))
-    found = recordings.read_recording(path, Request())
+    found = recordings.read_recording(path, Request(current_scale=1.0))
     assert found.dt_ms == pytest.approx(0.1)
     assert found.current[60] == pytest.approx(-50_000.0)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from hdf5io.errors import InputError
 from laa_bayes.files import checks, recordings
-from laa_bayes.files.request import Request
+from laa_bayes.files.request import Request, request_of
 from laa_bayes.neuron.recording import Recording
 
 _spec = importlib.util.spec_from_file_location("abf_files", Path(__file__).with_name("abf_files.py"))
@@ -95,6 +96,63 @@ def test_sweeps_below_one_another_are_sweeps(tmp_path):
     path = table(tmp_path / "d.csv", ("t (ms)", "Vm (mV)", "Im (pA)"), [disordered, *both[1:]])
     with pytest.raises(InputError, match="time does not increase"):
         read(path)
+
+
+def lab_chart(columns, *, units="UnitName=\tmV\tnA\n"):
+    head = f"Interval=\t0.0001 s\nTimeFormat=\tStartOfBlock\nChannelTitle=\tVm\tIm\nRange=\t200.0 mV\t1.0 nA\n{units}"
+    rows = ["\t".join(f"{x:.6g}" for x in row) for row in zip(*columns, strict=True)]
+    return head + "\n".join([*rows[:50], rows[50] + "\t#* drug washed in", *rows[51:]]) + "\n"
+
+
+@pytest.mark.parametrize("units", ["UnitName=\tmV\tnA\n", ""])
+def test_blocks_of_labchart_are_sweeps_in_the_units_of_their_preamble(units, tmp_path):
+    blocks = ([T / 1e3, membrane(step(pa)), step(pa) / 1e3] for pa in (-50, 100))
+    path = tmp_path / "a.txt"
+    path.write_text("".join(lab_chart(block, units=units) for block in blocks))
+    assert recordings.n_sweeps(path) == 2
+    assert (read(path, 0).current.min(), read(path, 1).current.max()) == pytest.approx((-50.0, 100.0))
+    assert (read(path, 1).dt_ms, len(read(path, 1).v_mv)) == (pytest.approx(DT), N)
+    path.write_text(lab_chart([membrane(step(-50)), step(-50) / 1e3], units=units))
+    with pytest.raises(InputError, match="a LabChart export of 2 titles, 2 units and 2 columns; time and one column"):
+        read(path)
+
+
+@pytest.mark.parametrize("mark", ["# ", "#", "%"])
+def test_a_header_that_is_marked_as_a_comment_is_one(mark, tmp_path):
+    header = (f"{mark}t (ms)", "Vm (mV)", "Im (pA)")
+    path = table(tmp_path / "a.txt", header, [T, membrane(step(-50)), step(-50)], above="# time, voltage of cell 3\n")
+    assert read(path).current.min() == -50.0
+
+
+def test_what_is_held_or_commanded_is_not_what_was_recorded(tmp_path):
+    v, i = membrane(step(-50)), step(-50)
+    held = table(tmp_path / "a.csv", ("t (ms)", "Vm (mV)", "I_hold (pA)"), [T, v, 0 * T - 20])
+    with pytest.raises(InputError, match=r"which current belongs to 'Vm \(mV\)'\? Name one of 'I_hold \(pA\)'"):
+        read(held)
+    with pytest.raises(InputError, match="no column for voltage"):
+        read(table(tmp_path / "b.csv", ("t (ms)", "V_cmd (mV)", "Im (pA)"), [T, v, i]))
+    both = table(tmp_path / "c.csv", ("t (ms)", "Vm (mV)", "Stim-1 (pA)", "I-mon (pA)"), [T, v, i, i + 2])
+    with pytest.raises(InputError, match=r"Name one of 'Stim-1 \(pA\)', 'I-mon \(pA\)'"):
+        read(both)
+    assert read(both, current_from="Stim-1").current.min() == -50.0
+
+
+def test_a_current_of_unusual_size_is_confirmed_or_scaled(tmp_path):
+    path = table(tmp_path / "a.csv", ("t (ms)", "Vm (mV)", "Im (nA)"), [T, membrane(step(-50)), step(-50)])
+    with pytest.raises(
+        InputError, match=r"the current reaches 50 nA .* Is it in pA\? Then multiply it: --current-scale"
+    ):
+        read(path)
+    assert read(path, current_scale=1.0).current.min() == -50000.0
+    scaled = read(path, current_scale=1e-3)
+    assert scaled.current.min() == -50.0
+    assert scaled.notes[-1] == "current multiplied by 0.001"
+    alone = table(tmp_path / "b.csv", ("t (ms)", "Im (nA)"), [T, step(-50)])
+    with pytest.raises(InputError, match=r"b\.csv: the current reaches 50 nA"):
+        read(path, current_file=alone)
+    assert read(path, current_file=alone, current_scale=1e-3).current.min() == -50.0
+    with pytest.raises(InputError, match="--current-scale 0: a finite factor"):
+        request_of(SimpleNamespace(current_scale=0.0))
 
 
 # --- what cannot be a current clamp -----------------------------------------------------------------------------------------------
@@ -262,6 +320,23 @@ def test_vectors_as_matlab_writes_them_and_parts_that_nobody_needs_are_no_obstac
     np.savez(tmp_path / "a.npz", t_ms=T, v_mV=v[None], i_pA=i, meta=np.array({"cell": 1}, dtype=object))
     for path in (tmp_path / "a.h5", tmp_path / "a.npz"):
         assert (recordings.n_sweeps(path), len(read(path).v_mv), read(path).current.min()) == (1, N, -50.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "reason"),
+    [
+        ("current_pA", {"units": "nA"}, "'current_pA' is in pA by its name and in nA by its attribute"),
+        ("current_pA", {"gain": 20.0}, "'current_pA' has an attribute 'gain'"),
+        ("voltage_mV", {"offset": 5.0}, "'voltage_mV' has an attribute 'offset'"),
+    ],
+)
+def test_attributes_that_leave_the_samples_open_are_refused(name, attribute, reason, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["time_ms"], file["voltage_mV"], file["current_pA"] = T, membrane(step(-50)), step(-50)
+        file["time_ms"].attrs["scale"] = 1.0
+        file[name].attrs.update(attribute)
+    with pytest.raises(InputError, match=reason):
+        read(tmp_path / "a.h5")
 
 
 def test_as_many_currents_as_voltages_are_expected(tmp_path):
