@@ -262,9 +262,9 @@ def summarise(
     headline |= {v: sum(found["verdict"] == v for _, found in answers) for v in VERDICTS if answers}
     shown = [
         {"recording": r["folder"], "animal": r["animal"], "state": r["state"], "seconds": r.get("seconds", ""),
-         "what came of it": r["why"] or r.get("answer") or "done"} for r in rows
+         "what came of it": r["why"] or r.get("answer") or "done", "report": report_of(r, folder)} for r in rows
     ]  # fmt: skip
-    sections = [Section("Recordings", "Each folder holds the report of its recording.", shown)]
+    sections = [Section("Recordings", "", shown)]
     if effects:
         text = "The animal is the unit (a random effect): its recordings are averaged first; standard errors are over animals."
         unknown = "Animals are not known: standard errors are over recordings."
@@ -280,6 +280,12 @@ def summarise(
         "recordings": [{k: v for k, v in r.items() if k != "outcome"} for r in rows],
         "effects": effects,
     }
+
+
+def report_of(row: Mapping[str, Any], folder: Path) -> str:
+    """Return where a recording's own report lies, from the study's page; empty where its verb writes none."""
+    report = Path(row.get("outcome", {}).get("outputs", {}).get("report", ""))
+    return report.relative_to(folder.resolve()).as_posix() if folder.resolve() in report.parents else ""
 
 
 def warnings_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -311,7 +317,8 @@ def over_animals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Recordings of an animal are averaged first: a random effect of the animal, with equal weights (see `answer.spread`).
     """
     found = []
-    for name in dict.fromkeys(k for row in rows for k in row if k not in ("recording", "animal")):
+    bounds = ("recording", "animal", *(k for row in rows for k in row if k.endswith(("low", "high"))))  # of intervals
+    for name in dict.fromkeys(k for row in rows for k in row if k not in bounds):
         groups: dict[str, list[float]] = {}
         for row in rows:
             if row.get(name) is not None:
