@@ -17,12 +17,22 @@ from .fov import FOVData, Trace, load_npy, make_fov
 
 log = logging.getLogger(__package__)
 Finder = Callable[[str], Path | None]  #: ALF dataset name -> file, None when the session has none
+FOV = re.compile(r"FOV_\d+")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TERMS = {
     "times": "mpci.times", "bad_frames": "mpci.badFrames, mpci.mpciFrameQC", "roi_type": "mpciROIs.mpciROITypes",
     "probability": "mpciROIs.cellClassifier", "position": "mpciROIs.stackPos or mlapdv", "region": "mpciROIs.brainLocationIds",
     "uuids": "mpciROIs.uuids.csv",
 }  # fmt: skip
+
+
+def fov_names(names: Iterable[str], where: object) -> list[str]:
+    """Return the names of fields of view, by number; what else is called ``FOV_...`` (a copy, a backup) is left out and told."""
+    found = sorted(set(names), key=lambda n: (len(n), n))
+    other = [n for n in found if not FOV.fullmatch(n)]
+    if other:
+        log.warning("%s: %s: no name of a field of view (FOV_00, FOV_01, ...), left out", where, ", ".join(other))
+    return [n for n in found if n not in other]
 
 
 def plain_name(name: str) -> str:
@@ -41,6 +51,7 @@ def revised_finder(folder: Path, names: Iterable[str], revision: str | None = No
     revision : the newest to take; None takes the newest of all. Where a dataset has only newer ones it is not there.
     """
     newest: dict[str, tuple[str, str]] = {}
+    revision = None if revision is None else revision.strip("#")
     for name in names:
         place, _, file = name.rpartition("/")
         mark = place.strip("#") if place.startswith("#") else ""
@@ -92,7 +103,7 @@ def alf_fov(name: str, find: Finder, where: Path, line_axis: int = 0, trim_times
     times = either("mpci.times.npy")
     assert times is not None
     bad, qc = either("mpci.badFrames.npy"), either("mpci.mpciFrameQC.npy")
-    fine = labelled(find, "mpciFrameQC", "ok", 0)
+    fine = labelled(find, "mpciFrameQC", "ok", 0) if qc is not None else [0]
     given: dict[str, Any] = {"bad_frames": flagged_frames(len(times), bad, qc, where, fine)}
     need("mpciROIs.mpciROITypes.npy")
     types = either("mpciROIs.mpciROITypes.npy")
@@ -139,13 +150,22 @@ def places(either: Callable[..., np.ndarray | None], where: Path, line_axis: int
 
 
 def labelled(find: Finder, table: str, label: str, default: int) -> list[int]:
-    """Return the values that a table of labels (``mpciROITypes.names.tsv``) calls ``label``; ``default`` where it does not say."""
+    """Return the values that a table of labels (``mpciROITypes.names.tsv``) calls ``label``; ``default`` without a table.
+
+    Raises
+    ------
+    InputError : the table does not have the label and calls ``default`` something else.
+    """
     path = find(f"{table}.names.tsv")
     if path is None:
         return [default]
     with hdf5io.parsing(path, "a table of labels"):
         rows = [line.strip().split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    found = [int(r[0]) for r in rows if len(r) == 2 and r[0].lstrip("-").isdigit() and r[1].strip().lower() == label]
+    pairs = [sorted(r, key=lambda word: not word.lstrip("-").isdigit()) for r in rows if len(r) == 2]
+    known = {int(value): word.strip().lower() for value, word in pairs if value.lstrip("-").isdigit()}
+    found = [value for value, word in known.items() if word == label]
+    if not found and default in known:
+        raise InputError(f"{path}: no value is called '{label}'; there are {', '.join(map(repr, known.values()))}.")
     return found or [default]
 
 
@@ -159,6 +179,8 @@ def flagged_frames(
             continue
         if len(values) != n:
             raise InputError(f"{where}: {name} has {len(values)} frames, mpci.times {n}.")
+        if name == "mpci.badFrames" and not np.isin(values, (0, 1)).all():
+            raise InputError(f"{where}: {name} holds other values than 0 and 1: one flag a frame is expected.")
         flagged = flagged | ~np.isin(values, good)
     return flagged
 

@@ -14,6 +14,7 @@ from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel
 from .alf import Finder, folder_finder
+from .behaviour_clock import trials_from, wheel_from
 from .fov import load_npy
 
 log = logging.getLogger(__package__)
@@ -40,7 +41,7 @@ def alf_behaviour(session_folder: Path | None, revision: str | None = None) -> B
             except InputError as error:
                 log.warning("left out, the traces do not need it: %s", error)
                 continue
-            if item is not None and not (found is signals and item.name in {s.name for s in signals}):
+            if item is not None:
                 found.append(item)
     return Behaviour(tuple(trials), tuple(wheels), tuple(signals))
 
@@ -51,7 +52,7 @@ def alf_licks(find: Finder) -> Signal | None:
     if path is None:
         return None
     times = column(path)
-    return Signal("licks", np.sort(times[np.isfinite(times)]), None, "Hz")
+    return Signal("licks", np.unique(times[np.isfinite(times)]), None, "Hz")
 
 
 def alf_motion(find: Finder, view: str) -> Signal | None:
@@ -74,7 +75,7 @@ def camera_signal(find: Finder, view: str, name: str, values: np.ndarray, path: 
 
     Raises
     ------
-    InputError : the camera's times are missing, do not ascend, or are fewer.
+    InputError : the camera's times are missing, do not ascend, or are fewer than its frames.
     """
     clock = find(f"_ibl_{view}Camera.times.npy")
     if clock is None:
@@ -87,9 +88,12 @@ def camera_signal(find: Finder, view: str, name: str, values: np.ndarray, path: 
     ):  # the first frames of a video are those that were not kept, as IBL's own loader assumes
         log.info("%s: %d times for %d frames; the first are left out", clock, len(times), len(values))
         times = times[-len(values) :]
-    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
-        raise InputError(f"{clock}: the camera's times are not finite and ascending.")
-    return Signal(name, times, values)
+    known = np.isfinite(times)
+    if not known.all():
+        log.info("%s: %d frames without a time are left out", clock, (~known).sum())
+    if (np.diff(times[known]) < 0).any():
+        raise InputError(f"{clock}: the camera's times do not ascend.")
+    return Signal(name, times[known], values[known])
 
 
 def alf_wheel(find: Finder) -> Wheel | None:
@@ -106,7 +110,7 @@ def alf_wheel(find: Finder) -> Wheel | None:
         raise InputError(f"{times}: {len(t)} times for {len(x)} positions of the wheel.")
     if not np.isfinite(t).all() or (np.diff(t) < 0).any():
         raise InputError(f"{times}: the wheel's timestamps are not finite and ascending.")
-    return Wheel(t, np.nan_to_num(x))
+    return wheel_from(t, x)
 
 
 def column(path: Path) -> np.ndarray:
@@ -152,7 +156,7 @@ def alf_trials(find: Finder) -> Trials | None:
     for other in ("feedback_times", "response_times", "intervals_1"):
         off = np.where(np.isfinite(off), off, columns.get(other, unknown))
     stop = columns.get("intervals_1", off + 1)
-    return Trials(columns["intervals_0"], stop, columns["stimOn_times"], off, kinds)
+    return trials_from(columns["intervals_0"], stop, columns["stimOn_times"], off, kinds)
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """How are components read from a CaImAn HDF5 file (``cnmf.save``)?
 
 Traces are (component, time). Activity is ``F_dff`` where it was computed, else the demixed traces ``C``; both are used as they are.
-``S`` is deconvolved. Cells are ``idx_components``, the components that were kept; CaImAn writes absent values as the text "NoneType".
+``S`` is deconvolved. Cells are ``idx_components``, the components that were kept, less the ``rejected_list``; CaImAn writes absent values as the text "NoneType".
 """
 
 from __future__ import annotations
@@ -64,22 +64,33 @@ def caiman_fov(path: Path, fs_hz: float | None) -> FOVData:
 
 
 def cells_of(estimates: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]:
-    """Return which components are cells: those accepted by hand, else ``idx_components``, else all, which is said."""
-    for name in ("accepted_list", "idx_components"):
-        item = estimates.get(name)
-        if not (
-            isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iub" and item.ndim == 1
-        ):
-            continue
-        if item.dtype.kind == "b" and len(item) != n:
-            raise InputError(f"{path}: '/estimates/{name}' has {len(item)} flags, there are {n} components.")
-        kept = np.flatnonzero(item[:]) if item.dtype.kind == "b" else item[:].astype(int)
-        if len(kept) == 0 and name == "accepted_list":
-            continue
-        if len(kept) and (kept.min() < 0 or kept.max() >= n):
-            raise InputError(f"{path}: '/estimates/{name}' names component {kept.max()}, there are {n}.")
-        roi_type = np.zeros(n, np.int16)
-        roi_type[kept] = 1
-        return {"roi_type": roi_type}
-    log.warning("%s: '/estimates/idx_components' is not there; all %d components are taken as cells", path, n)
-    return {}
+    """Return which components are cells: those accepted by hand, else ``idx_components`` less those rejected by hand, else all, which is said."""
+    kept = listed(estimates, "accepted_list", n, path)
+    if kept is None or not len(kept):
+        kept, rejected = (listed(estimates, name, n, path) for name in ("idx_components", "rejected_list"))
+        if kept is None:
+            log.warning("%s: '/estimates/idx_components' is not there; all %d components are taken as cells", path, n)
+            kept = np.arange(n)
+        kept = kept if rejected is None else np.setdiff1d(kept, rejected)
+    roi_type = np.zeros(n, np.int16)
+    roi_type[kept] = 1
+    return {"roi_type": roi_type}
+
+
+def listed(estimates: h5py.Group, name: str, n: int, path: Path) -> np.ndarray | None:
+    """Return a list of components, by number or as one flag each; None where it is not there.
+
+    Raises
+    ------
+    InputError : a component that there is not.
+    """
+    item = estimates.get(name)
+    if not (isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iub" and item.ndim == 1):
+        return None
+    if item.dtype.kind == "b" and len(item) != n:
+        raise InputError(f"{path}: '/estimates/{name}' has {len(item)} flags, there are {n} components.")
+    found = np.flatnonzero(item[:]) if item.dtype.kind == "b" else item[:].astype(int)
+    wrong = found[(found < 0) | (found >= n)]
+    if len(wrong):
+        raise InputError(f"{path}: '/estimates/{name}' names component {wrong[0]}, there are {n}.")
+    return found

@@ -40,7 +40,7 @@ def cells_said(values: Sequence[Any] | np.ndarray, name: str, where: Any) -> np.
 
     Raises
     ------
-    InputError : a word that is not known.
+    InputError : a word that is not known, or a number that is no flag (a probability, a number of a cell).
 
     >>> cells_said(["accepted", "rejected", "undecided"], "Cell Status", "x.csv").tolist()
     [True, False, False]
@@ -49,6 +49,9 @@ def cells_said(values: Sequence[Any] | np.ndarray, name: str, where: Any) -> np.
     """
     values, negated = np.asarray(values), name.strip().lower() in EXCLUDED
     if values.dtype.kind in "biuf":
+        other = values[~np.isin(np.nan_to_num(values), (0, 1))]
+        if len(other) and not negated:
+            raise InputError(f"{where}: '{name}' holds {other[0]:g}; a column that says which are cells holds 0 and 1.")
         return (np.nan_to_num(values) > 0) != negated
     flags, undecided = [], []
     for value in values.tolist():

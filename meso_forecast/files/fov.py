@@ -29,6 +29,7 @@ GENERIC = {
 }  # fmt: skip
 MOST_TRIMMED = 0.1
 SHORTEST_FRAME_S = 1 / 150  #: a shorter one is told
+LONGEST_DELAY = 1.5  #: of a frame; an ROI is scanned within its frame
 LONGEST_FRAME_S = 10.0  #: a longer step between frames is a clock in another unit
 
 
@@ -260,5 +261,9 @@ def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool
         "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois), "red": np.zeros(n_rois, bool),
     }  # fmt: skip
     terms = GENERIC | given.pop("terms", {})
+    delay, frame_s = given.get("roi_delay", np.zeros(0)), float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if len(times) > 1 and (np.abs(delay[np.isfinite(delay)]) > LONGEST_DELAY * frame_s).any():
+        log.warning("%s: %s of up to %g s, a frame lasts %g s: left out (in ms?)", fluorescence, terms["roi_delay"], np.nanmax(delay), frame_s)  # fmt: skip
+        given["roi_delay"] = np.full(n_rois, np.nan)
     doubt_clock(times, f"{fluorescence}: {terms['times']}")
     return FOVData(name=name, fluorescence=fluorescence, times=times, terms=terms, **(filled | given)).check()

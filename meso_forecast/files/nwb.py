@@ -10,7 +10,6 @@ denoised, deconvolved one, and these are used as they are. A second channel, bac
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,28 +22,10 @@ from hdf5io.errors import InputError
 from .fov import FOVData, Trace, make_fov
 from .nwb_behaviour import SMOOTHED, said_of
 from .nwb_clock import check_rate, doubt_rate, inside, invalid_times, number_of, regular_clock
+from .nwb_roles import role_of, role_said
 from .nwb_table import RoiTable, read_table
 
 log = logging.getLogger(__package__)
-CHANNEL_2 = re.compile(r"ch(an|annel)?_?2(?!\d)|(^|[^a-z])red([^a-z]|$)|tdtomato|mcherry|structural")
-#: words in the names of series and containers, by role; the first role with a word there counts
-ROLES = (
-    ("background", ("background",)),
-    ("corrected", ("corrected", "demix", "subtracted")),  # before neuropil: it is what was subtracted
-    ("neuropil", ("neuropil", "fneu", "npil", "surround")),
-    ("deconvolved", ("deconv", "spks", "spike", "event", "foopsi", "firing", "inferred", "oasis")),
-    ("dff", ("dfoverf", "df_over_f", "dff", "deltaf", "delta_f", "df_f")),
-    ("denoised", ("denois",)),
-    ("baseline", ("baseline",)),
-    ("normalised", ("zscore", "z_score", "z-score", "normalised", "normalized")),
-    ("residual", ("residual",)),
-    ("corrected", ("fissa", "decontamin")),  # FISSA's dF/F, neuropil, ... are told before
-)
-FISSA_RAW = re.compile("(^|[^a-z])raw([^a-z]|$)")  #: what FISSA was given
-WHOLE = {  #: names without such a word
-    "baseline": re.compile("(roi_)?f_?0(_?traces?)?"), "dff": re.compile("df|delta_?f|f(_?minus_?|-)f_?0"),
-    "neuropil": re.compile("(f_)?np(_?f)?(_?traces?)?"),
-}  # fmt: skip
 MAIN = (
     "fluorescence",
     "dff",
@@ -149,9 +130,13 @@ def read_series(file: h5py.File, path: Path, name: str) -> Series:
     if clock is None:
         clock = regular_clock(item, n_time)
     rows = np.arange(n_rois) if rows is None else rows
+    if (rows < 0).any() or len(np.unique(rows)) < len(rows):
+        raise InputError(f"{path}: '{name}/rois' names a row of its table twice, or one below 0.")
     role, channel = role_of(name)
     if role == "fluorescence" and text_of(item.parent.attrs.get("neurodata_type")) == "DfOverF":
         role = "dff"
+    elif role == "fluorescence":
+        role = role_said(f"{said_of(item)} {text_of(data.attrs.get('unit', ''))}".lower())
     scale, offset = (number_of(data.attrs.get(k), default) for k, default in (("conversion", 1.0), ("offset", 0.0)))
     trace = Trace(path=path, dataset=f"{name}/data", transposed=turned, scale=scale, offset=offset)
     plane = (table or name).rsplit("/", 1)[-1]
@@ -185,25 +170,6 @@ def is_turned(shape: tuple[int, ...], n_rois: int | None, n_time: int | None, wh
         return True
     clock = "" if n_time is None else f" and {n_time} timestamps"
     raise InputError(f"{where}: data of shape {shape} for {n_rois} ROIs{clock}, expected (time, roi).")
-
-
-def role_of(name: str) -> tuple[str, int]:
-    """Return (role, channel) by the words in the names of a series and of its container.
-
-    >>> role_of("processing/ophys/Fluorescence_chan2/plane0"), role_of("processing/ophys/DfOverF/RoiResponseSeries")
-    (('fluorescence', 2), ('dff', 1))
-    """
-    words = [part.lower() for part in name.split("/")[-2:]]
-    channel = 2 if CHANNEL_2.search("/".join(words)) else 1
-    for part in reversed(words):  # the series itself says more than its container
-        for role, whole in WHOLE.items():
-            if whole.fullmatch(part):
-                return role, channel
-        for role, known in ROLES:
-            if any(word in part for word in known):
-                before = "fissa" in part and role == "corrected" and FISSA_RAW.search("/".join(words))
-                return "fluorescence" if before else role, channel
-    return "fluorescence", channel
 
 
 def grouped(found: list[Series]) -> list[list[Series]]:
@@ -254,12 +220,16 @@ def fov_of(
 ) -> FOVData:
     """Return the FOV of one set of ROIs with its chosen activity."""
     table = read_table(file, main.table, main.rows, path) if main.table else RoiTable({}, "no table of ROIs")
+    if not main.table:
+        log.warning("%s: '%s' names no table of ROIs; all %d are taken as cells", path, main.name, len(main.rows))
     extra, surround_smoothed = {}, False
     for role in ("neuropil", "deconvolved"):
-        fitting = [
-            s for s in group if s.role == role and s.channel == main.channel and s.trace.shape == main.trace.shape
-        ]
-        fitting += [neuropil] if role == "neuropil" and neuropil is not None and main.channel == 1 else []
+        found = [s for s in group if s.role == role and s.channel == main.channel]
+        fitting = [s for s in found if same_frames(s, main)]
+        if len(fitting) < len(found):
+            log.warning("%s: left out, of other frames than '%s': %s", path, main.name, listed([s for s in found if s not in fitting]))  # fmt: skip
+        if role == "neuropil" and neuropil is not None and main.channel == 1 and same_frames(neuropil, main):
+            fitting.append(neuropil)
         fitting = unsmoothed(fitting)
         if len(fitting) == 1:
             extra[role] = fitting[0].trace
@@ -282,6 +252,14 @@ def fov_of(
     ahead = "; ".join(text for text in (AHEAD.get(main.role, ""), SMOOTH if smoothed else "") if text)
     given = {"processed": as_it_is, "ahead": ahead, "terms": terms, **extra, **columns}
     return make_fov(name, main.trace, main.times, trim_times, **given)
+
+
+def same_frames(a: Series, b: Series) -> bool:
+    """Return whether two series hold values of the same frames and ROIs: equally many, by the same clock (to half a frame)."""
+    if a.trace.shape != b.trace.shape or a.times.shape != b.times.shape:
+        return False
+    half = float(np.median(np.diff(b.times))) / 2 if len(b.times) > 1 else 0.0
+    return bool((np.abs(a.times - b.times) <= half).all())
 
 
 def chosen_series(path: Path, group: list[Series], wanted: str | None) -> Series | None:

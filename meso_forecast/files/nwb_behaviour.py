@@ -17,6 +17,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel
+from .behaviour_clock import trials_from, wheel_from
 from .nwb_clock import regular_clock
 
 log = logging.getLogger(__package__)
@@ -53,7 +54,7 @@ OUTCOMES = {
     "abort", "aborted", "early", "success", "fail", "failure", "timeout", "response",
 }  # fmt: skip
 NO_POSITION = re.compile("velocity|speed|acceler|torque|force|movement|voltage")
-SLACK_S = 1.0  #: events that much before and after their trial still belong to it
+DEGREES = ("deg", "degree", "degrees", "°")
 SIDES = (("contrast_left", "contrast_right"), ("left_contrast", "right_contrast"), ("contrastleft", "contrastright"))
 
 
@@ -85,21 +86,7 @@ def trials_of(file: h5py.File) -> Trials | None:
         return None if key is None else hdf5io.array(group, key, ndim=1)[:].astype(float)
 
     start, stop = (hdf5io.array(group, f"{side}_time", ndim=1)[:].astype(float) for side in ("start", "stop"))
-    on, off = (within(column(names), start, stop, names[0]) for names in (ON, OFF))
-    on = start if on is None else on
-    off = stop if off is None else np.where(np.isfinite(off), off, stop)
-    return Trials(start, stop, on, off, kinds_of(group, available, len(start)))
-
-
-def within(times: np.ndarray | None, start: np.ndarray, stop: np.ndarray, what: str) -> np.ndarray | None:
-    """Return times of events in trials, None (which is told) where most lie outside: they are by another clock or from each trial's start."""
-    if times is None or not np.isfinite(times).any():
-        return times
-    known = np.isfinite(times)
-    if np.mean((times >= start - SLACK_S) & (times <= stop + SLACK_S), where=known) > 0.5:
-        return times
-    log.warning("trials: most times of '%s' lie outside of their trials; the trials' own times are taken instead", what)
-    return None
+    return trials_from(start, stop, column(ON), column(OFF), kinds_of(group, available, len(start)))
 
 
 def kinds_of(group: h5py.Group, available: dict[str, str], n: int) -> list[str]:
@@ -140,8 +127,10 @@ def wheel_of(file: h5py.File) -> Wheel | None:
     named = [n for n in names if "position" in n.lower()] or names
     if not named:
         return None
-    times, position = series(file[min(named, key=lambda n: (len(n), n))])
-    return Wheel(times, np.nan_to_num(position))
+    item = file[min(named, key=lambda n: (len(n), n))]
+    wheel = wheel_from(*series(item))
+    degrees = str(item["data"].attrs.get("unit", "")).lower() in DEGREES
+    return wheel._replace(position=np.deg2rad(wheel.position)) if degrees else wheel
 
 
 def series(item: h5py.Group, key: str = "data") -> tuple[np.ndarray, np.ndarray]:
@@ -217,4 +206,4 @@ def licks_of(item: h5py.Group, title: str) -> Signal | None:
             times = times[data[:] > 0]
         elif len(np.unique(data[:])) > 1:
             return Signal(title, *series(item))
-    return Signal(title, np.sort(times[np.isfinite(times)]), None, "Hz")
+    return Signal(title, np.unique(times[np.isfinite(times)]), None, "Hz")

@@ -95,7 +95,7 @@ def read_table(file: h5py.File, name: str, rows: np.ndarray, path: Path) -> RoiT
                 log.warning("left out: %s", error)
         return None
 
-    roi_type, rule, probability = cells_of(column)
+    roi_type, rule, probability = cells_of(column, f"{path}: '{name}'")
     found: dict[str, Any] = {"roi_type": roi_type, "probability": probability, "roi_delay": column(DELAYS)}
     if roi_type is None:
         log.warning("%s: no column of '%s' says which ROIs are cells; all %d are taken", path, name, len(rows))
@@ -142,8 +142,8 @@ def regions_of(column: Any, table: h5py.Group, available: dict[str, str], rows: 
     return found
 
 
-def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:
-    """Return which ROIs are cells (None: not said), by which rule, and their probabilities."""
+def cells_of(column: Any, where: str) -> tuple[np.ndarray | None, str, np.ndarray | None]:
+    """Return which ROIs are cells (None: not said), by which rule, and their probabilities. ``where``: the table, for messages."""
     probability = column(PROBABILITY)
     probability = None if probability is None or probability.ndim != 1 else probability.astype(float)
     found, rule = None, ""
@@ -162,7 +162,7 @@ def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:
         if flags.shape[1] > 1:
             probability = flags[:, 1].astype(float)
         try:
-            found, rule = cells_said(flags[:, 0], key, "the table of ROIs"), f"column '{key}'"
+            found, rule = cells_said(flags[:, 0], key, where), f"column '{key}'"
         except hdf5io.InputError as error:
             if key not in VAGUE:
                 raise
@@ -172,7 +172,7 @@ def cells_of(column: Any) -> tuple[np.ndarray | None, str, np.ndarray | None]:
     for key in EXCLUDED:
         values = column((key,), kinds="biufSOU")
         if values is not None and values.ndim == 1:
-            kept = cells_said(values, key, "the table of ROIs")
+            kept = cells_said(values, key, where)
             found, rule = kept if found is None else found & kept, f"{rule} less '{key}'".strip()
     if found is not None:
         return found.astype(np.int16), rule, probability

@@ -23,7 +23,7 @@ from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour
 from .activity_file import activity_fov
-from .alf import Finder, alf_fov, folder_finder
+from .alf import Finder, alf_fov, folder_finder, fov_names
 from .behaviour import alf_behaviour
 from .caiman import caiman_fov
 from .fov import FOVData
@@ -66,7 +66,8 @@ class MesoscopeSession(BaseModel):
         ``revision``: the newest to take of each dataset; None takes the newest of all.
         """
         folder = Path(folder)
-        places = sorted(p for p in (folder / "alf").glob("FOV_*") if p.is_dir())
+        alf = folder / "alf"
+        places = [alf / name for name in fov_names((p.name for p in alf.glob("FOV_*") if p.is_dir()), alf)]
         if not places:
             raise InputError(
                 f"{folder}: no alf/FOV_XX folders. Give the session folder <lab>/Subjects/<subject>/<date>/<number>."
@@ -85,9 +86,8 @@ class MesoscopeSession(BaseModel):
         Files are asked for one by one without hash checks, and mapped, not loaded; each in its newest revision, as by folder.
         """
         with hdf5io.parsing(f"eid {eid}", "a session of this ONE cache"):
-            collections = sorted(
-                {re.sub("/#.*", "", str(c)) for c in one.list_collections(eid, collection="alf/FOV_*")}
-            )
+            listed = [re.sub("/#.*", "", str(c)) for c in one.list_collections(eid, collection="alf/FOV_*")]
+            collections = [f"alf/{name}" for name in fov_names((c.rsplit("/", 1)[-1] for c in listed), f"eid {eid}")]
             place = one.eid2path(eid)
         if not collections or place is None:
             raise InputError(f"eid {eid}: the ONE cache lists no collection alf/FOV_*.")
@@ -217,14 +217,19 @@ class MesoscopeSession(BaseModel):
     def save_activity_matrix(self, path: str | Path, time_window: float | None = None, overwrite: bool = False) -> Path:
         """Write `get_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
         activity, times = self.get_activity_matrix(time_window)
-        return self._save(path, activity, times, "raw fluorescence", overwrite)
+        return self._save(path, activity, times, self.kept_or("raw fluorescence"), overwrite)
 
     def save_dff_activity_matrix(
         self, path: str | Path, neucoeff: float = 0.7, time_window: float | None = None, overwrite: bool = False
     ):
         """Write `get_dff_activity_matrix` to an HDF5 file with ``/activity_matrix`` and ``/timestamps``."""
         activity, times = self.get_dff_activity_matrix(neucoeff, time_window)
-        return self._save(path, activity, times, f"F - {neucoeff:g} Fneu", overwrite)
+        return self._save(path, activity, times, self.kept_or(f"F - {neucoeff:g} Fneu"), overwrite)
+
+    def kept_or(self, made: str) -> str:
+        """Return what activity is: ``made`` from fluorescence, or what the file holds, where that is used as it is."""
+        kept = {"as the file has it" if f.processed else made for f in self.fovs}
+        return " or ".join(sorted(kept))
 
     def _save(self, path: str | Path, activity: np.ndarray, times: np.ndarray, what: str, overwrite: bool) -> Path:
         datasets = {

@@ -2,12 +2,14 @@
 
 ``F.npy`` (roi, time), and where they are there ``Fneu, spks, iscell, redcell``; frame rate and bad frames from ``ops.npy``
 (``db.npy``, ``settings.npy``, ``reg_outputs.npy`` of newer versions) through an unpickler that runs nothing; positions from ``stat.npy``.
-Bad frames also from ``bad_frames.npy``, which suite2p reads beside the raw data, by default two levels above the plane.
+Bad frames also from ``bad_frames.npy``, which suite2p reads beside the raw data, by default two levels above the plane. The planes of a
+volume are scanned one after the other: plane k of n starts k / n of a frame late.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, load_npy, make_fov
 from .matlab import mat_arrays
+from .matrices import LEAST_FRAMES
 from .pickles import load_pickled_npy
 
 log = logging.getLogger(__package__)
@@ -29,8 +32,27 @@ TERMS = {
     "position": "stat.npy",
 }
 DESCRIPTIONS = ("ops.npy", "db.npy", "settings.npy", "reg_outputs.npy")
+WANTED = (
+    "fs",
+    "badframes",
+    "data_path",
+    "frames_per_folder",
+    "nplanes",
+    "iplane",
+    "nrois",
+    "lines",
+    "bruker_bidirectional",
+)
+RESULTS = (
+    "F.npy",
+    "spks.npy",
+    "stat.npy",
+    "iscell.npy",
+)  #: a plane with one of them was processed; a flyback plane has none
 RATE_TOLERANCE = 0.01
 PAUSE_S = 60.0  #: between recordings that suite2p was given together
+MOST_PADDED = 64  #: frames by which planes of one recording differ
+LEAST_PADDED = 0.05  #: of the ROIs
 
 
 def suite2p_planes(folder: Path) -> list[Path]:
@@ -38,14 +60,18 @@ def suite2p_planes(folder: Path) -> list[Path]:
     if (folder / "F.npy").is_file():
         return [folder]
     for root in (folder, folder / "suite2p"):
-        planes = [p.parent for p in root.glob("plane*/F.npy")]
-        if planes:
+        planes = [p for p in root.glob("plane*") if any((p / name).is_file() for name in RESULTS)]
+        if any((p / "F.npy").is_file() for p in planes):  # where some lack it, that is told when they are opened
             return sorted(planes, key=lambda p: (len(p.name), p.name))
     return []
 
 
 def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim_times: bool = False) -> FOVData:
     """Return one suite2p plane. Arrays stored the other way round than ``F`` are recognised by their shape."""
+    if folder.name == "combined" and any(folder.parent.glob("plane*/F.npy")):
+        raise InputError(
+            f"{folder}: suite2p's view of all planes, where shorter ones end in zeros. Give {folder.parent}."
+        )
     f = Trace(path=folder / "F.npy", transposed=True)
     n_time, n_rois = f.shape
     ops = described(folder)
@@ -57,14 +83,14 @@ def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim
     if (folder / "iscell.npy").is_file():
         given |= cell_columns(load_npy(folder / "iscell.npy"), n_rois, folder / "iscell.npy")
     else:
-        log.warning("%s: no iscell.npy; all %d ROIs are taken as cells", folder, n_rois)
+        all_cells(n_time, n_rois, folder, "iscell.npy")
     if (folder / "redcell.npy").is_file():
         given["red"] = cell_columns(load_npy(folder / "redcell.npy"), n_rois, folder / "redcell.npy")["roi_type"] > 0
     if (folder / "stat.npy").is_file():
         given["position"] = positions(folder / "stat.npy", n_rois)
-    given["bad_frames"] = bad_frames_of(folder, ops, n_time)
+    given["bad_frames"] = bad_frames_of(folder, ops, n_time) | padded(f)
     fs_hz = frame_rate(fs_hz, ops.get("fs"), folder)
-    times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), folder)
+    times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), folder) + share_of_frame(folder, ops) / fs_hz
     return make_fov(name or folder.name, f, times, trim_times, terms=TERMS, **given)
 
 
@@ -88,8 +114,62 @@ def cell_columns(iscell: np.ndarray, n_rois: int, where: Any) -> dict[str, np.nd
             f"{where}: shape {iscell.shape}, expected ({n_rois}, 2) or ({n_rois},) as F has {n_rois} ROIs."
         )
     columns = iscell.reshape(n_rois, -1)
+    if not np.isin(columns[:, 0], (0, 1)).all():
+        raise InputError(
+            f"{where}: the first column is expected to be 0 or 1 (a cell); it has {columns[~np.isin(columns[:, 0], (0, 1)), 0][0]:g}."
+        )
     found = {"roi_type": (columns[:, 0] > 0).astype(np.int16)}
     return found | ({"probability": columns[:, 1].astype(float)} if columns.shape[1] > 1 else {})
+
+
+def all_cells(n_time: int, n_rois: int, where: Any, name: str) -> None:
+    """Tell that all ROIs are taken as cells; refuse what is more likely stored (time, roi), as only a list of cells would show.
+
+    Raises
+    ------
+    InputError : more ROIs than frames, and too few frames.
+    """
+    if n_time < LEAST_FRAMES <= n_rois:
+        raise InputError(f"{where}: F has {n_rois} ROIs and {n_time} frames, and no {name}: is it (time, roi)?")
+    log.warning("%s: no %s; all %d ROIs are taken as cells", where, name, n_rois)
+
+
+def share_of_frame(folder: Path, ops: Mapping[str, Any]) -> float:
+    """Return which share of a frame lies between the first plane of a volume and this one; 0, which is told, where it is not known.
+
+    ``nplanes`` counts flyback planes too; with several regions a plane (``nrois``) there are that many folders for each.
+    """
+    named = re.fullmatch(r"plane(\d+)", folder.name)
+    if named is None:
+        return 0.0
+    beside = sum(p.is_dir() for p in folder.parent.glob("plane*"))
+    n, regions, plane = (count_of(ops.get(key)) for key in ("nplanes", "nrois", "iplane"))
+    n = beside // regions if regions else None if "lines" in ops else n
+    plane = int(named[1]) if plane is None else plane
+    if n is None or plane >= n or ops.get("bruker_bidirectional"):
+        if beside > 1:
+            log.warning(
+                "%s: when it is scanned after the first plane is not known; it is given that one's clock", folder
+            )
+        return 0.0
+    return plane / n
+
+
+def count_of(value: Any) -> int | None:
+    """Return a whole number of suite2p's settings, None where it is none."""
+    found = np.asarray(value if value is not None else "")
+    return int(found.reshape(-1)[0]) if found.size == 1 and found.dtype.kind in "iu" and found >= 0 else None
+
+
+def padded(f: Trace) -> np.ndarray:
+    """Return the last frames in which many ROIs, but not all, end in zeros, (time,) bool: a combined view fills up shorter planes so."""
+    n_time, bad = f.shape[0], np.zeros(f.shape[0], bool)
+    if not n_time:
+        return bad
+    zero = f.read(max(n_time - MOST_PADDED, 0), n_time) == 0
+    ends = np.logical_and.accumulate(zero[::-1], axis=0)[::-1] & ~zero.all(0)
+    bad[-len(zero) :] = ends.mean(1) > LEAST_PADDED
+    return bad
 
 
 def described(folder: Path) -> dict[str, Any]:
@@ -104,7 +184,7 @@ def described(folder: Path) -> dict[str, Any]:
             log.warning("%s; its bad frames and frame rate are not known", error)
             continue
         if isinstance(content, Mapping):
-            found |= {k: content[k] for k in ("fs", "badframes", "data_path", "frames_per_folder") if k in content}
+            found |= {k: content[k] for k in WANTED if k in content}
         else:
             log.warning("%s: holds no settings; its bad frames and frame rate are not known", folder / name)
     return found
@@ -140,7 +220,13 @@ def clock_of(n_time: int, fs_hz: float, per_folder: Any, where: Any) -> np.ndarr
     How long the pause was is not known; that nothing crosses it is what matters.
     """
     counts = np.asarray([] if per_folder is None else per_folder).reshape(-1)
-    if counts.dtype.kind not in "iuf" or len(counts) < 2 or counts.sum() != n_time:
+    if counts.dtype.kind not in "iuf" or len(counts) < 2:
+        return np.arange(n_time) / fs_hz
+    if counts.sum() != n_time:
+        log.warning(
+            "%s: frames of %d folders one after another, %d by their list and %d in F: where one ends is not known. Mark it with --bad-frames",
+            where, len(counts), counts.sum(), n_time,
+        )  # fmt: skip
         return np.arange(n_time) / fs_hz
     log.warning("%s: frames of %d folders one after another; a pause is set between them", where, len(counts))
     return np.arange(n_time) / fs_hz + PAUSE_S * np.repeat(np.arange(len(counts)), counts.astype(int))
@@ -149,8 +235,8 @@ def clock_of(n_time: int, fs_hz: float, per_folder: Any, where: Any) -> np.ndarr
 def bad_frames_of(folder: Path, ops: Mapping[str, Any], n_time: int) -> np.ndarray:
     """Return the frames that suite2p's settings or a ``bad_frames.npy`` call bad, (time,) bool."""
     bad = np.zeros(n_time, bool)
-    flags = ops.get("badframes")
-    if isinstance(flags, np.ndarray) and flags.size:
+    flags = np.asarray(ops.get("badframes", ()))
+    if flags.size and flags.dtype.kind in "biuf":
         if flags.shape != (n_time,):
             raise InputError(f"{folder}: ops' badframes has shape {flags.shape}, F {n_time} frames.")
         bad |= flags.astype(bool)
@@ -220,7 +306,7 @@ def fall_fov(path: Path, fs_hz: float | None) -> FOVData:
             turn = turned(path, arrays[name].shape, n_rois, n_time)
             given[field] = Trace(path=path, transposed=turn, array=arrays[name])
     if iscell is None:
-        log.warning("%s: no 'iscell'; all %d ROIs are taken as cells", path, n_rois)
+        all_cells(n_time, n_rois, path, "iscell")
     else:
         given |= cell_columns(iscell, n_rois, f"{path}: iscell")
     if "redcell" in arrays:
@@ -231,5 +317,6 @@ def fall_fov(path: Path, fs_hz: float | None) -> FOVData:
     fs_hz = frame_rate(fs_hz, ops.get("fs"), path)
     terms = TERMS | {"roi_type": "iscell", "probability": "iscell"}
     trace = Trace(path=path, transposed=by_roi, array=f)
+    given["bad_frames"] = given.get("bad_frames", False) | padded(trace)
     times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), path)
     return make_fov(path.stem, trace, times, terms=terms, **given)

@@ -72,7 +72,8 @@ MEASURES = (
 NO_ACTIVITY = (
     "stimulus", "stim", "stimulus_id", "stim_id", "condition", "trial", "trial_id", "trial_number", "epoch", "block", "session", "event", "label",
     "x", "y", "z", "x_position", "y_position", "area", "plane", "depth", "speed", "velocity", "running", "running_speed", "wheel", "pupil",
-    "pupil_diameter", "pupil_area", "lick", "licks", "reward", "behavior", "behaviour",
+    "pupil_diameter", "pupil_area", "lick", "licks", "reward", "behavior", "behaviour", "mean", "average", "avg", "median", "std", "sd", "sem",
+    "min", "max", "sum", "total", "global", "population", "background", "bg",
 )  # fmt: skip
 FIJI = re.compile(r"(Area|Mean|StdDev|Mode|Min|Max|X|Y|IntDen|RawIntDen|Median|Skew|Kurt|%Area)\(?.*?\)?(\d+)$")
 
@@ -294,6 +295,11 @@ def without_other_measures(table: Table, path: Path) -> Table:
         if len(set(words)) > 1 and all(w in MEASURES for w in words):
             raise InputError(
                 f"{path}: several measures of each cell ({', '.join(dict.fromkeys(words))}); leave the columns of one."
+            )
+        some = [n for n, w in zip(table.names, words) if w in MEASURES and len(w) > 1]
+        if some and len(some) < len(table.names):
+            raise InputError(
+                f"{path}: columns of a measure of its own among the cells ({', '.join(some[:4])}); take out what is no cell."
             )
     found = [FIJI.match(n) for n in table.names]
     kinds = {m.group(1) for m in found if m}

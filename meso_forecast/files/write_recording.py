@@ -23,6 +23,7 @@ from ..activity.split import SplitRule, split_label
 from ..activity.survey import Survey, floor_of, survey
 from ..activity.traces import Traces
 from ..activity.windows import PARTS, observed_runs
+from .behaviour_clock import on_clock
 from .recording import SCHEMA
 from .session import MesoscopeSession
 
@@ -56,10 +57,18 @@ def write_recording(
         for complaint in pre.complaints(f, rules, o.pause[:, i], dt_s):
             log.warning(complaint)
     cells, found, dropped = without_traps(cells, found)
-    attrs = {"eid": session.eid, "subject": session.subject, "date": session.date, "lab": session.lab, "dt_s": dt_s}
+    signal = signal_of(session, rules)
+    attrs = {
+        "eid": session.eid,
+        "subject": session.subject,
+        "date": session.date,
+        "lab": session.lab,
+        "dt_s": dt_s,
+        "signal": signal,
+    }
     with hdf5io.create(output, SCHEMA, attrs=attrs, provenance=provenance, overwrite=overwrite) as file:
         scale, low = write_activity(file, cells, found, rules, label, o, seen, dt_s)
-        hdf5io.write_datasets(file, describe(session, cells, found, scale, seen, label, clock, c))
+        hdf5io.write_datasets(file, describe(session, cells, found, scale, seen, label, clock, c, signal))
         notes += copied(file["activity"], seen, file["neurons/uuid"].asstr()[:])
         file.attrs["notes"] = "\n".join(notes)
     for note in notes:
@@ -70,8 +79,15 @@ def write_recording(
         "frames": {name: int((label == value).sum()) for name, value in PARTS.items()},
         "not_observed": {f.name: counts for f, counts in zip(cells, o.counts)}, "pauses": o.pauses[:MOST_PAUSES],
         "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "behaviour": inputs_of(c)[1], "baseline_below_floor": low,
-        "notes": notes, "n_notes": len(notes),
+        "notes": notes, "n_notes": len(notes), "signal": signal,
     }  # fmt: skip
+
+
+def signal_of(session: MesoscopeSession, rules: Rules) -> str:
+    """Return what the activity is before it is scaled, in words."""
+    if rules.signal == "deconvolved":
+        return "deconvolved"
+    return session.kept_or("dF/F" if rules.signal == "dff" else f"F - {rules.neucoeff:g} Fneu")
 
 
 def clock_of(session: MesoscopeSession, rule: SplitRule) -> tuple[np.ndarray, Covariates]:
@@ -82,7 +98,7 @@ def clock_of(session: MesoscopeSession, rule: SplitRule) -> tuple[np.ndarray, Co
             f"{session.eid or session.fovs[0].where}: the FOVs have {len(clock)} frames in common; {LEAST_FRAMES} are needed."
             " Do their clocks agree?"
         )
-    c = covariates(session.behaviour(), clock)
+    c = covariates(on_clock(session.behaviour(), clock), clock)
     if not rule.cut_after_last_stimulus:
         return clock, c
     if not np.isfinite(c.last_stimulus_s):
@@ -226,7 +242,7 @@ def write_activity(
     return pre.Scale(*(np.concatenate(v) for v in zip(*scales))), low
 
 
-def describe(session, cells, found, scale, seen, label, clock, c: Covariates) -> dict[str, Dataset]:
+def describe(session, cells, found, scale, seen, label, clock, c: Covariates, signal: str) -> dict[str, Dataset]:
     """Return all datasets but the activity."""
     n = [len(f.rois) for f in cells]
     pick = lambda name: np.concatenate([np.asarray(getattr(f, name))[c.rois] for f, c in zip(session.fovs, cells)])  # noqa: E731
@@ -245,8 +261,8 @@ def describe(session, cells, found, scale, seen, label, clock, c: Covariates) ->
         "neurons/uuid": Dataset(pick("uuids").astype(str), "", "ROI uuid", ("neuron",)),
         "neurons/red": Dataset(pick("red").astype(np.uint8), "", "1 where labelled in the red channel", ("neuron",)),
         "neurons/delay": Dataset(pick("roi_delay"), "s", "scan time of the ROI after the frame's start", ("neuron",)),
-        "normalization/offset": Dataset(scale.offset, "dF/F", "subtracted; from the training part", ("neuron",)),
-        "normalization/scale": Dataset(scale.scale, "dF/F", "divided by; from the training part", ("neuron",)),
+        "normalization/offset": Dataset(scale.offset, signal, "subtracted; from the training part", ("neuron",)),
+        "normalization/scale": Dataset(scale.scale, signal, "divided by; from the training part", ("neuron",)),
         "normalization/floor": Dataset(np.concatenate([floor_of(s) for s in found]), "a.u.", "least baseline", ("neuron",)),
         "covariates/wheel": Dataset(c.wheel_rad_s, "rad/s", "wheel velocity since the frame before", ("time",)),
         "covariates/stimulus": Dataset(c.stimulus.astype(np.int16), "", "0 none, else 1 + index in stimulus_names", ("time",)),
