@@ -69,7 +69,8 @@ class Labelled(Tables):
         json_schema_extra={"exists": "file"},
     )
     label_column: str | None = Field(
-        None, description="column of the metrics table, or property of the analyzer, that holds the labels"
+        None,
+        description="column of the label file, else of the metrics table, or property of the analyzer, that holds the labels",
     )
     label_category: str | None = Field(
         None,
@@ -88,8 +89,6 @@ class Labelled(Tables):
             raise ValueError(
                 f"--labels: {len(self.labels)} label files for {len(self.inputs)} inputs; give one for each, in the same order"
             )
-        if self.labels and self.label_column:
-            raise ValueError("--labels and --label-column exclude each other: give one of them")
         return self
 
 

@@ -259,18 +259,6 @@ def test_a_broken_model_folder_is_one_line(damage, model, tables, run_command, t
 
 
 def test_options_that_exclude_each_other_or_do_not_fit_are_one_line(tables, run_command, tmp_path):
-    both = run_command(
-        "unit_refine",
-        "train",
-        tables / "bare0.csv",
-        "--labels",
-        tables / "group0.tsv",
-        "--label-column",
-        "label",
-        cwd=tmp_path,
-    )
-    assert one_line(both)
-    assert "exclude each other" in both.stderr
     two = run_command(
         "unit_refine",
         "train",

@@ -488,5 +488,72 @@ def test_several_tables_of_metrics_in_a_folder_are_not_chosen_from(kilosort_fold
             (kilosort_folder / "quality_metrics.csv").read_text()
         )
     (kilosort_folder / "quality_metrics.csv").unlink()
-    with pytest.raises(InputError, match="2 tables of metrics .a_quality_metrics.csv, b_quality_metrics.csv."):
+    with pytest.raises(InputError, match="2 tables of metrics"):
         read(kilosort_folder, model)
+
+
+@pytest.mark.parametrize("more", [[], [400]])
+def test_labels_whose_ids_count_from_one_are_refused(more, tmp_path, model):
+    ids = [0, 1, 2, 3, 5, 6, 8, 9, 10, 12, 20, 21]
+    metrics_of(ids + more).to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame({"cluster_id": np.array(ids) + 1, "group": GROUPS}).to_csv(tmp_path / "g.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="all ids would fit less 1: counted from one"):
+        label_files.join(read(tmp_path / "m.csv", model), label_files.read_label_file(tmp_path / "g.tsv"), tmp_path)
+
+
+def test_metrics_whose_ids_count_from_one_are_refused_and_a_merge_is_not(kilosort_folder, model):
+    metrics_of(range(1, 13)).to_csv(kilosort_folder / "quality_metrics.csv", index=False)
+    np.save(kilosort_folder / "spike_clusters.npy", np.repeat([12, *range(1, 11), 12], 5))  # 0 and 11 became 12
+    assert len(read(kilosort_folder, model).unit_ids) == 11
+    write_spikes(kilosort_folder, list(range(12)))
+    with pytest.raises(InputError, match="all ids would fit less 1: counted from one"):
+        read(kilosort_folder, model)
+
+
+def test_of_two_columns_of_labels_that_disagree_one_must_be_named(tmp_path, model):
+    metrics_of(range(12)).to_csv(tmp_path / "m.csv", index=False)
+    own = pd.DataFrame({"cluster_id": range(12), "label": GROUPS, "is_noise": [g == "noise" for g in GROUPS]})
+    own.assign(KSLabel="good").to_csv(tmp_path / "g.csv", index=False)
+    assert list(label_files.read_label_file(tmp_path / "g.csv").labels.values()) == GROUPS
+    own.assign(quality=["mua", *GROUPS[1:]], KSLabel="good").to_csv(tmp_path / "g.csv", index=False)
+    with pytest.raises(InputError, match="'quality' and 'label' could be the labels and differ for 1 units"):
+        label_files.read_label_file(tmp_path / "g.csv")
+    options = {"inputs": [tmp_path / "m.csv"], "labels": [tmp_path / "g.csv"], "output": tmp_path / "o"}
+    found, _ = recordings.read_all(TrainConfig(label_column="Label", **options))
+    assert found[0].labels == GROUPS
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [([-1.0, 2.0, -1.0], [None, 2.0, None]), ([-2.0, 2.0, -1.0], [-2.0, 2.0, -1.0])]
+)
+def test_a_negative_number_that_stands_for_none_is_missing_and_told(given, wanted, tmp_path, model, caplog):
+    metrics_of([7, 3, 5]).assign(drift_ptp=given, velocity_above=[-999, -1, 1]).to_csv(tmp_path / "m.csv", index=False)
+    found = read(tmp_path / "m.csv", model).table
+    assert found["drift_ptp"].astype(object).where(found["drift_ptp"].notna(), None).tolist() == wanted
+    assert found["velocity_above"].isna().tolist() == [True, False, False]
+    assert "velocity_above of 1 units is -999: taken as missing" in caplog.text
+
+
+def test_a_file_that_is_cut_off_and_two_columns_of_one_name_are_refused(tmp_path, model):
+    path = tmp_path / "m.csv"
+    metrics_of([7, 3, 5]).to_csv(path, index=False)
+    text = path.read_text()
+    path.write_text(text.rstrip())
+    assert read(path, model).unit_ids == ["7", "3", "5"]
+    path.write_text(text.rstrip().rpartition(",")[0])
+    with pytest.raises(InputError, match="last line has 4 of 5 cells"):
+        read(path, model)
+    path.write_text("cluster_id,snr, snr\n1,2.0,2.0\n2,3.0,3.0\n")
+    assert read(path, model).table["snr"].tolist() == [2.0, 3.0]
+    path.write_text("cluster_id,snr, snr\n1,2.0,2.0\n2,3.0,4.0\n")
+    with pytest.raises(InputError, match="two columns are called 'snr' and differ"):
+        read(path, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("m.xlsx", "as CSV"), ("s.cell_metrics.cellinfo.mat", "writetable"), ("m.npz", "ids")]
+)
+def test_tables_of_other_programs_are_refused_with_what_to_do(name, told, tmp_path, model):
+    (tmp_path / name).write_bytes(b"\x89HDF")
+    with pytest.raises(InputError, match=told):
+        read(tmp_path / name, model)

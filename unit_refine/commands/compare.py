@@ -13,9 +13,9 @@ def run(config: CompareConfig, run: Run) -> Result:
     """Score models, and other labellers, on the same units."""
     if config.dry_run:
         classes = [load_model.load(model).classes for model in config.models]
-        units = [recordings.read_recording(path, config, config.label_column) for path in config.inputs]
+        units, _ = recordings.read_all(config)
         n_units = sum(len(found.unit_ids) for found in units)
-        told = f"would compare {len(classes)} models on {n_units} units of {len(units)} inputs; nothing written"
+        told = f"would compare {len(classes)} models on {n_units} units of {len(config.inputs)} inputs; nothing written"
         return Result({}, {"n_models": len(classes), "n_units": n_units, "classes": classes}, told)
     found = compare(config)
     if config.output is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hdf5io.errors import InputError
 
-from ..units.assemble import Recording, cluster_text, id_text
-from ..units.labels import LABEL_COLUMNS, MEANING, spelled_out, tidy
+from ..units.assemble import Recording, cluster_text, id_text, off_by_one
+from ..units.labels import LABEL_COLUMNS, MEANING, meaning, spelled_out, tidy
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from . import curation, nwb
 from .clusters import SI_IDS, si_unit_ids
@@ -31,14 +31,24 @@ class LabelFile(NamedTuple):
     column: str  #: name of the labels' column
 
 
-def read_label_file(path: Path, category: str | None = None, group_by: str = "file") -> LabelFile:
+def read_label_file(
+    path: Path, category: str | None = None, group_by: str = "file", wanted: str | None = None
+) -> LabelFile:
     """Return the labels of a Phy group file, a table with an id and a label column, or a curation JSON.
+
+    Parameters
+    ----------
+    category : of a curation JSON.
+    group_by : column that tells apart recordings.
+    wanted : column of a table that holds the labels; None: the one with a usual name.
 
     Raises
     ------
     InputError : no such form; an id that occurs twice; Kilosort's own labels.
     """
     if path.suffix.lower() == ".json":
+        if wanted is not None:
+            raise InputError(f"{path}: a curation JSON has no columns; leave --label-column away (--label-category?).")
         found = curation.read(path, category)
         return LabelFile(dict(found.labels), dict(found.left_out), None, found.category)
     table = text_cells(path)
@@ -49,7 +59,7 @@ def read_label_file(path: Path, category: str | None = None, group_by: str = "fi
         *(header.index(n) for n in ID_COLUMNS if n in header),
         *([header.index(group_by.lower())] if group_by.lower() in header else []),
     }
-    column = label_column(header, skipped, path)
+    column = label_column(header, body, skipped, path, wanted)
     rows = [row for row in body if row[id_at] or row[column]]
     blank = [row for row in rows if not row[id_at]]
     if blank:
@@ -63,7 +73,7 @@ def read_label_file(path: Path, category: str | None = None, group_by: str = "fi
             f"{path}: unit id {repeated[0].replace(chr(9), ' ')} occurs more than once in it ({len(repeated)} such ids)."
         )
     name = header[column]
-    if name == "kslabel":
+    if name == "kslabel" and wanted is None:
         raise InputError(
             f"{path}: its column '{name}' holds Kilosort's own labels, not a curator's. Give the file that Phy wrote, cluster_group.tsv."
         )
@@ -118,21 +128,44 @@ def id_place(names: list[str], body: list[list[str]], path: Path) -> int:
     return 0
 
 
-def label_column(header: list[str], skipped: set[int], path: Path) -> int:
+def label_column(
+    header: Sequence[str], body: Sequence[Sequence[str]], skipped: set[int], path: Path, wanted: str | None = None
+) -> int:
     """Return which column holds the labels.
 
     Raises
     ------
-    InputError : several could, and none has a usual name.
+    InputError : no column of that name; several could be it, and none has a usual name, or those that have disagree.
     """
     rest = [i for i in range(len(header)) if i not in skipped and header[i]]
-    usual = [name.lower() for name in ("group", "manual_group", *LABEL_COLUMNS)]
+    if wanted is not None:
+        if wanted.strip().lower() not in header:
+            raise InputError(f"{path}: no column '{wanted}' (--label-column); it has {', '.join(header)}.")
+        return header.index(wanted.strip().lower())
+    usual = [name.lower() for name in LABEL_COLUMNS]
     named = sorted((i for i in rest if header[i] in usual), key=lambda i: usual.index(header[i]))
     if not named and len(rest) != 1:
         raise InputError(
-            f"{path}: which column holds the labels? Expected cluster_id and group, found {', '.join(header)}."
+            f"{path}: which column holds the labels? Expected cluster_id and group, found {', '.join(header)}. Name it with --label-column."
         )
+    said = {i: [meaning(v) for v in spelled_out([row[i] for row in body], header[i])] for i in named}
+    for other in [i for i in named[1:] if header[i] != "kslabel"]:
+        n = sum(not agree(a, b) for a, b in zip(said[named[0]], said[other]))
+        if n:
+            raise InputError(
+                f"{path}: '{header[named[0]]}' and '{header[other]}' could be the labels and differ for {n} units. Name one with --label-column."
+            )
     return named[0] if named else rest[0]
+
+
+def agree(first: str, second: str) -> bool:
+    """Return whether two labels of a unit can both be right; "neural" is good or mua.
+
+    >>> agree("good", "neural"), agree("noise", ""), agree("good", "mua")
+    (True, True, False)
+    """
+    neural = {"good", "mua", "neural"}
+    return first == second or not (first and second) or ("neural" in (first, second) and {first, second} <= neural)
 
 
 def kilosort_labels(folder: Path) -> dict[str, object]:
@@ -162,13 +195,15 @@ def without_kilosorts(labels: Mapping[str, object], folder: Path, where: Path) -
     return {i: g for i, g in labels.items() if i not in equal}, [note]
 
 
-def labels_for(recording: Recording, path: Path, category: str | None, group_by: str) -> tuple[LabelFile, list[str]]:
+def labels_for(
+    recording: Recording, path: Path, category: str | None, group_by: str, wanted: str | None = None
+) -> tuple[LabelFile, list[str]]:
     """Return a label file's labels under the ids of a recording, and notices.
 
     A group file beside ``cluster_si_unit_ids.tsv`` speaks of Phy's clusters; an analyzer or a table of its metrics speaks of
     SpikeInterface's units. Which is which cannot be told from the ids: Phy's are 0 to n - 1, in another order.
     """
-    found, notices = read_label_file(path, category, group_by), list[str]()
+    found, notices = read_label_file(path, category, group_by, wanted), list[str]()
     if path.suffix.lower() == ".json" or found.recordings is not None:
         return found, notices
     labels, notices = without_kilosorts(found.labels, path.parent, path)
@@ -198,6 +233,10 @@ def join(recording: Recording, found: LabelFile, where: Path) -> tuple[Recording
     if not set(own) <= set(ids) and len(numbers) == len(ids) and len(theirs) == len(own):  # 14 here, 014 there
         own = {numbers.get(c, c): g for c, g in theirs.items()}
     known = sum(i in own for i in ids)
+    if told := off_by_one(map(cluster_text, own), map(cluster_text, ids)):
+        raise InputError(
+            f"{where}: {known} of its {len(own)} unit ids are units of {recording.source}; {told} Correct them."
+        )
     if known < 0.5 * len(own) or (found.recordings is not None and not own):
         raise InputError(
             f"{where}: {known} of its {len(own)} unit ids are units of {recording.source} (which has {len(ids)}):"

@@ -18,7 +18,7 @@ import pandas as pd
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..units.assemble import cluster_text, id_key, id_text
+from ..units.assemble import cluster_text, id_key, id_text, off_by_one
 from ..units.labels import meaning, tidy
 from . import folder_tables
 from .clusters import CLUSTERS, check_counts, clusters_of, si_unit_ids, with_counts
@@ -95,6 +95,10 @@ def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[s
     """
     known = [i for i in ids if i in there]
     without = sorted(there - set(ids), key=id_key)
+    if told := off_by_one(ids, there):
+        raise InputError(
+            f"{what}: {len(known)} of {len(ids)} ids are among the clusters of the folder; {told} Correct them."
+        )
     if len(known) < 0.5 * len(ids) or len(known) < 0.5 * len(there):
         raise InputError(
             f"{what}: {len(known)} of {len(ids)} ids are among the {len(there)} clusters of the folder: another recording, or clusters"

@@ -18,7 +18,7 @@ from ..config import Labelled, Tables
 from ..units.assemble import Recording, column, name_apart, split_by
 from ..units.labels import LABEL_COLUMNS, spelled_out
 from ..units.metric_names import from_producer
-from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names
+from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names, without_sentinels
 from ..units.releases import ANY, of_names, together
 from . import analyzers, clusters, folder_tables, nwb, phy
 from .label_files import join, labels_for
@@ -121,7 +121,10 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
         log.warning("%s: %s", path, notice)
     if recording.release == ANY:
         recording = recording._replace(release=of_names(map(str, recording.table.columns)))
-    return recording._replace(table=to_new_names(table).reset_index(drop=True))
+    table, notices = without_sentinels(to_new_names(table))
+    for notice in notices:
+        log.warning("%s: %s", path, notice)
+    return recording._replace(table=table.reset_index(drop=True))
 
 
 def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> analyzers.Analyzer:
@@ -168,7 +171,8 @@ def read_all(config: Labelled) -> tuple[list[Recording], list[str]]:
     check_memory(config)
     recordings, notices = list[Recording](), list[str]()
     for i, path in enumerate(config.inputs):
-        parts = split_by(read_recording(path, config, config.label_column), config.group_by)
+        own = None if config.labels else config.label_column  # with --labels it is a column of that file
+        parts = split_by(read_recording(path, config, own), config.group_by)
         if config.labels:
             parts, more = join_labels(parts, config, config.labels[i])
             notices += more
@@ -182,7 +186,7 @@ def read_all(config: Labelled) -> tuple[list[Recording], list[str]]:
 
 def join_labels(parts: Sequence[Recording], config: Labelled, path: Path) -> tuple[list[Recording], list[str]]:
     """Return the recordings of one input with the labels of one file, and notices."""
-    found, notices = labels_for(parts[0], path, config.label_category, config.group_by)
+    found, notices = labels_for(parts[0], path, config.label_category, config.group_by, config.label_column)
     ids = [i for part in parts for i in part.unit_ids]
     if len(parts) == 1 or found.recordings is not None:
         joined = [join(part, found, path) for part in parts]

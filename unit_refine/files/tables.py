@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
 from collections import Counter
@@ -23,6 +24,19 @@ SUMMARIES = (
     "mean", "average", "median", "std", "sd", "sem", "min", "max", "count", "sum", "total", "25%", "50%", "75%",
 )  # ids of rows that are no units  # fmt: skip
 NAMES = r"\s*([+-]?0\d+|\d+[eE]\d+)\s*"  #: ids that a number would not be written as: 007, 1e5
+#: Files that hold tables for other programs -> what to do.
+FOREIGN = {
+    (".pickle", ".pkl"): "a pickle is never opened. Give its metrics as CSV or parquet, or the sorter's folder.",
+    (".xlsx", ".xls", ".ods"): "a spreadsheet. Save its sheet of units as CSV.",
+    (
+        ".mat",
+    ): "a MATLAB file. Write one row a unit from MATLAB: writetable(struct2table(METRICS), 'metrics.csv'), with the ids in a column unit_id.",
+    (
+        ".npy",
+        ".npz",
+    ): "NumPy arrays, whose units nothing names. Write a table with the ids in a column unit_id, as CSV or parquet.",
+    (".json", ".feather", ".gz", ".zip"): "no table that is read here. Give it as plain CSV or parquet.",
+}
 PARQUET = (".parquet", ".pqt", ".pq", ".parq")
 
 
@@ -37,10 +51,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path}: no such file. Expected a metrics table (CSV, parquet, NWB), a Phy folder or a SortingAnalyzer folder."
         )
-    if path.suffix.lower() in (".pickle", ".pkl"):
-        raise InputError(
-            f"{path}: a pickle is never opened. Give its metrics as CSV or parquet, or the sorter's folder."
-        )
+    how = next((told for suffixes, told in FOREIGN.items() if path.suffix.lower() in suffixes), None)
+    if how is not None:
+        raise InputError(f"{path}: {how}")
     if path.suffix.lower() in PARQUET:
         table = read_parquet(path)
     else:
@@ -77,7 +90,36 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not readable as CSV: {str(error).strip().splitlines()[0]}") from None
     if not isinstance(table.index, pd.RangeIndex):  # more cells than names: the extra ones would become an index
         raise InputError(f"{path}: not readable as CSV: lines have more cells than the header names columns.")
-    return table.rename(columns=lambda name: str(name).strip())
+    return named_once(table, path, *ends_of(text, form.separator))
+
+
+def ends_of(text: str, separator: str) -> tuple[list[str], list[str]]:
+    """Return the cells of a text's first line, and of the last one where nothing ends it (the file may be cut off there)."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    cut = [lines[-1]] if len(lines) > 1 and not text.endswith(("\n", "\r")) else []
+    first, *last = csv.reader([lines[0], *cut], delimiter=separator, skipinitialspace=True)
+    return [cell.strip() for cell in first], last[0] if last else first
+
+
+def named_once(table: pd.DataFrame, path: Path, header: list[str], last: list[str]) -> pd.DataFrame:
+    """Return a table under the names of its header, of equal columns of one name the first.
+
+    Raises
+    ------
+    InputError : different columns of one name; a last line that stops amid its cells.
+    """
+    if len(last) < len(header):
+        raise InputError(
+            f"{path}: its last line has {len(last)} of {len(header)} cells and no end: the file is cut off. Copy it again."
+        )
+    if len(header) != len(table.columns):
+        return table.rename(columns=lambda name: str(name).strip())
+    kept: dict[str, int] = {}
+    for i, (name, own) in enumerate(zip(header, table.columns)):
+        first = kept.setdefault(name or str(own), i)
+        if not table.iloc[:, first].equals(table.iloc[:, i]):
+            raise InputError(f"{path}: two columns are called '{name}' and differ. Take one of them out.")
+    return table.iloc[:, list(kept.values())].set_axis(list(kept), axis=1)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +68,24 @@ def cluster_text(value: object) -> str:
     """
     text = str(value).strip()
     return str(int(text.partition(".")[0])) if re.fullmatch(r"[+-]?\d+(\.0*)?", text) else text
+
+
+def off_by_one(ids: Iterable[str], there: Iterable[str]) -> str:
+    """Return in words that ids are those that are there plus or minus one: counted from one, as MATLAB does; empty where not.
+
+    Two ids at least must be unknown as they are: one alone can be a cluster that a merge made.
+
+    >>> off_by_one(["1", "3", "4"], ["0", "2", "3"]), off_by_one(["1", "2"], ["0", "1", "2"])
+    ('all ids would fit less 1: counted from one?', '')
+    """
+    ours, theirs = set(ids), set(there)
+    if not all(re.fullmatch(r"-?\d{1,15}", i) for i in ours) or not ours:
+        return ""
+    for step, told in ((-1, "less 1: counted from one?"), (1, "plus 1: counted from zero?")):
+        moved = {str(int(i) + step) for i in ours}
+        if ours != theirs and (moved == theirs or (moved <= theirs and len(ours - theirs) > 1)):
+            return f"all ids would fit {told}"
+    return ""
 
 
 def json_ids(texts: Sequence[str], named: bool = False) -> list[int | str]:

@@ -37,9 +37,9 @@ ALIASES = {
 }
 MEANING = {spelling: label for label, spellings in ALIASES.items() for spelling in spellings}
 
-#: Columns of a metrics table that usually hold labels.
+#: Columns that usually hold labels, the surest first.
 LABEL_COLUMNS = (
-    "majority_vote", "is_noise", "group", "KSLabel", "quality", "label", "labels", "curator", "ground_truth",
+    "group", "manual_group", "majority_vote", "quality", "label", "labels", "curator", "ground_truth", "is_noise", "KSLabel",
 )  # fmt: skip
 
 #: For each task the class of each label. A label that is not named has no place in the task and its units are left out. Class

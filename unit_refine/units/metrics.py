@@ -41,6 +41,14 @@ RENAMED = {
 }
 #: The size of a unit's spikes: SpikeInterface (0.101 to 0.105) gives it the sign of the spike, the public UnitRefine tables do not.
 SIZE = "amplitude_median"
+#: Metrics that cannot be negative (the public recordings' are not): a minus stands for "none".
+NEVER_NEGATIVE = frozenset({
+    "num_spikes", "firing_rate", "presence_ratio", "snr", "isi_violations_ratio", "isi_violations_count", "rp_contamination", "rp_violations",
+    "sliding_rp_violation", "sync_spike_2", "sync_spike_4", "sync_spike_8", "firing_range", "amplitude_cv_median", "amplitude_cv_range",
+    "amplitude_cutoff", "drift_ptp", "drift_std", "drift_mad", "sd_ratio", "isolation_distance", "l_ratio", "nn_hit_rate", "nn_miss_rate",
+    "num_positive_peaks", "num_negative_peaks", "spread",
+})  # fmt: skip
+SENTINELS = (-999.0, -9999.0, -99999.0)  #: what other programs write for "none" in any metric
 #: Names of the column of unit ids, in lower case, the surest first.
 ID_COLUMNS = ("cluster_id", "unit_id", "phy_clusterid", "unit_ids", "ecephys_unit_id", "cluster", "unit", "id")
 #: Share of a model's metrics that may be missing from new data.
@@ -131,6 +139,27 @@ def with_sign(table: pd.DataFrame, negative: float | None) -> pd.DataFrame:
         return table
     sizes = pd.to_numeric(table[SIZE], errors="coerce").abs()
     return table.assign(**{SIZE: sizes if negative < 0.01 else -sizes})
+
+
+def without_sentinels(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table in which numbers that stand for "none" are missing, and what was done.
+
+    Those are `SENTINELS`, and one and the same negative number in a metric that cannot be negative; several different ones are
+    another fault (a sign), and stay.
+
+    >>> without_sentinels(pd.DataFrame({"drift_ptp": [-1.0, 3.5], "velocity_above": [-1.0, -999.0]}))[0].isna().sum().tolist()
+    [1, 1]
+    """
+    notices, changed = [], {}
+    for name in [c for c in table.columns if c in KNOWN]:
+        values = pd.to_numeric(table[name], errors="coerce")
+        negative = set(values[(values < 0) & np.isfinite(values)])
+        found = negative if name in NEVER_NEGATIVE and len(negative) == 1 else negative & {*SENTINELS}
+        if found:
+            changed[name] = table[name].mask(values.isin(found))
+            shown = ", ".join(f"{v:g}" for v in sorted(found))
+            notices.append(f"{name} of {int(values.isin(found).sum())} units is {shown}: taken as missing")
+    return (table.assign(**changed) if changed else table), notices
 
 
 def numeric(table: pd.DataFrame, where: str) -> pd.DataFrame:
