@@ -731,3 +731,81 @@ def test_numbers_that_point_at_words_are_the_words(tmp_path):
     table.add_column("mask_type", "what it is", data=[k % 3 for k in range(N)], enum=["artifact", "soma", "axon"])
     nwb.series("dff", "traces", GREEN, table, kind=ophys.DfOverF)
     assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells().tolist() == [1, 4, 7, 10]
+
+
+@pytest.mark.parametrize(
+    ("said", "unit", "role", "processed"),
+    [
+        ("no description", "dF/F", "dff", True),
+        ("ΔF/F of each cell", "a.u.", "dff", True),
+        ("neuropil corrected fluorescence", "a.u.", "corrected", True),
+        ("spikes inferred by OASIS deconvolution", "a.u.", "deconvolved", True),
+        ("raw fluorescence, before dF/F", "a.u.", "fluorescence", False),
+        ("motion corrected fluorescence", "a.u.", "fluorescence", False),
+    ],
+)
+def test_what_names_do_not_say_a_description_or_a_unit_says(said, unit, role, processed, tmp_path, caplog):
+    caplog.set_level("INFO")
+    nwb = Nwb()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, nwb.table())
+    one = nwb.containers["Fluorescence"]["RoiResponseSeries"]
+    path = nwb.write(tmp_path / "x.nwb")
+    with h5py.File(path, "a") as file:
+        file[f"processing/ophys/Fluorescence/{one.name}"].attrs["description"] = said
+        file[f"processing/ophys/Fluorescence/{one.name}/data"].attrs["unit"] = unit
+    (fov,) = opened(path).fovs
+    assert fov.processed is processed
+    assert f"({role}) is the activity" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"data": NEUROPIL[1:]}, {"data": NEUROPIL, "rate": 5.0, "starting_time": 0.2}])
+def test_neuropil_of_other_frames_is_not_subtracted(change, tmp_path, caplog):
+    nwb = Nwb()
+    table, clock = nwb.table(), {k: v for k, v in change.items() if k != "data"}
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    nwb.series("Neuropil", "Neuropil", change["data"], table, **clock)
+    (fov,) = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert fov.neuropil is None
+    assert "of other frames than" in caplog.text
+
+
+@pytest.mark.parametrize("rows", [np.arange(N) - 1, np.arange(N) // 2])
+def test_rows_below_zero_or_named_twice_are_refused(rows, tmp_path):
+    nwb = Nwb()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, nwb.table())
+    path = nwb.write(tmp_path / "x.nwb")
+    with h5py.File(path, "a") as file:
+        file["processing/ophys/Fluorescence/RoiResponseSeries/rois"][:] = rows
+    with pytest.raises(InputError, match="names a row of its table twice, or one below 0"):
+        opened(path)
+
+
+def test_a_column_of_cells_that_holds_probabilities_is_refused(tmp_path):
+    nwb = Nwb()
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, nwb.table(is_cell=[i / N for i in range(N)]))
+    with pytest.raises(InputError, match=r"'is_cell' holds 0\.08"):
+        opened(nwb.write(tmp_path / "x.nwb"))
+
+
+def test_components_rejected_by_hand_are_no_cells(tmp_path):
+    path = tmp_path / "c.hdf5"
+    with h5py.File(path, "w") as file:
+        file["estimates/C"], file["params/data/fr"] = GREEN.T, 5.0
+        file["estimates/idx_components"], file["estimates/rejected_list"] = np.arange(0, N, 2), np.array([0, 2])
+        file["estimates/accepted_list"] = np.zeros(0, int)
+    assert opened(path).fovs[0].cells().tolist() == [4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("extra", ["mean", "Background"])
+def test_a_mean_or_background_beside_the_cells_is_none(extra, tmp_path, caplog):
+    rows = [",".join(["time", "c0", "c1", extra])] + [f"{i / 5},{i % 7},{i % 5},{i % 3}" for i in range(T)]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    assert opened(tmp_path / "a.csv").fovs[0].n_rois == 2
+    assert extra in caplog.text
+
+
+def test_neuropil_columns_among_cells_are_refused(tmp_path):
+    rows = ["time,c0,c1,c0_neuropil"] + [f"{i / 5},{i % 7},{i % 5},{i % 3}" for i in range(T)]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="c0_neuropil"):
+        opened(tmp_path / "a.csv")
