@@ -114,8 +114,6 @@ def read_current(path: Path, request: Request | None = None) -> tuple[np.ndarray
             raise InputError(f"{path}: missing values in the current.")
         if request.current_scale is not None:
             current = request.current_scale * current
-        elif unit == "pA":
-            check_size(path, current)
         return current, uniform_step(path, time_ms), unit
     recording = read_recording(path, request)
     return recording.current, recording.dt_ms, recording.current_unit
@@ -132,6 +130,8 @@ def with_current(recording: Recording, request: Request) -> Recording:
     path = request.current_file
     assert path is not None
     current, dt_ms, unit = read_current(path, request._replace(columns=(), channel=None, current_file=None))
+    if unit == "pA" and request.current_scale is None:
+        check_size(path, current)
     n = len(recording.v_mv)
     if len(current) * dt_ms < (n - 0.5) * recording.dt_ms:
         raise InputError(
