@@ -108,7 +108,7 @@ def of_recording(path: Path) -> Result:
     p = r.panel
     results = {
         "kind": "recording", "schema": RECORDING, "n_frames": len(r.times), "n_neurons": p.x.shape[1], "n_fovs": r.observed.shape[1],
-        "dt_s": p.dt_s, "observed_fraction": float(p.usable.mean()), "stimuli": r.stimuli, "eid": r.eid, "notes": r.notes,
+        "dt_s": p.dt_s, "observed_fraction": float(p.usable.mean()), "stimuli": r.stimuli, "eid": r.eid, "notes": r.notes, "signal": r.signal,
         "frames": {name: int((p.label == value).sum()) for name, value in (("train", 0), ("validation", 1), ("test", 2))},
     }  # fmt: skip
     line = (

@@ -41,6 +41,7 @@ class Recording(NamedTuple):
     date: str  #: of the session, empty where it is not known
     scale: np.ndarray  #: (neuron,) units of the activity as it was read for one unit of ``panel.x``
     notes: tuple[str, ...] = ()  #: what a reader of its forecasts must know of how the activity was made
+    signal: str = ""  #: what the activity is before it is scaled; empty in files of earlier versions
 
 
 class Stored(NamedTuple):
@@ -95,7 +96,7 @@ def open_recording(path: str | Path) -> Recording:
     return Recording(
         path=path, panel=panel, times=s.times, observed=s.seen, fov=s.neurons["fov"], region=regions, position=s.neurons["position"],
         uuid=uuids, stimuli=s.stimuli, eid=s.attrs["eid"], inputs=s.inputs, input_names=s.input_names, subject=s.attrs["subject"],
-        date=s.attrs["date"], scale=scale, notes=notes,
+        date=s.attrs["date"], scale=scale, notes=notes, signal=s.attrs["signal"],
     )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def stored(file: h5py.File, shape: tuple[int, ...]) -> Stored:
         hdf5io.array(file, "observed", ndim=2, kinds="biu")[:].astype(bool), hdf5io.array(file, "timestamps", ndim=1)[:],
         hdf5io.array(file, "split", ndim=1)[:], neurons, regions, scale,
         hdf5io.array(file, "covariates/stimulus", ndim=1)[:].astype(int), [n for n in names("covariates/stimulus_names") if n],
-        inputs, input_names, {k: text(file.attrs.get(k, "")) for k in ("eid", "subject", "date", "notes")},
+        inputs, input_names, {k: text(file.attrs.get(k, "")) for k in ("eid", "subject", "date", "notes", "signal")},
         float(np.asarray(file.attrs.get("dt_s", np.nan))),
     )  # fmt: skip
 

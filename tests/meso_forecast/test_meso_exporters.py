@@ -809,3 +809,27 @@ def test_neuropil_columns_among_cells_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(rows))
     with pytest.raises(InputError, match="c0_neuropil"):
         opened(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("processed", "signal", "said"),
+    [
+        (True, "fluorescence", "as the file has it"),
+        (True, "dff", "as the file has it"),
+        (False, "fluorescence", "F - 0.7 Fneu"),
+        (False, "dff", "dF/F"),
+    ],
+)
+def test_a_recording_says_what_its_activity_is(processed, signal, said, tmp_path, meso):
+    source = suite2p_plane(tmp_path / "plane0", n_cells=12, ops={"fs": 5.0})
+    if processed:
+        np.save(source := tmp_path / "a.npy", np.load(tmp_path / "plane0/F.npy").T)
+    given = ["--fs-hz", 5] if processed else []
+    answer = meso("preprocess", source, *given, "--signal", signal, "--output", tmp_path / "s.h5", "--json")
+    assert json.loads(answer.stdout)["results"]["signal"] == said
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file["normalization/scale"].attrs["units"] == said
+    if processed:
+        meso("extract", source, *given, "--signal", "raw", "--output", tmp_path / "x.h5")
+        with h5py.File(tmp_path / "x.h5") as file:
+            assert file["activity_matrix"].attrs["description"] == f"activity of all cells, {said}"
