@@ -181,3 +181,31 @@ def test_numbered_tables_of_ecephys_are_found_and_the_last_run_is_read(tmp_path,
     write("metrics_10.csv", 0.3)
     assert recording(tmp_path).table["isi_violations_ratio"].tolist() == [0.3] * 4
     assert "metrics_10.csv is read, of a later run than metrics.csv, metrics_1.csv" in caplog.text
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_an_nwb_file_in_zarr_format_is_read_and_nothing_of_it_is_unpickled(pickled, tmp_path, caplog):
+    zarr, numcodecs = pytest.importorskip("zarr"), pytest.importorskip("numcodecs")
+    path = tmp_path / "session.nwb.zarr"  # as hdmf-zarr lays it out
+    units = zarr.open_group(str(path), mode="w").create_group("units")
+    units.attrs["colnames"] = ["snr", "unit_name", "decoder_label", "default_qc", "electrode_group", "spike_times"]
+    codec = numcodecs.Pickle() if pickled else numcodecs.VLenUTF8()
+    words = {"unit_name": [f"u{i}" for i in range(6)], "decoder_label": ["sua", "mua", "noise"] * 2}
+    for name, values in words.items():
+        units.array(name, np.array(values, dtype=object), dtype=object, object_codec=codec)
+    units.array("id", np.arange(6))
+    units.array("snr", np.arange(6.0))
+    units.array("default_qc", np.arange(6) > 2)
+    units.array("electrode_group", np.array(["{}"] * 6)).attrs["zarr_dtype"] = "object"
+    units.array("spike_times", np.arange(12.0))
+    units.array("spike_times_index", 2 * np.arange(1, 7))
+    found = recording(path, label_column=None if pickled else "decoder_label")
+    assert found.unit_ids == ([str(i) for i in range(6)] if pickled else words["unit_name"])
+    assert found.labels == (None if pickled else words["decoder_label"])
+    assert found.table["snr"].tolist() == list(range(6))
+    assert set(found.table.columns) == {"snr", "default_qc"}
+    assert ("unit_name, decoder_label" in caplog.text) == pickled
+    units.array("firing_rate", np.arange(5.0))
+    units.attrs["colnames"] = ["snr", "firing_rate"]
+    with pytest.raises(InputError, match="'units/firing_rate' has 5 values for 6 units"):
+        recording(path)

@@ -98,6 +98,7 @@ def read_table_recording(path: Path, config: Tables, label_column: str | None) -
 
 #: What a path may be, and who reads it; the first that says yes does.
 READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Tables, str | None], Recording]], ...] = (
+    (nwb.is_zarr, read_table_recording),
     (analyzers.is_analyzer, read_analyzer_recording),
     (Path.is_dir, read_phy_recording),
     (lambda path: True, read_table_recording),

@@ -47,7 +47,7 @@ def read_table(path: Path) -> pd.DataFrame:
     ------
     InputError : absent, empty, binary or malformed.
     """
-    if not path.is_file():
+    if not path.is_file() and not nwb.is_zarr(path):
         raise InputError(
             f"{path}: no such file. Expected a metrics table (CSV, parquet, NWB), a Phy folder or a SortingAnalyzer folder."
         )
@@ -56,6 +56,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: {how}")
     if path.suffix.lower() in PARQUET:
         table = read_parquet(path)
+    elif nwb.is_zarr(path):
+        table = nwb.read_zarr(path)
     else:
         table = nwb.read(path) if nwb.is_hdf5(path) else read_csv(path)
     if table.empty:
