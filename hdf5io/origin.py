@@ -74,19 +74,21 @@ def sha256(path: str | Path, leave_out: str | Path | None = None) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder: of the names and hashes of its files.
 
     In a folder, hidden files, reports, folders of other runs (with ``result.json`` in them), raw data (``raw_*``, as IBL's sessions
-    hold them by the terabyte) and ``leave_out`` do not count. A file
+    hold them by the terabyte) and ``leave_out`` do not count; links to folders are followed, each folder once. A file
     whose size and time of change are known from before is not read again (`_Known`).
     """
     path = Path(path)
     if not path.is_dir():
         return _known().digest(path)
     total, skipped = hashlib.sha256(), None if leave_out is None else Path(leave_out).resolve()
-    for folder, folders, files in os.walk(path):
+    seen = {path.resolve(), skipped}
+    for folder, folders, files in os.walk(path, followlinks=True):
         here = Path(folder)
         folders[:] = sorted(
             name for name in folders
-            if not name.startswith((".", "raw_")) and not (here / name / "result.json").is_file() and (here / name).resolve() != skipped
+            if not name.startswith((".", "raw_")) and not (here / name / "result.json").is_file() and (here / name).resolve() not in seen
         )  # fmt: skip
+        seen.update((here / name).resolve() for name in folders)
         for name in sorted(files):
             file = here / name
             if name.startswith(".") or name in NOT_INPUT or file.resolve() == skipped or not file.is_file():

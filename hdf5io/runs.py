@@ -124,6 +124,8 @@ def prepare(
         if target.exists() and path.exists() and target.resolve() in (path.resolve(), *path.resolve().parents):
             what = "is the input itself" if target.samefile(path) else f"holds the input '{path}'"
             raise InputError(f"{target} {what}. Give another output.")
+    if resumes:  # what is there already is gone on with, so it must be of these inputs
+        wanted = {**wanted, "inputs": {str(path): sha256(path, leave_out=target) for path in inputs}}
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         finished, begun_here = record_path(target).is_file(), (target / UNFINISHED).is_file()
         if overwrite:
@@ -144,7 +146,11 @@ def prepare(
         elif begun_here or claim.left is not None:
             begun = read_json(target / UNFINISHED) if begun_here else claim.left or {}
             differs = _differences(begun, wanted)
-            if differs and not _asks_for_more(begun, wanted, grows):
+            if differs and _asks_for_more(begun, wanted, grows):
+                differs = ""
+            if resumes and not differs:
+                differs = _begun_with_others(begun, wanted)
+            if differs:
                 raise InputError(
                     f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
                 )
@@ -224,17 +230,47 @@ def _asks_for_more(record: Mapping[str, Any], wanted: Mapping[str, Any], grows: 
     )
 
 
+def _begun_with_others(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return in words which input an unfinished run was begun with that is another now; empty when it is the same, or not known."""
+    old, new = begun.get("inputs"), wanted["inputs"]
+    if not isinstance(old, dict) or list(old.values()) == list(new.values()):
+        return ""
+    other = [path for path, digest in new.items() if digest not in old.values()]
+    return f"begun with another '{other[0]}'" if other else "begun with other inputs"
+
+
 def _changed_inputs(record: Mapping[str, Any], inputs: Sequence[Path], target: Path) -> str:
+    """Return in words which input an earlier run had otherwise: by content, each in its place; empty when they are the same.
+
+    Inputs that no option named, which the run found by itself, are looked at where they still lie.
+    """
     recorded = made_from(record)
     if recorded is None:
         return "its inputs are not recorded"
+    now = {str(path): sha256(path, leave_out=target) for path in inputs}
     known = Counter(recorded.values())
-    for path in inputs:
-        digest = sha256(path, leave_out=target)
-        if not known[digest]:
+    known.subtract(now.values())
+    for path, digest in now.items():
+        if known[digest] < 0:
             return f"made from another '{path}'"
-        known[digest] -= 1
+    named = _texts(made_with(record) or {})
+    before = {path: digest for path, digest in recorded.items() if path in named}
+    if list(before.values()) != list(now.values()):
+        gone = [path for path, digest in before.items() if digest not in now.values()]
+        return f"made from '{gone[0]}' as well" if gone else "made from these inputs in other places"
+    after = record.get("inputs_after")
+    for path, digest in recorded.items():
+        same = (digest, after.get(path) if isinstance(after, dict) else None)
+        if path not in named and Path(path).exists() and sha256(path, leave_out=target) not in same:
+            return f"made from another '{path}'"
     return ""
+
+
+def _texts(value: Any) -> set[str]:
+    """Return all texts in a config, as paths are written."""
+    if isinstance(value, (dict, list)):
+        return {text for item in (value.values() if isinstance(value, dict) else value) for text in _texts(item)}
+    return {str(Path(value))} if isinstance(value, str) and value else set()
 
 
 def _lost(record: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ class Config(BaseModel):
     names: list[str] = Field([], description="names")
     couple: bool = Field(False, description="couple")
     labels: Path | None = Field(None, description="a table of labels", json_schema_extra={"exists": "file"})
+    more: Path | None = Field(None, description="another", json_schema_extra={"exists": "file"})
     overwrite: bool = Field(False, description="replace")
     output: Path | None = Field(None, description="output", json_schema_extra={"flags": ["-o", "--out_dir"]})
 """
@@ -361,6 +362,66 @@ def test_another_content_of_an_input_is_another_run(toy, tmp_path):
     answer = toy(*typed)
     assert answer.returncode == 2
     assert "made from another" in answer.stderr
+
+
+def test_an_input_that_is_left_out_or_in_another_place_is_another_run(toy, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    given = ["--labels", tmp_path / "a", "--more", tmp_path / "b"]
+    typed = ["go", "f", "--what", "file", "-o", tmp_path / "out"]
+    assert toy(*typed, *given).returncode == 0
+    assert toy(*typed, *given).returncode == 0
+    for other, phrase in (
+        ([], f"made from '{tmp_path / 'a'}' as well"),
+        (given[:2], f"made from '{tmp_path / 'b'}' as well"),
+        (["--labels", tmp_path / "b", "--more", tmp_path / "a"], "in other places"),
+    ):
+        answer = toy(*typed, *other)
+        assert answer.returncode == 2
+        assert phrase in answer.stderr
+
+
+def test_an_input_that_the_run_found_by_itself_counts_too(tmp_path):
+    import hdf5io
+    from hdf5io import runs
+
+    target, found, given = (tmp_path / name for name in ("out", "found", "given"))
+    wanted = {"pipeline": "p", "command": "c", "options": {}}
+    for path in (target, found, given):
+        path.write_text("as it was")
+
+    def again():
+        with runs.exclusive(target) as claim:
+            return runs.prepare(target, wanted, [given], claim, overwrite=False, resumes=False)
+
+    made = hdf5io.provenance("", {"data": str(given)}, 0, [given, found])
+    more = {"outputs": {}, "line": "", "exit_code": 0, "results": {}, "warnings": []}
+    runs.write_record(target, {**wanted, **more, "provenance": made})
+    assert again() is not None
+    found.write_text("otherwise")
+    with pytest.raises(hdf5io.InputError, match=f"made from another '{found}'"):
+        again()
+
+
+def test_an_interrupted_run_does_not_go_on_with_another_input(tmp_path):
+    import hdf5io
+    from hdf5io import runs
+
+    target, data = tmp_path / "model", tmp_path / "data.csv"
+    wanted = {"pipeline": "p", "command": "c", "options": {}}
+    data.write_text("session 1")
+
+    def begin(**rules):
+        with runs.exclusive(target) as claim:
+            runs.prepare(target, wanted, [data], claim, **{"overwrite": False, "resumes": True, **rules})
+            (target / "checkpoint").write_text("half way")
+
+    begin()
+    begin()
+    data.write_text("session 2")
+    with pytest.raises(hdf5io.InputError, match=f"unfinished run, begun with another '{data}'"):
+        begin()
+    begin(overwrite=True)
 
 
 def test_what_nobody_made_is_never_replaced(toy, tmp_path):

@@ -74,6 +74,17 @@ def recording(tmp_path):
     return path
 
 
+def test_a_folder_is_also_what_its_links_lead_to_and_a_circle_of_them_ends(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "F.npy").write_bytes(b"1")
+    (tmp_path / "session").mkdir()
+    (tmp_path / "session" / "plane0").symlink_to(tmp_path / "disk")
+    (tmp_path / "session" / "self").symlink_to(tmp_path / "session")
+    before = hdf5io.sha256(tmp_path / "session")
+    (tmp_path / "disk" / "F.npy").write_bytes(b"22")
+    assert hdf5io.sha256(tmp_path / "session") != before
+
+
 def test_a_written_file_explains_itself(tmp_path):
     path = tmp_path / "x.h5"
     made = hdf5io.provenance("glm-rates fit", {"bin_ms": 25}, seed=3, inputs=[])
