@@ -18,7 +18,7 @@ from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel
 from .behaviour_clock import trials_from, wheel_from
-from .nwb_clock import regular_clock
+from .nwb_clock import number_of, regular_clock
 
 log = logging.getLogger(__package__)
 ON = (
@@ -141,7 +141,8 @@ def series(item: h5py.Group, key: str = "data") -> tuple[np.ndarray, np.ndarray]
     InputError : its clock does not fit or does not ascend.
     """
     data = hdf5io.array(item, key, ndim=(1, 2), kinds="biuf")
-    values = data[:].reshape(len(data), -1)[:, 0].astype(float)
+    scale, offset = (number_of(data.attrs.get(k), default) for k, default in (("conversion", 1.0), ("offset", 0.0)))
+    values = data[:].reshape(len(data), -1)[:, 0].astype(float) * scale + offset
     if "timestamps" in item:
         times = hdf5io.array(item, "timestamps", ndim=1)[:].astype(float)
     else:

@@ -71,6 +71,17 @@ def test_a_wheel_is_read_from_its_position_whatever_stands_beside_it(nwb, tmp_pa
     assert covariates(found, CLOCK).wheel_rad_s[1:] == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(
+    ("stored", "unit", "conversion"), [(np.rad2deg(RAMP), "degrees", 1.0), (RAMP * 1000, "rad", 1e-3)]
+)
+def test_the_unit_and_the_conversion_of_a_wheel_s_position_count(stored, unit, conversion, nwb, tmp_path):
+    place = {"name": "WheelPosition", "reference_frame": "start", "timestamps": STAMPS}
+    one = behavior.SpatialSeries(data=stored, unit=unit, conversion=conversion, **place)
+    nwb.contain(behavior.CompassDirection, "CompassDirection", one)
+    found = nwb.read(tmp_path / "x.nwb")
+    assert covariates(found, CLOCK).wheel_rad_s[1:] == pytest.approx(3.0)
+
+
 def test_a_velocity_or_torque_is_never_taken_for_a_position(nwb, tmp_path):
     nwb.series("wheel_speed", np.full(2000, 3.0))
     nwb.series("wheel_torque", RAMP)
