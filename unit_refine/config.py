@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,16 +19,34 @@ POSITIONAL: dict[str, Any] = {"positional": True}
 OUT: dict[str, Any] = {"flags": ["-o"]}
 THERE: dict[str, Any] = {"exists": "any"}
 SAME: dict[str, Any] = {"same": True}
+TREES = (
+    "vote",
+    "RandomForestClassifier",
+    "GradientBoostingClassifier",
+)  #: do not depend on the scaling of their metrics
 OVERWRITE = "replace an earlier result"
 FORMAT: dict[str, Any] = {"description": "format of the figures", "json_schema_extra": {"flags": ["--format"]}}
+MEMORY: dict[str, Any] = {
+    "description": "refuse work, or a model, that is estimated to need more memory than this, in MB",
+    "json_schema_extra": SAME,
+}
+CLASS_NAMES = "what the classes of a foreign model are, e.g. 0=noise,1=neural; over what its folder says"
 LABELLERS = "other programs' criteria beside the model: bombcell, allen, ibl, spikeinterface, kslabel, or JSON files of thresholds"
 Format = Literal["png", "svg", "pdf"]
 
 
 class Command(BaseModel):
-    """What all commands of this pipeline share: a config is never changed, and an unknown key is an error."""
+    """What all commands share: a config is never changed, an unknown key is an error, and an option that would do nothing is one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self):
+        for cls in type(self).__mro__:
+            for name, does_nothing, why in IDLE.get(cls.__name__, ()):
+                if getattr(self, name) != type(self).model_fields[name].default and does_nothing(self):
+                    raise ValueError(f"--{name.replace('_', '-')}: {why}")
+        return self
 
 
 class Tables(Command):
@@ -38,13 +57,9 @@ class Tables(Command):
         description="metrics tables (CSV, parquet, NWB), Phy folders or SortingAnalyzer folders, one for each recording",
         json_schema_extra=POSITIONAL | THERE,
     )
-    group_by: str = Field(
-        "file",
-        description="what is one recording, held out together: 'file', or the column of a table that tells them apart",
-    )
+    group_by: str = Field("file", description="one recording: 'file', or the column of a table that tells them apart")
     compute_missing: bool = Field(
-        False,
-        description="compute the metrics that an analyzer lacks, or that a Kilosort folder has not, in memory; nothing is changed there",
+        False, description="compute, in memory, the metrics that an analyzer or a Kilosort folder lacks"
     )
     gain_to_uv: float | None = Field(
         None, gt=0, description="microvolt of one step of a Kilosort folder's raw file, for --compute-missing"
@@ -52,25 +67,18 @@ class Tables(Command):
     trust_pickles: bool = Field(
         False, description="open analyzers that hold pickled objects, which can execute anything: only your own"
     )
-    max_memory: int = Field(
-        1000,
-        ge=50,
-        description="refuse work that is estimated to need more memory than this, in MB",
-        json_schema_extra=SAME,
-    )
+    max_memory: int = Field(1000, ge=50, **MEMORY)
 
 
 class Labelled(Tables):
     """Units with a curator's labels."""
 
     labels: list[Path] = Field(
-        [],
-        description="label files (Phy, table, curation JSON, NWB), one for each input and in the same order",
-        json_schema_extra={"exists": "file"},
+        [], description="label files (Phy, table, JSON, NWB), one for each input", json_schema_extra={"exists": "file"}
     )
     label_column: str | None = Field(
         None,
-        description="column of the label file, else of the metrics table, or property of the analyzer, that holds the labels",
+        description="what holds the labels: a column of the label file, else of the table; a property of the analyzer",
     )
     label_category: str | None = Field(
         None,
@@ -78,9 +86,6 @@ class Labelled(Tables):
     )
     label_map: list[str] = Field(
         [], description="what a label means, e.g. 0=noise,1=neural; good, mua, noise, neural or unlabeled on the right"
-    )
-    animal_by: str | None = Field(
-        None, description="column, or regular expression on the file name (e.g. 'mouse[0-9]+'), that tells the animal"
     )
 
     @model_validator(mode="after")
@@ -95,16 +100,15 @@ class Labelled(Tables):
 class TrainConfig(Labelled):
     """Learn a curator's labels; make a model folder that SpikeInterface and UnitRefine read."""
 
+    animal_by: str | None = Field(
+        None, description="column, or regular expression on the file name (e.g. 'mouse[0-9]+'), that tells the animal"
+    )
     task: Task = Field("three_class", description="which classes to tell apart; with --add the base model's")
     add: Path | None = Field(
-        None,
-        description="base model (a folder of train) whose units are learned from too: a few labels of a new recording then suffice",
-        json_schema_extra={"exists": "folder"},
+        None, description="base model, to whose units a few labels are added", json_schema_extra={"exists": "folder"}
     )
     classifiers: list[Classifier] = Field(
-        ["vote"],
-        min_length=1,
-        description="classifiers to choose from; 'vote' is HistGradientBoosting + ExtraTrees, balanced",
+        ["vote"], min_length=1, description="to choose from; 'vote' is HistGradientBoosting + ExtraTrees, balanced"
     )
     imputation_strategies: list[Imputation] = Field(
         ["median"], min_length=1, description="how a missing metric is filled, inside the cross-validation"
@@ -112,7 +116,7 @@ class TrainConfig(Labelled):
     scaling_techniques: list[Scaling] = Field(
         ["standard_scaler"],
         min_length=1,
-        description="how metrics are scaled (after a signed log); only the first is used for trees",
+        description="how metrics are scaled (after a signed log); the first for trees",
     )
     metric_names: list[str] = Field([], description="metrics to use; default: every metric known to SpikeInterface")
     cv_folds: int = Field(3, ge=2, le=20, description="inner folds (grouped) that choose among settings")
@@ -126,9 +130,7 @@ class TrainConfig(Labelled):
     allow_small: bool = Field(False, description="go on with 50 labelled units or fewer, or fewer than 6 of a class")
     jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it", json_schema_extra=SAME)
     scheduler: str | None = Field(
-        None,
-        description="Dask scheduler (tcp://HOST:8786) or slurm:FILE.toml that works instead of local processes",
-        json_schema_extra=SAME,
+        None, description="who works instead: Dask (tcp://HOST:8786) or slurm:FILE.toml", json_schema_extra=SAME
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random choice")
     figure_format: Format = Field("png", **FORMAT)
@@ -143,39 +145,30 @@ class WithModel(Command):
     model: Path = Field(
         description="model folder made by train, SpikeInterface or UnitRefine", json_schema_extra=POSITIONAL | THERE
     )
-    class_names: list[str] = Field(
-        [], description="what the classes of a foreign model are, e.g. 0=noise,1=neural; over what its folder says"
-    )
+    class_names: list[str] = Field([], description=CLASS_NAMES)
 
 
 class PredictConfig(Tables, WithModel):
     """Label the units of new recordings, with probabilities and an option to abstain."""
 
     cascade: Path | None = Field(
-        None,
-        description="second model (sua_vs_mua) for the units that the first one does not call noise",
-        json_schema_extra=THERE,
+        None, description="second model (sua_vs_mua) for what the first does not call noise", json_schema_extra=THERE
     )
     abstain: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="fraction of units, the least confident within each predicted class, left to a person",
+        0.0, ge=0, lt=1, description="share of units, the least confident of each predicted class, left to a person"
     )
     min_confidence: float = Field(
         0.0, ge=0, le=1, description="leave a unit to a person when its prediction_confidence is below this"
     )
     labellers: list[str] = Field([], description=LABELLERS)
     prior_correction: bool = Field(
-        False,
-        description="adapt the calibrated probabilities (never the labels) to the class shares of the new data (EM)",
+        False, description="adapt the calibrated probabilities (never the labels) to the new data's class shares (EM)"
     )
     write_phy: bool = Field(
         False, description="also write the labels into the Phy or Kilosort folders that were read, as export-phy does"
     )
     write_group: bool = Field(
-        False,
-        description="with --write-phy: also fill cluster_group.tsv, keeping a backup and every label a person gave",
+        False, description="with --write-phy: also fill cluster_group.tsv, keeping a backup and every person's label"
     )
     output: Path = Field(
         Path("model_predictions.csv"), description="table to write", json_schema_extra=OUT | {"product": "labels.csv"}
@@ -226,27 +219,24 @@ class InfoConfig(Command):
         description="model folder, metrics table, Phy folder, analyzer, predictions, group file or curation JSON",
         json_schema_extra=POSITIONAL | THERE,
     )
-    class_names: list[str] = Field(
-        [], description="what the classes of a foreign model are, e.g. 0=noise,1=neural; over what its folder says"
-    )
-
-    max_memory: int = Field(
-        1000,
-        ge=50,
-        description="refuse a model that unpacked needs more memory than this, in MB",
-        json_schema_extra=SAME,
-    )
+    class_names: list[str] = Field([], description=CLASS_NAMES)
+    max_memory: int = Field(1000, ge=50, **MEMORY)
 
 
-class ExportPhyConfig(Command):
-    """Write predictions into a Phy folder; a person's labels are never changed."""
+class Predictions(Command):
+    """A command that reads what predict wrote."""
 
     predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
+    recording: str | None = Field(None, description="which recording of the table, where it holds several")
+
+
+class ExportPhyConfig(Predictions):
+    """Write predictions into a Phy folder; a person's labels are never changed."""
+
     phy_folder: Path = Field(
         description="Phy folder that gets the labels",
         json_schema_extra=POSITIONAL | {"exists": "folder", "input": False},
     )
-    recording: str | None = Field(None, description="which recording of the table, where it holds several")
     write_group: bool = Field(
         False, description="also fill cluster_group.tsv, keeping a backup and every label a person gave"
     )
@@ -258,11 +248,9 @@ class ExportPhyConfig(Command):
         return self.phy_folder / "cluster_unit_refine.tsv"
 
 
-class ExportCurationConfig(Command):
+class ExportCurationConfig(Predictions):
     """Write predictions as SpikeInterface curation JSON (format 2)."""
 
-    predictions: Path = Field(description="table made by predict", json_schema_extra=POSITIONAL | {"exists": "file"})
-    recording: str | None = Field(None, description="which recording of the table, where it holds several")
     output: Path = Field(
         Path("curation.json"),
         description="SpikeInterface curation file (format 2) to write",
@@ -335,3 +323,28 @@ class ConvertMetricsConfig(Tables):
         Path("metrics.csv"), description="table to write", json_schema_extra=OUT | {"product": "metrics.csv"}
     )
     overwrite: bool = Field(False, description=OVERWRITE)
+
+
+def one_setting(c: Any) -> bool:
+    """Return whether a training has nothing to choose from."""
+    return c.search_iterations * len(c.classifiers) * len(c.imputation_strategies) * len(c.scaling_techniques) == 1
+
+
+UNWRITTEN, VOLTAGE, NEW = (
+    "nothing is written without --output",
+    "--kind tables has no voltage",
+    "it is about new units, and there are no INPUTS",
+)
+#: Command -> options, when each does nothing, and why.
+IDLE: dict[str, list[tuple[str, Callable[[Any], bool], str]]] = {
+    "Tables": [("gain_to_uv", lambda c: not c.compute_missing, "nothing is computed without --compute-missing")],
+    "Labelled": [("label_category", lambda c: not any(p.suffix.lower() == ".json" for p in c.labels), "only a curation JSON (--labels) has categories")],
+    "TrainConfig": [
+        ("cv_folds", one_setting, "the folds choose among settings, and there is one; see --search-iterations, --classifiers"),
+        ("scaling_techniques", lambda c: len(c.scaling_techniques) > 1 and set(c.classifiers) <= set(TREES), "trees do not depend on it; name one"),
+    ],
+    "EvaluateConfig": [(n, lambda c: c.output is None, UNWRITTEN) for n in ("overwrite", "figure_format")],
+    "CompareConfig": [("overwrite", lambda c: c.output is None, UNWRITTEN)],
+    "SimulateConfig": [(n, lambda c: c.kind == "tables", VOLTAGE) for n in ("duration_s", "n_channels", "noise_uv")],
+    "PlotConfig": [(n, lambda c: not c.inputs, NEW) for n in ("group_by", "compute_missing", "trust_pickles")],
+}  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from unit_refine.fit import add
 from unit_refine.fit.train import part_of
 from unit_refine.model import pipelines
 from unit_refine.model.pipelines import Setting
+from unit_refine.score import evaluate
+from unit_refine.score.outcome import more_labels
 from unit_refine.units.assemble import Units
 
 LOGISTIC = Setting("LogisticRegression", "median", "standard_scaler", {})
@@ -135,9 +138,33 @@ def test_the_forecast_of_more_labels_is_a_gain_on_other_recordings():
     units = shifted(6, 240, 1)
     held = np.tile([0.5, 0.5], (len(units.y), 1))
     found = add.forecast(units, LOGISTIC, held, 20, 0)
-    assert found.n_recordings == 5
+    assert len(found.gains) == 5
     assert abs(found.gain) < 0.02  # the others are alike: more labels of one of them add nothing
     assert add.forecast(units, LOGISTIC, held, 200, 0) is None  # no half has so many
+
+
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [
+        ((0.03, 0.031, 0.029, 0.03), "go on"),
+        ((0.001, 0.0, -0.001, 0.0), "they would not pay"),
+        ((0.05, -0.03, 0.02, 0.0), "whether they pay here cannot be told"),
+        ((0.05, 0.05), "cannot be told from 2 recordings"),
+    ],
+)
+def test_what_more_labels_add_here_is_said_as_an_interval_for_one_recording(gains, told):
+    outcome = SimpleNamespace(more=add.Forecast(gains))
+    line = more_labels(outcome)
+    assert told in line
+    low, high = evaluate.prediction_interval(gains)
+    assert (f"{low:+.3f} to {high:+.3f}" in line) == (len(gains) > 2)
+    assert more_labels(SimpleNamespace(more=None)) == ""
+
+
+def test_a_prediction_interval_holds_one_further_value_as_often_as_it_says():
+    drawn = np.random.default_rng(0).normal(size=(2000, 6))
+    held = [low <= row[5] <= high for row in drawn for low, high in [evaluate.prediction_interval(row[:5])]]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
 
 
 def test_weights_are_cut_like_rows():

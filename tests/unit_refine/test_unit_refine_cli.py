@@ -10,6 +10,11 @@ import time
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
+
+from hdf5io.errors import InputError
+from unit_refine import config
+from unit_refine.files import recordings
 
 
 def one_line(answer):
@@ -282,3 +287,31 @@ def test_more_memory_than_allowed_is_refused_before_reading(tables, run_command,
     )
     assert one_line(answer)
     assert "--max-memory is 60" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        (config.TrainConfig, {"gain_to_uv": 2.0}, "--gain-to-uv: nothing is computed"),
+        (config.TrainConfig, {"label_category": "quality"}, "--label-category: only a curation JSON"),
+        (config.TrainConfig, {"cv_folds": 5}, "--cv-folds: the folds choose among settings"),
+        (
+            config.TrainConfig,
+            {"scaling_techniques": ["robust_scaler", "min_max_scaler"]},
+            "--scaling-techniques: trees",
+        ),
+        (config.EvaluateConfig, {"figure_format": "svg", "model": "m"}, "--figure-format: nothing is written"),
+        (config.SimulateConfig, {"kind": "tables", "noise_uv": 5.0}, "--noise-uv: --kind tables has no voltage"),
+        (config.PlotConfig, {"group_by": "session", "model": "m", "inputs": []}, "--group-by: it is about new units"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(command, options, told, tmp_path):
+    inputs = {"inputs": [tmp_path / "m.csv"]} if "inputs" in command.model_fields else {}
+    with pytest.raises(ValidationError, match=told):
+        command(**(inputs | options))
+
+
+@pytest.mark.parametrize("option", ["compute_missing", "trust_pickles"])
+def test_options_about_analyzers_are_refused_where_there_is_none(option, tables):
+    with pytest.raises(InputError, match="none of the inputs is an analyzer"):
+        recordings.check_inputs(config.Tables(inputs=[tables / "rec0.csv"], **{option: True}))

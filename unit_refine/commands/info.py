@@ -49,6 +49,8 @@ def described(config: InfoConfig) -> Result:
     path = config.model
     if path.is_dir() and ((path / "model_info.json").exists() or any(path.glob("*.skops"))):
         return of_model(config)
+    if config.class_names:
+        raise InputError(f"--class-names: {path} is no model.")
     if path.is_file() and (path.suffix.lower() in (".json", ".tsv") or path.name == "cluster_groups.csv"):
         return of_labels(path)
     if path.is_file() and "predicted_quality" in read_table(path).columns:

@@ -150,8 +150,17 @@ def read_analyzer(path: Path, compute_missing: bool, trust_pickles: bool) -> ana
         return found
 
 
-def check_memory(config: Tables) -> None:
-    """Refuse inputs whose tables would need more memory than the user allows."""
+def check_inputs(config: Tables) -> None:
+    """Refuse inputs whose tables would need more memory than the user allows, and options that are about none of them."""
+    is_analyzer = [analyzers.is_analyzer(p) and not nwb.is_zarr(p) for p in config.inputs]
+    is_sorters = [p.is_dir() and phy.is_phy(p) for p in config.inputs]
+    for option, given, fits, kind in (
+        ("--compute-missing", config.compute_missing, is_analyzer + is_sorters, "an analyzer or a Kilosort folder"),
+        ("--gain-to-uv", config.gain_to_uv is not None, is_sorters, "a Kilosort folder"),
+        ("--trust-pickles", config.trust_pickles, is_analyzer, "an analyzer"),
+    ):
+        if given and not any(fits):
+            raise InputError(f"{option}: none of the inputs is {kind}; leave it away.")
     megabytes = sum(p.stat().st_size for p in config.inputs if p.is_file() and not nwb.is_hdf5(p)) / 1e6
     needed = BASE_MB + TABLE_FACTOR * megabytes + BASE_MB * (getattr(config, "jobs", 1) - 1)
     if needed > config.max_memory:
@@ -163,13 +172,13 @@ def check_memory(config: Tables) -> None:
 
 def read_unlabelled(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
     """Return recordings whose labels do not matter, under different names."""
-    check_memory(config)
+    check_inputs(config)
     return name_apart([r for path in inputs for r in split_by(read_recording(path, config), config.group_by)])
 
 
 def read_all(config: Labelled) -> tuple[list[Recording], list[str]]:
     """Return all recordings with raw labels, under different names, and notices."""
-    check_memory(config)
+    check_inputs(config)
     recordings, notices = list[Recording](), list[str]()
     for i, path in enumerate(config.inputs):
         own = None if config.labels else config.label_column  # with --labels it is a column of that file

@@ -26,9 +26,18 @@ FOLDS, MORE = 5, 50
 class Forecast(NamedTuple):
     """What `MORE` further labels of the new recording would add to balanced accuracy."""
 
-    gain: float  #: mean over the base model's recordings, each treated as new
-    error: float  #: its standard error over these recordings
-    n_recordings: int
+    gains: tuple[float, ...]  #: on each of the base model's recordings, treated as new
+
+    @property
+    def gain(self) -> float:
+        """Return the mean over the recordings."""
+        return float(np.mean(self.gains))
+
+    @property
+    def error(self) -> float:
+        """Return its standard error over the recordings."""
+        n = len(self.gains)
+        return float(np.std(self.gains, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 
 
 def adapted(units: Units, setting: Setting, seed: int, hands: Hands = ALONE) -> np.ndarray:
@@ -94,5 +103,4 @@ def forecast(
     for test in halves:
         now = next(scores) if n else balanced_accuracy(units.y[test], decide(p[test]))
         gains.append(next(scores) - now)
-    error = float(np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("nan")
-    return Forecast(float(np.mean(gains)), error, len(gains))
+    return Forecast(tuple(gains))

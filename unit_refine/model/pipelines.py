@@ -32,7 +32,8 @@ from sklearn.svm import SVC
 
 from hdf5io.errors import InputError
 
-TREES = ("vote", "RandomForestClassifier", "GradientBoostingClassifier")
+from ..config import TREES
+
 SCALERS = {"standard_scaler": StandardScaler, "robust_scaler": RobustScaler, "min_max_scaler": MinMaxScaler}
 
 #: Settings tried for each classifier, best guess first; ``--search-iterations`` says how many of them.

@@ -219,12 +219,22 @@ def _group_row(name, y, guess, p, calibrated, inside, k) -> dict[str, Any]:
 
 
 def new_recording_interval(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % prediction interval for one further recording: mean +- t sd sqrt(1 + 1/G), NaN below three recordings."""
-    values = np.asarray([s for s in scores if np.isfinite(s)])
-    if len(values) < 3:
+    """Return the 95 % prediction interval for the score of one further recording, NaN below three recordings."""
+    low, high = np.clip(prediction_interval(scores), 0, 1)
+    return float(low), float(high)
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return where one further value will lie in 95 of a hundred cases: mean +- t sd sqrt(1 + 1/G), NaN below three values.
+
+    >>> [round(v, 3) for v in prediction_interval([0.0, 1.0, 2.0])]
+    [-3.968, 5.968]
+    """
+    known = np.asarray([v for v in values if np.isfinite(v)])
+    if len(known) < 3:
         return (float("nan"), float("nan"))
-    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
-    return float(max(0, values.mean() - half)), float(min(1, values.mean() + half))
+    half = student_t.ppf(0.975, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
+    return float(known.mean() - half), float(known.mean() + half)
 
 
 def abstention_curve(

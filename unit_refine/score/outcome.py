@@ -22,6 +22,8 @@ from . import applies, baselines, evaluate
 
 log = logging.getLogger(__package__)
 
+PAYS = 0.01  #: balanced accuracy for which one labels fifty units more
+
 
 class Outcome(NamedTuple):
     """A trained model with everything that is known about it."""
@@ -133,7 +135,10 @@ def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, 
 
 def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
     """Return scores with whole animals held out, where animals are known and there are at least two."""
-    if units.animals is None or len(np.unique(units.animals)) < 2:
+    if units.animals is None:
+        return None
+    if len(np.unique(units.animals)) < 2:
+        log.warning("--animal-by: one animal only (%s): none can be held out", units.animals[0])
         return None
     log.info("holding out whole animals")
     held = training.hold_out(
@@ -199,7 +204,9 @@ def added_results(outcome: Outcome) -> dict[str, Any]:
         "balanced_accuracy_base": found.score,
         "gain_of_50_more": None if more is None else more.gain,
         "gain_of_50_more_error": None if more is None else more.error,
-        "gain_of_50_more_recordings": 0 if more is None else more.n_recordings,
+        "gain_of_50_more_low": None if more is None else evaluate.prediction_interval(more.gains)[0],
+        "gain_of_50_more_high": None if more is None else evaluate.prediction_interval(more.gains)[1],
+        "gain_of_50_more_recordings": 0 if more is None else len(more.gains),
     }
 
 
@@ -208,9 +215,11 @@ def more_labels(outcome: Outcome) -> str:
     more = outcome.more
     if more is None:
         return ""
-    error = f" +- {more.error:.3f}" if np.isfinite(more.error) else ""
-    told = "go on" if more.gain - 2 * np.nan_to_num(more.error) > 0 else "they would not pay"
+    n, (low, high) = len(more.gains), evaluate.prediction_interval(more.gains)
+    if not np.isfinite(low):
+        return f"what {add.MORE} more labels would add cannot be told from {n} recording{'s' * (n > 1)} of the base model: three are needed"
+    told = "go on" if low > 0 else "they would not pay" if high < PAYS else "whether they pay here cannot be told"
     return (
-        f"{add.MORE} more labels added {more.gain:+.3f}{error} (mean and standard error over {more.n_recordings} recordings of the base"
-        f" model, each treated as new): {told}"
+        f"{add.MORE} more labels would add {low:+.3f} to {high:+.3f} of balanced accuracy here (95 %), on average {more.gain:+.3f} +-"
+        f" {more.error:.3f} (standard error; {n} recordings of the base model, each treated as new): {told}"
     )

@@ -14,7 +14,7 @@ import pandas as pd
 from hdf5io.errors import InputError
 
 from ..config import Labelled
-from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels
+from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels, tidy
 from .metrics import SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
 from .releases import ANY, Release, difference, together
 
@@ -197,7 +197,8 @@ def assemble(
     """
     recordings, notices = one_sign(recordings)
     labels: list[str] = []
-    label_map = parse_label_map(config.label_map)
+    label_map, by_animal = parse_label_map(config.label_map), getattr(config, "animal_by", None)  # of train only
+    notices = [*notices, *unused(label_map, recordings)]
     for recording in recordings:
         canonical, more = read_labels(recording.labels or [], task, str(recording.source), label_map)
         labels, notices = labels + canonical, notices + more
@@ -206,13 +207,13 @@ def assemble(
         *LABEL_COLUMNS,
         config.group_by,
         *([config.label_column] if config.label_column else []),
-        *([config.animal_by] if config.animal_by else []),
+        *([by_animal] if by_animal else []),
     ]
     columns, more = choose_columns([r.table for r in recordings], metric_names, excluded)
     notices += encoded.notices + more
     metrics = pd.concat([numeric(r.table[columns], str(r.source)) for r in recordings], ignore_index=True)
     groups = np.array([g for r in recordings for g in group_values(r, config.group_by, "--group-by")], dtype=str)
-    animals = animal_values(recordings, config.animal_by)
+    animals = animal_values(recordings, by_animal)
     ids = [i for r in recordings for i in r.unit_ids]
     recording_of = np.repeat(np.arange(len(recordings)), [len(r.unit_ids) for r in recordings])
     order: list[int] = sorted(
@@ -241,6 +242,13 @@ def assemble(
         None if animals is None else np.array(animals, dtype=str)[order], params, notices, int((~keep).sum()),
         release=together([r.release for r in recordings]),
     )  # fmt: skip
+
+
+def unused(label_map: Iterable[str], recordings: Sequence[Recording]) -> list[str]:
+    """Return a notice where ``--label-map`` names spellings that no unit has."""
+    there = {tidy(label) for r in recordings for label in r.labels or []}
+    absent = [s for s in label_map if s not in there]
+    return [f"--label-map: no unit is labelled {', '.join(map(repr, absent))}"] if absent else []
 
 
 def mixed_releases(recordings: Sequence[Recording], names: Sequence[str]) -> list[str]:
