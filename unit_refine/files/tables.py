@@ -97,7 +97,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def ends_of(text: str, separator: str) -> tuple[list[str], list[str]]:
     """Return the cells of a text's first line, and of the last one where nothing ends it (the file may be cut off there)."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line.strip(" ") for line in text.splitlines() if line.strip()]
     cut = [lines[-1]] if len(lines) > 1 and not text.endswith(("\n", "\r")) else []
     first, *last = csv.reader([lines[0], *cut], delimiter=separator, skipinitialspace=True)
     return [cell.strip() for cell in first], last[0] if last else first

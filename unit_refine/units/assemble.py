@@ -15,7 +15,7 @@ from hdf5io.errors import InputError
 
 from ..config import Labelled
 from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels, tidy
-from .metrics import SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
+from .metrics import KNOWN, SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
 from .releases import ANY, Release, difference, together
 
 
@@ -154,6 +154,8 @@ def group_values(recording: Recording, by: str, option: str) -> list[str]:
     if by == "file":
         return [recording.name] * len(recording.unit_ids)
     values = column(recording.table, by, recording.source)
+    if by in KNOWN:
+        raise InputError(f"{option} '{by}': a metric, which tells no recordings or animals apart; name another column.")
     if any(pd.isna(v) for v in values):
         raise InputError(
             f"{recording.source}: {option} '{by}': {sum(map(pd.isna, values))} units have no value in this column."
