@@ -3,8 +3,8 @@
 A command's options are the fields of its pydantic config: name, default, bounds and help are written there and nowhere else.
 Values travel as text to pydantic, which parses and checks them, so that a typed option, a TOML key and a Python call obey the
 same rules. Paths are looked at before anything heavy is imported. A field's ``json_schema_extra`` may say: ``positional``, ``flags``
-(further spellings), ``exists`` (file, folder or any: an input that must be there), ``input`` (text that may name an input), ``same``
-(the option does not change the result), ``product`` (of ``output``: the name of the file that a study makes in each recording's
+(further spellings), ``exists`` (file, folder or any: an input that must be there), ``or_word`` (that may stand instead of it), ``input``
+(text that may name an input), ``same`` (the option does not change the result), ``product`` (of ``output``: the name of the file that a study makes in each recording's
 folder; without it the output is that folder).
 
 The five pipelines hold this file in equal copies (see ``console.py``).
@@ -204,9 +204,10 @@ def describe_error(error: Mapping[str, Any], config_class: type[BaseModel]) -> s
 def missing_paths(config_class: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
     """Yield one phrase for each path that must exist and does not, or is of the wrong kind."""
     for name in config_class.model_fields:
-        wanted, value = extra_of(config_class, name).get("exists"), values.get(name)
+        extra, value = extra_of(config_class, name), values.get(name)
+        wanted = extra.get("exists")
         for item in value if isinstance(value, (list, tuple)) else [value]:
-            if wanted is None or not isinstance(item, (str, Path)) or item == "":
+            if wanted is None or not isinstance(item, (str, Path)) or str(item) in ("", extra.get("or_word")):
                 continue
             path, where = Path(item), shown(config_class, name)
             what = "file or folder" if wanted == "any" else wanted

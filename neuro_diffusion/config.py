@@ -192,14 +192,11 @@ class TrainPriorConfig(Written):
     depth: int = Field(4, ge=1, description="blocks")
     parameterization: Literal["edm", "v", "eps"] = Field("edm", description="what the network predicts")
     fine_tune: Path | None = Field(
-        None,
-        description="start from this model's network (same architecture): another size N, family or recorded fraction",
-        json_schema_extra=FOLDER,
-    )
+        None, description="start from this model's network (same architecture): another size N, family or recorded fraction", json_schema_extra=FOLDER
+    )  # fmt: skip
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of training")
     save_every: int = Field(
-        100, ge=1, description="steps between the states from which an interrupted training goes on",
-        json_schema_extra=about(same=True),
+        100, ge=1, description="steps between the states from which an interrupted training goes on", json_schema_extra=about(same=True),
     )  # fmt: skip
     resume: bool = Field(False, description="go on with a training that was interrupted")
 
@@ -238,22 +235,21 @@ class SampleConfig(Solver, Written):
 class InferConfig(Rivals, Array, Solver, Written):
     """Infer the weights behind a recording: samples, intervals, baselines, which to trust; exit 3 when no such network made it."""
 
-    model: Path = Field(description="model folder of train-conditional", json_schema_extra=GIVEN_FOLDER)
+    model: Path = Field(
+        description="model folder of train-conditional, or 'none': EP and ridge alone", json_schema_extra=GIVEN_FOLDER | about(or_word="none")
+    )  # fmt: skip
     activity: Path = Field(
         description="rates x = tanh(h) in [-1, 1]: HDF5, NWB, MATLAB, NumPy (T, N) or (K, T, N), suite2p, or a table with a row a time"
-        " step; a neuron that was not recorded is a column of NaN",
-        json_schema_extra=GIVEN_FILE,
-    )
+        " step; a neuron that was not recorded is a column of NaN", json_schema_extra=GIVEN_FILE,
+    )  # fmt: skip
     output: Path = Field(description="HDF5 file of the posterior", json_schema_extra=about(product="posterior.h5"))
     dt_over_tau: float | None = Field(None, gt=0, lt=2, description="step over time constant; default: the model's")
     noise_std: float | None = Field(None, gt=0, description="observation noise of the rates; default: estimated")
     refine: Literal["none", "pigdm", "dps", "map", "descent", "seed"] = Field(
-        "none",
-        description="refine the posterior mean afterwards and show whether held-out trials agree (seed: old name of descent)",
-    )
+        "none", description="refine the posterior mean afterwards and show whether held-out trials agree (seed: old name of descent)"
+    )  # fmt: skip
     n_samples: int | None = Field(
-        None, ge=8, description="posterior samples; default 64, fewer of networks beyond 100 neurons, down to 8",
-        json_schema_extra=about("--samples"),
+        None, ge=8, description="posterior samples; default 64, down to 8 beyond 100 neurons", json_schema_extra=about("--samples")
     )  # fmt: skip
     guidance: float = Field(1.0, ge=0, description="0 prior, 1 posterior; above 1 is sharper and not calibrated")
     estimate: tuple[Literal["input", "gain", "tau", "process", "kernel", "taus", "none"], ...] = Field(
@@ -269,6 +265,14 @@ class InferConfig(Rivals, Array, Solver, Written):
     truth: Path | None = Field(None, description="file with the true weights 'W', to be scored", json_schema_extra=FILE)
     steps: int | None = Field(None, ge=2, description="steps of the solver; default 18, 12 beyond 100 neurons")  # type: ignore[assignment]
     figure_format: FigureFormat = Field("png", description="format of the figure")
+
+    @model_validator(mode="after")
+    def _without_model(self) -> Self:
+        needless = {"refine", "guidance", *(() if self.prior else Solver.model_fields)} & self.model_fields_set
+        if str(self.model) == "none" and (needless or self.dt_over_tau is None):
+            missing = "it needs --dt-over-tau, the recording's step over the neurons' time constant"
+            raise ValueError(f"MODEL none: {f'no --{min(needless)}' if needless else missing}")
+        return self
 
 
 class HeldOutConfig(Rivals, Solver, Written):

@@ -23,7 +23,7 @@ from ..fit.further import further
 from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate, evidence_of
 from ..model import explain
 from ..model.anatomy import classes_of
-from ..model.model import WeightModel, differences
+from ..model.model import WeightModel, WrittenPrior, differences
 from ..model.propagation import Family
 from ..rate_network.activity import Regime
 from ..score.behaviour import intervals
@@ -39,7 +39,9 @@ MOST_TO_RUN, MOST_RUNS = 64, 32  #: neurons, and samples, whose fixed points and
 
 def run(config: InferConfig, run: Run) -> Result:
     """Load model and recording, judge, infer, write posterior and figure."""
-    model = model_folder.load_model(config.model, "diffusion", conditional=True)
+    model: WeightModel | WrittenPrior = WrittenPrior()
+    if str(config.model) != "none":
+        model = model_folder.load_model(config.model, "diffusion", conditional=True)
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
     recording = recordings.load_activity(config.activity, config.dataset, config.rows, config.axes)
@@ -202,24 +204,26 @@ def anatomy_of(config: InferConfig, recording: recordings.Activity) -> Tensor | 
 
 
 def fitted(
-    config: InferConfig, model: WeightModel, recording: recordings.Activity, recorded: inference.Recorded, choice: Choice,
+    config: InferConfig, model: WeightModel | WrittenPrior, recording: recordings.Activity, recorded: inference.Recorded, choice: Choice,
     others: inference.Competitors, truth: Tensor | None,
 ) -> inference.Inference:  # fmt: skip
     """Return the posterior; of many neurons by fewer and shorter runs, of very many by expectation propagation alone."""
     (K, T, N), used, g = recording.y.shape, choice.settings, torch.Generator().manual_seed(config.seed)
     regime = Regime(used.a, used.process if used.process > MAX_SLACK else 0.0, used.h0_std)
-    for line in differences(model.spec, regime, T, N, K, [choice.noise / used.gain]):
-        log.warning("%s", line)
+    if isinstance(model, WeightModel):
+        for line in differences(model.spec, regime, T, N, K, [choice.noise / used.gain]):
+            log.warning("%s", line)
     if N > inference.LARGEST:
-        log.warning("%d neurons: the diffusion model is not run beyond %d; the samples are those of expectation propagation.",
-                    N, inference.LARGEST)  # fmt: skip
+        if isinstance(model, WeightModel):
+            log.warning("%d neurons: the diffusion model is not run beyond %d; the samples are those of expectation propagation.",
+                        N, inference.LARGEST)  # fmt: skip
         for name in not_for_many(config, recording, choice):
             raise InputError(f"{name}: not there for more than {inference.LARGEST} neurons. Leave it out.")
         family = model.spec.family or Family()
         return inference.infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
-    if N > 100:
+    if N > 100 and isinstance(model, WeightModel):
         runs = (1 + (K > 1) / 2) * (1 + (config.prior is not None))
         seconds = runs * steps * model.seconds_a_step(N, n_samples)
         log.info("%d neurons: %d samples of %d steps, about %.0f s of a processor.", N, n_samples, steps, seconds)

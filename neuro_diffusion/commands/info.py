@@ -26,7 +26,10 @@ def next_commands(path: Path, found: dict[str, Any]) -> list[str]:
         return [f"neuro-diffusion infer {data} ACTIVITY --output posterior.h5"]
     train = "neuro-diffusion train-conditional networks --output model"
     return {
-        "activity": [f"neuro-diffusion infer MODEL {data} --output posterior.h5"],
+        "activity": [
+            f"neuro-diffusion infer none {data} --dt-over-tau DT_OVER_TAU --output posterior.h5",
+            f"neuro-diffusion infer MODEL {data} --output posterior.h5",
+        ],
         "connectome": [f"neuro-diffusion import-connectome {data} --output networks", train],
         "data set": [f"neuro-diffusion train-conditional {data} --output model"],
         "folder of .pt networks": [f"neuro-diffusion import-pt {data} --output networks", train],

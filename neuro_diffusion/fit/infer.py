@@ -17,7 +17,7 @@ from ..model.anatomy import Reliability, averaged, reliability
 from ..model.blend import blend, claimed_correlation, mix, share_of
 from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
-from ..model.model import WeightModel
+from ..model.model import WeightModel, WrittenPrior
 from ..model.propagation import Family
 from ..model.ridge import RowFit
 from .refine import refine_weight_matrix
@@ -106,7 +106,7 @@ class _Fitted(NamedTuple):
 
 
 def infer(
-    model: WeightModel,
+    model: WeightModel | WrittenPrior,
     recorded: Recorded,
     choice: Choice,
     n_samples: int,
@@ -153,7 +153,7 @@ def infer(
         for name, W in whole.estimates.items()
     ]
     noise = float(whole.base.noise_std) * choice.settings.gain
-    samples, kind = whole.samples, "diffusion"
+    samples, kind = whole.samples, "diffusion" if "diffusion" in whole.estimates else "ep"
     if trusted in WRITTEN:
         samples, kind = whole.ep.samples, trusted
     elif trusted == "combined":
@@ -187,7 +187,7 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
     ep, written = _propagated(model, found, 0 if lean else S, generator)
     share = share_of(model.spec.gate, claimed_correlation(ep[None], written.sd[None]))
     estimates, default, samples = {"ridge": base.mean[0], "ep": ep}, "ep", written.samples
-    if not lean or float(share) > 0:
+    if isinstance(model, WeightModel) and (not lean or float(share) > 0):
         part = model.prepare(likelihood(model).wide)
         samples = model.sample(part, S, guidance=guidance, generator=generator, **solver)[0]
         estimates = {"diffusion": samples.mean(0), **estimates}
@@ -219,7 +219,7 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
 
 
 def _propagated(
-    model: WeightModel, found: RowFit, S: int, generator: torch.Generator, density: Tensor | None = None
+    model: WeightModel | WrittenPrior, found: RowFit, S: int, generator: torch.Generator, density: Tensor | None = None
 ) -> tuple[Tensor, Written]:
     """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each."""
     family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]

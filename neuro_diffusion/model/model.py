@@ -65,6 +65,12 @@ class ModelSpec(NamedTuple):
         return f"{self.arch} of width {self.width}, hidden {self.hidden}, depth {self.depth}, predicting {self.parameterization}"
 
 
+class WrittenPrior(NamedTuple):
+    """What stands for a trained model where there is none: a family in words, of which density, sizes and signs are learned."""
+
+    spec: ModelSpec = ModelSpec(family=Family())
+
+
 def differences(
     spec: ModelSpec, regime: Regime, n_time: int, n_neurons: int, n_trials: int, noise: Sequence[float]
 ) -> list[str]:

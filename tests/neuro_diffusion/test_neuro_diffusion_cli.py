@@ -93,6 +93,25 @@ def test_inference_writes_samples_baselines_and_a_verdict(neuro_diffusion_cli, n
     assert (tmp_path / "posterior.png").stat().st_size > 1000
 
 
+def test_a_recording_has_an_answer_without_any_training(nd_here, tmp_path):
+    drawn = ("--structure", "dale-sparse-lognormal", "--N", 10, "--num_trials", 4, "--T", 60, "--seed", 3)
+    assert nd_here("simulate", *drawn, "--output", tmp_path / "x.h5").returncode == 0
+    typed = ("infer", "none", tmp_path / "x.h5", "--output", tmp_path / "p.h5")
+    for missing, phrase in (((), "it needs --dt-over-tau"), (("--dt-over-tau", 0.1, "--steps", 9), "no --steps")):
+        answer = nd_here(*typed, *missing)
+        assert answer.returncode == 2
+        assert phrase in answer.stderr
+    answer = nd_here(*typed, "--dt-over-tau", 0.1, "--truth", tmp_path / "x.h5", "--json")
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)["results"]
+    assert results["verdict"] == "typical"
+    assert [row["method"] for row in results["methods"]] == ["ridge", "ep"]
+    assert results["scores"]["correlation"] > 0.95
+    with h5py.File(tmp_path / "p.h5") as file:
+        np.testing.assert_array_equal(file["samples"][()], file["ep_samples"][()])
+    assert "trained diffusion model" not in (tmp_path / "p.methods.md").read_text()
+
+
 def test_anatomy_is_joined_by_names_or_order_and_anything_else_refused(
     neuro_diffusion_cli, nd_model, recording, tmp_path
 ):
