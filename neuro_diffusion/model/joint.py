@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .propagation import N_NODES, Family, Propagated, gaussian_posterior, nodes
+from .columns import Columns, draw_signs
+from .propagation import Family, Propagated, gaussian_posterior
 from .ridge import Likelihood
+from .tilted import N_NODES, nodes
 
 SEQUENTIAL = 64  #: neurons up to which samples are drawn entry by entry
 
@@ -40,16 +42,17 @@ def _draw_one(
     found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
 ) -> Tensor:
     """Return samples (S, N, N) of network k."""
-    tau, nu = (site[k] for site in found.sites)
-    N = tau.shape[-1]
+    tau, nu, kappa, _ = (site[k] for site in found.given)
+    N, sign = tau.shape[-1], signs(found, family, k, S, g)
     C, _, mean = gaussian_posterior(Likelihood(likelihood.A[k].double(), likelihood.b[k].double()), tau, nu)
-    C, mean = C.expand(S, N, N, N).clone(), mean.expand(S, N, N).clone()
-    sign = signs(found, family, k, S, g)
+    nu = nu + kappa * sign
+    mean = mean + (C @ (kappa * sign)[..., None])[..., 0]
+    C = C.expand(S, N, N, N).clone()
     W = torch.zeros(S, N, N, dtype=torch.double)
     for j in torch.randperm(N, generator=g).tolist():
         spread = C[..., j, j].clamp_min(1e-14)
         v = 1 / (1 / spread - tau[:, j]).clamp_min(1e-3 / spread.amax())
-        m = v * (mean[..., j] / spread - nu[:, j])
+        m = v * (mean[..., j] / spread - nu[..., j])
         w = _draw_entry(m, v, sign[..., j], found, k, found.density[k, :, j], family, g)
         gain = C[..., :, j] / spread[..., None]
         mean = mean + gain * (w - mean[..., j])[..., None]
@@ -60,24 +63,26 @@ def _draw_one(
 
 def signs(found: Propagated, family: Family, k: int, S: int, g: torch.Generator | None) -> Tensor:
     """Return signs (S, N, N) of the columns, or of entries without Dale's law."""
-    chance = found.positive[k].double()
-    N = len(chance)
-    shape = (S, 1, N) if family.dale else (S, N, N)
-    return torch.where(torch.rand(shape, generator=g, dtype=torch.double) < chance, 1.0, -1.0).expand(S, N, N)
+    N = found.positive.shape[-1]
+    if family.dale:
+        return draw_signs(Columns(*(z[k : k + 1] for z in found.columns)), S, g)[:, None].expand(S, N, N)
+    coin = torch.rand((S, N, N), generator=g, dtype=torch.double)
+    return torch.where(coin < found.positive[k].double(), 1.0, -1.0)
 
 
 def _draw_large(
     found: Propagated, likelihood: Likelihood, family: Family, k: int, S: int, g: torch.Generator | None
 ) -> Tensor:
     """Return samples (S, N, N) of network k by a Gaussian copula, row by row."""
-    tau, nu = (site[k] for site in found.sites)
+    tau, nu, kappa, _ = (site[k] for site in found.given)
     N, sign, rows = tau.shape[-1], signs(found, family, k, S, g), []
     for i in range(N):
         data = Likelihood(likelihood.A[k, i : i + 1].double(), likelihood.b[k, i : i + 1].double())
         C, spread, mean = gaussian_posterior(data, tau[i : i + 1], nu[i : i + 1])
+        mean = mean + (kappa[i] * sign[:, i]) @ C[0]
         root = torch.linalg.cholesky(C[0] + 1e-10 * spread.amax() * torch.eye(N, dtype=torch.double))
         z = (torch.randn(S, N, generator=g, dtype=torch.double) @ root.T) / spread.sqrt()
-        rows.append(draw_row(found, family, k, i, z, spread[0], mean[0], sign[:, i], g))
+        rows.append(draw_row(found, family, k, i, z, spread[0], mean, sign[:, i], g))
     return torch.stack(rows, 1).to(likelihood.b)
 
 
@@ -92,11 +97,13 @@ def draw_row(
     sign: Tensor,
     g: torch.Generator | None,
 ) -> Tensor:
-    """Return entries (S, N) of row i whose quantiles are those of Gaussian draws z (S, N), standardised, of that variance and mean (N)."""
-    tau, nu = (site[k, i] for site in found.sites)
+    """Return entries (S, N) of row i whose quantiles are those of Gaussian draws z (S, N), standardised, of that variance (N) and mean (S, N)."""
+    tau, nu, kappa, _ = (site[k, i] for site in found.given)
     level = torch.special.ndtr(z).clamp(1e-9, 1 - 1e-9)
     v = (1 / (1 / spread - tau).clamp_min(1e-3 / spread.amax())).expand(z.shape)
-    return _draw_entry(v * (mean / spread - nu), v, sign, found, k, found.density[k, i], family, g, level)
+    return _draw_entry(
+        v * (mean / spread - nu - kappa * sign), v, sign, found, k, found.density[k, i], family, g, level
+    )
 
 
 def _draw_entry(

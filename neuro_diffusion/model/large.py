@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .columns import Heard, Sites
 from .explain import Settings, design, first_path, fitted_path, segments
 from .explain import _best_fit_by_time as best_variance
 from .joint import draw_row, signs
@@ -61,8 +62,8 @@ def _rows(d) -> Rows:
     return Rows(d.F.flatten(0, 1), d.p.z[0].flatten(0, 1).T, own, d.p.omega[0].flatten(0, 1).T)
 
 
-def _posterior(r: Rows, block: Tensor, D: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return variance and mean (n, N) of some rows under an independent prior of variance D and mean shift (n, N)."""
+def _posterior(r: Rows, block: Tensor, D: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the whitened regressors (n, M, N), variance and mean (n, N) of some rows under a prior of variance D and mean shift (n, N)."""
     F = r.F
     C = (F * D[:, None]) @ F.T + r.own + torch.diag_embed(1 / r.omega[block])
     L = torch.linalg.cholesky(C)
@@ -70,20 +71,15 @@ def _posterior(r: Rows, block: Tensor, D: Tensor, shift: Tensor) -> tuple[Tensor
     spread = D - D**2 * (half**2).sum(1)
     misfit = r.z[block] - shift @ F.T
     mean = shift + D * (torch.cholesky_solve(misfit[..., None], L)[..., 0] @ F)
-    return spread.clamp_min(1e-12 * D), mean
-
-
-def _all_rows(r: Rows, D: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    found = [_posterior(r, block, D[block], shift[block]) for block in torch.arange(len(r.z)).split(ROWS)]
-    spread, mean = zip(*found)
-    return torch.cat(spread), torch.cat(mean)
+    return half, spread.clamp_min(1e-12 * D), mean
 
 
 def ridge_of(r: Rows, variance: float) -> LargeRidge:
     """Return ridge regression under a prior variance."""
     D = r.F.new_full((len(r.z), r.F.shape[1]), variance)
-    spread, mean = _all_rows(r, D, torch.zeros_like(D))
-    return LargeRidge(mean, spread.sqrt(), variance)
+    blocks = torch.arange(len(D)).split(ROWS)
+    spread, mean = zip(*(_posterior(r, block, D[block], torch.zeros_like(D[block]))[1:] for block in blocks))
+    return LargeRidge(torch.cat(mean), torch.cat(spread).sqrt(), variance)
 
 
 def propagate(r: Rows, family: Family) -> Propagated:
@@ -91,28 +87,49 @@ def propagate(r: Rows, family: Family) -> Propagated:
 
     done = 0
 
-    def gaussian(tau: Tensor, nu: Tensor) -> tuple[Tensor, Tensor]:
-        """Return variance and mean of W under Gaussian sites, (1, N, N) each."""
+    def rows(*given) -> Heard:
+        """Return what `propagation.heard` does."""
         nonlocal done
         done += 1
         log.info("sweep %d of %d", done, SWEEPS)
-        spread, mean = _all_rows(r, 1 / tau[0], nu[0] / tau[0])
-        return spread[None], mean[None]
+        return _heard(r, *given)
 
-    return sweep(gaussian, r.z.new_zeros(1, len(r.z), r.F.shape[1]).float(), family)
+    return sweep(rows, r.z.new_zeros(1, len(r.z), r.F.shape[1]).float(), family)
+
+
+def _heard(r: Rows, sites: Sites, variance: Tensor, sign: Tensor) -> Heard:
+    """Return `propagation.heard` of rows whose covariance is D - D F' (...)^-1 F D; what signs add, in float32."""
+    tau, nu, kappa, _ = (z[0] for z in sites)
+    D, V, found = 1 / tau, variance[0].float(), []
+    coupling = torch.zeros_like(V)
+    for block in torch.arange(len(tau)).split(ROWS):
+        half, spread, alone = _posterior(r, block, D[block], nu[block] / tau[block])
+        d, by_sign, small = D[block].float(), (kappa * D)[block].float(), half.float()
+        heard = small * by_sign[:, None]  # (n, M, N)
+        coupling -= heard.flatten(0, 1).T @ heard.flatten(0, 1)
+        seen, own = heard @ V, V.diagonal()
+        back = (seen @ heard.mT) @ small
+        with_sign = by_sign * own - d * (small * seen).sum(1)
+        extra = by_sign**2 * own - 2 * by_sign * d * (small * seen).sum(1) + d**2 * (small * back).sum(1)
+        moved = by_sign * sign[0].float() - d * (small.mT @ (heard @ sign[0].float())[..., None])[..., 0]
+        found.append((alone + moved, spread + extra.clamp_min(0), alone, with_sign.double()))
+    coupling += torch.diag((kappa**2 * D).sum(0).float())
+    mean, spread, alone, with_sign = (torch.cat(z)[None] for z in zip(*found))
+    return Heard(mean, spread, alone, with_sign, coupling.double()[None])
 
 
 def draw(found: Propagated, r: Rows, family: Family, S: int, g: torch.Generator) -> Tensor:
     """Return joint samples (S, N, N) by a Gaussian copula; a Gaussian draw of a row is a prior draw, corrected by the data."""
-    tau, nu = (site[0] for site in found.sites)
-    D, shift, sign, rows = 1 / tau, nu / tau, signs(found, family, 0, S, g), []
+    tau, nu, kappa, _ = (site[0] for site in found.given)
+    D, sign, rows = 1 / tau, signs(found, family, 0, S, g), []
     for i in range(len(tau)):
         C = (r.F * D[i]) @ r.F.T + r.own + torch.diag(1 / r.omega[i])
         L = torch.linalg.cholesky(C)
         half = torch.linalg.solve_triangular(L, r.F, upper=False)
         spread = (D[i] - D[i] ** 2 * (half**2).sum(0)).clamp_min(1e-12 * D[i])
         pull = lambda v, L=L, D_i=D[i]: D_i * (torch.cholesky_solve(v.T, L).T @ r.F)  # noqa: E731
-        mean = shift[i] + pull((r.z[i] - r.F @ shift[i])[None])[0]
+        shift = (nu[i] + kappa[i] * sign[:, i]) * D[i]
+        mean = shift + pull(r.z[i] - shift @ r.F.T)
         first = D[i].sqrt() * torch.randn(S, len(D[i]), generator=g, dtype=torch.double)
         noise = torch.linalg.cholesky(r.own + torch.diag(1 / r.omega[i])) @ torch.randn(
             len(C), S, generator=g, dtype=torch.double

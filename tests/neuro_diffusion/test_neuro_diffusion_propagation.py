@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion.model import large
+from neuro_diffusion.model import columns, large
 from neuro_diffusion.model.agreement import entry_correlation
 from neuro_diffusion.model.anatomy import averaged, classes_of, reliability
+from neuro_diffusion.model.blend import claimed_correlation
 from neuro_diffusion.model.explain import (
     PRIOR_GRID,
     Settings,
@@ -18,7 +19,7 @@ from neuro_diffusion.model.explain import (
     solve,
 )
 from neuro_diffusion.model.joint import draw
-from neuro_diffusion.model.propagation import Family, family_of, propagate
+from neuro_diffusion.model.propagation import Family, family_of, heard, propagate
 from neuro_diffusion.model.ridge import Likelihood, fit_ridge, gaussian_likelihood, oracle_ridge
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
@@ -121,6 +122,27 @@ def test_sparse_heavy_tailed_weights_and_little_data_leave_every_mean_in_reach()
     assert float(gain.mean()) > 0.1
 
 
+def test_one_trial_of_thirty_neurons_is_expected_to_tell_no_more_than_it_tells():
+    """All rows leave the same signs open; taken for independent witnesses they made it expect .11 too much."""
+    W = sample_weight_matrix_batch(16, 30, (0.8, 1.8), structure="dale-sparse-lognormal", seed=3)
+    y = Regime().trials(W, 1, 60, 0.02, torch.Generator().manual_seed(3))
+    posterior = propagate(gaussian_likelihood(y, 0.1).wide, family_of(W))
+    found, claimed = entry_correlation(posterior.mean, W), claimed_correlation(posterior.mean, posterior.sd)
+    assert abs(float((claimed - found).mean())) < 0.06
+    assert float((found - entry_correlation(fit_ridge(y, 0.1).mean, W)).mean()) > 0.1
+
+
+def test_signs_that_the_rows_tie_together_are_drawn_together():
+    """Two columns of which all rows hear only the sum: their signs are opposite, though each alone is open."""
+    tied = torch.tensor([[[4.0, 4.0], [4.0, 4.0]]], dtype=torch.double)
+    c = columns.unheard(torch.zeros(1, 1, dtype=torch.double), 2)._replace(information=tied)
+    for _ in range(50):
+        c = columns.settle(c)
+    signs = columns.draw_signs(c, 400, torch.Generator().manual_seed(0))
+    assert abs(float(signs.mean(0)[0])) < 0.15
+    assert float((signs[:, 0] * signs[:, 1]).mean()) < -0.95
+
+
 def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
     """More neurons than steps: ridge and its intervals row by row in either space, and samples that cover the truth."""
     N, noise = 40, 0.02
@@ -135,6 +157,12 @@ def test_the_space_of_time_steps_gives_what_the_space_of_weights_gives():
     covariance = torch.linalg.inv(A + 20 * torch.eye(N))
     torch.testing.assert_close(own.mean, (covariance @ b[..., None])[..., 0], atol=1e-8, rtol=1e-6)
     torch.testing.assert_close(own.sd, covariance.diagonal(dim1=-2, dim2=-1).sqrt(), atol=1e-8, rtol=1e-6)
+    g, shape = torch.Generator().manual_seed(0), (1, N, N)
+    random = lambda: torch.rand(shape, generator=g, dtype=torch.double)  # noqa: E731
+    sites, root = columns.Sites(20 + 40 * random(), random(), 10 * random() - 5, random()), random() / N**0.5
+    given = (sites, root @ root.mT, 2 * random()[:, 0] - 1)
+    for one, other in zip(heard(Likelihood(A[None], b[None]), *given), large._heard(large._rows(d), *given)):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
     few = d._replace(F=d.F[:, :, :20])
     for input_ in (False, True):
         given = s._replace(input=input_)
