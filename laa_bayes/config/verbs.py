@@ -182,7 +182,7 @@ class InferConfig(SeveralSweeps):
 
     model: str = Field(
         description="model folder, or 'none': exact likelihood alone",
-        json_schema_extra={"positional": True, "input": True},
+        json_schema_extra={"positional": True, "exists": "folder", "or_word": "none"},
     )
     recording: Path = Field(
         description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
