@@ -318,6 +318,12 @@ def test_one_vocabulary(package):
             assert "dry_run" in fields, f"{verb} works and has no --dry-run of its own"
 
 
+def test_a_study_asks_once_for_what_its_verb_needs_beside_the_recording(run_command, tmp_path):
+    answer = run_command("laa_bayes", "batch", "a.csv", "b.csv", "--output", tmp_path / "study")
+    assert answer.returncode == 2
+    assert "infer needs MODEL as well, the same for all recordings: --set model=VALUE" in answer.stderr
+
+
 @pytest.mark.parametrize("package", BUILT)
 def test_version_is_printed(package, run_command):
     answer = run_command(package, "--version")

@@ -156,12 +156,17 @@ def table_rows(path: Path) -> list[dict[str, str]] | None:
 
 
 def words(program: Program, verb: str, job: Job, folder: Path) -> list[str]:
-    """Return the arguments of one run, with the recording in the first place that is not given otherwise."""
+    """Return the arguments of one run, with the recording in the last place that is not given otherwise."""
     config_class = program.verbs[verb]
     places = [name for name in config_class.model_fields if is_positional(config_class, name)]
     free = [name for name in places if name not in job.options]
     if not free:
         raise InputError(f"{verb} takes {', '.join(places)}; leave one of them to the recordings.")
+    for name in free[:-1]:
+        if config_class.model_fields[name].is_required():
+            raise InputError(
+                f"{verb} needs {name.upper()} as well, the same for all recordings: --set {name}=VALUE, or a column of the table."
+            )
     given = {**job.options, free[-1]: absolute(job.recording)}
     typed = [given[name] for name in places if name in given]
     options: list[str] = []
