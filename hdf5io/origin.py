@@ -93,7 +93,8 @@ def sha256(path: str | Path, leave_out: str | Path | None = None) -> str:
             file = here / name
             if name.startswith(".") or name in NOT_INPUT or file.resolve() == skipped or not file.is_file():
                 continue
-            total.update(f"{file.relative_to(path).as_posix()}\0{_known().digest(file)}\n".encode())
+            place = os.fsencode(file.relative_to(path).as_posix())  # names may be of any bytes
+            total.update(place + f"\0{_known().digest(file)}\n".encode())
     return total.hexdigest()
 
 

@@ -160,6 +160,10 @@ def build_config(config_class: type[BaseModel], given: Mapping[str, Any], config
     for name, value in given.items():
         if value is None or value == []:
             continue
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                reason = "it is not written in UTF-8. Rename it, or give a link to it that has another name"
+                raise InputError(f"{shown(config_class, name)} {text!r}: {reason}.")
         kind = kind_of(config_class, name)
         values[name] = split_values(value, kind, is_positional(config_class, name)) if kind.many else value
     try:

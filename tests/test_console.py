@@ -203,6 +203,19 @@ def test_several_values_may_be_typed_with_commas_spaces_or_repeated(toy, typed):
     assert config["files"] == ["a,b.csv", "c"]
 
 
+def test_a_name_in_another_encoding_is_one_line_and_harmless_within_a_folder(toy, tmp_path):
+    import hdf5io
+
+    name = os.fsencode(tmp_path) + b"/caf\xe9"
+    with open(name, "w") as handle:
+        handle.write("x")
+    answer = toy("go", "f", "--labels", os.fsdecode(name))
+    assert answer.returncode == 2
+    assert one_line(answer.stderr)
+    assert "not written in UTF-8" in answer.stderr
+    assert len(hdf5io.sha256(tmp_path)) == 64
+
+
 def test_underscores_negative_numbers_and_flags(toy):
     config = toy_config(toy("go", "f", "--time_lims", "-500", "2500", "--bin_ms=5", "--couple", "--json"))
     assert (config["time_lims"], config["bin_ms"], config["couple"]) == ([-500, 2500], 5, True)
