@@ -15,6 +15,7 @@ from .session import Session, select
 from .tables import READERS as TABLES
 
 log = logging.getLogger("glm_rates.files.recordings")
+FEW = 5  # times that a clock may begin again; an unsorted list goes back far more often
 READERS = dict.fromkeys(TABLES, ("spike_table", "read_spike_table"))
 READERS[".nwb"] = ("nwb", "read_nwb")
 
@@ -40,6 +41,7 @@ def read_times(source: Path, options: dict[str, Any]) -> Session:
 
         data = data._replace(observed=read_observed(Path(options["observed"]), data.unit_id, None))
     data = of_units(data, source.name)
+    must_run_forward(data.times_s, source.name)
     data = data._replace(times_s=once_each(data.times_s, source.name))
     return only(data, chosen_units(options.get("units"), unit_columns(data), len(data.unit_id)))
 
@@ -60,6 +62,30 @@ def of_units(data: Session, where: str) -> Session:
         text = "%s: %d unit id(s) (%s) stand for several units each (of several probes?): they stay apart, by their place in the file"
         log.warning(text, where, len(twice), ", ".join(twice[:5]) + (" ..." if len(twice) > 5 else ""))
     return data
+
+
+def must_run_forward(times_s: list[np.ndarray], where: str) -> None:
+    """Refuse spikes whose times, as they are written, begin again and overlap: a counter that wrapped, or recordings one after the other.
+
+    Raises
+    ------
+    InputError
+        Most units go back, each at most `FEW` times, to times that they have passed.
+    """
+    back = []
+    for times in times_s:
+        turns = np.flatnonzero(np.diff(times) < 0) + 1
+        if not 0 < len(turns) <= FEW < len(times) / 8 or len(np.unique(times)) < 0.9 * len(times):
+            continue  # unsorted, or the same list twice (`once_each`)
+        low, high = (np.array([end(run) for run in np.split(times, turns)]) for end in (np.min, np.max))
+        overlap = np.minimum(high[1:], high[:-1]) - np.maximum(low[1:], low[:-1])
+        if (overlap > (high - low)[1:] / 2).any():
+            back.append((high[0], low[1]))
+    if len(back) > 1 and len(back) > len(times_s) / 2:
+        raise InputError(
+            f"{where}: the spikes of {len(back)} of {len(times_s)} units go on to {back[0][0]:g} s and begin again at {back[0][1]:g} s: a clock that "
+            "wraps, or recordings one after the other? All times are expected on one clock; where they are, sort each unit's spikes by time."
+        )
 
 
 def once_each(times_s: list[np.ndarray], where: str) -> list[np.ndarray]:

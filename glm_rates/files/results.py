@@ -316,8 +316,9 @@ def _populations(fitted: dict, meta: dict, names: list[str]) -> dict[str, Datase
             if name.endswith("_lag_ms"):
                 units, dims = "ms", ("lag",)
             kind = "standard error of the filter" if name.endswith("_se") else name.replace("_", " ")
+            packed = Packed(array, bits=SPREAD_BITS if name.endswith("_se") else EXACT)
             out[base + name] = Dataset(
-                Packed(array) if np.ndim(array) > 1 else array, units, kind, dims if len(dims) == np.ndim(array) else ()
+                packed if np.ndim(array) > 1 else array, units, kind, dims if len(dims) == np.ndim(array) else ()
             )
         out[base + "units"] = Dataset(np.array(population["units"]), "", "indices of the population's units", ("unit",))
     return out

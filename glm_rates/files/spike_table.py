@@ -34,6 +34,7 @@ ELSEWHERE = ("probe", "probe_id", "probe_name", "insertion", "pid", "shank", "sh
              "electrode_group", "electrode_group_name", "group_name", "session", "session_id", "recording", "eid", "animal", "subject")  # fmt: skip
 CHANNELS = ("channel", "channel_id", "channel_index", "electrode", "electrode_id", "peak_channel", "group")
 SEGMENTS = ("segment", "segment_index", "segment_id", "seg", "block", "block_index", "epoch", "run")
+EDGES = ({"on", "off"}, {"onset", "offset"}, {"start", "stop"}, {"start", "end"}, {"rising", "falling"}, {"up", "down"})
 IDS = ("trial_id", "trial", "id", "trial_number", "trial_num", "trial_index")
 
 
@@ -242,6 +243,10 @@ def _with_events(data: Session, path: Path, options: dict) -> Session:
         events = _numbers(table[align], path, align)
     start, stop = (times_of(table, edge, path, rate) if _has(table, edge) else None for edge in ("start", "stop"))
     rest = {k: v for k, v in table.items() if k not in (align, *TIME_COLUMNS, *IDS)}
+    if edge := next((n for n, c in rest.items() if {text_of(v).lower() for v in c} in EDGES), None):
+        raise InputError(
+            f"{path}: column '{edge}' tells beginnings from ends; expected one row an event: keep those that begin."
+        )
     label, kind = choose_label(rest, options["label_column"], str(path), len(events))
     if start is not None and stop is not None and not align.startswith("start_"):
         events = on_clock(events, start, stop, f"{path}: {align}")

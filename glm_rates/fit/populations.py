@@ -12,6 +12,7 @@ from ..model.bases import Covariate
 from ..model.design import Design, Trials
 from ..model.kernels import Window
 from ..model.refit import observed_as
+from ..model.widths import misfit
 
 FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
 
@@ -89,9 +90,14 @@ def fit_population(population: Population, window: Window, settings: model.Setti
     shape = (len(trials.counts), window.stop - window.start)
     n_tastes = int(trials.taste.max()) + 1
     out = effects.filters(design, fit, settings.bin_size, n_tastes)
+    rate, sd = effects.predict(design, fit), effects.log_rate_sd(design, fit)
+    size = np.full(len(rate), np.inf) if fit.size is None else fit.size
+    beyond = misfit(design, rate, sd, trials.taste, size, settings.bin_size)
+    sd = np.where(fit.fitted[:, None], np.sqrt(sd**2 + beyond), sd)
     out |= {
-        "rate": where_valid(design, effects.predict(design, fit)).T.reshape(*shape, -1),
-        "log_rate_sd": where_valid(design, effects.log_rate_sd(design, fit)).T.reshape(*shape, -1),
+        "rate": where_valid(design, rate).T.reshape(*shape, -1),
+        "log_rate_sd": where_valid(design, sd).T.reshape(*shape, -1),
+        "misfit_sd": np.sqrt([beyond]),
         "fitted": fit.fitted,
         "converged": fit.converged,
         "grad_norm": fit.grad_norm,

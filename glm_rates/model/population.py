@@ -26,6 +26,7 @@ from .prior import Prior, grams, learn, map_weights, whiten
 from .screened import ENTER, exact, learn_screened
 from .solver import Problem, Solution, inverse_positive, solve
 from .stimuli import Groups, arrow_inverse, groups_of, sandwich, weighted_gram
+from .widths import with_prior_error
 
 log = logging.getLogger(__name__)
 MIN_SPIKES = 2  # a unit with fewer spikes in the fitted rows gets its mean rate and no filters
@@ -149,7 +150,9 @@ def fit_design(
         problem = ridge_problem(design, strength)
         solution = _solve_ridge(problem, settings, design)
         coef = solution.coef
-    spread = inverse_hessians(problem, solution, fitted, groups_of(design)) if covariance else []
+    spread = (
+        spreads(design, problem, solution, fitted, prior if settings.prior == "learned" else None) if covariance else []
+    )
     coef = np.where(fitted[:, None], coef, 0.0)
     converged, grad_norm = solution.converged | ~fitted, solution.grad_norm
     return Fit(coef, spread, fitted, mean_counts(design), converged, grad_norm, problem.penalty, prior)
@@ -273,6 +276,16 @@ def _held_out_loss(train: Design, test: Design, warm: list, strength: dict[str, 
     eta = ridge_problem(test, strength).predict(solution.coef)
     loss = np.exp(np.minimum(eta, 30)) - test.counts * eta
     return float(loss.sum() if test.valid is None else loss[test.valid].sum())
+
+
+def spreads(
+    design: Design, problem: Problem, solution: Solution, fitted: np.ndarray, learned: Prior | None
+) -> list[Spread]:
+    """Posterior covariance of every fitted unit's weights, with the error of the prior where that was learned from the units."""
+    given = inverse_hessians(problem, solution, fitted, groups_of(design))
+    if learned is None or problem.root is None:
+        return given
+    return with_prior_error(design, learned, problem.root, solution.coef, given)
 
 
 def inverse_hessians(

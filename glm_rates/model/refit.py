@@ -9,10 +9,9 @@ from hdf5io.errors import InputError
 from .design import Design
 from .effects import Fit, predict
 from .observation import BERNOULLI, log_likelihood, size_of
-from .population import Settings, inverse_hessians
+from .population import Settings, spreads
 from .prior import grams, map_weights, whiten
 from .solver import Problem, Solution, solve
-from .stimuli import groups_of
 
 INNER_FOLDS = 3
 
@@ -57,7 +56,8 @@ def observed_as(design: Design, settings: Settings, fit: Fit, single: np.ndarray
     start[below_one, 0] = np.log(np.maximum(fit.mean_count[below_one], 1e-9))
     coef, problem, solution = refitted(design, settings, fit, start, size)
     coef = np.where(fit.fitted[:, None], coef, 0.0)
-    spread = inverse_hessians(problem, solution, fit.fitted, groups_of(design)) if covariance else []
+    learned = fit.prior if settings.prior == "learned" else None
+    spread = spreads(design, problem, solution, fit.fitted, learned) if covariance else []
     converged = solution.converged | ~fit.fitted
     made = fit._replace(coef=coef, covariance=spread, converged=converged, grad_norm=solution.grad_norm, size=size)
     return made._replace(size=sizes(design, predict(design, made), kind, fit.fitted))

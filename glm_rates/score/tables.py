@@ -12,6 +12,8 @@ from ..files.exchange import Fitted
 from ..files.stored import Stored
 from .drift import drifting
 
+SLOWLY = ", with a slow gain over trials"
+
 
 def unit_table(done: Fitted) -> dict[str, np.ndarray]:
     """One value per unit: index, region, spikes, converged, gradient, KS p, in-sample and held-out bits per spike."""
@@ -114,23 +116,63 @@ def json_results(stored: Stored) -> dict[str, Any]:
     }
 
 
+def rival_names(kind: str) -> dict[str, str]:
+    """What the baselines are called in sentences and tables."""
+    return {
+        "homogeneous": f"the mean rate of the {kind}",
+        "psth": "the PSTH",
+        "rolling window": "the rolling window",
+        "one rate": f"one mean rate for every {kind}",
+        "drift": "the slow drift alone",
+    }
+
+
+def compared(stored: Stored) -> dict[str, dict[str, Any]]:
+    """Every row that the answer may have been decided by: nested models, rivals, and those with a slow gain over trials."""
+    models = stored.summary["models"]
+    names = {**rival_names(stored.kind), "model": list(models)[-1] if models else ""}
+    slow = stored.summary.get("slow", {})
+    return {
+        **models,
+        **{names[n].removeprefix("the ") + ", slow gain" * (n != "drift"): row for n, row in slow.items()},
+    }
+
+
+def what_tells(steps: dict[str, dict[str, Any]]) -> str:
+    """Which effects add to the others on held-out trials, in words, each by the largest model that it was left out of; empty without steps.
+
+    Examples
+    --------
+    >>> steps = {"history+stimulus over history": {"pooled_low": -0.1}, "history+stimulus over stimulus": {"pooled_low": 0.1}}
+    >>> what_tells(steps)
+    'history alone does it, stimulus adds nothing that shows'
+    """
+    adds: dict[str, bool] = {}
+    for name, step in sorted(steps.items(), key=lambda item: item[0].partition(" over ")[0].count("+")):
+        larger, smaller = (set(part.split("+")) for part in name.split(" over "))
+        if len(larger - smaller) == 1 and "(" not in name:  # not the same effects under another observation
+            adds[(larger - smaller).pop()] = bool((step["pooled_low"] or 0.0) > 0)
+    tells, silent = ([effect for effect in adds if adds[effect] is wanted] for wanted in (True, False))
+    if not tells:
+        return "no single effect shows" if adds else ""
+    if not silent:
+        return f"{', '.join(tells)}: each adds to the others"
+    does = f"{' and '.join(tells)} {'alone does' if len(tells) == 1 else 'do'} it"
+    return f"{does}, {' and '.join(silent)} add{'s' * (len(silent) == 1)} nothing that shows"
+
+
 def answer_of(stored: Stored) -> Answer | None:
     """Does the model predict held-out trials better than the best baseline? None where nothing was held out."""
     found = stored.summary.get("against_best")
     if not found:
         return None
-    names = {
-        "homogeneous": f"the mean rate of the {stored.kind}",
-        "psth": "the PSTH",
-        "rolling window": "the rolling window",
-        "one rate": f"one mean rate for every {stored.kind}",
-        "drift": "the slow drift alone",
-    }
-    slowly, gains = found.get("slow"), ", with a slow gain over trials,"
+    names = rival_names(stored.kind)
+    slowly, gains = found.get("slow"), f"{SLOWLY},"
     gain, low, high = (
         math.nan if found[key] is None else found[key] for key in ("pooled", "pooled_low", "pooled_high")
     )
     what = f"the model of {found['model'].replace('+', ', ')}{gains if found.get('both') else ''}"
+    what += f" ({told})" if low > 0 and (told := what_tells(stored.summary["steps"])) else ""
     against = names[found["baseline"]] + (gains.rstrip(",") if slowly and found["baseline"] != "drift" else "")
     p = stored.arrays.get("drift_pvalue", np.full(1, np.nan))
     n = len(drifting(p))

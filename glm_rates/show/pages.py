@@ -15,7 +15,7 @@ from hdf5io.errors import InputError
 from ..files.results import Place
 from ..files.stored import Stored, read_results, safe_names
 from ..score.drift import drifting
-from ..score.tables import answer_of, explained, further, json_results
+from ..score.tables import answer_of, compared, explained, further, json_results
 from . import plots
 from .figures import save_figure
 from .report import Section, write_report
@@ -129,7 +129,7 @@ def report(path: Path, stored: Stored, figures: dict[str, Path | Figure], warnin
     if scores is not None:
         shown.sort(key=lambda c: -np.nan_to_num(scores[int(c.split()[1])], nan=-9.0))
     sections = [
-        Section("Models", _verdict(models, steps), [{"model": n, **_rounded(v)} for n, v in models.items()]),
+        Section("Models", _verdict(models, steps), [{"model": n, **_rounded(v)} for n, v in compared(stored).items()]),
         Section("Steps between nested models", "Paired by fold.", [{"step": n, **_rounded(v)} for n, v in steps.items()]),
         Section("Figures", figures=general),
         Section("Units with the highest held-out score", "All others are in plots/individual_neurons.", figures={c: figures[c] for c in shown[:MAX_IN_REPORT]}),

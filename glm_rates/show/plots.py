@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..files.stored import Stored
+from ..score.evaluate import BASELINES
+from ..score.tables import compared
 
 # One colour for one thing (Okabe & Ito 2008).
 COLOUR = {"rate": "#D55E00", "psth": "#4D4D4D", "in-sample": "#999999", "held-out": "#0072B2", "psth model": "#999999"}
@@ -80,14 +82,14 @@ def bits_by_taste_region(rows: Sequence[Mapping], kind: str) -> Figure:
 
 def model_comparison(stored: Stored) -> Figure:
     """What explains the spikes: pooled held-out bits per spike of nested models and of simple rivals."""
-    models = stored.summary["models"]
-    shown = {k: v for k, v in models.items() if v["pooled"] is not None}
+    shown = {k: v for k, v in compared(stored).items() if v["pooled"] is not None}
     worst = min((v["pooled"] for k, v in shown.items() if k != "rolling window"), default=0)
     figure, ((axis,),) = _figure(6.4, 0.5 * len(shown) + 1.5)
     names = list(shown)
     for row, name in enumerate(names):
         value = shown[name]
-        colour = COLOUR["psth"] if name in ("psth", "rolling window", "one rate") else COLOUR["held-out"]
+        ours = name in stored.scores.keys() - set(BASELINES) or name.startswith(list(stored.summary["models"])[-1])
+        colour = COLOUR["held-out" if ours else "psth"]
         axis.barh(row, value["pooled"], color=colour, height=0.6)
         axis.plot([value["pooled_low"], value["pooled_high"]], [row, row], color="k", lw=1.4)
     best = max(np.nanmax([v["pooled"], v["pooled_high"] or np.nan]) for v in shown.values())
@@ -100,10 +102,8 @@ def model_comparison(stored: Stored) -> Figure:
     axis.set_yticks(range(len(names)), ["PSTH" if name == "psth" else name for name in names])
     axis.invert_yaxis()
     n_units = next(iter(shown.values()))["n_units"]
-    axis.set(
-        xlabel="held-out bits per spike, pooled (95 % interval over folds)",
-        title=f"What explains the spikes, n = {n_units} units",
-    )
+    label = "held-out bits per spike, pooled (95 % interval over folds)"
+    axis.set(xlabel=label, title=f"What explains the spikes, n = {n_units} units")
     _tidy(axis)
     return figure
 

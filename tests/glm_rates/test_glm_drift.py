@@ -79,6 +79,37 @@ def test_the_answer_says_first_that_rates_drift(inferred):
     assert answer_of(moved).sentence == f"1 of 4 units drift beyond the model (--drift); {plain}"
 
 
+@pytest.mark.parametrize("gains", [False, True])
+def test_the_answer_names_what_tells_and_the_report_shows_every_rival_that_may_decide(inferred, gains):
+    """A gain of each trial alone, without any response, is told as history's, not the stimulus'."""
+    from glm_rates.files.stored import read_results
+    from glm_rates.score.tables import answer_of, compared
+
+    stored = read_results(next(inferred[0].glob("*.h5")))
+    rng, taste = np.random.default_rng(1), np.arange(40) % 2
+    gain = np.exp(rng.normal(0, 0.5, (40, 1, 6))) if gains else 1 + np.zeros((40, 1, 6))
+    shape = (
+        0.25 * np.ones((2, 120))
+        if gains
+        else 0.25 * np.exp(1.5 * np.exp(-(((np.arange(120) - [[12], [30]]) / 10) ** 2)))
+    )
+    counts = rng.poisson(gain * np.pad(shape, ((0, 0), (60, 0)), mode="edge")[taste][..., None]).astype(np.uint8)
+    trials = Trials(counts, taste, np.full(40, 60), np.zeros((40, 180)), time=10.0 * np.arange(40))
+    folds = [evaluate.score_fold(trials, Window(60, 180), Settings(), 5, k) for k in range(5)]
+    names = list(folds[0].log_likelihood)
+    table = np.stack([sum(f.log_likelihood[name] for f in folds) for name in names])
+    slow = {name: sum(f.slow[name] for f in folds) for name in folds[0].slow}
+    rest = (counts[:, 60:].astype(float), taste, None, names, table, evaluate.fold_of_trials(taste, 5))
+    stored = stored._replace(summary=fit_and_score.summarise(*rest, slow), kind="taste")
+    told = answer_of(stored)
+    silent, does = ("stimulus", "history") if gains else ("history", "stimulus")
+    assert told.verdict == "yes"
+    assert f"({does} alone does it, {silent} adds nothing that shows) beats" in told.sentence
+    assert {"PSTH, slow gain", "one mean rate for every taste, slow gain", "history+stimulus, slow gain"} < set(
+        compared(stored)
+    )
+
+
 def scored(log_gain, seed=5):
     """What the summary says of pure noise with a gain (trial, unit) in six units: with and without slow rivals."""
     rng = np.random.default_rng(seed)
