@@ -6,6 +6,7 @@ from ..config import CompareConfig
 from ..console import Result, Run
 from ..files import load_model, recordings
 from ..files.tables import write_table
+from ..score.beside import ask_all
 from ..score.compare import compare
 
 
@@ -14,6 +15,7 @@ def run(config: CompareConfig, run: Run) -> Result:
     if config.dry_run:
         classes = [load_model.load(model).classes for model in config.models]
         units, _ = recordings.read_all(config)
+        ask_all(config.labellers, units)  # names that are none, or judge by what is not there
         n_units = sum(len(found.unit_ids) for found in units)
         told = f"would compare {len(classes)} models on {n_units} units of {len(config.inputs)} inputs; nothing written"
         return Result({}, {"n_models": len(classes), "n_units": n_units, "classes": classes}, told)

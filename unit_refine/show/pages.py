@@ -225,7 +225,8 @@ def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
         raise InputError(
             f"{source}: no such file; the model was not made by unit-refine train. Give units to draw: unit-refine plot MODEL UNITS.csv"
         )
-    table = pd.read_csv(source, dtype={"unit_id": str, "recording": str}).dropna(subset=[f"p_{model.classes[0]}"])
+    table = named_anew(pd.read_csv(source, dtype={"unit_id": str, "recording": str}), model.classes, source)
+    table = table.dropna(subset=[f"p_{model.classes[0]}"])
     y = np.array([model.classes.index(label) for label in table["label"]])
     p = table[[f"p_{c}" for c in model.classes]].to_numpy()
     calibrated = table[[f"calibrated_{c}" for c in model.classes]].to_numpy()
@@ -235,3 +236,15 @@ def plot(folder: Path, config: PlotConfig) -> dict[str, Path]:
     rows = json.loads((model.folder / "permutation_importance.json").read_text(encoding="utf-8"))
     figures = held_out_figures(table, model.classes, model.threshold, scores, rows, curve)
     return save_all(figures, folder, config.figure_format)
+
+
+def named_anew(table: pd.DataFrame, classes: Sequence[str], source: Path) -> pd.DataFrame:
+    """Return held-out predictions under the class names that a model has now (``--class-names``); its classes stand in one order."""
+    own = [c.removeprefix("p_") for c in table.columns if c.startswith("p_")]
+    if len(own) != len(classes) or not {f"calibrated_{c}" for c in own} | {"label"} <= set(table.columns):
+        raise InputError(
+            f"{source}: not the predictions of this model's classes ({', '.join(classes)}); train it again."
+        )
+    now = dict(zip(own, classes))
+    names = {f"{part}_{c}": f"{part}_{n}" for c, n in now.items() for part in ("p", "calibrated")}
+    return table.rename(columns=names).assign(label=table["label"].astype(str).map(now))
