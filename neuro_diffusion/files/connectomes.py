@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import logging
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,19 +16,22 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .containers import format_of, load
-from .tables import Table, is_count, is_number, number, plain_name, read_table
+from .graphs import from_graphml, refuse_others
+from .tables import MISSING, TRUTH, Table, is_count, is_number, number, plain_name, read_table
 
+log = logging.getLogger("neuro_diffusion")
+WHOLE, ROUNDED = re.compile(r"-?\d+(\.0*)?"), re.compile(r"\d(\.\d+)?[eE]\+?\d+")
 PRE = (
     "pre", "source", "from", "presynaptic", "src", "sender", "pre_id", "pre_pt_root_id", "pre_root_id", "bodyid_pre",
-    "i_pre", "origin",
+    "i_pre", "origin", "presyn", "preid", "sourceid", "upstream",
 )  # fmt: skip
 POST = (
     "post", "target", "to", "postsynaptic", "dst", "receiver", "post_id", "post_pt_root_id", "post_root_id",
-    "bodyid_post",
+    "bodyid_post", "postsyn", "postid", "targetid", "downstream",
 )  # fmt: skip
 WEIGHT = (
     "weight", "weights", "w", "count", "counts", "synapses", "n_synapses", "syn_count", "strength", "size", "value",
-    "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count", "number_of_connections",
+    "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count", "number_of_connections", "fln", "flne",
 )  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "id", "edge", "edge_id")
 SIGN = {
@@ -47,14 +50,17 @@ SIGN = {
     "i": -1,
 }  #: what a column "sign" may hold
 MARKET = b"%%MatrixMarket"  #: first bytes of a sparse matrix as text, whose first number is the row
-OTHER_GRAPHS = {
-    b"*vert": "pajek",
-    b"*net": "pajek",
-    b"graph [": "gml",
-    b"graph\n": "gml",
-    b"creator": "gml",
-    b"<gexf": "gexf",
-}
+GAP = (
+    "electrical",
+    "gap",
+    "gap junction",
+    "gap_junction",
+    "ej",
+    "e",
+    "elec",
+)  #: kinds of connections that are no synapses
+KINDS = ("type", "edge_type", "connection_type", "syn_type", "synapse_type", "kind")
+SUMS = ("sum", "total", "totals", "all", "margin", "mean")
 UNDIRECTED = ("undirected", "false")  #: in a column "type" or "directed" of a line that stands for both directions
 
 
@@ -87,7 +93,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     """
     path = Path(path)
     kind = format_of(path)
-    _refuse_other_graphs(path)
+    refuse_others(path)
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
         matrix, names = found.values, tuple[str, ...]()
@@ -99,7 +105,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
             read = mmread(path)
             matrix, names = np.asarray(read.toarray() if hasattr(read, "toarray") else read), ()
     elif _starts(path, b"<"):
-        matrix, names = _from_graphml(path)
+        matrix, names = from_edges(*from_graphml(path, WEIGHT))
         rows = None
     else:
         matrix, names, told = _from_text(path)
@@ -157,6 +163,36 @@ def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], str | None]:
             " names of neurons)."
         )
     return *_square(path, table), None
+
+
+def _ids(path: Path, table: Table, pre: int, post: int) -> list[tuple[str, str]]:
+    """Return the ids of both sides of each line; whole numbers that a table of floats holds (``720575.0``) as such.
+
+    Raises
+    ------
+    InputError : a line without an id; ids rounded to a few digits (``7.2e+17``), which may be those of several neurons.
+    """
+    pairs = [(row[pre], row[post]) for row in table.rows if len(row) > max(pre, post)]
+    for line, pair in enumerate(pairs, table.first_line):
+        for cell in pair:
+            if cell.lower() in MISSING:
+                raise InputError(f"{path}: line {line} names no neuron on one side. Leave such lines out.")
+            if ROUNDED.fullmatch(cell):
+                raise InputError(f"{path}: line {line}: id {cell} is rounded. Write ids in full, as whole numbers.")
+    if all(WHOLE.fullmatch(cell) for pair in pairs for cell in pair):
+        return [(pre.partition(".")[0], post.partition(".")[0]) for pre, post in pairs]
+    return pairs
+
+
+def _refuse_gaps(path: Path, table: Table, header: list[str]) -> None:
+    """Raise InputError where a column of kinds has gap junctions among synapses: they have no direction."""
+    for kind in (i for i, name in enumerate(header) if name in KINDS):
+        found = {row[kind].lower() for row in table.rows if len(row) > kind}
+        gaps = found & {*GAP}
+        if gaps and found - gaps:
+            raise InputError(
+                f"{path}: column '{header[kind]}' has {', '.join(sorted(found)[:6])}: gap junctions have no direction. Keep one kind of lines."
+            )
 
 
 def _corner(table: Table) -> str | None:
@@ -233,7 +269,10 @@ def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) ->
     header = [plain_name(name) for name in table.header or ()]
     sign = header.index("sign") if "sign" in header else None
     both = next((i for i, name in enumerate(header) if name in ("type", "directed")), None)
-    edges: list[tuple[str, str, float]] = []
+    _refuse_gaps(path, table, header)
+    ids, edges = iter(_ids(path, table, pre, post)), list[tuple[str, str, float]]()
+    if header and weight is not None:
+        log.info("%s: column '%s' is the weight; equal edges are added up.", path, header[weight])
     for line, row in enumerate(table.rows, table.first_line):
         value = _weight(row[weight:]) if weight is not None and len(row) > weight else None
         if len(row) <= max(pre, post) or (weight is not None and value is None):
@@ -243,9 +282,10 @@ def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) ->
             if row[sign].lower() not in SIGN:
                 raise InputError(f"{path}: line {line}: sign {row[sign]!r}, expected 1 or -1, exc or inh.")
             value = abs(value) * SIGN[row[sign].lower()]
-        edges.append((row[pre], row[post], value))
+        source, target = next(ids)
+        edges.append((source, target, value))
         if both is not None and row[both].lower() in UNDIRECTED:
-            edges.append((row[post], row[pre], edges[-1][2]))
+            edges.append((target, source, value))
     return from_edges(edges)
 
 
@@ -257,11 +297,12 @@ def _weight(cells: list[str]) -> float | None:
             return float(data.get("weight", 1.0))
         except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
             return None
-    return number(cells[0]) if is_number(cells[0]) else None
+    cell = TRUTH.get(cells[0].lower(), cells[0])
+    return number(cell) if is_number(cell) else None
 
 
 def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
-    header, rows = table.header, table.rows
+    header, rows = table.header, [[TRUTH.get(cell.lower(), cell) for cell in row] for row in table.rows]
     width = len(rows[0])
     named = width == len(rows) + 1 or (width > 1 and not is_number(rows[0][0]))
     names: list[str] = [row[0] for row in rows] if named else []
@@ -278,6 +319,8 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
         raise InputError(
             f"{path}: neither an edge list (source,target,weight) nor a square matrix of numbers."
         ) from None
+    if names and names[-1].lower() in SUMS:
+        raise InputError(f"{path}: the last row is '{names[-1]}', no neuron. Leave sums out, row and column.")
     if names and header and names != header:
         raise InputError(
             f"{path}: rows are named {names[0]}, ..., columns {header[0]}, ...; expected the same neurons."
@@ -285,61 +328,6 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
     return matrix, tuple(header or names) if len(header or names) == len(matrix) else ()
 
 
-def _refuse_other_graphs(path: Path) -> None:
-    """Raise InputError for a format of graphs that is not read, with the line that converts it."""
-    with open(path, "rb") as handle:
-        head = handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").lower()
-    for start, name in OTHER_GRAPHS.items():
-        if head.startswith(start) or (start.startswith(b"<") and start in head):
-            raise InputError(
-                f"{path}: a graph as {name}, which is not read. Convert it: networkx.write_graphml(networkx.read_{name}('{path.name}'),"
-                " 'graph.graphml')."
-            )
-
-
 def _starts(path: Path, with_what: bytes) -> bool:
     with open(path, "rb") as handle:
         return handle.read(512).lstrip(b"\xef\xbb\xbf \n\r\t").startswith(with_what)
-
-
-def _from_graphml(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    with hdf5io.parsing(path, "GraphML"):
-        text = path.read_text(encoding="utf-8-sig")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise InputError(f"{path}: has a document type definition, which is not read. Write plain GraphML.")
-        root = ElementTree.fromstring(text)
-    tag = lambda element: element.tag.rpartition("}")[2]  # noqa: E731
-    graph = next((e for e in root if tag(e) == "graph"), None)
-    if tag(root) != "graphml" or graph is None:
-        raise InputError(f"{path}: XML, but no GraphML (no <graph>).")
-    keys = {e.get("id"): e.get("attr.name") for e in root if tag(e) == "key" and e.get("for") in ("edge", "all")}
-    weights = {key for key, name in keys.items() if str(name).lower() in WEIGHT}
-    if len(weights) > 1:
-        raise InputError(
-            f"{path}: edges have {', '.join(str(keys[k]) for k in sorted(map(str, weights)))}; keep one of them as weight."
-        )
-    names = _labels([e for e in root if tag(e) == "key"], [e for e in graph if tag(e) == "node"], tag)
-    edges = []
-    for element in (e for e in graph if tag(e) == "edge"):
-        data = [d.text or "" for d in element if tag(d) == "data" and d.get("key") in weights]
-        if data and not is_number(data[0]):
-            raise InputError(f"{path}: an edge of weight {data[0]!r}, a number is expected.")
-        pre, post = (names.get(str(element.get(end)), str(element.get(end))) for end in ("source", "target"))
-        value = float(data[0]) if data else 1.0
-        edges.append((pre, post, value))
-        if (element.get("directed") or graph.get("edgedefault")) in ("undirected", "false"):
-            edges.append((post, pre, value))
-    return from_edges(edges, list(names.values()))
-
-
-def _labels(keys: list, nodes: list, tag) -> dict[str, str]:
-    """Return the name of each node of a GraphML file by its id: what it calls name (igraph) or label (Gephi), where all have another."""
-    ids = [str(e.get("id")) for e in nodes]
-    for wanted in ("name", "label", "v_name"):
-        key = {
-            e.get("id") for e in keys if str(e.get("attr.name")).lower() == wanted and e.get("for") in ("node", "all")
-        }
-        found = [next((d.text or "" for d in e if tag(d) == "data" and d.get("key") in key), "") for e in nodes]
-        if all(found) and len(set(found)) == len(ids):
-            return dict(zip(ids, found))
-    return {name: name for name in ids}

@@ -6,6 +6,7 @@ stands in an HDF5 file of MATLAB's, R's or Julia's as (neuron, time), and is tur
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,12 @@ COLUMN_MAJOR = (
     b"HDF5-based Julia",
     b"Julia data file",
 )  #: first bytes of files whose first axis is the fastest
+OTHERS = {
+    b"PAR1": ("parquet", "pandas.read_parquet"),
+    b"ARROW1": ("feather", "pandas.read_feather"),
+    b"FEA1": ("feather", "pandas.read_feather"),
+    b"\xd0\xcf\x11\xe0": ("xls", "pandas.read_excel"),
+}  #: first bytes of tables that are not read, and what reads them
 FORMATS = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf5"}
 
 
@@ -47,6 +54,7 @@ def format_of(path: Path) -> str:
         head = handle.read(128)
     if not head:
         raise InputError(f"{path}: an empty file.")
+    _refuse_others(path, head)
     for start, name in FORMATS.items():
         if head.startswith(start):
             return name
@@ -56,6 +64,28 @@ def format_of(path: Path) -> str:
     if path.suffix.lower() in (".npy", ".npz", ".mat", ".h5", ".hdf5", ".nwb"):
         raise InputError(f"{path}: damaged, its first bytes are not those of a {path.suffix} file.")
     return "text"
+
+
+def _refuse_others(path: Path, head: bytes) -> None:
+    """Raise InputError for a table of a format that is not read, with the line that converts it."""
+    found = next((other for start, other in OTHERS.items() if head.startswith(start)), None)
+    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        with hdf5io.parsing(path, "a zip archive"), zipfile.ZipFile(path) as archive:
+            if "[Content_Types].xml" in archive.namelist():
+                found = ("xlsx", "pandas.read_excel")
+    if found:
+        raise InputError(
+            f"{path}: a table as {found[0]}, which is not read. Convert it: {found[1]}('{path.name}').to_csv('{path.stem}.csv', index=False)"
+            " (leave index=False out where the index names the rows)."
+        )
+    if head.lstrip(b"\xef\xbb\xbf \n\r\t").startswith((b"{", b"[[", b"[{")):
+        graph = (
+            f"networkx.write_graphml(networkx.node_link_graph(json.load(open('{path.name}'))), '{path.stem}.graphml')"
+        )
+        raise InputError(
+            f"{path}: JSON, which is not read. Convert it: {graph} of a graph, or numpy.savetxt('{path.stem}.csv',"
+            f" json.load(open('{path.name}')), delimiter=',') of a matrix."
+        )
 
 
 def load(path: Path, kind: str, wanted: str | None, fits: Wanted, usual: tuple[str, ...], what: str) -> Array:

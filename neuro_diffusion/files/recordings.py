@@ -28,6 +28,13 @@ log = logging.getLogger("neuro_diffusion")
 SCHEMA = "neuro_diffusion/recording/1"
 USUAL = ("activity", "activities")
 INDEX = ("", "index", "unnamed_0", "step", "sample")
+BESIDE = (
+    "condition", "stim", "stimulus", "velocity", "speed", "position", "lick", "licks", "reward", "choice", "context", "label",
+    "block", "session", "mean", "average", "avg", "median", "sum", "total", "population", "pop_rate", "population_rate",
+)  # fmt: skip
+
+
+SAME = 0.01  #: largest difference, in sd, of a column from the mean or sum of the others that it is
 
 
 class Activity(NamedTuple):
@@ -82,6 +89,7 @@ def load_activity(
         )
     y, names = without_times(path, y, raw.names)
     _refuse_counts(path, y)
+    _refuse_sums(path, y)
     y, observed = _complete(path, y)
     _check_values(path, y[:, :, observed])
     if not (raw.told or rows):
@@ -157,6 +165,11 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
         raise InputError(
             f"{path}: has a column '{long_form[0]}', one line a value; a row a time step and a column a neuron are expected."
         )
+    beside = [header[i] for i, name in enumerate(lower) if name.rstrip("_0123456789") in BESIDE]
+    if beside:
+        raise InputError(
+            f"{path}: column '{beside[0]}' is named for no neuron. Leave it out, or give it a neuron's name."
+        )
     trial = [i for i, name in enumerate(lower) if name in TRIAL]
     drop = {i for i, name in enumerate(lower) if name in TIME or name in INDEX or i in trial}
     keep = [i for i in range(width) if i not in drop]
@@ -228,6 +241,18 @@ def _refuse_counts(path: Path, y: np.ndarray) -> None:
             f"{path}: column {column + 1} counts {flat[:, column].min():g} to {flat[:, column].max():g}: no rate of a neuron. Name it"
             " 'trial' in a header if it numbers trials, leave it out if not."
         )
+
+
+def _refuse_sums(path: Path, y: np.ndarray) -> None:
+    """Raise InputError where a column is the mean or the sum of all others: no neuron, though it would be heard as one."""
+    flat, n = y.reshape(-1, y.shape[2]).astype(float), y.shape[2]
+    rest = flat.sum(1, keepdims=True) - flat
+    for what, made in (("mean", rest / max(n - 1, 1)), ("sum", rest)):
+        same = np.abs(flat - made).max(0) < SAME * flat.std(0)
+        if n > 3 and same.any():
+            raise InputError(
+                f"{path}: column {int(np.argmax(same)) + 1} is the {what} of the others, no neuron. Leave it out."
+            )
 
 
 def _complete(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from hdf5io.errors import InputError
 
 log = logging.getLogger("neuro_diffusion")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+TRUTH = {"true": "1", "false": "0"}  #: what a mask may hold
 MISSING = {"", "nan", "na", "n/a", "null", "none"}
 
 
@@ -87,6 +88,7 @@ def separator_of(lines: list[str]) -> str | None:
 
 def is_header(first: list[str], second: list[str]) -> bool:
     """Return whether a line holds names: a cell that is no number stands above one that is, or numbers count the columns."""
+    first, second = ([TRUTH.get(cell.lower(), cell) for cell in line] for line in (first, second))
     if len(first) == len(second) and any(not is_number(a) and is_number(b) for a, b in zip(first, second)):
         return True
     if (

@@ -3,9 +3,11 @@
 import io
 import itertools
 import re
+import zipfile
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -354,3 +356,73 @@ def test_other_formats_of_graphs_are_refused_with_the_line_that_converts_them(tm
     (tmp_path / "g.txt").write_text(text)
     with pytest.raises(hdf5io.InputError, match=f"read_{kind}"):
         load_connectome(tmp_path / "g.txt")
+
+
+@pytest.mark.parametrize(
+    ("head", "converter"),
+    [
+        (b"PAR1", "read_parquet"),
+        (b"ARROW1\0\0", "read_feather"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "read_excel"),
+        (b'{"directed": true, "nodes": []}', "node_link_graph"),
+        (b"[[0, 1], [1, 0]]", "savetxt"),
+    ],
+)
+def test_tables_that_are_not_text_are_refused_with_the_line_that_converts_them(tmp_path, head, converter):
+    (tmp_path / "t").write_bytes(head + b"\0" * 64 if head[:1] not in b"{[" else head)
+    for read in (load_connectome, load_activity):
+        with pytest.raises(hdf5io.InputError, match=converter):
+            read(tmp_path / "t")
+
+
+def test_a_workbook_is_told_from_an_npz_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as book:
+        book.writestr("[Content_Types].xml", "<Types/>")
+    with pytest.raises(hdf5io.InputError, match="read_excel"):
+        load_connectome(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_mask_of_true_and_false_is_a_matrix_of_ones_and_zeros(tmp_path, index):
+    mask, names = np.array([[0, 1, 0], [1, 0, 1], [0, 0, 0]], bool), ["a", "b", "c"]
+    pd.DataFrame(mask, names if index else None, names).to_csv(tmp_path / "m.csv", index=index)
+    assert np.array_equal(load_connectome(tmp_path / "m.csv").matrix, mask)
+
+
+def test_ids_that_a_table_of_floats_holds_are_those_of_whole_numbers(tmp_path):
+    (tmp_path / "e.csv").write_text("pre,post,weight\n720575,720576.0,2\n720576,720575.0,3\n")
+    assert load_connectome(tmp_path / "e.csv").names == ("720575", "720576")
+    assert load_connectome(tmp_path / "e.csv").matrix.tolist() == [[0, 3], [2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("7.2e+17,7.1e+17,2", "rounded"),
+        (",b,2", "names no neuron"),
+        ("nan,b,2", "names no neuron"),
+    ],
+)
+def test_an_edge_whose_neurons_are_not_known_is_refused(tmp_path, lines, message):
+    (tmp_path / "e.csv").write_text(f"pre,post,weight\na,b,1\n{lines}\n")
+    with pytest.raises(hdf5io.InputError, match=message):
+        load_connectome(tmp_path / "e.csv")
+
+
+def test_gap_junctions_among_synapses_and_rows_of_sums_are_refused(tmp_path):
+    (tmp_path / "e.csv").write_text("pre,post,type,weight\na,b,chemical,1\nb,c,electrical,2\n")
+    with pytest.raises(hdf5io.InputError, match="no direction"):
+        load_connectome(tmp_path / "e.csv")
+    (tmp_path / "s.csv").write_text(",a,b,sum\na,0,1,1\nb,2,0,2\nsum,2,1,3\n")
+    with pytest.raises(hdf5io.InputError, match="Leave sums out"):
+        load_connectome(tmp_path / "s.csv")
+
+
+def test_a_column_beside_the_neurons_is_no_neuron(tmp_path, rates):
+    frame = pd.DataFrame(rates[0])
+    frame.add_prefix("n").assign(velocity=0.1 * frame[0]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(hdf5io.InputError, match="'velocity' is named for no neuron"):
+        load_activity(tmp_path / "a.csv")
+    np.save(tmp_path / "m.npy", np.column_stack([rates[0], rates[0].mean(1)]))
+    with pytest.raises(hdf5io.InputError, match="is the mean of the others"):
+        load_activity(tmp_path / "m.npy")
