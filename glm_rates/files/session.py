@@ -315,7 +315,8 @@ def _value(node: ast.AST, columns: Mapping[str, Sequence[Any]], row: int, where:
             raise InputError(f"{where}: units have no column '{node.id}'; they have {', '.join(columns)}.")
         value = columns[node.id][row]
         value = value.item() if isinstance(value, np.generic) else value
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        return value.strip() if isinstance(value, str) else value
     if isinstance(node, ast.Compare):
         left = _value(node.left, columns, row, where)
         for kind, right_node in zip(node.ops, node.comparators):

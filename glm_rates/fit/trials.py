@@ -95,6 +95,13 @@ def check_resolution(data: Session, bin_ms: int, where: str) -> None:
 
 def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.ndarray]:
     """When each unit was recorded, and which intervals are invalid for all: ((unit,) of (interval, 2), (interval, 2))."""
+    for rows in (data.invalid, *(data.observed or [])):
+        pairs = np.zeros((0, 2)) if rows is None else np.reshape(np.asarray(rows, float), (-1, 2))
+        if (pairs[:, 1] < pairs[:, 0]).any():
+            start, stop = pairs[pairs[:, 1] < pairs[:, 0]][0]
+            raise InputError(
+                f"{where}: an interval from {start:g} to {stop:g} s ends before it begins; expected start before stop."
+            )
     invalid = np.zeros((0, 2)) if data.invalid is None else merged(data.invalid)
     shared = data.recorded if bears_out(data, where) else None
     told = [np.asarray(i, float).ravel() for i in (shared, *(data.observed or [])) if i is not None]

@@ -96,6 +96,40 @@ def test_spikes_of_no_unit_are_refused(tmp_path):
         read_times(spikes(tmp_path / "s.csv", ids=("0", "nan", "2")), request())
 
 
+def test_a_clock_that_begins_again_is_refused_and_an_unsorted_list_is_not(tmp_path, plain):
+    table = events(tmp_path / "e.csv")
+    with pytest.raises(InputError, match=r"spikes of 3 of 3 units go on to 79.* s and begin again at 0"):
+        counts(spikes(tmp_path / "s.csv", times=[t % 80 for t in TIMES]), events=table)
+    mixed = [np.random.default_rng(0).permutation(t) for t in TIMES]
+    np.testing.assert_array_equal(counts(spikes(tmp_path / "s.csv", times=mixed), events=table)[0], plain)
+    later_first = [
+        np.concatenate([t[t > 80], t[t <= 80]]) for t in TIMES
+    ]  # two files of one clock, joined the wrong way round
+    np.testing.assert_array_equal(counts(spikes(tmp_path / "s.csv", times=later_first), events=table)[0], plain)
+    twice = [np.concatenate([t, t]) for t in TIMES]
+    np.testing.assert_array_equal(counts(spikes(tmp_path / "s.csv", times=twice), events=table)[0], plain)
+
+
+def test_edges_that_are_rows_of_their_own_are_refused(tmp_path):
+    table = events(tmp_path / "e.csv", edge=["On", "off"] * (N_TRIALS // 2))
+    with pytest.raises(InputError, match="column 'edge' tells beginnings from ends"):
+        counts(spikes(tmp_path / "s.csv"), events=table)
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused(tmp_path):
+    from glm_rates.fit.trials import recorded_intervals
+
+    data = read_times(spikes(tmp_path / "s.csv"), request())
+    for spoiled in ({"invalid": np.array([[50.0, 40.0]])}, {"observed": [np.array([[0, 90], [150, 100]]), None, None]}):
+        with pytest.raises(InputError, match=r"from (50|150) to (40|100) s ends before it begins"):
+            recorded_intervals(data._replace(**spoiled), "s.csv")
+
+
+def test_units_are_selected_whatever_blanks_their_cells_end_with(tmp_path):
+    path = spikes(tmp_path / "s.csv", quality=lambda u, i: ("good ", "good", "mua")[u])
+    assert len(read_times(path, request(units="quality == 'good'")).unit_id) == 2
+
+
 def test_labels_are_one_stimulus_however_a_number_is_spelled(tmp_path, caplog):
     path = spikes(tmp_path / "s.csv")
     labels = [("1", "1.0", "2", "02")[i % 4] for i in range(N_TRIALS)]
