@@ -67,7 +67,9 @@ def diagnose(model: TrainedModel, config: DiagnoseConfig) -> Diagnosis:
     exact, ess, fallbacks = exact_posteriors(model, v[:n_exact], draws[:n_exact], config.seed)
     sharp = evaluate.sharpness(model.sample(v[:n_exact], exact.shape[1], config.seed + 1), exact) if n_exact else None
     newton = newton_draws(model, v, draws, config.seed)
-    ratio = {} if sharp is None else dict(zip(names, np.median(sharp.sd_ratio, axis=0).tolist(), strict=True))
+    ratio = (
+        {} if sharp is None else {n: evaluate.median_and_error(x) for n, x in zip(names, sharp.sd_ratio.T, strict=True)}
+    )
     log.info("predictive and typicality checks")
     covered, example = predictive_check(model, v[:N_PREDICTIVE], draws[:N_PREDICTIVE], config.seed)
     findings = evaluate.judge(table, ratio)

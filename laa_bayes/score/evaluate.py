@@ -165,13 +165,19 @@ def sharpness(draws: np.ndarray, exact: np.ndarray, with_c2st: bool = True) -> S
     return Sharpness(draws.std(axis=1) / exact_sd, error, np.array(accuracy))
 
 
+def median_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Return the median of values (n,) and its standard error, that of the median of a normal sample (infinite of one value)."""
+    spread = values.std(ddof=1) if len(values) > 1 else np.inf
+    return float(np.median(values)), float(1.25 * spread / np.sqrt(len(values)))
+
+
 def standard_error(share: float, n: int) -> float:
     """Return the standard error of a share of ``n`` independent traces (no less than that of one trace)."""
     return float(np.sqrt(max(share * (1 - share), 1 / n) / n))
 
 
-def judge(table: dict[str, Calibration], sd_ratio: dict[str, float]) -> list[Finding]:
-    """Return pass / warn / fail of every demand (``CALIBRATION_LIMITS``).
+def judge(table: dict[str, Calibration], sd_ratio: dict[str, tuple[float, float]]) -> list[Finding]:
+    """Return pass / warn / fail of every demand (``CALIBRATION_LIMITS``); ``sd_ratio``: median and its standard error.
 
     The size of a deviation is judged, not whether it is significant: with enough traces every network deviates significantly. A
     limit is widened by two standard errors of its score, so that a verdict says something about the network and not about the
@@ -195,7 +201,9 @@ def judge(table: dict[str, Calibration], sd_ratio: dict[str, float]) -> list[Fin
         )  # the se of a median is 1.25 / sqrt(n)
         findings.append(within(name, "median_z", c.median_z, -room, room))
         if name in sd_ratio:
-            findings.append(within(name, "sd / exact sd", sd_ratio[name], *SD_RATIO))
+            ratio, se = sd_ratio[name]
+            low, high = SD_RATIO
+            findings.append(within(name, "sd / exact sd", ratio, low - N_ERRORS * se, high + N_ERRORS * se))
     return findings
 
 

@@ -201,6 +201,15 @@ def test_the_standard_error_of_a_coverage_is_binomial():
     assert evaluate.standard_error(1.0, 100) == pytest.approx(0.01)
 
 
+def test_the_ratio_of_two_exact_posteriors_decides_nothing_and_that_of_thirty_two_does():
+    rng = np.random.default_rng(5)
+    truth = rng.standard_normal((200, 1))
+    table = evaluate.calibration(truth[:, None] + 0.05 * rng.standard_normal((200, 50, 1)), truth, ["a"])
+    ratios = 2.6 * np.exp(0.2 * rng.standard_normal(32))
+    few, many = (evaluate.judge(table, {"a": evaluate.median_and_error(x)})[-1] for x in (np.array([1.1, 3.4]), ratios))
+    assert (few.score, few.verdict, many.verdict) == ("sd / exact sd", "pass", "fail")
+
+
 def test_calibration_cannot_see_a_posterior_that_ignores_the_data_but_sharpness_can():
     rng = np.random.default_rng(1)
     truth = rng.standard_normal((600, 1))
