@@ -158,9 +158,7 @@ def test_a_current_of_unusual_size_is_confirmed_or_scaled(tmp_path):
 def test_a_resistance_that_no_cell_has_is_a_wrong_unit_but_a_brief_strong_pulse_is_none(tmp_path, caplog):
     header, v = ("t (ms)", "Vm (mV)", "Im (nA)"), membrane(step(-50))
     small = table(tmp_path / "a.csv", header, [T, v, step(-50) / 10])  # pA that are called nA
-    with pytest.raises(
-        InputError, match=r"moves by \S+ mV, the current by 5000 pA, \S+ MOhm: is the current in pA"
-    ):
+    with pytest.raises(InputError, match=r"moves by \S+ mV, the current by 5000 pA, \S+ MOhm: is the current in pA"):
         read(small)
     assert read(small, current_scale=1e-3).current.min() == -5.0
     pulse = np.where((T >= 100) & (T < 100.5), 5000.0, 0.0)
