@@ -11,6 +11,7 @@ from .prior import Prior
 LEFT = (
     0.5  # determined draws added to those of the other units: a direction that hardly any unit determines stays finite
 )
+MOST = 40  # units, or groups of units, that are left out
 MISFIT_MS = 50  # width of the bins in which residuals are compared with their chance
 
 
@@ -19,7 +20,7 @@ def with_prior_error(
 ) -> list[Spread]:
     """Posterior covariances with what each unit's weights vary by where the prior is learned without one of the units.
 
-    The jackknife over units to first order. Without unit j the moments of a block, in standard deviations of the prior, change by
+    The jackknife over units (groups of them where there are many) to first order. Without unit j the moments of a block, in standard deviations of the prior, change by
     ``E_j = (Gamma_j - z_j z_j') / sum_{i != j} Gamma_i`` and its mean by ``-z_j / sum_{i != j} Gamma_i``, with Gamma the part that data
     determine (the moments solve ``sum_j z_j z_j' = sum_j Gamma_j``); weights answer by ``C (E_j z + mean)``. Edges of the coupling keep
     their prior.
@@ -40,19 +41,23 @@ def with_prior_error(
     use = [unit for unit, found in enumerate(spread) if len(found.columns)]
     if len(use) < 2:
         return spread
-    z, inverse = z[use], np.linalg.inv(root)
-    pull = np.zeros((len(use), len(use), z.shape[1]))  # (unit, left out, weight): gradient of the prior's penalty
+    z, inverse, out = z[use], np.linalg.inv(root), list(spread)
+    group = np.arange(len(use)) % MOST
+    moments = {}
     for block, at in design.columns.items():
         if block not in ("constant", "coupling"):
             k = len(prior.covariance[block])
-            parts = [_within(spread[unit], inverse, at, k) for unit in use]
-            pull[:, :, at] = _pull(z[:, at].reshape(len(use), -1, k), np.stack(parts), block == "history")
-    out = list(spread)
+            within = np.stack([_within(spread[unit], inverse, at, k) for unit in use])
+            moments[block] = _without(z[:, at].reshape(len(use), -1, k), within, group, block == "history")
     for row, unit in enumerate(use):
+        pull = np.zeros((group.max() + 1, z.shape[1]))  # (left out, weight): gradient of the prior's penalty
+        for block, (change, shift) in moments.items():
+            at = design.columns[block]
+            draws = z[row, at].reshape(-1, change.shape[1])
+            pull[:, at] = (np.einsum("gkl,rl->grk", change, draws) + shift[:, None]).reshape(len(pull), -1)
         columns, matrix = spread[unit]
-        kept = inverse[np.ix_(columns, columns)].T
-        moved = matrix @ (kept @ pull[row][:, columns].T)  # root C root' root^-T = root C
-        out[unit] = Spread(columns, matrix + (1 - 1 / len(use)) * moved @ moved.T)
+        moved = matrix @ (inverse[np.ix_(columns, columns)].T @ pull[:, columns].T)  # root C root' root^-T = root C
+        out[unit] = Spread(columns, matrix + (1 - 1 / len(pull)) * moved @ moved.T)
     return out
 
 
@@ -65,16 +70,18 @@ def _within(spread: Spread, inverse: np.ndarray, at: slice, k: int) -> np.ndarra
     return matrix.reshape(len(draws), k, len(draws), k)[draws, :, draws]
 
 
-def _pull(z: np.ndarray, within: np.ndarray, centred: bool) -> np.ndarray:
-    """How each unit's weights (unit, draw, k) are pulled where another is left out: (unit, left out, draw x k)."""
-    determined = (np.eye(z.shape[2]) - within).sum(axis=1)  # (unit, k, k)
+def _without(z: np.ndarray, within: np.ndarray, group: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How a block's precision (group, k, k) and mean (group, k) change where a group of units is left out.
+
+    ``z`` (unit, draw, k), ``within`` (unit, draw, k, k), ``group`` (unit,).
+    """
+    member = (group == np.arange(group.max() + 1)[:, None]).astype(float)  # (group, unit)
+    determined = np.einsum("gu,ukl->gkl", member, (np.eye(z.shape[2]) - within).sum(axis=1))
+    square = np.einsum("gu,urk,url->gkl", member, z, z, optimize=True)
     each = np.diagonal(determined, axis1=1, axis2=2)
     others = np.maximum(each.sum(axis=0) - each, 0) + LEFT
-    change = (determined - np.einsum("urk,url->ukl", z, z)) / np.sqrt(others[:, :, None] * others[:, None, :])
-    pull = np.einsum("jkl,irl->ijrk", change, z)
-    if centred:
-        pull = pull - (z.sum(axis=1) / others)[None, :, None, :]
-    return pull.reshape(len(z), len(z), -1)
+    change = (determined - square) / np.sqrt(others[:, :, None] * others[:, None, :])
+    return change, -(member @ z.sum(axis=1)) / others if centred else 0 * others
 
 
 def misfit(design: Design, rate: np.ndarray, sd: np.ndarray, taste: np.ndarray, size: np.ndarray, bin_ms: int) -> float:
