@@ -79,11 +79,11 @@ def settle(c: Columns) -> Columns:
     return c._replace(width=c.width + STEP * (width - c.width), pull=c.pull + STEP * (pull - c.pull))
 
 
-def told(c: Columns, sites: Sites, heard: Heard, half: Tensor) -> Columns:
-    """Return what rows now say about the signs; ``half`` (B, 1): half the prior log odds."""
+def told(c: Columns, sites: Sites, heard: Heard, half: Tensor, heat: float = 1.0) -> Columns:
+    """Return what rows now say about the signs; ``half`` (B, 1): half the prior log odds. ``heat`` below 1 weakens it."""
     information = torch.diag_embed((sites.kappa**2 / sites.tau).sum(1)) - heard.coupling
     field = (sites.eta + sites.kappa * heard.alone).sum(1)
-    return settle(c._replace(information=information, field=field, half=half))
+    return settle(c._replace(information=heat * information, field=heat * field, half=half))
 
 
 def draw_signs(c: Columns, n_samples: int, g: torch.Generator | None) -> Tensor:

@@ -24,7 +24,10 @@ BLOCK = 1 << 20  #: numbers in the precisions of rows that are inverted together
 LEAST = 1e-3  #: precision of a cavity over the prior's
 WIDE, NARROW = 0.1, 1e6  #: precisions of a site over the prior's: wider ones let sparse, heavy-tailed weights run away
 FARTHEST = 4.0  #: by which learned sizes may differ from the family's
-SWEEPS = 20
+SWEEPS, WARM = (
+    20,
+    12,
+)  #: and those until signs count in full: at once, signs of a hundred columns lock before their weights are known
 DAMPING = 0.3  #: share of the new sites in a sweep
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
 PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
@@ -163,14 +166,15 @@ def sweep(
     uncertain, sign = torch.diag_embed(believed.expand(B, N)), torch.tanh(signs.half).expand(B, N)
     before = torch.zeros_like(b)
     for turn in range(SWEEPS):
+        heat = (turn + 1) / SWEEPS
         h = rows(sites, uncertain, sign)
         if family.dale:
-            signs = columns.told(signs, sites, h, _half(state))
+            signs = columns.told(signs, sites, h, _half(state), heat)
             later = columns.gaussian(signs)
             odds = columns.log_odds(signs, *later)
         else:
             odds = 2 * _half(state).expand(B, N)
-        cavity = cavity_of(h, sites, odds, uncertain, sign, LEAST / variance)
+        cavity = cavity_of(h, sites, odds, uncertain, sign, LEAST / variance, heat)
         t = tilt(cavity, state.scale, state.density, family.log_sd)
         new = sites_of(cavity, t, family.dale, WIDE / variance, NARROW / variance)
         sites = Sites(*(old + DAMPING * (z - old) for old, z in zip(sites, new)))

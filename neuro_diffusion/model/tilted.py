@@ -102,7 +102,9 @@ def _site_odds(v: Tensor, plus: Tensor, minus: Tensor, tau: Tensor, shifts: tupl
     return up - down
 
 
-def cavity_of(h: Heard, sites: Sites, odds: Tensor, variance: Tensor, sign: Tensor, least: float) -> Cavity:
+def cavity_of(
+    h: Heard, sites: Sites, odds: Tensor, variance: Tensor, sign: Tensor, least: float, heat: float = 1.0
+) -> Cavity:
     """Return the cavities of all entries, given the log odds (B, N) of their columns and the Gaussian marginals of the signs."""
     tau, nu, kappa, eta = sites
     slope = h.with_sign / variance.diagonal(dim1=-2, dim2=-1)[:, None]
@@ -110,7 +112,7 @@ def cavity_of(h: Heard, sites: Sites, odds: Tensor, variance: Tensor, sign: Tens
     v = 1 / (1 / within - tau).clamp_min(least)
     plus, minus = (v * ((h.mean + slope * (s - sign[:, None])) / within - nu - s * kappa) for s in (1.0, -1.0))
     own = 2 * eta + _site_odds(v, plus, minus, tau, (nu + kappa, nu - kappa))
-    return Cavity(v, plus, minus, odds[:, None] - own)
+    return Cavity(v, plus, minus, odds[:, None] - heat * own)
 
 
 def tilt(c: Cavity, scale: Tensor, density: Tensor, log_sd: float) -> Tilted:
