@@ -120,10 +120,7 @@ def prepare(
     ------
     InputError : something else is there, or it was made otherwise.
     """
-    for path in inputs:
-        if target.exists() and path.exists() and target.resolve() in (path.resolve(), *path.resolve().parents):
-            what = "is the input itself" if target.samefile(path) else f"holds the input '{path}'"
-            raise InputError(f"{target} {what}. Give another output.")
+    _refuse_input(target, inputs)
     if resumes:  # what is there already is gone on with, so it must be of these inputs
         wanted = {**wanted, "inputs": {str(path): sha256(path, leave_out=target) for path in inputs}}
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -145,12 +142,8 @@ def prepare(
             return record
         elif begun_here or claim.left is not None:
             begun = read_json(target / UNFINISHED) if begun_here else claim.left or {}
-            differs = _differences(begun, wanted)
-            if differs and _asks_for_more(begun, wanted, grows):
-                differs = ""
-            if resumes and not differs:
-                differs = _begun_with_others(begun, wanted)
-            if differs:
+            differs = "" if _asks_for_more(begun, wanted, grows) else _differences(begun, wanted)
+            if differs := differs or _begun_with_others(begun, wanted):
                 raise InputError(
                     f"{target} holds an unfinished run, {differs}. Type that command again to go on, or --overwrite to begin anew."
                 )
@@ -161,6 +154,14 @@ def prepare(
         target.mkdir(parents=True, exist_ok=True)
         write_json(target / UNFINISHED, wanted)
     return None
+
+
+def _refuse_input(target: Path, inputs: Sequence[Path]) -> None:
+    """Raise InputError where an output that is there already is an input, or a folder with an input in it."""
+    for path in inputs:
+        if target.exists() and path.exists() and target.resolve() in (path.resolve(), *path.resolve().parents):
+            what = "is the input itself" if target.samefile(path) else f"holds the input '{path}'"
+            raise InputError(f"{target} {what}. Give another output.")
 
 
 def _remove(target: Path, ours: bool, begun: bool) -> None:
@@ -232,8 +233,8 @@ def _asks_for_more(record: Mapping[str, Any], wanted: Mapping[str, Any], grows: 
 
 def _begun_with_others(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return in words which input an unfinished run was begun with that is another now; empty when it is the same, or not known."""
-    old, new = begun.get("inputs"), wanted["inputs"]
-    if not isinstance(old, dict) or list(old.values()) == list(new.values()):
+    old, new = begun.get("inputs"), wanted.get("inputs")
+    if not isinstance(old, dict) or new is None or list(old.values()) == list(new.values()):
         return ""
     other = [path for path, digest in new.items() if digest not in old.values()]
     return f"begun with another '{other[0]}'" if other else "begun with other inputs"

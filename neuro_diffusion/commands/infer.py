@@ -39,9 +39,7 @@ MOST_TO_RUN, MOST_RUNS = 64, 32  #: neurons, and samples, whose fixed points and
 
 def run(config: InferConfig, run: Run) -> Result:
     """Load model and recording, judge, infer, write posterior and figure."""
-    model: WeightModel | WrittenPrior = WrittenPrior()
-    if str(config.model) != "none":
-        model = model_folder.load_model(config.model, "diffusion", conditional=True)
+    model = model_of(config)
     prior = None if config.prior is None else model_folder.load_model(config.prior, "diffusion")
     regression = None if config.regression is None else model_folder.load_model(config.regression, "regression")
     recording = recordings.load_activity(config.activity, config.dataset, config.rows, config.axes)
@@ -99,6 +97,13 @@ def run(config: InferConfig, run: Run) -> Result:
     outputs = written(config, found, recording, truth, results, run.provenance(config))
     code = 3 if bad and not config.force else 0
     return Result(outputs, results, line_of(judged, results, found.trusted, final), code, config.output)
+
+
+def model_of(config: InferConfig) -> WeightModel | WrittenPrior:
+    """Return the trained model, or for MODEL ``none`` the prior that is written down."""
+    if str(config.model) == "none":
+        return WrittenPrior()
+    return model_folder.load_model(config.model, "diffusion", conditional=True)
 
 
 def refuse_swapped(
