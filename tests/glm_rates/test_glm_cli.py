@@ -333,9 +333,11 @@ def test_no_other_file_is_replaced_by_a_result(recording, tmp_path, run_command)
     assert done.returncode == 2
     assert "exists already" in done.stderr
     assert hdf5io.sha256(precious) == before
+    before = hdf5io.sha256(recording / "simulated.h5")
     done = run_command("glm_rates", "infer", recording, "--output", recording / "simulated.h5", "--overwrite")
     assert done.returncode == 2
-    assert "is the input itself" in done.stderr
+    assert "simulated.h5: not replaced, no 'simulated.result.json' of an earlier run is beside it" in done.stderr
+    assert hdf5io.sha256(recording / "simulated.h5") == before
 
 
 def test_a_file_of_its_own_holds_every_rate_once(recording, tmp_path, run_command):
