@@ -325,11 +325,6 @@ class ConvertMetricsConfig(Tables):
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
-def one_setting(c: Any) -> bool:
-    """Return whether a training has nothing to choose from."""
-    return c.search_iterations * len(c.classifiers) * len(c.imputation_strategies) * len(c.scaling_techniques) == 1
-
-
 UNWRITTEN, VOLTAGE, NEW = (
     "nothing is written without --output",
     "--kind tables has no voltage",
@@ -340,7 +335,6 @@ IDLE: dict[str, list[tuple[str, Callable[[Any], bool], str]]] = {
     "Tables": [("gain_to_uv", lambda c: not c.compute_missing, "nothing is computed without --compute-missing")],
     "Labelled": [("label_category", lambda c: not any(p.suffix.lower() == ".json" for p in c.labels), "only a curation JSON (--labels) has categories")],
     "TrainConfig": [
-        ("cv_folds", one_setting, "the folds choose among settings, and there is one; see --search-iterations, --classifiers"),
         ("scaling_techniques", lambda c: len(c.scaling_techniques) > 1 and set(c.classifiers) <= set(TREES), "trees do not depend on it; name one"),
     ],
     "EvaluateConfig": [(n, lambda c: c.output is None, UNWRITTEN) for n in ("overwrite", "figure_format")],

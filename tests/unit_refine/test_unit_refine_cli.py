@@ -294,7 +294,6 @@ def test_more_memory_than_allowed_is_refused_before_reading(tables, run_command,
     [
         (config.TrainConfig, {"gain_to_uv": 2.0}, "--gain-to-uv: nothing is computed"),
         (config.TrainConfig, {"label_category": "quality"}, "--label-category: only a curation JSON"),
-        (config.TrainConfig, {"cv_folds": 5}, "--cv-folds: the folds choose among settings"),
         (
             config.TrainConfig,
             {"scaling_techniques": ["robust_scaler", "min_max_scaler"]},
