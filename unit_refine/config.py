@@ -334,9 +334,6 @@ UNWRITTEN, VOLTAGE, NEW = (
 IDLE: dict[str, list[tuple[str, Callable[[Any], bool], str]]] = {
     "Tables": [("gain_to_uv", lambda c: not c.compute_missing, "nothing is computed without --compute-missing")],
     "Labelled": [("label_category", lambda c: not any(p.suffix.lower() == ".json" for p in c.labels), "only a curation JSON (--labels) has categories")],
-    "TrainConfig": [
-        ("scaling_techniques", lambda c: len(c.scaling_techniques) > 1 and set(c.classifiers) <= set(TREES), "trees do not depend on it; name one"),
-    ],
     "EvaluateConfig": [(n, lambda c: c.output is None, UNWRITTEN) for n in ("overwrite", "figure_format")],
     "CompareConfig": [("overwrite", lambda c: c.output is None, UNWRITTEN)],
     "SimulateConfig": [(n, lambda c: c.kind == "tables", VOLTAGE) for n in ("duration_s", "n_channels", "noise_uv")],

@@ -294,11 +294,6 @@ def test_more_memory_than_allowed_is_refused_before_reading(tables, run_command,
     [
         (config.TrainConfig, {"gain_to_uv": 2.0}, "--gain-to-uv: nothing is computed"),
         (config.TrainConfig, {"label_category": "quality"}, "--label-category: only a curation JSON"),
-        (
-            config.TrainConfig,
-            {"scaling_techniques": ["robust_scaler", "min_max_scaler"]},
-            "--scaling-techniques: trees",
-        ),
         (config.EvaluateConfig, {"figure_format": "svg", "model": "m"}, "--figure-format: nothing is written"),
         (config.SimulateConfig, {"kind": "tables", "noise_uv": 5.0}, "--noise-uv: --kind tables has no voltage"),
         (config.PlotConfig, {"group_by": "session", "model": "m", "inputs": []}, "--group-by: it is about new units"),
