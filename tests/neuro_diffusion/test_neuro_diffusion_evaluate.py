@@ -140,10 +140,10 @@ def test_an_estimate_must_beat_every_baseline_and_a_typical_recording_the_silent
 
 @pytest.mark.parametrize(
     ("structure", "n_trials", "n_time", "sure"),
-    [("dale-sparse-lognormal", 1, 20, True), ("gaussian", 4, 60, True), ("dale-sparse-lognormal", 4, 60, False)],
+    [("gaussian", 4, 60, True), ("dale-sparse-lognormal", 4, 60, False)],
 )
-def test_propagation_that_did_not_come_to_rest_is_not_believed(structure, n_trials, n_time, sure):
-    """Eighty neurons, in too few steps, with weights of another family than told, and in enough steps of the family told."""
+def test_propagation_that_expects_too_much_is_not_believed(structure, n_trials, n_time, sure):
+    """Eighty neurons with weights of another family than told, and of the family told."""
     kind = {"structure": structure, "dale": "balanced", "density": 0.4} if structure != "gaussian" else {}
     W = sample_weight_matrix_batch(1, 80, (1.3, 1.3), None, rng=random_stream(3, 0), **kind)[0]
     g = torch.Generator().manual_seed(3)
@@ -160,7 +160,7 @@ def test_propagation_that_did_not_come_to_rest_is_not_believed(structure, n_tria
     if sure:
         assert found.trusted == "ridge"
         assert expected["ep"] > has["ep"] + 0.2
-        assert "did not come to rest" in judged.facts[0]
+        assert "is too sure" in judged.facts[0]
     else:
         assert expected["ep"] == pytest.approx(has["ep"], abs=0.05)
 
