@@ -310,7 +310,7 @@ def test_a_column_of_events_is_no_neuron(tmp_path):
     table = pd.DataFrame(RATES[0], columns=COLUMNS)
     table.insert(3, "lick", (np.arange(T) % 7 == 3).astype(int))
     table.to_csv(tmp_path / "y.csv", index=False)
-    with pytest.raises(InputError, match="column .lick. is named for no neuron"):
+    with pytest.raises(InputError, match=r"column .lick. is named for no neuron"):
         load_activity(tmp_path / "y.csv")
 
 
