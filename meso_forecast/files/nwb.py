@@ -136,7 +136,7 @@ def read_series(file: h5py.File, path: Path, name: str) -> Series:
     if role == "fluorescence" and text_of(item.parent.attrs.get("neurodata_type")) == "DfOverF":
         role = "dff"
     elif role == "fluorescence":
-        role = role_said(f"{said_of(item)} {text_of(data.attrs.get('unit', ''))}".lower())
+        role = role_said(f"{said_of(item)} {text_of(data.attrs.get('unit', ''))}")
     scale, offset = (number_of(data.attrs.get(k), default) for k, default in (("conversion", 1.0), ("offset", 0.0)))
     trace = Trace(path=path, dataset=f"{name}/data", transposed=turned, scale=scale, offset=offset)
     plane = (table or name).rsplit("/", 1)[-1]

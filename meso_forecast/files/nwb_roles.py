@@ -60,4 +60,5 @@ def role_said(said: str) -> str:
     >>> role_said("dF/F of each ROI a.u."), role_said("raw traces, before dF/F a.u."), role_said("neuropil-corrected")
     ('dff', 'fluorescence', 'corrected')
     """
-    return next((r for r, words in SAID if words.search(said) and not NOT_YET.search(said)), "fluorescence")
+    text = said.lower()
+    return next((r for r, words in SAID if words.search(text) and not NOT_YET.search(text)), "fluorescence")
