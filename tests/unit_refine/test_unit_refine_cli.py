@@ -112,8 +112,8 @@ def test_an_export_to_phy_follows_the_one_rule_for_outputs(model, tables, run_co
     answer = run_command(*typed)
     assert answer.returncode == 0, answer.stderr
     assert [path.read_bytes() for path in files] == whole
-    text = (tmp_path / "p.csv").read_text()
-    (tmp_path / "p.csv").write_text(text.replace("good", "mua"))
+    names, rows = (tmp_path / "p.csv").read_text().split("\n", 1)
+    (tmp_path / "p.csv").write_text(f"{names}\n" + rows.replace("good", "mua"))
     assert run_command(*typed).returncode == 2
     assert run_command(*typed, "--overwrite").returncode == 0
     assert files[0].read_bytes() != whole[0]

@@ -147,7 +147,7 @@ def test_the_size_of_an_nwb_file_is_not_the_memory_its_table_needs(tmp_path):
         {"snr": np.ones(4)},
         more=lambda units: units.file.create_dataset("raw", data=np.zeros(3_000_000)),
     )
-    recordings.check_memory(Tables(inputs=[path], max_memory=500))
+    recordings.check_inputs(Tables(inputs=[path], max_memory=500))
 
 
 def test_files_of_unitmatch_are_refused_with_what_to_give(tmp_path):
