@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..config.assumptions import UNITS
 from ..neuron.priors import inferred
 from ..neuron.recipe import Recipe
 from ..posterior import likelihood, typicality
@@ -28,6 +29,7 @@ class Curves(NamedTuple):
     by_sweeps: np.ndarray  #: (n_trace, n_sweeps, n_parameter) for ``SWEEPS`` of the whole current
     current: np.ndarray  #: (n_sample,) on the model's grid
     dt_ms: float
+    current_unit: str
 
 
 def curves(recipe: Recipe, truth: np.ndarray, v: np.ndarray) -> Curves:
@@ -42,7 +44,10 @@ def curves(recipe: Recipe, truth: np.ndarray, v: np.ndarray) -> Curves:
         by_time.append(variances(precision[stops - 1]))
         by_sweeps.append(variances(np.multiply.outer(SWEEPS, precision[-1])))
     names = inferred(recipe.priors)
-    return Curves(names, stops * recipe.dt_ms, np.array(by_time), np.array(by_sweeps), recipe.current, recipe.dt_ms)
+    unit = UNITS[recipe.units]["current"]
+    return Curves(
+        names, stops * recipe.dt_ms, np.array(by_time), np.array(by_sweeps), recipe.current, recipe.dt_ms, unit
+    )
 
 
 def variances(precision: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def contraction_curves(c: Curves) -> Figure:
     right.set_xticks(SWEEPS, [str(m) for m in SWEEPS])
     right.minorticks_off()
     under.step(np.arange(len(c.current)) * c.dt_ms, c.current, where="post", color=DATA, lw=0.8)
-    under.set(xlabel="seen up to (ms)", ylabel="current", xlim=left.get_xlim())
+    under.set(xlabel="seen up to (ms)", ylabel=f"current\n({c.current_unit})", xlim=left.get_xlim())
     left.tick_params(labelbottom=False)
     empty.set_axis_off()
     return figure
