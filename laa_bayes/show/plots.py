@@ -91,7 +91,7 @@ def contraction_curves(c: Curves) -> Figure:
         ax.set_yscale("log")
     left.set(ylabel="posterior / prior variance", title=f"Median and quartiles of n = {len(c.by_time)} traces")
     left.legend(frameon=False, fontsize=8, loc="lower left")
-    right.set(xlabel="sweeps of the whole current", xscale="log", xticks=SWEEPS, title="median")
+    right.set(xlabel="sweeps (each the whole current)", xscale="log", xticks=SWEEPS, title="median")
     right.set_xticks(SWEEPS, [str(m) for m in SWEEPS])
     right.minorticks_off()
     under.step(np.arange(len(c.current)) * c.dt_ms, c.current, where="post", color=DATA, lw=0.8)
