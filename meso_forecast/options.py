@@ -18,15 +18,16 @@ import errno
 import inspect
 import math
 import os
+import re
 import stat
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hdf5io.errors import InputError
 
@@ -111,10 +112,8 @@ def own_parameters(config_class: type[BaseModel]) -> list[inspect.Parameter]:
         "verbose": (bool, typer.Option(False, "--verbose", help="More detail on stderr.")),
     }  # fmt: skip
     if rehearsed_by_console(config_class):
-        options["rehearse"] = (
-            bool,
-            typer.Option(False, "--dry-run", help="Check options and paths, say what would be read and written."),
-        )
+        told = "Check options and paths, say what would be read and written."
+        options["rehearse"] = (bool, typer.Option(False, "--dry-run", help=told))
     keyword = inspect.Parameter.KEYWORD_ONLY
     return [inspect.Parameter(name, keyword, default=o, annotation=a) for name, (a, o) in options.items()]
 
@@ -137,8 +136,7 @@ def field_parameters(config_class: type[BaseModel]) -> Iterator[inspect.Paramete
             flags = flags_of(config_class, name)
             if kind.flag:
                 flags = [f"{f}/--no-{f.removeprefix('--')}" if f.startswith("--") else f for f in flags]
-            default = None if info.is_required() else info.get_default(call_default_factory=True)
-            text = default_text(default)
+            text = default_text(None if info.is_required() else info.get_default(call_default_factory=True))
             parameter = typer.Option(
                 None, *flags, metavar=None if kind.flag else metavar, help=info.description, show_default=text
             )
@@ -171,8 +169,8 @@ def build_config(config_class: type[BaseModel], given: Mapping[str, Any], config
     except ValidationError as error:
         faults = [describe_error(e, config_class) for e in error.errors()]
         raise InputError("; ".join([*faults, *missing_paths(config_class, values)])) from None
-    wrong = list(missing_paths(config_class, {name: getattr(config, name) for name in config_class.model_fields}))
-    if wrong:
+    parsed = {name: getattr(config, name) for name in config_class.model_fields}
+    if wrong := [*missing_paths(config_class, parsed), *wrong_scheduler(parsed.get("scheduler"))]:
         raise InputError("; ".join(wrong))
     return config
 
@@ -213,26 +211,30 @@ def missing_paths(config_class: type[BaseModel], values: Mapping[str, Any]) -> I
         for item in value if isinstance(value, (list, tuple)) else [value]:
             if wanted is None or not isinstance(item, (str, Path)) or str(item) in ("", extra.get("or_word")):
                 continue
-            path, where = Path(item), shown(config_class, name)
-            what = "file or folder" if wanted == "any" else wanted
+            path, where, what = Path(item), shown(config_class, name), "file or folder" if wanted == "any" else wanted
             hint = f" Expected: {config_class.model_fields[name].description}."
             try:
-                mode = path.stat()
-            except OSError as error:
-                known = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-                reason = f"no such {what}" if known else f"{what} not readable ({error.strerror})"
-                yield f"{where} {item}: {reason}.{hint}"
+                is_folder = stat.S_ISDIR(path.stat().st_mode)
+            except (OSError, ValueError) as error:  # ValueError: a byte that no path can hold
+                number = getattr(error, "errno", errno.ENOENT)
+                known = number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+                yield f"{where} {item}: {f'no such {what}' if known else f'{what} not readable ({os.strerror(number)})'}.{hint}"
                 continue
-            except ValueError as error:
-                yield f"{where} {item!r}: no path ({error})."
-                continue
-            is_folder = stat.S_ISDIR(mode.st_mode)
             if wanted == "file" and is_folder:
                 yield f"{where} {item}: is a folder, a file is expected.{hint}"
             elif wanted == "folder" and not is_folder:
                 yield f"{where} {item}: is a file, a folder is expected.{hint}"
             elif not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
                 yield f"{where} {item}: no permission to read it."
+
+
+def wrong_scheduler(address: str | None) -> Iterator[str]:
+    """Yield one phrase for a ``--scheduler`` that is neither the address of one nor a file for SLURM that is there."""
+    if address is not None and address.startswith("slurm:"):
+        if not Path(address.removeprefix("slurm:")).is_file():
+            yield f"--scheduler {address}: no such file; expected slurm:FILE.toml."
+    elif address is not None and not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", address):
+        yield f"--scheduler {address!r}: no address; expected tcp://HOST:PORT of a Dask scheduler, or slurm:FILE.toml."
 
 
 def input_paths(config: BaseModel) -> list[Path]:
@@ -311,7 +313,13 @@ class ReproduceConfig(BaseModel):
         json_schema_extra={"positional": True, "exists": "any"},
     )
     run: bool = Field(False, description="run the command again, into a temporary folder, and compare every number")
-    tolerance: float = Field(0.0, ge=0, description="largest relative difference that still counts as the same")
+    tolerance: float = Field(0.0, ge=0, description="with --run: largest relative difference that counts as the same")
+
+    @model_validator(mode="after")
+    def _tolerance_of_a_run(self) -> Self:
+        if self.tolerance and not self.run:
+            raise ValueError("--tolerance judges a repetition; give --run too")
+        return self
 
 
 class BatchConfig(BaseModel):
@@ -330,9 +338,7 @@ class BatchConfig(BaseModel):
     )
     animal: str | None = Field(None, description="column of the table that names the animal, for effects over animals")
     jobs: int = Field(1, ge=1, description="recordings worked on at once")
-    scheduler: str | None = Field(
-        None, description="Dask scheduler (tcp://HOST:PORT) or slurm:FILE.toml instead of --jobs"
-    )
+    scheduler: str | None = Field(None, description="Dask scheduler (tcp://HOST:PORT) or slurm:FILE.toml, not --jobs")
     dry_run: bool = Field(False, description="check the list and say what would be run; write nothing")
 
     @property

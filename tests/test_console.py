@@ -255,6 +255,14 @@ def test_the_record_lies_in_the_run_folder_or_beside_the_file(toy, tmp_path, wha
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted({"out", record.partition("/")[0]})
 
 
+def test_a_path_that_no_file_can_have_is_one_line(toy, tmp_path):
+    (tmp_path / "t.toml").write_text('labels = "a\\u0000b"\n')
+    answer = toy("go", "f", "--config", tmp_path / "t.toml")
+    assert answer.returncode == 2
+    assert "no such file" in answer.stderr
+    assert one_line(answer.stderr)
+
+
 def test_every_missing_argument_and_path_is_told_in_one_line(toy, tmp_path):
     answer = toy("go", "--labels", tmp_path / "none.csv", "--bin-ms", "0")
     assert answer.returncode == 2
@@ -517,6 +525,9 @@ def test_reproduce_prints_the_command_and_repeats_it(toy, tmp_path):
     again = toy("reproduce", tmp_path / "out.result.json", "--run")
     assert again.returncode == 0, again.stderr
     assert "every number is the same" in again.stdout
+    alone = toy("reproduce", tmp_path / "out", "--tolerance", "0.1")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert alone.stderr == "toy: reproduce: --tolerance judges a repetition; give --run too\n"
     record = json.loads((tmp_path / "out.result.json").read_text())
     record["results"]["config"]["bin_ms"] = 50
     (tmp_path / "out.result.json").write_text(json.dumps(record))
@@ -632,6 +643,8 @@ def test_a_study_of_a_glob_and_its_mistakes(toy, tmp_path):
         ([tmp_path / "*.none"], "no file or folder matches"),
         ([tmp_path / "a.dat", "--set", "wat=1"], "'wat' is no option of go"),
         ([tmp_path / "a.dat", "--command", "come"], "--command come"),
+        ([tmp_path / "a.dat", "--dry-run", "--scheduler", "node7"], "--scheduler 'node7': no address"),
+        ([tmp_path / "a.dat", "--dry-run", "--scheduler", "slurm:none.toml"], "slurm:none.toml: no such file"),
     ):
         answer = toy("batch", *typed, "--output", tmp_path / "t")
         assert answer.returncode == 2
