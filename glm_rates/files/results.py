@@ -21,7 +21,7 @@ from hdf5io.errors import InputError
 
 from .blech import one_file
 from .exchange import Fitted
-from .packed import EXACT, RATE_BITS, SPREAD_BITS, Packed, View
+from .packed import EXACT, FILTER_BITS, LARGE_IN_TREE, RATE_BITS, SPREAD_BITS, STACKED, Packed, UnitGroups, View
 from .stored import GROUP, SCHEMA, population_names, safe_names, stored_digest
 
 
@@ -173,7 +173,7 @@ def result_datasets(done: Fitted, table: dict[str, np.ndarray], rows: list[dict]
         "time_lims": Dataset(np.array(lims, np.int64), "ms", "analysis window from the start of the trial"),
     }
     wanted = by_trial(done)
-    out |= _by_unit(wanted, extracted["taste"], params, rows, views)
+    out["regions"] = _by_unit(wanted, extracted["taste"], params, rows, views)
     for name, column in table.items():
         out["units/" + name.replace("/", "_")] = Dataset(column, *_unit_units(name), ("unit",))
     out |= _stacked(wanted, extracted, params, fitted, views)
@@ -222,29 +222,27 @@ def by_trial(done: Fitted) -> dict[str, ByTrial]:
 ONLY_STACKED = ("pred_firing_cv_hz", "log_rate_sd")
 
 
-def _by_unit(
-    wanted: dict[str, ByTrial], taste: np.ndarray, params: dict, rows: list[dict], views: bool
-) -> dict[str, Dataset]:
+def _by_unit(wanted: dict[str, ByTrial], taste: np.ndarray, params: dict, rows: list[dict], views: bool) -> Dataset:
     """Groups ``regions/taste_{t}_region_{r}_neuron_{n}`` of the original module."""
-    safe, out, kind = safe_names(["all", *params["regions"]]), {}, params.get("kind", "stimulus")
+    safe, groups, kind = safe_names(["all", *params["regions"]]), {}, params.get("kind", "stimulus")
     trials = {k: np.flatnonzero(taste == k) for k in range(len(params["tastes"]))}
     shape = _stack_shape(params, taste, wanted["pred_firing"].array)
     for row in rows:
-        k, unit = row["taste"], row["neuron"]
-        base = f"regions/taste_{k}_region_{safe[row['region']]}_neuron_{unit}/"
+        k, unit, own = row["taste"], row["neuron"], {}
         for name, item in wanted.items():
             if name in ONLY_STACKED:
                 continue
             view = View("/stacked/" + item.stack, shape, k, unit, len(trials[k]))
-            data = view if views else Packed(item.array[trials[k], :, unit], bits=item.bits)
+            packed = Packed(item.array[trials[k], :, unit], bits=item.bits, large=LARGE_IN_TREE)
             dims = () if views else ("trial", "bin")  # the stack has them, and thousands of views are small that way
-            out[base + name] = Dataset(data, item.units, item.text, dims)
+            own[name] = Dataset(view if views else packed, item.units, item.text, dims)
         text = f"in-sample, over the mean rate of the {kind}"
-        out[base + "bits_per_spike"] = Dataset(np.array([row["bits_per_spike"]]), "bits per spike", text)
+        own["bits_per_spike"] = Dataset(np.array([row["bits_per_spike"]]), "bits per spike", text)
         if "pred_firing_cv" in wanted:
             text = f"held-out trials, over the training mean of the {kind}"
-            out[base + "bits_per_spike_cv"] = Dataset(np.array([row["bits_per_spike_cv"]]), "bits per spike", text)
-    return out
+            own["bits_per_spike_cv"] = Dataset(np.array([row["bits_per_spike_cv"]]), "bits per spike", text)
+        groups[f"taste_{k}_region_{safe[row['region']]}_neuron_{unit}"] = own
+    return Dataset(UnitGroups(groups), "", f"one group a {kind}, region and unit")
 
 
 def _unit_units(name: str) -> tuple[str, str]:
@@ -276,7 +274,7 @@ def _stacked(
             continue
         stacked = np.full(shape, np.nan, np.float32)
         stacked[taste, trial] = item.array.transpose(0, 2, 1)
-        data = Packed(stacked, "f4", item.bits)
+        data = Packed(stacked, "f4", item.bits, STACKED)
         out["stacked/" + item.stack] = Dataset(data, item.units, item.text, ("taste", "trial", "unit", "bin"))
     index = Dataset(
         np.stack([taste, trial, extracted["trial"]]).astype(int),
@@ -316,7 +314,8 @@ def _populations(fitted: dict, meta: dict, names: list[str]) -> dict[str, Datase
             if name.endswith("_lag_ms"):
                 units, dims = "ms", ("lag",)
             kind = "standard error of the filter" if name.endswith("_se") else name.replace("_", " ")
-            packed = Packed(array, bits=SPREAD_BITS if name.endswith("_se") else EXACT)
+            bits = SPREAD_BITS if name.endswith("_se") else FILTER_BITS if effect in text else EXACT
+            packed = Packed(array, bits=bits)
             out[base + name] = Dataset(
                 packed if np.ndim(array) > 1 else array, units, kind, dims if len(dims) == np.ndim(array) else ()
             )
