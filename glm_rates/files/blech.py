@@ -138,9 +138,18 @@ def in_order_of_arrays(file: H5, table: np.ndarray) -> np.ndarray:
 
 
 def read_params(folder: Path) -> dict[str, Any]:
-    """The parameters of the sorting, empty where there are none."""
+    """The parameters of the sorting, empty where there are none, or bare lines without names (older versions)."""
     path = find_file(folder, ".params")
-    return read_json(path) if path else {}
+    if path is None:
+        return {}
+    text = path.read_bytes()[:65536].decode("utf-8", "replace")
+    if text.strip() and not set(text) & set('{}[]:"'):
+        log.warning(
+            "%s: bare lines of an older version, which do not name their values: %d ms before the stimulus and %g Hz are assumed",
+            path, DEFAULT_DURATIONS[0], DEFAULT_RATE,
+        )  # fmt: skip
+        return {}
+    return read_json(path)
 
 
 def usable_tastes(tastes: list[Taste], shapes: dict[str, tuple[int, ...]], path: Path) -> list[Taste]:

@@ -108,9 +108,7 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
         if different:
             asked = ", ".join([known[0], *different])
             raise InputError(f"{where}: which column holds the stimulus, {asked}? Give --label NAME, or --label none.")
-        if len(set(texts[known[0]]) - set(NO_LABEL)) == 1 and _candidates(
-            {k: v for k, v in columns.items() if k not in known}, n
-        ):
+        if len(_labels(texts[known[0]])) == 1 and _candidates({k: v for k, v in columns.items() if k not in known}, n):
             told = _told(_candidates({k: v for k, v in columns.items() if k not in known}, n))
             raise InputError(
                 f"{where}: column '{known[0]}' has one value, '{texts[known[0]][0]}'. Give --label NAME; candidates: {told}; or "
@@ -131,9 +129,14 @@ def choose_label(columns: dict[str, list[Any]], wanted: str | None, where: str, 
 
 def _candidates(columns: dict[str, list[Any]], n: int) -> dict[str, int]:
     """Columns that tell some trials apart and repeat, with their numbers of values."""
-    values = {name: {text_of(v) for v in column} - set(NO_LABEL) for name, column in columns.items()}
+    values = {name: _labels(text_of(v) for v in column) for name, column in columns.items()}
     most = {name: max(2, n // 2 if all(map(is_number, texts)) else n - 1) for name, texts in values.items()}
     return {name: len(texts) for name, texts in values.items() if 2 <= len(texts) <= most[name] and not _is_time(name)}
+
+
+def _labels(texts: Iterable[str]) -> set[str]:
+    """The different labels, without those that say that there is none."""
+    return {text for text in texts if text.casefold() not in NO_LABEL}
 
 
 def _told(candidates: dict[str, int]) -> str:
@@ -161,7 +164,7 @@ def same_spelling(labels: list[str], where: str) -> list[str]:
             negative[0],
         )
     alike: dict[str, set[str]] = {}
-    for label in out:
+    for label in _labels(out):
         alike.setdefault("".join(label.casefold().split()), set()).add(label)
     for names in alike.values():
         if len(names) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..model.kernels import Window
 from ..model.refit import observed_as
 from ..model.widths import misfit
 
+log = logging.getLogger(__name__)
 FULL_UP_TO = 60  # units; beyond it arrays of (unit, p, p) are slow and large
 
 
@@ -31,6 +33,9 @@ def populations(params: dict, arrays: dict, separate_regions: bool, separate_tas
     """Split the recording by region and taste as asked; regions without units do not appear."""
     regions = np.array(params["regions"])
     names = list(dict.fromkeys(params["regions"])) if separate_regions else ["all"]
+    if separate_regions and len(names) == 1:
+        told = "no regions are known" if names == ["all"] else f"all units are in region {names[0]}"
+        log.warning("--separate_regions: %s, so the %d units are one population", told, len(regions))
     tastes = range(len(params["tastes"])) if separate_tastes else [None]
     out = []
     for name in names:

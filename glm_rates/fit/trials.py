@@ -18,6 +18,7 @@ from ..files.session import Session
 log = logging.getLogger("glm_rates.fit.trials")
 SILENT = 20.0  # a gap between the population's spikes is implausible beyond this many mean intervals (chance e^-20)
 EDGE_S = 1e-6  # rounding of times
+IN_NAMES = "time_ms, time_us, time_samples with --sampling-rate"
 STRAY = 0.01  # of the spikes may lie outside the span of the raw signal
 GAP_S = 1e-3  # between intervals: the last sample of one block to the first of the next
 DAY_S = 86400.0
@@ -49,7 +50,10 @@ def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
     gaps = [np.diff(np.sort(t)) for t in data.times_s if len(t) > 1]
     smallest = min((float(g[g > 0].min()) for g in gaps if (g > 0).any()), default=0.0)
     slow = np.median([len(t) for t in data.times_s if len(t)]) / max(last - first, 1e-12)
-    named = "Name the unit of time in the column (time_ms, time_us, time_samples with --sampling-rate)."
+    in_nwb = where.lower().endswith(".nwb")
+    named = (
+        "NWB keeps seconds: export the file anew." if in_nwb else f"Name the unit of time in the column ({IN_NAMES})."
+    )
     if len(every) >= 500 and (smallest > 0.2 or (last - first > DAY_S and slow < 0.1)):
         raise InputError(
             f"{where}: {spikes}, {slow:.2g} spikes a second of a unit and none within {smallest:.2g} of the last: these are no "
@@ -67,8 +71,7 @@ def check_scale(data: Session, low_s: float, high_s: float, where: str) -> None:
     ratio = max(float(np.ptp(data.event_s)), 1.0) / max(last - first, 1e-9)
     if inside == 0 or (inside < 0.2 and not 0.05 < ratio < 20):
         raise InputError(
-            f"{where}: {spikes}, {events}: is it the same unit of time and the same clock? Both are expected in seconds{whole}; other "
-            "units stand in the column's name (time_ms, time_us, time_samples with --sampling-rate)."
+            f"{where}: {spikes}, {events}: is it the same unit of time and the same clock? Both are expected in seconds{whole}. {named}"
         )
 
 
