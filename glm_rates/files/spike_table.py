@@ -48,9 +48,7 @@ def read_spike_table(path: Path, options: dict) -> Session:
     """
     table = read_table(path)
     if "unit_id" not in table:
-        raise InputError(
-            f"{path}: no column 'unit_id'; it has {', '.join(table) or 'none'}. Rename the one with the units."
-        )
+        raise InputError(f"{path}: no column 'unit_id'; it has {', '.join(table) or 'none'}. Rename that of units.")
     times = times_of(table, "time", path, options.get("sampling_rate"))
     unit_id = np.array([id_of(u) for u in table["unit_id"]])
     if len(times) != len(unit_id):
