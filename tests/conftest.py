@@ -15,6 +15,10 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 WATCH = Path(__file__).with_name("watch")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # begun in the background of a shell: children that get it shall hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(WATCH), os.environ.get("PYTHONPATH")])
 )  # for child processes

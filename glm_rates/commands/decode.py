@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 import hdf5io
@@ -30,6 +32,7 @@ def run(config: DecodeConfig, run: Run) -> Result:
         params, arrays = exchange.load(folder, "extract")
         label, tastes = arrays["taste"], params["tastes"]
         check(config, params, label)
+        value = palatability_of(config.palatability, tastes) if config.palatability else None  # before the work
         blind = {**params, "tastes": ["any"], "dig_ins": ["any"]}
         exchange.save(folder, "extract", {k: v for k, v in blind.items() if k not in ("contract", "arrays")},
                       {**arrays, "taste": np.zeros_like(label)})  # fmt: skip
@@ -45,9 +48,8 @@ def run(config: DecodeConfig, run: Run) -> Result:
     origin = params["onset_bin"] if params.get("stimulus", True) else 0
     time = (first + params["window"][0] - origin + width / 2) * params["bin_size"]
     courses = {"identity": decoding.identity(features, label, config.n_folds, config.n_shuffles, config.seed)}
-    if config.palatability:
-        order = palatability_of(config.palatability, tastes)
-        courses["palatability"] = decoding.palatability(features, order[label], config.n_shuffles, config.seed)
+    if value is not None:
+        courses["palatability"] = decoding.palatability(features, value[label], config.n_shuffles, config.seed)
     rows = [{"time_ms": float(t), **{f"{name} {key}": float(v[i]) for name, c in courses.items() for key, v in c._asdict().items()}}
             for i, t in enumerate(time)]  # fmt: skip
     config.output.mkdir(parents=True, exist_ok=True)
@@ -84,16 +86,22 @@ def palatability_of(items: list[str], tastes: list[str]) -> np.ndarray:
     Raises
     ------
     InputError
-        Not of this form, or a taste without a value.
+        Not of this form, a stimulus without a value, a name that is no stimulus or is there twice, or one value for all.
     """
-    values = {}
+    values: dict[str, float] = {}
     for item in items:
-        name, _, number = item.partition("=")
-        try:
-            values[name.strip()] = float(number)
-        except ValueError:
-            raise InputError(f"--palatability {item}: expected NAME=NUMBER, such as sucrose=4.") from None
+        name, number = item.rpartition("=")[0].strip(), item.rpartition("=")[2]
+        with contextlib.suppress(ValueError):
+            if name in tastes and name not in values and np.isfinite(float(number)):
+                values[name] = float(number)
+                continue
+        reason = "a second value for it" if name in values else "expected NAME=NUMBER, such as sucrose=4"
+        raise InputError(f"--palatability {item}: {reason}; the stimuli are {', '.join(tastes)}.")
     missing = [taste for taste in tastes if taste not in values]
     if missing:
         raise InputError(f"--palatability says nothing of {', '.join(missing)}; the stimuli are {', '.join(tastes)}.")
+    if len(set(values.values())) == 1:
+        raise InputError(
+            f"--palatability gives every stimulus the value {next(iter(values.values())):g}: nothing to correlate with."
+        )
     return np.array([values[taste] for taste in tastes])

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from glm_rates.commands import decode
 from glm_rates.score import decoding
+from hdf5io import InputError
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +78,28 @@ def test_decode_from_end_to_end_is_blind_to_labels(tmp_path, run_command, stimul
     assert (tmp_path / "d" / "decoding.png").is_file()
     with open(tmp_path / "d" / "decoding.csv", newline="") as handle:
         assert "palatability p_largest" in next(csv.DictReader(handle))
-    refused = run_command(
-        "glm_rates", "decode", tmp_path / "x", "--output", tmp_path / "e", "--palatability", "water=1"
-    )
+    wrong = ["--palatability", "water=1", "--n-shuffles", 10_000]  # refused before the work, which takes minutes
+    refused = run_command("glm_rates", "decode", tmp_path / "x", "--output", tmp_path / "e", *wrong, timeout=100)
     assert refused.returncode == 2
     assert "--palatability says nothing of sucrose" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["water"], "--palatability water: expected NAME=NUMBER"),
+        (["water=1", "sucrose=high"], "--palatability sucrose=high: expected NAME=NUMBER"),
+        (["water=1", "sucrose=nan"], "--palatability sucrose=nan: expected NAME=NUMBER"),
+        (["water=1", "sugar=2"], "--palatability sugar=2: .* the stimuli are water, sucrose"),
+        (["water=1", "water=2"], "--palatability water=2: a second value for it"),
+        (["water=1"], "--palatability says nothing of sucrose"),
+        (["water=3", "sucrose=3"], "every stimulus the value 3"),
+    ],
+)
+def test_a_palatability_that_cannot_be_is_named(items, message):
+    with pytest.raises(InputError, match=message):
+        decode.palatability_of(items, ["water", "sucrose"])
+
+
+def test_the_name_of_a_stimulus_may_hold_an_equals_sign():
+    np.testing.assert_array_equal(decode.palatability_of(["odour=1=2", "odour=2=5"], ["odour=1", "odour=2"]), [2, 5])

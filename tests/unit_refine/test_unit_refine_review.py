@@ -244,7 +244,9 @@ def test_merge_candidates_of_spikeinterface_stand_beside_ours(tmp_path):
         seed=0,
         generate_sorting_kwargs={"firing_rates": 30, "refractory_period_ms": 4.0},
     )
-    recording = recording.save(folder=tmp_path / "recording", format="binary", n_jobs=1, progress_bar=False)
+    recording = recording.save(
+        folder=tmp_path / "recording", format="binary", n_jobs=1, chunk_duration="60s", progress_bar=False
+    )
     units, rng = {}, np.random.default_rng(0)
     for unit in sorting.unit_ids:
         train = sorting.get_unit_spike_train(unit)

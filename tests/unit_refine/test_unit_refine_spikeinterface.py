@@ -92,7 +92,9 @@ def test_single_metrics_that_an_extension_lacks_are_computed_and_the_others_stay
 
     recording, sorting = core.generate_ground_truth_recording([20.0], num_channels=12, num_units=6, seed=0)
     path = tmp_path / "a"
-    analyzer = core.create_sorting_analyzer(sorting, recording.save(folder=tmp_path / "r"), "binary_folder", path)
+    analyzer = core.create_sorting_analyzer(
+        sorting, recording.save(folder=tmp_path / "r", chunk_duration="60s"), "binary_folder", path
+    )
     analyzer.compute({n: {} for n in ("random_spikes", "noise_levels", "waveforms", "templates", "template_metrics")})
     analyzer.compute("quality_metrics", metric_names=["snr"])
     kept = path / "extensions" / "quality_metrics" / "metrics.csv"
@@ -116,7 +118,9 @@ def test_everything_is_computed_from_the_recording_of_a_bare_analyzer(analyzer_m
 
     config = SimulateConfig(n_units=12, duration_s=20, n_channels=8)
     made = simulate.ground_truth(config, np.random.SeedSequence(7))
-    recording = made.recording.save(folder=tmp_path / "recording", format="binary", n_jobs=1, progress_bar=False)
+    recording = made.recording.save(
+        folder=tmp_path / "recording", format="binary", n_jobs=1, chunk_duration="60s", progress_bar=False
+    )
     for name in ("bare", "bare.zarr"):
         kind = "zarr" if name.endswith("zarr") else "binary_folder"
         core.create_sorting_analyzer(made.sorting, recording, format=kind, folder=tmp_path / name, progress_bar=False)
