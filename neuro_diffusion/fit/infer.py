@@ -318,7 +318,8 @@ def infer_large(
     rows, variance = large.rows_of(y, choice.noise, choice.settings, given)
     began = time.process_time()
     base = large.ridge_of(rows, variance)
-    total = (time.process_time() - began) * propagation.SWEEPS * (2 if len(y) > 1 else 1) * QUADRATURE
+    sweeps = (propagation.GAIN_TURNS + propagation.SWEEPS) * (2 if len(y) > 1 else 1)
+    total = (time.process_time() - began) * sweeps * QUADRATURE
     log.info("%d neurons: about %.0f s of a processor for expectation propagation.", len(base.mean), total)
     ep = large.propagate(rows, family)
     samples = large.draw(ep, rows, family, n_samples, generator)

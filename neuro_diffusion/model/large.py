@@ -17,7 +17,7 @@ from .columns import Heard, Sites
 from .explain import Settings, design, first_path, fitted_path, segments
 from .explain import _best_fit_by_time as best_variance
 from .joint import draw_row, signs
-from .propagation import SWEEPS, Family, Propagated, sweep
+from .propagation import GAIN_TURNS, SWEEPS, Family, Propagated, sweep
 
 MOST_STEPS = 800  #: of all trials that are used
 log = logging.getLogger("neuro_diffusion")
@@ -91,7 +91,7 @@ def propagate(r: Rows, family: Family) -> Propagated:
         """Return what `propagation.heard` does."""
         nonlocal done
         done += 1
-        log.info("sweep %d of %d", done, SWEEPS)
+        log.info("sweep %d of %d", done, GAIN_TURNS + SWEEPS)
         return _heard(r, *given)
 
     return sweep(rows, r.z.new_zeros(1, len(r.z), r.F.shape[1]).float(), family)

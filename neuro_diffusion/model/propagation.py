@@ -2,8 +2,10 @@
 
 Prior of a family (`Family`): an entry exists with probability ``density``; its size is log-normal (or half-normal); all existing
 entries of a column have one sign (Dale's law), or each its own. Every entry gets a Gaussian site, shifted by the sign of its column; the
-signs are inferred from all rows at once (`columns`); density, sizes and the share of excitatory columns of each network are learned from it
-(expectation maximisation about the family's values). Minka 2001 for the sites, the moments by quadrature on the tilted densities. Our definition.
+signs are inferred from all rows at once (`columns`). A network's gain is found first, by ridge's evidence (`gain_of`): what a wrong one leaves
+over is common to all rows, and hundreds of rows take it for certainty about signs. Then density, sizes and the share of excitatory columns are
+learned (expectation maximisation about the family's values). Minka 2001 for the sites, the moments by quadrature on the tilted densities. Our
+definition.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ BLOCK = 1 << 20  #: numbers in the precisions of rows that are inverted together
 LEAST = 1e-3  #: precision of a cavity over the prior's
 WIDE, NARROW = 0.1, 1e6  #: precisions of a site over the prior's: wider ones let sparse, heavy-tailed weights run away
 FARTHEST = 4.0  #: by which learned sizes may differ from the family's
-SWEEPS, WARM = (
-    20,
-    12,
-)  #: and those until signs count in full: at once, signs of a hundred columns lock before their weights are known
-DAMPING = 0.3  #: share of the new sites in a sweep
+SWEEPS, GAIN_TURNS = 17, 2  #: of propagation, and of `gain_of` before them
+COLD, RISING = (
+    2,
+    11,
+)  #: sweeps in which signs stay open, and in which the rows come to count for them: at once, signs of many columns lock
+DAMPING = 0.4  #: share of the new sites in a sweep
+SHARED = 200.0  #: N rows count for the signs as N / (1 + N / SHARED): what the family gets wrong of a network, all rows get wrong
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
 PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
 SIZE_WEIGHT = 5.0  #: the same of its sizes
+GAIN_WEIGHT = 40.0  #: how many entries the family's gain counts for (.8 to 1.8 in training: log sd .24; squares of sparse log-normal weights)
+ALLOWED = 1.12  #: by which squares that the data determine come out too small, because the likelihood allows for the path's own error
 
 
 class Family(NamedTuple):
@@ -156,17 +162,19 @@ def sweep(
 ) -> Propagated:
     """Return the posterior where ``rows`` answers as `heard` does, all shaped as ``like`` (B, N, N)."""
     b, (B, N) = torch.zeros_like(like, dtype=torch.double), like.shape[:2]
-    size = torch.tensor([family.plus, family.minus], dtype=torch.double) / math.sqrt(N)
+    size = torch.tensor([family.plus, family.minus], dtype=torch.double).expand(B, 2) / math.sqrt(N)
+    if learn:
+        size = size * gain_of(rows, b, family)[:, None]
     told = torch.full_like(b, family.density) if density is None else density.to(b)
-    state = _State(size.repeat(B, 1), told, b.new_full((B,), family.excitatory))
-    variance = family.density * float((size**2).mean()) * math.exp(family.log_sd**2)
-    sites = Sites(torch.full_like(b, 1 / variance), b, b, b)
+    state = _State(size, told, b.new_full((B,), family.excitatory))
+    variance = (family.density * math.exp(family.log_sd**2) * (size**2).mean(1))[:, None, None]
+    sites = Sites((1 / variance).expand_as(b), b, b, b)
     signs = columns.unheard(_half(state), N)
     believed = 1 - torch.tanh(signs.half) ** 2
     uncertain, sign = torch.diag_embed(believed.expand(B, N)), torch.tanh(signs.half).expand(B, N)
-    before = torch.zeros_like(b)
+    before, most = torch.zeros_like(b), 1 / (1 + N / SHARED)
     for turn in range(SWEEPS):
-        heat = (turn + 1) / SWEEPS
+        heat = most * min(max((turn + 1 - COLD) / RISING, 0.0), 1.0)
         h = rows(sites, uncertain, sign)
         if family.dale:
             signs = columns.told(signs, sites, h, _half(state), heat)
@@ -181,7 +189,7 @@ def sweep(
         if family.dale:
             uncertain, sign = later
         mean, spread = t.both()
-        moved, before = (mean - before).abs().amax((1, 2)) / size.mean(), mean
+        moved, before = (mean - before).abs().amax((1, 2)) / size.mean(1), mean
         if learn and turn >= 3:
             known = (variance / (variance + cavity.v)).sqrt()
             state = _learned(state, family, size, density is None, t, odds, known)
@@ -195,6 +203,30 @@ def sweep(
     )  # fmt: skip
 
 
+def gain_of(rows: Callable[[Sites, Tensor, Tensor], Heard], zero: Tensor, family: Family) -> Tensor:
+    """Return by how much the weights of each network (B) are larger than the family's, by ridge's evidence; ``zero``: of (B, N, N).
+
+    MacKay's rule for the prior variance (1992), about the mean of each column, which all rows share and so tell but once.
+    """
+    B, N = zero.shape[:2]
+    share, (plus, minus) = family.excitatory, (family.plus / math.sqrt(N), family.minus / math.sqrt(N))
+    squares = family.density * math.exp(family.log_sd**2) * (share * plus**2 + (1 - share) * minus**2)
+    means = share * plus**2 + (1 - share) * minus**2 if family.dale else (share * plus - (1 - share) * minus) ** 2
+    variance = squares - family.density**2 * means
+    square, open_ = zero.new_ones(B), torch.diag_embed(zero[:, 0] + 1)
+    for _ in range(GAIN_TURNS):
+        tau = (1 / (variance * square))[:, None, None].expand_as(zero)
+        h = rows(Sites(tau, zero, zero, zero), open_, zero[:, 0])
+        known = (1 - h.spread * tau).clamp_min(0)
+        told = (known.mean(-1, keepdim=True) > 1e-6).to(zero)  # rows of neurons that were recorded
+        n = told.sum(1, keepdim=True).clamp_min(2)
+        around = told * (h.mean - (told * h.mean).sum(1, keepdim=True) / n)
+        found = ALLOWED * ((around**2).sum(1) * (n / (n - 1))[:, 0]).sum(1) / variance
+        square = (GAIN_WEIGHT + found) / (GAIN_WEIGHT + known.sum((1, 2)))
+        square = square.clamp(1 / FARTHEST**2, FARTHEST**2)
+    return square.sqrt()
+
+
 def _half(state: _State) -> Tensor:
     return torch.logit(state.excitatory)[:, None] / 2
 
@@ -202,7 +234,7 @@ def _half(state: _State) -> Tensor:
 def _learned(
     state: _State, family: Family, size: Tensor, dense: bool, t: Tilted, odds: Tensor, known: Tensor
 ) -> _State:
-    """Return density, sizes and signs that fit the present posterior, with the family's values as so many entries more.
+    """Return density, sizes and signs that fit the present posterior, with the family's values (sizes (B, 2)) as so many entries more.
 
     An entry counts by the share (B, N, N) of it that the data determine: what is only believed must not bear out the belief.
     The sizes of positive and negative weights are learned apart, so that a family told wrongly is left behind.
@@ -216,7 +248,8 @@ def _learned(
     gains = []
     for k, (share, part) in enumerate(zip(shares, t.parts)):
         told = SIZE_WEIGHT * family.density + total((1 - known) * share)
-        gains.append((told + total(known * share * part.mean / size[k])) / (told + total(known * share)))
+        relative = part.mean / size[:, k, None, None]
+        gains.append((told + total(known * share * relative)) / (told + total(known * share)))
     scales = torch.stack(gains, 1).clamp(1 / FARTHEST, FARTHEST) * size
     positive = torch.sigmoid(odds).sum(-1) if family.dale else t.positive.mean(-2).sum(-1)
     N = odds.shape[-1]

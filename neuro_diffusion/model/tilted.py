@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .columns import Heard, Sites
 
-AT_ONCE = 200_000  #: entries whose quadrature is in memory together
+AT_ONCE = 4_000  #: entries whose quadrature is in memory together: what fits into a processor's cache
 N_NODES = 32  #: of the quadrature over the size of a weight
 BEND = 2.0  #: by how many of its sd a site may follow the sign of its column either way: a sign that hardly can be would move it far
 
@@ -103,7 +103,7 @@ def _site_odds(v: Tensor, plus: Tensor, minus: Tensor, tau: Tensor, shifts: tupl
 
 
 def cavity_of(
-    h: Heard, sites: Sites, odds: Tensor, variance: Tensor, sign: Tensor, least: float, heat: float = 1.0
+    h: Heard, sites: Sites, odds: Tensor, variance: Tensor, sign: Tensor, least: Tensor, heat: float = 1.0
 ) -> Cavity:
     """Return the cavities of all entries, given the log odds (B, N) of their columns and the Gaussian marginals of the signs."""
     tau, nu, kappa, eta = sites
@@ -133,7 +133,7 @@ def tilt(c: Cavity, scale: Tensor, density: Tensor, log_sd: float) -> Tilted:
     )
 
 
-def sites_of(c: Cavity, t: Tilted, dale: bool, least: float, most: float) -> Sites:
+def sites_of(c: Cavity, t: Tilted, dale: bool, least: Tensor, most: Tensor) -> Sites:
     """Return the sites that give the cavities the moments of the tilted densities; with Dale's law those given either sign."""
     mean, variance = t.both()
     if dale:
