@@ -205,12 +205,7 @@ def assemble(
         canonical, more = read_labels(recording.labels or [], task, str(recording.source), label_map)
         labels, notices = labels + canonical, notices + more
     encoded = encode(labels, task, classes)
-    excluded = [
-        *LABEL_COLUMNS,
-        config.group_by,
-        *([config.label_column] if config.label_column else []),
-        *([by_animal] if by_animal else []),
-    ]
+    excluded = [*LABEL_COLUMNS, *filter(None, (config.group_by, config.label_column, by_animal))]
     columns, more = choose_columns([r.table for r in recordings], metric_names, excluded)
     notices += encoded.notices + more
     metrics = pd.concat([numeric(r.table[columns], str(r.source)) for r in recordings], ignore_index=True)
