@@ -109,7 +109,7 @@ def gaussian_posterior(likelihood: Likelihood, tau: Tensor, nu: Tensor) -> tuple
 def heard(likelihood: Likelihood, sites: Sites, variance: Tensor, sign: Tensor) -> Heard:
     """Return the posterior of the rows under the sites, signs being normal of that variance (B, N, N) and mean (B, N).
 
-    Rows are taken in blocks, for which no new memory is asked of the system.
+    Rows are taken in blocks, for which no new memory is asked of the system. What signs add, in float32.
     """
     B, N = sign.shape
     parts, coupling = [], torch.zeros_like(variance)
@@ -121,12 +121,13 @@ def heard(likelihood: Likelihood, sites: Sites, variance: Tensor, sign: Tensor) 
             C, spread, alone = gaussian_posterior(Likelihood(likelihood.A[here], likelihood.b[here]), tau, nu)
             by_sign = C * kappa[..., None, :]
             coupling[here[0]] += (kappa[..., None] * by_sign).sum(1)
-            with_signs = by_sign @ variance[here[0], None]
+            added = by_sign.float()
+            with_signs = added @ variance[here[0], None].float()
             rows.append((
                 alone + (by_sign @ sign[here[0], None, :, None])[..., 0],
-                spread + (with_signs * by_sign).sum(-1),
+                spread + (with_signs * added).sum(-1).clamp_min(0),
                 alone,
-                with_signs.diagonal(dim1=-2, dim2=-1),
+                with_signs.diagonal(dim1=-2, dim2=-1).double(),
             ))  # fmt: skip
         parts.append([torch.cat(z, 1) for z in zip(*rows)])
     mean, spread, alone, with_sign = (torch.cat(z) for z in zip(*parts))
