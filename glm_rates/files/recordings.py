@@ -11,7 +11,8 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from .session import Session, select
+from .selection import select
+from .session import Session
 from .tables import READERS as TABLES
 
 log = logging.getLogger("glm_rates.files.recordings")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -271,65 +269,3 @@ def clean_events(data: Session, where: str) -> Session:
         stop_s=None if data.stop_s is None else data.stop_s[kept],
         laser=None if data.laser is None else data.laser.of(kept),
     )
-
-
-OPERATORS = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
-             ast.GtE: operator.ge, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b}  # fmt: skip
-
-
-def select(expression: str, columns: Mapping[str, Sequence[Any]], n: int) -> np.ndarray:
-    """Rows for which an expression such as ``quality == 'good' and firing_rate > .5`` holds: indices.
-
-    Comparisons, ``and``, ``or``, ``not``, ``in``, names of columns, numbers and texts; nothing is ever executed.
-
-    Raises
-    ------
-    InputError
-        Not such an expression, an unknown column, or a comparison of text with numbers.
-
-    Examples
-    --------
-    >>> select("a > 1 and b in ('x', 'y')", {"a": [1, 2, 3], "b": ["x", "y", "z"]}, 3)
-    array([1])
-    """
-    where = f"--units {expression}"
-    try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-        return np.flatnonzero([bool(_value(tree, columns, row, where)) for row in range(n)])
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: not an expression such as \"quality == 'good' and n_spikes > 100\".") from None
-
-
-def _value(node: ast.AST, columns: Mapping[str, Sequence[Any]], row: int, where: str) -> Any:
-    if isinstance(node, ast.BoolOp):
-        parts = (_value(part, columns, row, where) for part in node.values)
-        return all(parts) if isinstance(node.op, ast.And) else any(parts)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-        value = _value(node.operand, columns, row, where)
-        return not value if isinstance(node.op, ast.Not) else -value
-    if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool)):
-        return node.value
-    if isinstance(node, (ast.Tuple, ast.List)):
-        return [_value(part, columns, row, where) for part in node.elts]
-    if isinstance(node, ast.Name):
-        if node.id not in columns:
-            raise InputError(f"{where}: units have no column '{node.id}'; they have {', '.join(columns)}.")
-        value = columns[node.id][row]
-        value = value.item() if isinstance(value, np.generic) else value
-        value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        return value.strip() if isinstance(value, str) else value
-    if isinstance(node, ast.Compare):
-        left = _value(node.left, columns, row, where)
-        for kind, right_node in zip(node.ops, node.comparators):
-            right = _value(right_node, columns, row, where)
-            if type(kind) not in OPERATORS:
-                raise InputError(f"{where}: '{type(kind).__name__}' is not understood; use == != < <= > >= in.")
-            if isinstance(kind, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) and isinstance(left, str) != isinstance(right, str):
-                raise InputError(f"{where}: {left!r} and {right!r} cannot be ordered, one is text.")
-            if not OPERATORS[type(kind)](left, right):
-                return False
-            left = right
-        return True
-    raise InputError(f"{where}: only columns, numbers, texts, comparisons, and, or, not are understood.")

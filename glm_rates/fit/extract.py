@@ -295,6 +295,7 @@ def segments(data, options, where):
 
 def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     """Laser and unrecorded trials out, last checks, and the parameters that all inputs share."""
+    from . import twins
     from .trials import keep_recorded, only_tastes_with_trials, warn_of_silence
 
     arrays = {**{name: np.asarray(a) for name, a in arrays.items()}, "onset": np.asarray(onset)}
@@ -326,6 +327,9 @@ def finish(params, arrays, options, start_ms, window, onset, flagged, where):
     if quiet:
         text = "unit(s) %s with fewer than %d spikes in the window: mean rate, no score"
         log.warning(text, ", ".join(map(str, quiet)), MIN_SPIKES)
+    copies = twins.told(twins.twins(arrays["counts"], arrays["taste"], arrays.get("observed")))
+    if copies:
+        log.warning("%s", copies)
     used = {"history_window": options["history_window"], "coupling_window": options["coupling_window"]}
     params = {**params, **used, "bin_size": options["bin_size"], "start_ms": int(start_ms), "window": [int(w) for w in window],
               "onset_bin": int(arrays["onset"][0]), "laser": regressor}  # fmt: skip
