@@ -36,7 +36,17 @@ def figure_format() -> Any:
 class Base(BaseModel):
     """What all commands share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _lists_name_something_once(self):
+        for name, value in self:
+            if value == [] and type(self).model_fields[name].is_required():
+                raise ValueError(f"{name}: none is given")
+            twice = [v for v in value if value.count(v) > 1] if isinstance(value, list) and name != "models" else []
+            if twice:
+                raise ValueError(f"{name.replace('_', '-')}: {twice[0]} is given twice")
+        return self
 
     def given(self, *names: str) -> list[str]:
         """Return which of these options were given another value than their default (who repeats a run gives all of them)."""
@@ -77,9 +87,7 @@ class Source(Base):
         json_schema_extra={"exists": "file"},
     )
     trim_times: bool = Field(False, description="drop times after the last frame (at most a tenth) and go on")
-    skip_bad_fov: bool = Field(
-        False, description="leave out a field of view with broken files, with a warning, instead of stopping"
-    )
+    skip_bad_fov: bool = Field(False, description="leave out a field of view with broken files, with a warning")
     line_axis: int = Field(0, ge=0, le=1, description="column of mpciROIs.stackPos that is the scan line (0 or 1)")
 
 
@@ -102,9 +110,7 @@ class SessionsConfig(Output):
     )
     protocol: str = Field("", description="keep sessions whose task folders or protocol contain this text")
     min_duration_min: float = Field(0.0, ge=0, description="least duration in minutes")
-    max_bad_frames: float = Field(
-        0.2, ge=0, le=1, description="greatest fraction of bad frames of a good field of view"
-    )
+    max_bad_frames: float = Field(0.2, ge=0, le=1, description="greatest share of bad frames of a good field of view")
     min_rois: int = Field(1, ge=1, description="least number of cells of a good field of view")
 
 
@@ -177,9 +183,7 @@ class Window(Base):
     )
     d_model: int = Field(64, ge=8, description="width of the Hugging Face models")
     layers: int = Field(2, ge=1, le=16, description="encoder and decoder layers of the Hugging Face models")
-    attention: Literal["full", "prob"] = Field(
-        "full", description="attention of informer-hf; prob leaks the future beyond 20 steps"
-    )
+    attention: Literal["full", "prob"] = Field("full", description="informer-hf: prob leaks the future past 20 steps")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where networks are trained")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
         "auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
@@ -193,9 +197,7 @@ class Window(Base):
 class TrainConfig(Window, Output):
     """Fit one forecaster on one or several recordings; make a model folder."""
 
-    recordings: list[Path] = positional(
-        "preprocessed sessions; several train one network where the model allows it", "file"
-    )
+    recordings: list[Path] = positional("preprocessed sessions; several train one network where it can be", "file")
     model: ModelName = Field("informer", description="which forecaster")
     output: Path = Field(description="model folder to make")
     resume: bool = same(False, "accepted: an interrupted training in the same folder goes on by itself")
@@ -208,6 +210,7 @@ class CompareConfig(Window, Output):
     recording: Path = positional("preprocessed session", "file")
     models: list[ModelName] = Field(
         ["nlinear", "dlinear", "stack", "informer"],
+        min_length=1,
         description="forecasters to compare with the baselines from persistence to var, which are always there",
     )
     sweep_contexts: list[int] = Field(
@@ -314,11 +317,8 @@ class ForecastConfig(Trained):
 
     @model_validator(mode="after")
     def _levels_are_probabilities(self) -> ForecastConfig:
-        if (
-            not self.quantiles
-            or not all(0 < q < 1 for q in self.quantiles)
-            or sorted(set(self.quantiles)) != self.quantiles
-        ):
+        levels = self.quantiles
+        if not levels or levels[0] <= 0 or levels[-1] >= 1 or sorted(set(levels)) != levels:
             raise ValueError("--quantiles: ascending levels between 0 and 1 are expected")
         return self
 

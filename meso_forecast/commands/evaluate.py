@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hdf5io.errors import InputError
+
 from ..config import EvaluateConfig
 from ..console import Result, Run
 from ..files.model_folder import forecaster_for, load_model, seen_by
@@ -15,6 +17,11 @@ from ..show import pages
 
 def run(config: EvaluateConfig, run: Run) -> Result:
     """Score a model folder on a recording's test part."""
+    unused = [] if config.output is not None else config.given("figure_format", "overwrite")
+    if unused:
+        raise InputError(
+            f"--{unused[0].replace('_', '-')}: nothing is written without --output. Leave it out, or give --output."
+        )
     saved = load_model(config.model)
     context, horizon, name = saved.about["context"], saved.about["horizon"], saved.about["model"]
     recording = seen_by(saved, open_checked(config.recording, context, horizon))

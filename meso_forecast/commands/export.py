@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hdf5io.errors import InputError
+
 from ..activity.windows import gather
 from ..config import ExportConfig
 from ..console import Result, Run
@@ -16,6 +18,11 @@ def run(config: ExportConfig, run: Run) -> Result:
     """Write a forecast for others."""
     f, recording = open_forecast(config.forecast), open_recording(config.recording)
     check_recording(config.forecast, f, recording)
+    if not f["levels"][0] < 0.5 < f["levels"][-1]:
+        raise InputError(
+            f"{config.forecast}: its quantiles are {', '.join(f'{q:g}' for q in f['levels'])}; 'lower' and 'upper' need one below and one"
+            " above 0.5. Forecast it again with other --quantiles."
+        )
     n = recording.panel.x.shape[1]
     results = {"n_windows": len(f["origin"]), "n_neurons": n, "horizon": len(f["lead"]), "format": config.format,
                "notes": recording.notes}  # fmt: skip

@@ -21,6 +21,7 @@ def run(config: ExtractConfig, run: Run) -> Result:
 def extracted(config: ExtractConfig) -> Result:
     """Return what was written of the session."""
     session = open_source(config)
+    session.require_neuropil(0.0 if config.signal == "raw" else config.neucoeff)
     if config.dry_run:
         return Result({}, {"n_rois": session.n_rois}, f"would extract {session.n_rois} ROIs; nothing written")
     given: dict[str, Any] = {"time_window": config.time_window, "overwrite": True}

@@ -18,6 +18,7 @@ from ..show.figures import save_figure
 
 MOST = 400  #: windows that are drawn
 HISTORY = 60  #: frames before a forecast beyond the end
+DRAWN = (0.05, 0.25, 0.75, 0.95)  #: levels of the bands of 90 and 50 %
 
 
 def run(config: PlotConfig, run: Run) -> Result:
@@ -28,10 +29,16 @@ def run(config: PlotConfig, run: Run) -> Result:
     wrong = [i for i in config.neurons if not 0 <= i < n]
     if wrong:
         raise InputError(f"--neurons {wrong[0]}: rows are 0 to {n - 1}.")
+    absent = [f"{q:g}" for q in DRAWN if not np.isclose(f["levels"], q).any()]
+    if absent:
+        there = ", ".join(f"{q:g}" for q in f["levels"])
+        raise InputError(
+            f"{config.forecast}: its quantiles are {there}; the bands need {', '.join(absent)} too. Forecast it again with these --quantiles."
+        )
     inside = f["origin"] + horizon < len(recording.times)
     if config.dry_run:
         return Result({}, {}, f"would draw {len(inside)} windows; nothing written")
-    levels = np.array([np.argmin(np.abs(f["levels"] - q)) for q in (0.05, 0.25, 0.75, 0.95)])
+    levels = np.array([np.argmin(np.abs(f["levels"] - q)) for q in DRAWN])
     draw = compared if inside.any() else ahead
     neurons, made = draw(f, recording, inside, levels, config.neurons)
     outputs = {

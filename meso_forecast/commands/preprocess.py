@@ -8,7 +8,7 @@ from ..config import PreprocessConfig
 from ..console import Result, Run
 from ..files.held import told_on_success
 from ..files.sources import open_source
-from ..files.write_recording import write_recording
+from ..files.write_recording import checked, write_recording
 
 
 def run(config: PreprocessConfig, run: Run) -> Result:
@@ -20,10 +20,11 @@ def run(config: PreprocessConfig, run: Run) -> Result:
 def preprocessed(config: PreprocessConfig, run: Run) -> Result:
     """Return what became of the session."""
     session = open_source(config)
-    if config.dry_run:
-        return Result({}, {"n_rois": session.n_rois}, f"would preprocess {session.n_rois} ROIs; nothing written")
     rules = Rules(**{name: getattr(config, name) for name in Rules._fields})
     rule = SplitRule(config.split, config.fractions, tuple(config.held_out), config.cut_after_last_stimulus)
+    if config.dry_run:
+        checked(session, rules, rule)
+        return Result({}, {"n_rois": session.n_rois}, f"would preprocess {session.n_rois} ROIs; nothing written")
     results = write_recording(
         session, config.output, rules, rule, run.provenance(config), overwrite=True
     )  # the console asked

@@ -43,6 +43,8 @@ def passes(row: dict[str, Any], config: SessionsConfig) -> bool:
 
 def run(config: SessionsConfig, run: Run) -> Result:
     """List sessions, and write them as a CSV."""
+    if config.output is None and config.overwrite:
+        raise InputError("--overwrite: nothing is written without --output. Leave it out, or give --output.")
     folders = find_sessions(config.cache)
     if not folders:
         raise InputError(

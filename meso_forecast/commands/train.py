@@ -10,6 +10,7 @@ from ..config import TrainConfig
 from ..console import Result, Run
 from ..files.model_folder import neuron_key, save_model
 from ..files.recording import Recording
+from ..fit.feasible import refuse_impossible
 from ..fit.options import refuse_unread
 from ..fit.registry import FORECASTERS, SEE_BEHAVIOUR, fit_named, open_checked, trained_spans
 
@@ -28,6 +29,7 @@ def run(config: TrainConfig, run: Run) -> Result:
             raise InputError(
                 f"{r.path}: its behaviour ({', '.join(names)}) is not that of {recordings[0].path} ({', '.join(inputs[0])})."
             )
+    refuse_impossible(config, [config.model], [config.context])
     if config.dry_run:
         return Result({}, {}, f"would train {config.model} on {describe(recordings)}; nothing written")
     work = None if FORECASTERS[config.model].closed_form else config.output / "training"

@@ -18,8 +18,9 @@ from ..answer import Answer, answer
 from ..config import TransferConfig
 from ..console import Result, Run
 from ..files.recording import Recording
+from ..fit.feasible import refuse_impossible
 from ..fit.options import refuse_unread
-from ..fit.registry import fit_named, open_checked, options_of
+from ..fit.registry import check_windows, fit_named, open_checked, options_of
 from ..model.forecaster import with_spread
 from ..score.scores import Scores, block_length, compare, score
 from ..score.transfer import animals
@@ -44,6 +45,9 @@ def run(config: TransferConfig, run: Run) -> Result:
         raise InputError(
             f"recordings of {len(set(names))} animal; two are needed, one to train on and one to hold out."
         )
+    for r in recordings:
+        check_minutes(r, config)
+    refuse_impossible(config, ["informer"], [config.context])
     if config.dry_run:
         return Result(
             {}, {"animals": sorted(set(names))}, f"would hold out each of {len(set(names))} animals; nothing written"
@@ -80,15 +84,31 @@ def refuse_twins(recordings: list[Recording]) -> None:
             raise InputError(f"{a.path} and {b.path} are of the same session; give each session once.")
 
 
+def check_minutes(recording: Recording, config: TransferConfig) -> None:
+    """Refuse a recording that has not as many minutes before its test part, or minutes that hold too few windows.
+
+    Raises
+    ------
+    InputError : which recording, and how long it is.
+    """
+    from ..fit.adapt import limited
+
+    for minutes in config.minutes:
+        try:
+            less = recording._replace(panel=limited(recording.panel, minutes))
+            check_windows(less, config.context, config.horizon)
+        except InputError as error:
+            raise InputError(f"--minutes {minutes:g}: {error}") from None
+        except ValueError as error:
+            raise InputError(f"{recording.path}: {error}. Give other --minutes.") from None
+
+
 def served(config: TransferConfig, teacher, recording: Recording, animal: str, minutes: float) -> dict[str, Any]:
     """Return errors on one held-out session after so many minutes of it: adapted, from scratch, and of simple forecasters."""
     from ..fit.adapt import TRAVELS, adapt, limited
 
     context, horizon, p = config.context, config.horizon, recording.panel
-    try:
-        panel = limited(p, minutes)
-    except ValueError as error:
-        raise InputError(f"{recording.path}: {error}. Give other --minutes.") from None
+    panel = limited(p, minutes)
     origins = window_origins(p.usable, p.label, TEST, context, horizon)
     y = gather(p.x, origins, 1, horizon)
     with warnings.catch_warnings():

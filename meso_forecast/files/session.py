@@ -197,7 +197,14 @@ class MesoscopeSession(BaseModel):
         """
         return self._matrix(time_window, neucoeff, dff=True, **given)
 
+    def require_neuropil(self, neucoeff: float) -> None:
+        """Raise an InputError where a FOV lacks the neuropil that ``neucoeff`` times is to be taken off."""
+        for fov in self.fovs:
+            if neucoeff and not fov.processed and fov.neuropil is None:
+                raise InputError(f"{fov.where}: no neuropil traces; use --neucoeff 0 or --signal raw to go without.")
+
     def _matrix(self, time_window: float | None, neucoeff: float, dff: bool, least_probability: float = 0.0):
+        self.require_neuropil(neucoeff if dff else 0.0)
         clock = self.clock()
         if time_window is not None:
             clock = clock[clock < clock[0] + time_window]
@@ -205,11 +212,7 @@ class MesoscopeSession(BaseModel):
         for fov, frame in zip(self.fovs, self.frames(clock)):
             cells = fov.cells(least_probability)
             x = fov.fluorescence.read(0, int(frame[-1]) + 1, cells)
-            if dff and not fov.processed and neucoeff:
-                if fov.neuropil is None:
-                    raise InputError(
-                        f"{fov.where}: no neuropil traces; use --neucoeff 0 or --signal raw to go without."
-                    )
+            if dff and not fov.processed and neucoeff and fov.neuropil is not None:
                 x = x - np.float32(neucoeff) * fov.neuropil.read(0, int(frame[-1]) + 1, cells)
             columns.append(x[frame])
         return np.concatenate(columns, axis=1), clock

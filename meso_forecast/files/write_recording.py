@@ -18,7 +18,7 @@ from ..activity import preprocess as pre
 from ..activity.covariates import PHASES, Covariates, covariates, inputs_of
 from ..activity.made_up import copies
 from ..activity.observed import MANY_GAPS, Observed, observed, warmed
-from ..activity.reading import BLOCK, Rules
+from ..activity.reading import BLOCK, Rules, require_signal
 from ..activity.split import SplitRule, split_label
 from ..activity.survey import Survey, floor_of, survey
 from ..activity.traces import Traces
@@ -44,9 +44,8 @@ def write_recording(
     ------
     InputError : what is wrong with the session, by file and dataset.
     """
-    clock, c = clock_of(session, rule)
-    label, dt_s = split_label(rule, c, len(clock)), float(np.median(np.diff(clock)))
-    cells = [f.traces(f.cells(rules.least_probability), frame) for f, frame in zip(session.fovs, session.frames(clock))]
+    clock, c, label, cells = checked(session, rules, rule)
+    dt_s = float(np.median(np.diff(clock)))
     o = observed(cells, clock)
     say_gaps(o, cells)
     found, seen, notes = [], np.zeros_like(o.good), notes_of(session, rules)
@@ -81,6 +80,23 @@ def write_recording(
         "n_pauses": len(o.pauses), "n_trials_types": len(c.names), "behaviour": inputs_of(c)[1], "baseline_below_floor": low,
         "notes": notes, "n_notes": len(notes), "signal": signal,
     }  # fmt: skip
+
+
+def checked(
+    session: MesoscopeSession, rules: Rules, rule: SplitRule
+) -> tuple[np.ndarray, Covariates, np.ndarray, list[Traces]]:
+    """Return the common clock, the covariates on it, the part of each frame and the cells of each FOV: all that needs no trace.
+
+    Raises
+    ------
+    InputError : what the options ask for is not in the session.
+    """
+    clock, c = clock_of(session, rule)
+    label = split_label(rule, c, len(clock))
+    cells = [f.traces(f.cells(rules.least_probability), frame) for f, frame in zip(session.fovs, session.frames(clock))]
+    for f in cells:
+        require_signal(f, rules)
+    return clock, c, label, cells
 
 
 def signal_of(session: MesoscopeSession, rules: Rules) -> str:

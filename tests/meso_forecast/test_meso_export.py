@@ -112,8 +112,8 @@ UNREAD = (
     (["train", SESSION, "--model", "persistence", "--accelerator", "cpu"], "--accelerator (read by informer, nlinear"),
     (["train", SESSION, "--spike-weight", 3], "--spike-weight (read by nlinear, "),
     (["train", SESSION, "--model", "autoformer-hf", "--attention", "prob"], "--attention (read by informer-hf)"),
-    (["transfer", SESSION, SESSION, "--d-model", 16], "--d-model (read by informer-hf, autoformer-hf)"),
-    (["transfer", SESSION, SESSION, "--behaviour", "past"], "transfer sees activity alone"),
+    (["transfer", SESSION, "MATRIX", "--d-model", 16], "--d-model (read by informer-hf, autoformer-hf)"),
+    (["transfer", SESSION, "MATRIX", "--behaviour", "past"], "transfer sees activity alone"),
 )  # fmt: skip
 
 
