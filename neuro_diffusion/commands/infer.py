@@ -20,6 +20,7 @@ from ..files import connectomes, model_folder, posterior_file, recordings
 from ..files.beside import load_stimulus, truth_beside
 from ..fit import infer as inference
 from ..fit.further import further
+from ..fit.infer_large import infer_large
 from ..fit.settings import MAX_SLACK, Choice, Estimated, as_told, estimate, evidence_of
 from ..model import explain
 from ..model.anatomy import classes_of
@@ -76,7 +77,12 @@ def run(config: InferConfig, run: Run) -> Result:
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     first = "" if judged.verdict == TYPICAL else f"{judged.verdict}: {'; '.join(judged.facts)}"
     final = answer_of(inference.WORDS[found.default], gains, first, bad)
-    family = model.spec.family or Family()
+    family = found.ep.family
+    if family.dale != (spec.family or Family()).dale:
+        log.warning(
+            "The columns have no one sign each: expectation propagation does without Dale's law (log odds %+.0f).",
+            found.ep.log_odds,
+        )
     g = torch.Generator().manual_seed(config.seed + 1)
     results = {
         "answer": final,
@@ -90,6 +96,7 @@ def run(config: InferConfig, run: Run) -> Result:
         "facts": judged.facts,
         "residuals": None if judged.residuals is None else judged.residuals._asdict(),
         "settings": settings_of(settings, choice),
+        "family": {**family._asdict(), "log odds of Dale's law": found.ep.log_odds},
         **estimates_of(found, recording),
         "scores": None if truth is None else truth_scores(found.samples, truth),
         "behaviour": behaviour_rows(found.samples, choice, truth),
@@ -226,7 +233,7 @@ def fitted(
         for name in not_for_many(config, recording, choice):
             raise InputError(f"{name}: not there for more than {inference.LARGEST} neurons. Leave it out.")
         family = model.spec.family or Family()
-        return inference.infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
+        return infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
     if N > 100 and isinstance(model, WeightModel):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..model import explain, large, propagation, ridge
+from ..model import explain, propagation, ridge
 from ..model.agreement import entry_correlation, heldout_rows, heldout_score
 from ..model.anatomy import Reliability, averaged, reliability
 from ..model.blend import blend, claimed_correlation, mix, share_of
+from ..model.dale import choose as choose_family
 from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
 from ..model.model import WeightModel, WrittenPrior
@@ -26,8 +25,6 @@ from .settings import MAX_SLACK, Choice
 LARGEST = 400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows fill the memory
 WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
 WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
-log = logging.getLogger("neuro_diffusion")
-QUADRATURE = 2.0  #: a sweep of expectation propagation over ridge of a large network, in time
 MOST_FOLDS, FEW_FOLDS, SMALL = 8, 3, 100  #: trials that are left out in turn; beyond so many neurons; so many
 BASELINES = RIDGE, SELVES, NONE = "ridge regression", "neurons that hear only themselves", "no connections"
 NOTHING = 1e-3  #: held-out log-likelihood a value by which another estimate must beat expectation propagation
@@ -63,6 +60,8 @@ class Written(NamedTuple):
     present: Tensor  #: (N, N) probability that a connection exists
     converged: bool
     posterior: propagation.Propagated  #: leading axis 1
+    family: Family  #: under which it stands: without Dale's law where the evidence says so (`dale`)
+    log_odds: float = math.nan  #: of Dale's law, where it was asked
 
 
 class Competitors(NamedTuple):
@@ -123,15 +122,15 @@ def infer(
     held-out likelihood is trusted. Ridge is trusted when it expects a correlation of .99 with the truth.
     """
 
-    def fit(trials: Recorded, S: int, lean: bool = False) -> _Fitted:
+    def fit(trials: Recorded, S: int, lean: bool = False, family: Family | None = None) -> _Fitted:
         """Return every method's fit to some trials, with S samples; lean: only what stands against the baselines."""
-        return _fit(model, trials, choice, S, solver, generator, guidance, others, lean)
+        return _fit(model, trials, choice, S, solver, generator, guidance, others, lean, family)
 
     y, observed, whole = recorded.y, recorded.observed, fit(recorded, n_samples)
     few, heldout, left_out = 8 if y.shape[-1] <= SMALL else 4, dict[str, float](), dict[str, list[Tensor]]()
     for k in folds(*y.shape[::2]):
         last = k == len(y) - 1
-        fewer = fit(recorded.without(k), max(few, n_samples // 2) if last else few, not last)
+        fewer = fit(recorded.without(k), max(few, n_samples // 2) if last else few, not last, whole.ep.family)
         test = _test_trial(recorded.trials(slice(k, k + 1)), choice, whole.base.noise_std)
         if last:
             same = {name: fewer.estimates.get(name, fewer.estimates[fewer.default]) for name in whole.estimates}
@@ -179,12 +178,14 @@ def baselines(base: ridge.Ridge) -> dict[str, Tensor]:
     return {RIDGE: base.mean[0], SELVES: own, NONE: torch.zeros_like(own)}
 
 
-def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance, others: Competitors, lean) -> _Fitted:
-    """Fit every method to some trials; ``lean``: only what stands against the baselines."""
+def _fit(
+    model, trials: Recorded, choice: Choice, S, solver, generator, guidance, others: Competitors, lean, family
+) -> _Fitted:
+    """Fit every method to some trials; ``lean``: only what stands against the baselines. ``family``: None: to be chosen."""
     likelihood = _likelihoods(trials, choice)
     found = likelihood(None)
     base = ridge.ridge_of(found, not lean)
-    ep, written = _propagated(model, found, 0 if lean else S, generator)
+    ep, written = _propagated(model, found, 0 if lean else S, generator, family)
     share = share_of(model.spec.gate, claimed_correlation(ep[None], written.sd[None]))
     estimates, default, samples = {"ridge": base.mean[0], "ep": ep}, "ep", written.samples
     if isinstance(model, WeightModel) and (not lean or float(share) > 0):
@@ -198,7 +199,7 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
     if others.anatomy is not None:
         default = "anatomy"
         worth = reliability(written.posterior, others.anatomy[None])
-        told = _propagated(model, found, 0 if lean else S, generator, worth.density)[1]
+        told = _propagated(model, found, 0 if lean else S, generator, written.family, worth.density)[1]
         estimates["anatomy"], written = _with_anatomy(written, told, worth)
     if lean:
         return _Fitted(written, estimates, samples, base, share, worth, default, found.wide)
@@ -219,15 +220,23 @@ def _fit(model, trials: Recorded, choice: Choice, S, solver, generator, guidance
 
 
 def _propagated(
-    model: WeightModel | WrittenPrior, found: RowFit, S: int, generator: torch.Generator, density: Tensor | None = None
-) -> tuple[Tensor, Written]:
-    """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each."""
-    family, N = model.spec.family or propagation.Family(), found.wide.b.shape[-1]
-    posterior = propagation.propagate(found.wide, family, density=density)
+    model: WeightModel | WrittenPrior, found: RowFit, S: int, generator: torch.Generator, family: Family | None, density: Tensor | None = None
+) -> tuple[Tensor, Written]:  # fmt: skip
+    """Return mean and posterior of expectation propagation; of large networks fewer samples, for they take N^4 steps each.
+
+    ``family``: None: the model's, with Dale's law or without it as the evidence says.
+    """
+    N, odds = found.wide.b.shape[-1], math.nan
+    if family is None:
+        posterior, family, odds = choose_family(found.wide, model.spec.family or Family())
+    else:
+        posterior = propagation.propagate(found.wide, family, density=density)
     count = min(S, max(8, int(1.3e8 / N**3)))
     samples = draw(posterior, found.wide, family, count, generator)[0] if count else posterior.mean[:0]
     converged = bool(posterior.converged[0])
-    return posterior.mean[0], Written(samples, posterior.sd[0], posterior.present[0], converged, posterior)
+    return posterior.mean[0], Written(
+        samples, posterior.sd[0], posterior.present[0], converged, posterior, family, odds
+    )
 
 
 def _with_anatomy(without: Written, within: Written, worth: Reliability) -> tuple[Tensor, Written]:
@@ -236,7 +245,7 @@ def _with_anatomy(without: Written, within: Written, worth: Reliability) -> tupl
     samples = mix(without.samples[None], within.samples[None], worth.informative)[0]
     return mean[0], Written(
         samples, sd[0], present[0], without.converged and within.converged,
-        within.posterior if float(worth.informative) > 0.5 else without.posterior,
+        within.posterior if float(worth.informative) > 0.5 else without.posterior, without.family, without.log_odds,
     )  # fmt: skip
 
 
@@ -303,49 +312,3 @@ def choose(base: ridge.Ridge, heldout: Mapping[str, float], written: str = "ep")
             f"{name} suffices: no estimate predicts the held-out trial better (largest gain {gain:+.4f} per value)",
         )
     return best, f"largest likelihood of the held-out trial; {best} minus {name} {gain:+.4f} per value"
-
-
-def infer_large(
-    family: Family,
-    recorded: Recorded,
-    choice: Choice,
-    n_samples: int,
-    generator: torch.Generator,
-    truth: Tensor | None = None,
-) -> Inference:
-    """Return ridge and expectation propagation of a recording of many neurons; the samples are those of the latter."""
-    y, given = recorded.y, recorded.stimulus
-    rows, variance = large.rows_of(y, choice.noise, choice.settings, given)
-    began = time.process_time()
-    base = large.ridge_of(rows, variance)
-    sweeps = (propagation.GAIN_TURNS + propagation.SWEEPS) * (2 if len(y) > 1 else 1)
-    total = (time.process_time() - began) * sweeps * QUADRATURE
-    log.info("%d neurons: about %.0f s of a processor for expectation propagation.", len(base.mean), total)
-    ep = large.propagate(rows, family)
-    samples = large.draw(ep, rows, family, n_samples, generator)
-    estimates = {"ridge": base.mean.float(), "ep": ep.mean[0]}
-    spread = {"ridge": base.sd.float(), "ep": ep.sd[0]}
-    heldout: dict[str, float] = {}
-    if len(y) > 1:
-        part, last = recorded.trials(slice(-1)), recorded.trials(slice(-1, None))
-        fewer, variance = large.rows_of(part.y, choice.noise, choice.settings, part.stimulus)
-        held = {"ridge": large.ridge_of(fewer, variance).mean, "ep": large.propagate(fewer, family).mean[0]}
-        heldout = {
-            name: float(large.heldout_rows(W.double(), last.y, choice.noise, choice.settings, last.stimulus).mean())
-            for name, W in held.items()
-        }
-    rests, reason = bool(ep.converged[0]), "largest likelihood of the held-out trial"
-    trusted = max(heldout, key=heldout.__getitem__, default="ep" if rests else "ridge")
-    if not heldout:
-        reason = "one trial leaves nothing to hold out" + ("" if rests else ", and EP did not come to rest")
-    table = [
-        {
-            "method": name,
-            "held-out log-likelihood per value": heldout.get(name, math.nan),
-            "expected correlation": expected_correlation(W, spread[name]),
-            **({"correlation with truth": float(entry_correlation(W, truth))} if truth is not None else {}),
-        }
-        for name, W in estimates.items()
-    ]
-    written = Written(samples, ep.sd[0], ep.present[0], rests, ep)
-    return Inference(samples, "ep", estimates, base.sd.float(), written, choice.noise, table, trusted, reason, "ep", {})

@@ -173,9 +173,9 @@ def sweep(
     signs = columns.unheard(_half(state), N)
     believed = 1 - torch.tanh(signs.half) ** 2
     uncertain, sign = torch.diag_embed(believed.expand(B, N)), torch.tanh(signs.half).expand(B, N)
-    before, most = torch.zeros_like(b), 1 / (1 + N / SHARED)
+    before = torch.zeros_like(b)
     for turn in range(SWEEPS):
-        heat = most * min(max((turn + 1 - COLD) / RISING, 0.0), 1.0)
+        heat = heat_of(N) * min(max((turn + 1 - COLD) / RISING, 0.0), 1.0)
         h = rows(sites, uncertain, sign)
         if family.dale:
             signs = columns.told(signs, sites, h, _half(state), heat)
@@ -226,6 +226,11 @@ def gain_of(rows: Callable[[Sites, Tensor, Tensor], Heard], zero: Tensor, family
         square = (GAIN_WEIGHT + found) / (GAIN_WEIGHT + known.sum((1, 2)))
         square = square.clamp(1 / FARTHEST**2, FARTHEST**2)
     return square.sqrt()
+
+
+def heat_of(N: int) -> float:
+    """Return the share of what N rows say about signs that counts."""
+    return 1 / (1 + N / SHARED)
 
 
 def _half(state: _State) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from neuro_diffusion.commands.infer import answer_of, doubted, gains_of, too_sure
 from neuro_diffusion.fit import infer
+from neuro_diffusion.fit.infer_large import infer_large
 from neuro_diffusion.fit.refine import refine_weight_matrix
 from neuro_diffusion.fit.settings import Choice
 from neuro_diffusion.model import explain
@@ -150,7 +151,7 @@ def test_propagation_that_expects_too_much_is_not_believed(structure, n_trials, 
     x = simulate_rate_network(W, torch.randn(n_trials, 80, generator=g), n_time, 0.1, 1.0)
     y = x + 0.02 * torch.randn(x.shape, generator=g)
     recorded, choice = infer.Recorded(y, torch.ones(80, dtype=torch.bool)), Choice(Settings(0.1), 0.02)
-    found = infer.infer_large(Family(), recorded, choice, 2, g, W)
+    found = infer_large(Family(), recorded, choice, 2, g, W)
     expected, has = (
         {row["method"]: row[key] for row in found.table} for key in ("expected correlation", "correlation with truth")
     )

@@ -9,6 +9,7 @@ from neuro_diffusion.model import columns, large
 from neuro_diffusion.model.agreement import entry_correlation
 from neuro_diffusion.model.anatomy import averaged, classes_of, reliability
 from neuro_diffusion.model.blend import claimed_correlation
+from neuro_diffusion.model.dale import choose, log_evidence, of_signs
 from neuro_diffusion.model.explain import (
     PRIOR_GRID,
     Settings,
@@ -19,15 +20,15 @@ from neuro_diffusion.model.explain import (
     solve,
 )
 from neuro_diffusion.model.joint import draw
-from neuro_diffusion.model.propagation import Family, family_of, gain_of, heard, propagate
+from neuro_diffusion.model.propagation import Family, family_of, gain_of, heard, heat_of, propagate
 from neuro_diffusion.model.ridge import Likelihood, fit_ridge, gaussian_likelihood, oracle_ridge
 from neuro_diffusion.rate_network.activity import Regime
 from neuro_diffusion.rate_network.weights import sample_weight_matrix_batch
 from neuro_diffusion.score.evaluate import score
 
 
-def exact(A, b, family, scale):
-    """Return posterior mean and P(connection) of one row of two entries by summing over a fine grid; signs are free."""
+def summed(A, b, family, scale):
+    """Return the posterior of one row of two entries on a fine grid (and the grid), and p(data) over that at weights of 0; signs are free."""
     grid = torch.linspace(-8, 8, 1601, dtype=torch.double)
     density = torch.zeros_like(grid)
     for sign, share, size in ((1, family.excitatory, scale[0]), (-1, 1 - family.excitatory, scale[1])):
@@ -38,11 +39,21 @@ def exact(A, b, family, scale):
     density[800] += 1 - family.density
     u, v = torch.meshgrid(grid, grid, indexing="ij")
     log_like = b[0] * u + b[1] * v - 0.5 * (A[0, 0] * u * u + 2 * A[0, 1] * u * v + A[1, 1] * v * v)
-    weight = density[:, None] * density * (log_like - log_like.max()).exp()
-    weight /= weight.sum()
+    weight = density[:, None] * density * log_like.exp()
+    return (weight / weight.sum(), u, v), float(weight.sum())
+
+
+def exact(A, b, family, scale):
+    """Return posterior mean and P(connection) of one row of two entries by summing over a fine grid; signs are free."""
+    weight, u, v = summed(A, b, family, scale)[0]
     return torch.stack([(weight * u).sum(), (weight * v).sum()]), torch.stack(
         [1 - weight[800].sum(), 1 - weight[:, 800].sum()]
     )
+
+
+def exact_evidence(A, b, family, scale):
+    """Return log p(data) of one row of two entries relative to weights of 0."""
+    return math.log(summed(A, b, family, scale)[1])
 
 
 def test_marginals_of_two_entries_equal_the_sum_over_a_grid():
@@ -177,6 +188,44 @@ def _in_time(N, seed):
     ridge = entry_correlation(large.ridge_of(rows, variance).mean.float(), W[0])
     claimed = claimed_correlation(posterior.mean, posterior.sd)
     return float(entry_correlation(posterior.mean, W)), float(claimed), float(ridge)
+
+
+@pytest.mark.parametrize("structure", ["dense", "sparse-lognormal", "dale-sparse-lognormal"])
+@pytest.mark.parametrize("trials", [1, 4])
+def test_dales_law_is_given_up_where_the_evidence_is_against_it(structure, trials):
+    """Weights of either sign in a column, read under Dale's law: one trial expected .8 and had .4, four expected 1.0 and had .5."""
+    family = family_of(sample_weight_matrix_batch(100, 10, (0.8, 1.8), structure="dale-sparse-lognormal", seed=1))
+    W = sample_weight_matrix_batch(12, 10, (0.8, 1.8), structure=structure, seed=5)
+    data = gaussian_likelihood(Regime().trials(W, trials, 60, 0.02, torch.Generator().manual_seed(5)), 0.1).wide
+    found = [choose(Likelihood(data.A[k : k + 1], data.b[k : k + 1]), family) for k in range(12)]
+    kept = sum(one.family.dale for one in found) / 12
+    mean, sd = (torch.cat([getattr(one.posterior, z) for one in found]) for z in ("mean", "sd"))
+    had, claimed = float(entry_correlation(mean, W).mean()), float(claimed_correlation(mean, sd).mean())
+    assert kept == 1 if structure.startswith("dale") else kept < 0.2
+    assert abs(claimed - had) < 0.12
+    assert had > (0.5 if trials == 1 else 0.9)
+
+
+def test_the_evidence_of_a_row_is_that_of_a_sum_over_a_grid():
+    family = Family(density=0.4, log_sd=0.5, plus=math.sqrt(2), minus=2 * math.sqrt(2), excitatory=0.6, dale=False)
+    A = torch.tensor([[2.0, 0.5], [0.5, 1.5]], dtype=torch.double)
+    b = torch.tensor([1.5, -0.7], dtype=torch.double)
+    data = Likelihood(A.expand(1, 2, 2, 2), b.expand(1, 2, 2))
+    found = log_evidence(data, propagate(data, family, learn=False), family)
+    assert float(found.given) / 2 == pytest.approx(exact_evidence(A, b, family, (1.0, 2.0)), abs=0.02)
+
+
+def test_what_other_signs_add_to_the_evidence_is_their_sum():
+    N, g, half = 5, torch.Generator().manual_seed(0), torch.full((1, 1), 0.3, dtype=torch.double)
+    root = 0.5 * torch.randn(N, N, generator=g, dtype=torch.double)
+    information, field = root @ root.T, torch.randn(N, generator=g, dtype=torch.double)
+    c = columns.unheard(half, N)
+    c = c._replace(information=heat_of(N) * information[None], field=heat_of(N) * field[None])
+    all_signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.double)] * N)
+    energy = all_signs @ field - 0.5 * ((all_signs @ information) * all_signs).sum(-1)
+    prior = (all_signs * half[0]).sum(-1) - N * torch.logaddexp(half, -half)[0]
+    found = of_signs(c, all_signs[:1])
+    assert float(found) == pytest.approx(float(torch.logsumexp(energy + prior, 0) - energy[0]), abs=0.15)
 
 
 def test_signs_that_the_rows_tie_together_are_drawn_together():
