@@ -32,12 +32,13 @@ def twins(counts, taste, observed=None):
     rest = np.array(counts, np.float32)
     seen = np.ones(rest.shape, bool) if observed is None else np.asarray(observed, bool)
     rest *= seen
+    spikes = rest.sum(axis=(0, 1))
     for k in np.unique(taste):
         at = taste == k
         rest[at] -= rest[at].sum(axis=0) / np.maximum(seen[at].sum(axis=0), 1)
-    rest = (rest * seen).reshape(-1, rest.shape[2])
-    rest /= np.maximum(np.sqrt((rest**2).sum(axis=0)), 1e-6)
-    spikes = (np.asarray(counts) * seen).sum(axis=(0, 1))
+    rest *= seen
+    rest = rest.reshape(-1, rest.shape[2])
+    rest /= np.maximum(np.sqrt(np.einsum("ij,ij->j", rest, rest)), 1e-6)
     likeness = np.triu(rest.T @ rest, 1) * (np.minimum.outer(spikes, spikes) >= MIN_COMMON)
     return [(int(a), int(b), round(float(likeness[a, b]), 2)) for a, b in np.argwhere(likeness >= ALIKE)]
 
