@@ -11,7 +11,7 @@ import hdf5io
 from ..config import UNITS, InfoConfig
 from ..console import Result, Run
 from ..files import recordings
-from ..files.request import request_of
+from ..files.request import refuse_request, request_of
 from ..neuron.recording import against_the_current, step_onsets, upward_crossings
 
 if TYPE_CHECKING:
@@ -61,7 +61,15 @@ def next_commands(path: Path, found: dict) -> list[str]:
 
 def describe(config: InfoConfig) -> dict:
     """Return what there is to know about a path, by the kind of thing that it is."""
-    path = config.path
+    found = describe_made(config.path)
+    if found is None:
+        return describe_recording(config)
+    refuse_request(config, config.path, found["kind"])
+    return found
+
+
+def describe_made(path: Path) -> dict | None:
+    """Return what there is to know about what was made here; None for a recording."""
     if (path / "model.json").exists():
         return describe_model(path)
     if (path / "bank.json").exists():
@@ -74,7 +82,7 @@ def describe(config: InfoConfig) -> dict:
             return {"kind": kind, **posterior_file.read_posterior(path).results}
         if kind == "prediction":
             return {"kind": kind, **posterior_file.describe_prediction(path)}
-    return describe_recording(config)
+    return None
 
 
 def is_ours(path: Path) -> bool:

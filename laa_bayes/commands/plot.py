@@ -10,7 +10,7 @@ from hdf5io.errors import InputError
 from ..config import PARAMETERS, UNITS, PlotConfig
 from ..console import Result, Run
 from ..files import bank, posterior_file, recordings
-from ..files.request import request_of
+from ..files.request import refuse_request, request_of
 from ..neuron.priors import inferred, theta_from_z
 from ..show import figures, plots
 
@@ -24,15 +24,30 @@ def run(config: PlotConfig, run: Run) -> Result:
 def figure_of(config: PlotConfig) -> Figure:
     """Return the figure for a bank, a posterior file or a recording."""
     if (config.path / "bank.json").exists():
+        refuse_idle(config, "bank", ("auto", "trace", "priors"))
         return bank_figure(config)
     if config.path.is_dir():
         raise InputError(f"{config.path}: expected a posterior file, a recording or a bank.")
     if posterior_file.kind_of(config.path) == "posterior":
+        refuse_idle(config, "posterior file", ("auto", "pairs", "fit", "trace"))
         return posterior_figure(config)
     if config.kind not in ("auto", "trace"):
         raise InputError(f"--kind {config.kind}: {config.path} is no posterior file. Use --kind trace.")
     r = recordings.read_recording(config.path, request_of(config))
     return plots.trace(r.time_ms, r.v_mv, r.current, r.current_unit, config.path.name)
+
+
+def refuse_idle(config: PlotConfig, what: str, kinds: tuple[str, ...]) -> None:
+    """Refuse a figure that there is not of such a file, and options about a recording.
+
+    Raises
+    ------
+    InputError
+        Which option, and what is expected.
+    """
+    if config.kind not in kinds:
+        raise InputError(f"--kind {config.kind}: for a {what} use {', '.join(kinds)}.")
+    refuse_request(config, config.path, what)
 
 
 def bank_figure(config: PlotConfig) -> Figure:

@@ -75,6 +75,9 @@ def read_alike(config: PopulationConfig) -> tuple[list[Path], list[posterior_fil
     InputError
         Fewer than three cells, or cells of different priors or units.
     """
+    twice = [path for path in config.posteriors if config.posteriors.count(path) > 1]
+    if twice:
+        raise InputError(f"{twice[0]}: given twice; each cell counts once.")
     read = {path: posterior_file.read_posterior(path) for path in config.posteriors}
     left_out = [str(path) for path, one in read.items() if one.results.get("verdict") == "misspecified"]
     if left_out:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from ..config import TrainConfig
+from hdf5io.errors import InputError
+
+from ..config import Preset, TrainConfig
 from ..console import Result, Run
 from ..files import bank, model_folder
 from ..neuron.recipe import in_memory
@@ -14,9 +16,28 @@ KEYS = ("epochs", "estimated_seconds", "training_seconds", "batch_seconds", "val
 log = logging.getLogger("laa_bayes")
 
 
+def refuse_small(n_simulations: int, preset: Preset) -> None:
+    """Refuse layers without units, and fewer simulations than two batches.
+
+    Raises
+    ------
+    InputError
+        Which of the two, and what to give.
+    """
+    if not preset.summary_widths or min(preset.summary_widths) < 1:
+        raise InputError(
+            f"--summary-widths {','.join(map(str, preset.summary_widths))}: one positive number or more is expected."
+        )
+    if n_simulations < 2 * preset.batch_size:
+        raise InputError(
+            f"{n_simulations} simulations are less than two batches of {preset.batch_size}. Use more, or a smaller --batch-size."
+        )
+
+
 def run(config: TrainConfig, run: Run) -> Result:
     """Simulate or load a bank, train (or go on training), save the model folder."""
     recipe, preset = training_recipe(config), config.resolved_preset()
+    refuse_small(recipe.n, preset)
     if config.dry_run:
         line = f"would train on {recipe.n} traces of {len(recipe.current)} samples: {preset}"
         return Result({}, preset.model_dump(mode="json") | {"n_time": len(recipe.current)}, line)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .idle import idle_options
 
 PARAMETERS = ("C_m", "g_L", "E_L", "k", "V_thr", "G_act")
 
@@ -27,7 +28,13 @@ UNITS = {
 class Frozen(BaseModel):
     """Base of all configs: immutable, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self):
+        if found := idle_options(self):
+            raise ValueError(found)
+        return self
 
 
 class Prior(Frozen):
@@ -47,8 +54,6 @@ class Prior(Frozen):
             raise ValueError(f"lower {self.lower} must be below upper {self.upper}")
         if self.distribution == "lognormal" and (self.center <= 0 or (self.lower is not None and self.lower < 0)):
             raise ValueError("a lognormal prior needs a positive center and bounds")
-        if not math.isfinite(self.center):
-            raise ValueError("center must be finite")
         return self
 
 
@@ -90,6 +95,12 @@ class Segment(Frozen):
     sd: float = Field(0.0, ge=0, description="sd of Ornstein-Uhlenbeck noise")
     tau_ms: float = Field(5.0, gt=0, description="correlation time of the noise")
     noise_seed: int = Field(20231, ge=0, description="the noise is frozen: this seed makes it")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Segment:
+        if self.stop_ms <= self.start_ms:
+            raise ValueError(f"a segment from {self.start_ms:g} to {self.stop_ms:g} ms is empty")
+        return self
 
 
 def _step(start: float, stop: float, amplitude: float) -> Segment:
@@ -139,6 +150,11 @@ class Model(Frozen):
     @model_validator(mode="after")
     def _known_priors(self) -> Model:
         self.resolved_priors()
+        late = [s.start_ms for s in self.segments if s.start_ms >= self.duration_ms]
+        if late:
+            raise ValueError(
+                f"segments: one begins at {late[0]:g} ms, the trace ends at --duration-ms {self.duration_ms:g}"
+            )
         for name in self.priors:
             if name not in PARAMETERS:
                 raise ValueError(f"priors: unknown parameter '{name}'; expected one of {', '.join(PARAMETERS)}")

@@ -47,7 +47,7 @@ class TrainConfig(Model):
     )
     bank: Path | None = Field(
         None,
-        description="train on this bank instead of simulating (its protocol, prior and noise win)",
+        description="train on this bank instead of simulating (it has its own protocol, prior, noise)",
         json_schema_extra={"exists": "folder"},
     )
     protocol_from: Path | None = Field(
@@ -65,9 +65,7 @@ class TrainConfig(Model):
     epochs: int | None = Field(None, ge=1, description="passes over the simulations")
     batch_size: int | None = Field(None, ge=8, description="simulations a gradient step")
     learning_rate: float | None = Field(None, gt=0, lt=1, description="Adam's initial learning rate")
-    schedule: Literal["cosine", "exponential", "constant"] | None = Field(
-        None, description="decay of the learning rate"
-    )
+    schedule: Literal["cosine", "exponential", "constant"] | None = Field(None, description="the learning rate's decay")
     summary: Literal["mlp", "conv", "lstm", "gru", "stats"] | None = Field(
         None, description="summary network; 'stats' = MLP on summary statistics"
     )
@@ -76,8 +74,7 @@ class TrainConfig(Model):
     flow: Literal["affine", "spline"] | None = Field(None, description="transform of the coupling layers")
     flow_depth: int | None = Field(None, ge=1, le=32, description="number of coupling layers")
     batch_norm: Literal["actnorm", "subnet", "none"] | None = Field(
-        None,
-        description="actnorm: learned scale and bias between layers; subnet: batch normalisation inside the subnets",
+        None, description="actnorm: learned scale and bias between layers; subnet: normalisation inside the subnets"
     )
     max_minutes: float | None = Field(None, gt=0, description="fewer epochs when the estimate exceeds this")
     seed: int = Field(0, ge=0, description="seed of every random choice")
@@ -141,9 +138,7 @@ class Reading(Named):
 
     area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
     current_file: Path | None = Field(
-        None,
-        description="file with the injected current, from the recording's start on",
-        json_schema_extra={"exists": "file"},
+        None, description="file with the injected current, from its start on", json_schema_extra={"exists": "file"}
     )
     junction_mv: float = Field(
         0.0, ge=-50, le=50, description="liquid junction potential in mV, subtracted from the recorded voltage"
@@ -167,14 +162,17 @@ class SeveralSweeps(Reading):
             raise ValueError("--sweep and --sweeps exclude each other")
         if self.sweeps not in (None, "all") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", self.sweeps or ""):
             raise ValueError(f"--sweeps '{self.sweeps}': expected all, or numbers such as 0-5,8")
+        if not self.chosen_sweeps(1):
+            raise ValueError(f"--sweeps '{self.sweeps}': the smaller number of a span comes first")
         return self
 
     def chosen_sweeps(self, n: int) -> list[int]:
-        """Return the numbers of the sweeps that are meant, of ``n`` that there are; larger ones too."""
+        """Return the numbers of the sweeps that are meant, of ``n`` that there are, and a larger one where it is."""
         if self.sweeps in (None, "all"):
             return list(range(n))
-        spans = [part.partition("-") for part in (self.sweeps or "").split(",")]
-        return sorted({i for low, _, high in spans for i in range(int(low), int(high or low) + 1)})
+        spans = [(int(a), int(b or a)) for a, _, b in (part.partition("-") for part in (self.sweeps or "").split(","))]
+        chosen = {i for low, high in spans for i in range(low, min(high, max(n, low)) + 1)}
+        return sorted(chosen) if all(low <= high for low, high in spans) else []
 
 
 class InferConfig(SeveralSweeps):
@@ -230,6 +228,8 @@ class InferConfig(SeveralSweeps):
             raise ValueError(f"--output {self.output}: expected a name ending in .h5 or .hdf5")
         if self.together and (self.sweeps is None or self.model != "none"):
             raise ValueError("--together belongs to --sweeps and MODEL 'none'")
+        if self.refine in ("none", "is") and self.model == "none":
+            raise ValueError(f"--refine {self.refine} needs the network, and none was given. Use --refine laplace")
         if self.together and self.refine in ("none", "newton", "is"):
             raise ValueError(f"--refine {self.refine} begins at a network's draws, and --together has no network")
         return self

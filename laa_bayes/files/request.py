@@ -29,3 +29,17 @@ def request_of(config: Any, sweep: int | None = None) -> Request:
     if not np.isfinite(scale := given.get("current_scale", 1.0)) or scale == 0:
         raise InputError(f"--current-scale {scale:g}: a finite factor other than 0 is expected.")
     return Request(**given if sweep is None else given | {"sweep": sweep})
+
+
+def refuse_request(config: Any, path: Path, what: str) -> None:
+    """Refuse options about a recording, of which ``path`` is none.
+
+    Raises
+    ------
+    InputError
+        The first that was given another value than its default.
+    """
+    fields = type(config).model_fields
+    given = [n for n in Request._fields if n in fields and getattr(config, n) != fields[n].default]
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')}: {path} is a {what}, no recording. Leave it out.")

@@ -171,7 +171,7 @@ def known_noise(cut: Recording, config: InferConfig, model: TrainedModel | None,
     Raises
     ------
     InputError
-        The network's own draws are wanted, and the network was trained with another noise.
+        The network's own draws are wanted, and the network was trained with another noise; a noise is given and not relied on.
     """
     if applies and model is not None:
         recorded = model.info.get("protocol_from") is not None and config.refine not in ("none", "is")
@@ -179,6 +179,10 @@ def known_noise(cut: Recording, config: InferConfig, model: TrainedModel | None,
         recorded = model is not None or cut.current_unit == "pA" or bool(config.area_um2)
     estimate = config.noise == "estimate" or (config.noise == "auto" and recorded)
     trained_mv = 2.0 if model is None else model.recipe.noise_mv
+    if estimate and config.noise_mv is not None:
+        raise InputError(
+            f"--noise-mv {config.noise_mv:g}: without effect, the noise of this recording is estimated. Give --noise known, or leave it out."
+        )
     known = None if estimate else config.noise_mv or trained_mv
     if config.refine in ("none", "is") and known != trained_mv:
         raise InputError(

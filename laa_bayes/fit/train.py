@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hdf5io.errors import InputError, WorkFailed
+from hdf5io.errors import WorkFailed
 
 from ..config import Preset
 from ..console import progress
@@ -160,12 +160,8 @@ def train(bank: Bank, preset: Preset, seed: int, folder: Path, max_minutes: floa
     Raises
     ------
     InputError
-        The bank is smaller than two batches, or the checkpoint belongs to other options.
+        The checkpoint belongs to other options.
     """
-    if len(bank.z) < 2 * preset.batch_size:
-        raise InputError(
-            f"{len(bank.z)} simulations are less than two batches of {preset.batch_size}. Use more, or a smaller --batch-size."
-        )
     if preset.offline_noise:
         rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
         bank = bank._replace(v_mv=add_noise(bank.v_mv, bank.recipe.noise_mv, rng))

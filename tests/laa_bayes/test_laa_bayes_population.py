@@ -1,6 +1,8 @@
 """Do cells inform one another as the closed form says, and do other tools read the same numbers?"""
 
 import json
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -135,11 +137,14 @@ def test_an_export_of_an_unknown_kind_is_refused():
 
 
 def test_a_population_needs_three_cells_of_one_prior(posterior, laa_here, tmp_path):
-    path = posterior[0]
-    answer = laa_here("population", path, path, "--output", tmp_path / "p")
+    path, *more = [Path(shutil.copy(posterior[0], tmp_path / f"cell{i}.posterior.h5")) for i in range(3)]
+    answer = laa_here("population", path, path, more[0], "--output", tmp_path / "p")
+    assert answer.returncode == 2
+    assert "given twice; each cell counts once" in answer.stderr
+    answer = laa_here("population", path, more[0], "--output", tmp_path / "p")
     assert answer.returncode == 2
     assert "a population needs 3 cells or more" in answer.stderr
-    answer = laa_here("population", path, path, path, "--output", tmp_path / "p", "--json")
+    answer = laa_here("population", path, *more, "--output", tmp_path / "p", "--json")
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
     assert results["n_cells"] == 3
@@ -152,7 +157,7 @@ def test_a_cell_that_no_model_explains_is_left_out_of_the_population(posterior, 
     bad.write_bytes(posterior[0].read_bytes())
     with h5py.File(bad, "r+") as file:
         file.attrs["results"] = json.dumps(json.loads(file.attrs["results"]) | {"verdict": "misspecified"})
-    good = [posterior[0]] * 3
+    good = [Path(shutil.copy(posterior[0], tmp_path / f"cell{i}.posterior.h5")) for i in range(3)]
     answer = laa_here("population", *good, bad, "--output", tmp_path / "p", "--json")
     assert answer.returncode == 0, answer.stderr
     results = json.loads(answer.stdout)["results"]
