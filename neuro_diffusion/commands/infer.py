@@ -77,16 +77,10 @@ def run(config: InferConfig, run: Run) -> Result:
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     first = "" if judged.verdict == TYPICAL else f"{judged.verdict}: {'; '.join(judged.facts)}"
     final = answer_of(inference.WORDS[found.default], gains, first, bad)
-    family = found.ep.family
-    if family.dale != (spec.family or Family()).dale:
-        log.warning(
-            "The columns have no one sign each: expectation propagation does without Dale's law (log odds %+.0f).",
-            found.ep.log_odds,
-        )
     g = torch.Generator().manual_seed(config.seed + 1)
     results = {
         "answer": final,
-        "further": [] if bad else further(found, recorded, choice, family, recording.names, g),
+        "further": [] if bad else further(found, recorded, choice, found.ep.family, recording.names, g),
         "best_method": found.trusted,
         "reason": f"believe none of the estimates: {'; '.join(judged.facts)}" if bad else found.reason,
         "anatomy": None
@@ -96,7 +90,6 @@ def run(config: InferConfig, run: Run) -> Result:
         "facts": judged.facts,
         "residuals": None if judged.residuals is None else judged.residuals._asdict(),
         "settings": settings_of(settings, choice),
-        "family": {**family._asdict(), "log odds of Dale's law": found.ep.log_odds},
         **estimates_of(found, recording),
         "scores": None if truth is None else truth_scores(found.samples, truth),
         "behaviour": behaviour_rows(found.samples, choice, truth),
@@ -244,9 +237,12 @@ def fitted(
         log.warning("--refine is left out: it knows of no constant input, no kernel and no time constants that differ.")
         others = others._replace(refine="none")
     solver = {**config.solver, "steps": steps}
-    return inference.infer(
+    found = inference.infer(
         model, recorded, choice, n_samples, solver, g, guidance=config.guidance, others=others, truth=truth,
     )  # fmt: skip
+    if found.ep.family.dale != (model.spec.family or Family()).dale:
+        log.warning("Columns have no one sign each: Dale's law is given up (log odds %+.0f).", found.ep.log_odds)
+    return found
 
 
 def not_for_many(config: InferConfig, recording: recordings.Activity, choice: Choice) -> Iterator[str]:
@@ -302,6 +298,7 @@ def estimates_of(found: inference.Inference, recording: recordings.Activity) -> 
         "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
         "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table},
         "ep_converged": found.ep.converged,
+        "family": {**found.ep.family._asdict(), "log odds of Dale's law": found.ep.log_odds},
         "noise_std": found.noise_std,
         "n_trials": len(recording.y),
         "n_neurons": recording.y.shape[-1],

@@ -24,7 +24,10 @@ OPEN, SLOPE = (
     0.5,
     0.5,
 )  #: more by a half of what open signs add beyond .5 a row: the more they add, the less surely is it known
-TOO_MUCH = 1.5  #: over what signs can add at most (log 2 a connection): such an evidence is that of sweeps that did not come to rest
+TOO_MUCH, AT_REST = (
+    1.5,
+    2.5,
+)  #: over what signs can add (log 2 a connection), and where sweeps came to rest: such an evidence is erratic
 
 
 class Evidence(NamedTuple):
@@ -51,8 +54,8 @@ def choose(likelihood: Likelihood, family: Family) -> Chosen:
     free = propagate(likelihood, other)
     own, rows = log_evidence(likelihood, found, family), found.mean.shape[-1]
     gain = float(sum(own) - sum(log_evidence(likelihood, free, other)))
-    at_most = TOO_MUCH * math.log(2) * float(found.present.sum())
-    erratic = not bool(found.converged[0]) and gain > at_most
+    at_most = math.log(2) * float(found.present.sum())
+    erratic = gain > at_most * (AT_REST if bool(found.converged[0]) else TOO_MUCH)
     if gain < -DOUBT * rows - SLOPE * max(0.0, float(own.signs) - OPEN * rows) or erratic:
         return Chosen(free, other, gain if gain < 0 else math.nan)
     return Chosen(found, family, gain)

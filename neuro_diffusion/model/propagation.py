@@ -31,6 +31,7 @@ COLD, RISING = (
     2,
     11,
 )  #: sweeps in which signs stay open, and in which the rows come to count for them: at once, signs of many columns lock
+UNSIGNED = 12  #: sweeps where no column has a sign
 DAMPING = 0.4  #: share of the new sites in a sweep
 SHARED = 200.0  #: N rows count for the signs as N / (1 + N / SHARED): what the family gets wrong of a network, all rows get wrong
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
@@ -174,7 +175,7 @@ def sweep(
     believed = 1 - torch.tanh(signs.half) ** 2
     uncertain, sign = torch.diag_embed(believed.expand(B, N)), torch.tanh(signs.half).expand(B, N)
     before = torch.zeros_like(b)
-    for turn in range(SWEEPS):
+    for turn in range(SWEEPS if family.dale else UNSIGNED):
         heat = heat_of(N) * min(max((turn + 1 - COLD) / RISING, 0.0), 1.0)
         h = rows(sites, uncertain, sign)
         if family.dale:
