@@ -117,7 +117,7 @@ def _number(text: str) -> float | None:
     if low in NO_LABEL:
         return math.nan
     try:
-        return TRUTH[low] if low in TRUTH else float(text)
+        return TRUTH[low] if low in TRUTH else float("not one" if "_" in text else text)  # '1_0' is a name
     except ValueError:
         return None
 

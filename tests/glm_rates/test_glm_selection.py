@@ -9,7 +9,7 @@ from hdf5io.errors import InputError
 
 COLUMNS = {
     "unit_id": ["5", "6", "7", "8"], "unit_number": np.array([5, 6, 7, 8]), "quality": ["good", " mua ", "good", "noise"],
-    "snr": [4.0, np.nan, None, 8.0], "label": ["1", "2", "nan", "1"], "kept": ["True", "False", "true", ""], "flag": [True, False, True, False],
+    "split": ["1_0", "1_1", "2", "3"], "snr": [4.0, np.nan, None, 8.0], "label": ["1", "2", "nan", "1"], "kept": ["True", "False", "true", ""], "flag": [True, False, True, False],
 }  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def test_numbers_are_numbers_however_they_are_kept(expression, chosen):
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
+        ("split == 10", "'1_0' and 10 cannot be compared"),
         ("quality == 1", "'good' and 1 cannot be compared, one is text and one a number"),
         ("quality != 1", "'good' and 1 cannot be compared"),
         ("unit_number != 'good'", "5 and 'good' cannot be compared"),
