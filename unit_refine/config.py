@@ -38,7 +38,7 @@ Format = Literal["png", "svg", "pdf"]
 class Command(BaseModel):
     """What all commands share: a config is never changed, an unknown key is an error, and an option that would do nothing is one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self):
@@ -207,6 +207,11 @@ class CompareConfig(Labelled):
 
     @model_validator(mode="after")
     def _two_at_least(self):
+        twice = [m for m in self.models if self.models.count(m) > 1]
+        if twice:
+            raise ValueError(
+                f"--models: {twice[0]} is given twice; it would be compared with itself and have two votes"
+            )
         if len(self.models) + len(self.labellers) < 2:
             raise ValueError("--models: one model beside nothing; give two, or one and --labellers")
         return self
@@ -334,6 +339,7 @@ UNWRITTEN, VOLTAGE, NEW = (
 IDLE: dict[str, list[tuple[str, Callable[[Any], bool], str]]] = {
     "Tables": [("gain_to_uv", lambda c: not c.compute_missing, "nothing is computed without --compute-missing")],
     "Labelled": [("label_category", lambda c: not any(p.suffix.lower() == ".json" for p in c.labels), "only a curation JSON (--labels) has categories")],
+    "TrainConfig": [("animal_by", lambda c: c.add is not None, "not used with --add, which is scored on the added recording")],
     "EvaluateConfig": [(n, lambda c: c.output is None, UNWRITTEN) for n in ("overwrite", "figure_format")],
     "CompareConfig": [("overwrite", lambda c: c.output is None, UNWRITTEN)],
     "SimulateConfig": [(n, lambda c: c.kind == "tables", VOLTAGE) for n in ("duration_s", "n_channels", "noise_uv")],

@@ -6,6 +6,7 @@ from ..config import CompareConfig
 from ..console import Result, Run
 from ..files import load_model, recordings
 from ..files.tables import write_table
+from ..score import labellers
 from ..score.beside import ask_all
 from ..score.compare import compare
 
@@ -13,7 +14,8 @@ from ..score.compare import compare
 def run(config: CompareConfig, run: Run) -> Result:
     """Score models, and other labellers, on the same units."""
     if config.dry_run:
-        classes = [load_model.load(model).classes for model in config.models]
+        labellers.check(config.labellers)
+        classes = [load_model.load(model, max_memory=config.max_memory).classes for model in config.models]
         units, _ = recordings.read_all(config)
         ask_all(config.labellers, units)  # names that are none, or judge by what is not there
         n_units = sum(len(found.unit_ids) for found in units)

@@ -65,8 +65,12 @@ def class_names(pipeline: Any, info: Mapping[str, Any], given: Sequence[str], wh
     names = {id_text(code): str(name) for code, name in info["label_conversion"].items()}
     if not all(code.lstrip("-").isdigit() for code in codes):
         names = {code: code for code in codes}  # the model's classes are words themselves
+    said = set[str]()
     for pair in given:
         code, equals, name = pair.partition("=")
+        if code.strip() in said:
+            raise InputError(f"--class-names '{pair}': class {code.strip()} is named twice.")
+        said.add(code.strip())
         if not equals or code.strip() not in codes or not name.strip():
             raise InputError(
                 f"--class-names '{pair}': expected CLASS=NAME with one of the model's classes {', '.join(codes)}."

@@ -15,10 +15,10 @@ import pandas as pd
 from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
-from ..units.assemble import Recording, column, name_apart, split_by
-from ..units.labels import LABEL_COLUMNS, spelled_out
+from ..units.assemble import Recording, animal_values, column, id_key, name_apart, split_by
+from ..units.labels import LABEL_COLUMNS, parse_label_map, read_labels, spelled_out
 from ..units.metric_names import from_producer
-from ..units.metrics import COMPUTED, id_column, squeezed, to_new_names, without_sentinels
+from ..units.metrics import COMPUTED, KNOWN, RENAMED, id_column, squeezed, to_new_names, without_sentinels
 from ..units.releases import ANY, of_names, together
 from . import analyzers, clusters, folder_tables, nwb, phy
 from .label_files import join, labels_for
@@ -33,18 +33,20 @@ BASE_MB, TABLE_FACTOR = 350.0, 25.0
 def read_analyzer_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
     """Return the units of a SortingAnalyzer folder; labels are a property of its units."""
     found = read_analyzer(path, config.compute_missing, config.trust_pickles)
-    labels = None
-    if label_column is not None:
-        if label_column not in found.property_names:
-            known = ", ".join(found.property_names) or "none"
-            raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
-        labels = spelled_out(found.property_values(label_column), label_column)
-        if len(labels) != len(found.unit_ids):
-            raise InputError(
-                f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units."
-            )
+    labels = None if label_column is None else property_labels(found, path, label_column)
     id_of = "name" if found.named else "unit"
     return Recording(path.name, path, found.unit_ids, found.table, labels, found.params, id_of, found.release)
+
+
+def property_labels(found: analyzers.Analyzer, path: Path, label_column: str) -> list[object]:
+    """Return the labels that are a property of an analyzer's units."""
+    if label_column not in found.property_names:
+        known = ", ".join(found.property_names) or "none"
+        raise InputError(f"{path}: the analyzer's units have no property '{label_column}'; they have {known}.")
+    labels = spelled_out(found.property_values(label_column), label_column)
+    if len(labels) != len(found.unit_ids):
+        raise InputError(f"{path}: property '{label_column}' has {len(labels)} values for {len(found.unit_ids)} units.")
+    return labels
 
 
 def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
@@ -170,15 +172,63 @@ def check_inputs(config: Tables) -> None:
         )
 
 
+def before_computing(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
+    """Return the recordings without the metrics that are still to be computed, which takes long: what is asked of them is looked up first.
+
+    None where nothing is computed: all is looked up as it is read.
+
+    Raises
+    ------
+    InputError : a column, a property or a metric that is asked for is not there.
+    """
+    if not config.compute_missing:
+        return []
+    own = getattr(config, "label_column", None) if not getattr(config, "labels", []) else None
+    told, log.disabled = log.disabled, True  # the same is told when it is read
+    try:
+        found = [bare_recording(path, config, own) for path in inputs]
+        for bare in found:
+            split_by(bare, config.group_by)
+        animal_values(name_apart(found), getattr(config, "animal_by", None))
+    finally:
+        log.disabled = told
+    there = KNOWN | {c for bare in found for c in to_new_names(bare.table).columns}
+    for name in getattr(config, "metric_names", []):
+        if name not in RENAMED and name not in there:
+            raise InputError(f"--metric-names: '{name}' is no metric, and no column of the inputs.")
+    return found
+
+
+def bare_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
+    """Return the units of one input as they are, with the labels that stand beside them."""
+    if analyzers.is_analyzer(path) and not nwb.is_zarr(path):
+        found = analyzers.read(path, config.trust_pickles)
+        labels = None if label_column is None else property_labels(found, path, label_column)
+        return Recording(path.name, path, found.unit_ids, found.table, labels, found.params)
+    if not path.is_dir() or nwb.is_zarr(path):
+        return read_table_recording(path, config, label_column)
+    table = folder_tables.read(path)
+    labels = None if label_column is None else spelled_out(column(table, label_column, path), label_column)
+    ids = list(table.index) if len(table.columns) else sorted(clusters.clusters_of(path) or set(), key=id_key)
+    return Recording(path.name, path, ids, table.reset_index(drop=True), labels, {}, "cluster")
+
+
 def read_unlabelled(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
     """Return recordings whose labels do not matter, under different names."""
     check_inputs(config)
+    before_computing(config, inputs)
     return name_apart([r for path in inputs for r in split_by(read_recording(path, config), config.group_by)])
 
 
-def read_all(config: Labelled) -> tuple[list[Recording], list[str]]:
-    """Return all recordings with raw labels, under different names, and notices."""
+def read_all(config: Labelled, task: str = "three_class") -> tuple[list[Recording], list[str]]:
+    """Return all recordings with raw labels, under different names, and notices; ``task`` decides what the labels 0 and 1 mean."""
     check_inputs(config)
+    label_map = parse_label_map(config.label_map)
+    for i, bare in enumerate(before_computing(config, config.inputs)):
+        parts = (
+            join_labels([bare], config, config.labels[i])[0] if config.labels and config.group_by == "file" else [bare]
+        )
+        read_labels(parts[0].labels or [], task, str(bare.source), label_map)
     recordings, notices = list[Recording](), list[str]()
     for i, path in enumerate(config.inputs):
         own = None if config.labels else config.label_column  # with --labels it is a column of that file

@@ -103,6 +103,11 @@ def folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> list[tu
     return [(train, test) for train, test in splits if len(np.unique(y[train])) == n_classes]
 
 
+def outer_folds(y: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the (train, test) rows that the scores of a training are made of (see `folds`)."""
+    return folds(y, groups, MAX_OUTER_FOLDS if len(np.unique(groups)) > 1 else 5, seed)
+
+
 def score_settings(
     candidates: Sequence[Setting],
     metrics: pd.DataFrame,
@@ -155,7 +160,7 @@ def hold_out(
     Rows of a group that no fold could hold out keep NaN probabilities.
     """
     n_classes = len(np.unique(y))
-    outer = folds(y, groups, MAX_OUTER_FOLDS if len(np.unique(groups)) > 1 else 5, seed)
+    outer = outer_folds(y, groups, seed)
     chosen = []
     for i, (train, _) in enumerate(outer):
         setting, _ = choose(

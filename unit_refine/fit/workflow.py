@@ -26,7 +26,7 @@ MIN_UNITS, MIN_CLASS, GOOD_CLASS = 50, 6, 100
 
 def load_units(config: TrainConfig) -> Units:
     """Return the labelled units of a training run; log every notice; refuse too few of them."""
-    found, notices = recordings.read_all(config)
+    found, notices = recordings.read_all(config, config.task)
     return assembled(found, notices, config)
 
 
@@ -57,7 +57,23 @@ def with_base_task(config: TrainConfig) -> TrainConfig:
         raise InputError(f"--add {config.add}: it tells apart {', '.join(model.classes)}; --task is {config.task}.")
     if config.metric_names:
         raise InputError(f"--add {config.add}: the model has its metrics; leave --metric-names away.")
+    base_units(model)
     return config.model_copy(update={"task": task})
+
+
+def base_units(model: load_model.Model) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the metrics and the classes of a base model's training units.
+
+    Raises
+    ------
+    InputError : its folder does not hold them.
+    """
+    known, y = load_model.read_training_data(model), load_model.read_training_labels(model)
+    if known is None or y is None or len(known) != len(y):
+        raise InputError(
+            f"--add {model.folder}: no training_data.csv and labels.csv of its units. Train it with unit-refine."
+        )
+    return to_new_names(known), y
 
 
 def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model.Model) -> Units:
@@ -69,12 +85,7 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
     ------
     InputError : the base model's folder does not hold its training units; see `match_model`.
     """
-    known, y = load_model.read_training_data(model), load_model.read_training_labels(model)
-    if known is None or y is None or len(known) != len(y):
-        raise InputError(
-            f"--add {model.folder}: no training_data.csv and labels.csv of its units. Train it with unit-refine."
-        )
-    known = to_new_names(known)
+    known, y = base_units(model)
     load_model.tell_releases(model, found)
     for r in found:
         load_model.match(model, r.table, str(r.source))
@@ -108,7 +119,6 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
     notices += (
         [f"{int(replaced.sum())} units of the base model are labelled anew and replaced"] if replaced.any() else []
     )
-    notices += ["--animal-by: not used with --add"] if config.animal_by else []
     keep = np.flatnonzero(~replaced)
     ids = [*old_ids, *new.unit_ids]
     return Units(

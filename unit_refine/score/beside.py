@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdf5io.errors import InputError
-
 from ..answer import Answer
 from ..config import Labelled
 from ..units.assemble import Recording, Units, group_values
@@ -38,8 +36,7 @@ def ask_all(names: Sequence[str], recordings: Sequence[Recording]) -> list[list[
     ------
     InputError : see ``labellers.ask``; a labeller that is named twice.
     """
-    if len(set(names)) < len(names):
-        raise InputError(f"--labellers: '{next(n for n, k in Counter(names).items() if k > 1)}' is named twice.")
+    labellers.check(names)
     found = [[labellers.ask(name, recording) for recording in recordings] for name in names]
     for name, own in zip(names, found):
         absent = list(dict.fromkeys(m for opinion in own for m in opinion.absent))

@@ -19,7 +19,7 @@ from ..model.decisions import decide
 from ..units.assemble import Recording, Units, assemble
 from ..units.labels import classes_of, task_of
 from ..units.metrics import RENAMED, to_new_names, with_sign
-from . import baselines, beside, evaluate
+from . import baselines, beside, evaluate, labellers
 from .predict import predict_one
 
 log = logging.getLogger(__package__)
@@ -37,8 +37,10 @@ class Evaluation(NamedTuple):
     against: baselines.Against  #: the best baseline on the model's training units, on these units
 
 
-def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -> Evaluation:
-    """Return scores of a model on labelled recordings.
+def evaluate_model(
+    model: Model, config: Labelled, bootstraps: int, seed: int, read: tuple[list[Recording], list[str]] | None = None
+) -> Evaluation:
+    """Return scores of a model on labelled recordings, those of ``config`` unless they are ``read`` already.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def evaluate_model(model: Model, config: Labelled, bootstraps: int, seed: int) -
             " e.g. 0=noise,1=neural."
         )
     task, order = known
-    found, notices = recordings.read_all(config)
+    found, notices = read or recordings.read_all(config, task)
     load_model.tell_releases(model, found)
     sign = load_model.training_sign(model)
     found = [r._replace(table=with_sign(r.table, sign)) for r in found]
@@ -142,9 +144,13 @@ def compare(config: CompareConfig) -> Comparison:
     if len({tuple(sorted((task_of(m.classes) or ("", m.classes))[1])) for m in loaded}) > 1:
         shown = "; ".join(f"{m.folder}: {', '.join(m.classes)}" for m in loaded)
         raise InputError(f"--models: they tell apart different classes ({shown}); compare models of one task.")
+    labellers.check(config.labellers)
+    known = task_of(loaded[0].classes)
+    read = recordings.read_all(config, known[0] if known else "three_class")
+    beside.ask_all(config.labellers, read[0])  # what a labeller judges by may not be there
     rows, voices, first = [], list[beside.Voice](), None
     for model in loaded:
-        found = evaluate_model(model, config, config.bootstraps, config.seed)
+        found = evaluate_model(model, config, config.bootstraps, config.seed, read)
         row = {"model": str(model.folder), **{name: found.scores.values[name] for name in evaluate.SCORES}}
         rows.append(
             row | {"low": found.scores.low["balanced_accuracy"], "high": found.scores.high["balanced_accuracy"]}
@@ -156,7 +162,7 @@ def compare(config: CompareConfig) -> Comparison:
     order = [list(classes_of(task)).index(c) for c in (task_of(loaded[0].classes) or ("", []))[1]]
     y, classes = np.array(order)[units.y], classes_of(task)
     if config.labellers:
-        voices += beside.voices_of(config.labellers, recordings.read_all(config)[0], config, units, task)
+        voices += beside.voices_of(config.labellers, read[0], config, units, task)
     rivals = [v for v in voices[1:] if beside.parts_classes(v.classes)]
     rivals.append(beside.Voice(first.against.baseline, np.array(order)[first.against.guess], []))
     hardest, told = beside.against_all(voices[0], rivals, y, units.groups, len(classes), config.bootstraps, config.seed)

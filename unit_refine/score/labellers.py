@@ -68,6 +68,29 @@ class Opinion(NamedTuple):
     absent: list[str]  #: its metrics that are not there
 
 
+def check(names: Sequence[str]) -> None:
+    """Refuse names that are no labeller's, files of thresholds that cannot be read, and a labeller that is named twice.
+
+    Raises
+    ------
+    InputError : which, and what is expected.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise InputError(f"--labellers: '{name}' is named twice.")
+        if name.lower() != "kslabel":
+            sections_of(name)
+
+
+def sections_of(name: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Return the thresholds that go by a name, or those of a JSON file."""
+    if name.lower() not in CRITERIA and not Path(name).is_file():
+        raise InputError(
+            f"--labellers '{name}': expected {', '.join(CRITERIA)}, kslabel, or a JSON file of SpikeInterface's thresholds."
+        )
+    return CRITERIA.get(name.lower()) or read_thresholds(Path(name))
+
+
 def ask(name: str, recording: Recording) -> Opinion:
     """Return what a labeller says of the units of a recording; ``name`` is a key of `CRITERIA`, "kslabel", or a JSON file.
 
@@ -77,11 +100,7 @@ def ask(name: str, recording: Recording) -> Opinion:
     """
     if name.lower() == "kslabel":
         return of_kilosort(recording)
-    if name.lower() not in CRITERIA and not Path(name).is_file():
-        raise InputError(
-            f"--labellers '{name}': expected {', '.join(CRITERIA)}, kslabel, or a JSON file of SpikeInterface's thresholds."
-        )
-    sections = CRITERIA.get(name.lower()) or read_thresholds(Path(name))
+    sections = sections_of(name)
     return apply(Path(name).stem if name.lower() not in CRITERIA else name.lower(), sections, recording)
 
 

@@ -70,6 +70,11 @@ def run_training(config: TrainConfig, units: Units, candidates: list[pipelines.S
         units.metrics.shape[1],
         n_groups,
     )
+    tested = [test for _, test in training.outer_folds(units.y, units.groups, config.seed)]
+    if not tested or len(np.unique(units.y[np.concatenate(tested)])) < len(units.classes):
+        raise InputError(
+            f"labels: no class may stand in one {config.group_by} only; label a second recording, or use another --group-by."
+        )
     hands = training.Hands(config.jobs, config.scheduler)
     found = training.train(
         candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, hands, units.weight
@@ -77,10 +82,6 @@ def run_training(config: TrainConfig, units: Units, candidates: list[pipelines.S
     seen = np.isfinite(found.held_out.p[:, 0])
     if not seen.all():
         log.warning("%d units of recordings without which a class is empty have no held-out score", int((~seen).sum()))
-    if len(np.unique(units.y[seen])) < len(units.classes):
-        raise InputError(
-            f"labels: no class may stand in one {config.group_by} only; label a second recording, or use another --group-by."
-        )
     p, y, groups = found.held_out.p[seen], units.y[seen], units.groups[seen]
     blocks = groups if n_groups > 1 else np.arange(len(y)) % 5
     calibrated = np.full_like(found.held_out.p, np.nan)

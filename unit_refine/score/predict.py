@@ -19,11 +19,30 @@ from ..units.assemble import Recording
 from ..units.labels import TASKS, classes_of
 from . import applies
 from .beside import ask_all, into_predictions
+from .labellers import check
 
 log = logging.getLogger(__package__)
 
 #: Metrics that a unit has however little is known of it.
 COUNTS = ("num_spikes", "firing_rate")
+
+
+def check_models(model: Model, second: Model | None, prior_correction: bool) -> None:
+    """Refuse two models that are no cascade, and probabilities that cannot be adapted, before units are read.
+
+    Raises
+    ------
+    InputError : which models, and what is expected of them.
+    """
+    if second is not None and (
+        "noise" not in model.classes or "noise" in second.classes or len(model.classes) != 2 or len(second.classes) < 2
+    ):
+        raise InputError(
+            f"--cascade: expected a noise_vs_neural model, then a sua_vs_mua model; they tell apart {model.classes} and {second.classes}."
+        )
+    for one in (model, second):
+        if prior_correction and one is not None and one.sigmoid is None:
+            raise InputError(f"{one.folder}: --prior-correction needs a calibrated model; this one has no calibration.")
 
 
 def predict(
@@ -43,10 +62,6 @@ def predict(
     answer = predict_one(model, table, where, prior_correction)
     if second is None:
         return answer
-    if "noise" not in model.classes or "noise" in second.classes or len(model.classes) != 2:
-        raise InputError(
-            f"--cascade: expected a noise_vs_neural model, then a sua_vs_mua model; they tell apart {model.classes} and {second.classes}."
-        )
     noise = model.classes.index("noise")
     inner = predict_one(second, table, where, prior_correction)
     classes = ("noise", *second.classes)
@@ -79,10 +94,6 @@ def predict_one(model: Model, table: pd.DataFrame, where: str, prior_correction:
         corrected, shares = calibration.correct_prior(calibrated, model.sigmoid.prior)
         calibrated = corrected if prior_correction else calibrated
     if prior_correction:
-        if model.sigmoid is None:
-            raise InputError(
-                f"{model.folder}: --prior-correction needs a calibrated model; this one has no calibration."
-            )
         told = ", ".join(f"{c} {s:.2f}" for c, s in zip(model.classes, shares))
         notices.append(f"{where}: class shares estimated by EM: {told}")
     return {
@@ -150,6 +161,8 @@ def predict_inputs(config: PredictConfig) -> Predictions:
     """Return predictions of all inputs, one recording after the other."""
     model = load_model.load(config.model, config.class_names, config.max_memory)
     second = None if config.cascade is None else load_model.load(config.cascade, max_memory=config.max_memory)
+    check_models(model, second, config.prior_correction)
+    check(config.labellers)
     tables, report = [], []
     for notice in {*model.notices, *(second.notices if second else [])}:
         log.warning("%s", notice)

@@ -38,6 +38,9 @@ def content(config: ReviewConfig) -> dict[str, Any]:
     ------
     InputError : several recordings, whose unit ids would be mixed up.
     """
+    if len(config.inputs) > 1:
+        names = ", ".join(path.name for path in config.inputs[:8])
+        raise InputError(f"inputs: {len(config.inputs)} recordings ({names}); one page is for one recording.")
     model = load_model.load(config.model, config.class_names, config.max_memory)
     found = recordings.read_unlabelled(config, config.inputs)
     if len(found) > 1:

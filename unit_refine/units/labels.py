@@ -90,13 +90,17 @@ def parse_label_map(pairs: Sequence[str]) -> dict[str, str]:
     >>> parse_label_map(["0=noise", "Bad=Artifact"])
     {'0': 'noise', 'bad': 'noise'}
     """
-    mapping = {}
+    mapping: dict[str, str] = {}
     for pair in pairs:
         spelling, equals, label = pair.partition("=")
         if not equals or tidy(label) not in MEANING:
             known = ", ".join(sorted(label for label in ALIASES if label))
             raise InputError(f"--label-map '{pair}': expected SPELLING=LABEL with one of {known}, unlabeled.")
-        mapping[tidy(spelling)] = MEANING[tidy(label)]
+        known = mapping.setdefault(tidy(spelling), MEANING[tidy(label)])
+        if known != MEANING[tidy(label)]:
+            raise InputError(
+                f"--label-map '{pair}': '{tidy(spelling)}' is said to be {known or 'unlabeled'} too; say it once."
+            )
     return mapping
 
 
