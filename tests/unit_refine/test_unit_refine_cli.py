@@ -64,7 +64,7 @@ def test_compare_inspect_suggest_plot_and_convert(model, tables, run_command, tm
         "compare",
         tables / "rec3.csv",
         "--models",
-        f"{model},{model}",
+        f"{model},{shutil.copytree(model, tmp_path / 'again')}",
         "--label-column",
         "label",
         "--json",
