@@ -42,7 +42,7 @@ def provenance(
     inputs: Sequence[str | Path] = (),
     known: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return how an output was made, as text attributes: command, config, seed, versions, commit, inputs, time (UTC).
+    """Return how an output was made, as text attributes: command, folder (where it was typed), config, seed, versions, commit, inputs, time (UTC).
 
     ``known`` holds the SHA-256 of inputs from before the work, by path: results may have been written into them since.
     """
@@ -52,6 +52,7 @@ def provenance(
     }
     return {
         "command": command,
+        "folder": _folder(),
         "config": json.dumps(config, sort_keys=True),
         "seed": "" if seed is None else str(seed),
         "versions": json.dumps(versions()),
@@ -59,6 +60,13 @@ def provenance(
         "inputs": json.dumps(found),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _folder() -> str:
+    """Return the folder that relative paths start from; empty where it was removed."""
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return ""
 
 
 def versions() -> dict[str, str]:

@@ -107,23 +107,35 @@ def reproduce(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print("usage: neuropipes reproduce FILE [--run] [--tolerance X] [--json]")
         return 0 if words else 2
-    given = Path(next((w for w in words if not w.startswith("-")), ""))
-    beside = [
-        given,
-        given / "result.json",
-        given.with_name(given.name + ".result.json"),
-        given.with_suffix(".result.json"),
-    ]
-    record: Any = None
-    for path in beside:
-        with contextlib.suppress(OSError, ValueError):
-            if path.name.endswith("result.json"):
-                record = json.loads(path.read_text(encoding="utf-8"))
-                break
-    package = record.get("pipeline") if isinstance(record, dict) else None
-    if package not in PIPELINES:
-        return fail(f"reproduce: {given}: no record (result.json) of a run in it or beside it.")
-    hand_over(package, ["reproduce", *words])
+    places = [w for before, w in zip(["", *words], words) if not w.startswith("-") and before != "--tolerance"]
+    if not places:
+        return fail("reproduce: FILE is missing. Try 'neuropipes reproduce --help'.")
+    found = made_by(Path(places[0]))
+    if found is None:
+        return fail(f"reproduce: {places[0]}: no record (result.json) of a run in it or beside it.")
+    place, record = found
+    hand_over(record["pipeline"], ["reproduce", *(str(place) if w == places[0] else w for w in words)])
+
+
+def made_by(given: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the record of the run of ours that made a file or folder, and the path of that record; None for what others made.
+
+    A folder holds its record; a file has it beside it, or lies in a folder whose record lists it.
+    """
+    given = given.absolute()
+    beside = [given] if given.name.endswith("result.json") else [given.with_name(given.name + ".result.json")]
+    lists_it = [given.with_suffix(".result.json"), given.parent / "result.json"]
+    for path in [given / "result.json"] if given.is_dir() else [*beside, *lists_it]:
+        record: Any = None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("pipeline") not in PIPELINES:
+            continue
+        made = record.get("outputs")
+        names = [Path(str(output)).name for output in made.values()] if isinstance(made, dict) else []
+        if path not in lists_it or given.name in names:
+            return path, record
+    return None
 
 
 def part(name: str) -> Any:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import util
 from pathlib import Path
 from typing import Any
 
-from . import PIPELINES, OneLine, fail, program_of
+from . import PIPELINES, OneLine, fail, made_by, program_of
 from .answer import Answer
 
 PATIENCE_S = 30.0  #: a pipeline that has not answered by then is left out, and named
@@ -90,7 +91,7 @@ def run(words: Sequence[str]) -> int:
         where, place, answers = examine(pipelines, data)
     finally:
         pipelines.end()
-    read = [a for a in answers if a.reads or a.asks]
+    read, made = [a for a in answers if a.reads or a.asks], origin(data)
     if settings.json:
         shown = {
             "data": settings.data,
@@ -98,21 +99,27 @@ def run(words: Sequence[str]) -> int:
             "seconds": round(time.monotonic() - began, 2),
         }
         shown |= {
+            "made_by": made,
             "read_by": [in_words(a) for a in read],
             "refused": {program_of(a.package): a.line for a in answers if not a.reads},
         }
         print(json.dumps(shown))
-    elif read:
-        print("\n".join(prescription(settings.data, where, read)))
+    elif read or made:
+        print("\n".join(prescription(settings.data, where, read, made)))
     else:
         fail(f"doctor: {data}: none of the five reads this: {look(data)}.")
         print("\n".join(f"    {program_of(a.package)}: {a.line}" for a in answers), file=sys.stderr)
-    return 0 if read else 2
+    return 0 if read or made else 2
 
 
 def examine(pipelines: Pipelines, data: Path) -> tuple[str, Path, list[Answer]]:
-    """Return what is said of a path, or, where nobody reads it, of a neighbour that somebody reads: (which it is, its path, answers)."""
-    answers = pipelines.ask(data, PATIENCE_S)
+    """Return what is said of a path, or, where nobody reads it, of a neighbour that somebody reads: (which it is, its path, answers).
+
+    What a run of ours made is what its pipeline says, not what another one could take it for, nor what lies beside it.
+    """
+    answers, made = pipelines.ask(data, PATIENCE_S), made_by(data)
+    if made is not None:
+        return "", data, [a for a in answers if a.package == made[1]["pipeline"]]
     if not any(a.reads for a in answers):
         for place, what in neighbours(data):
             others = [a for a in pipelines.ask(place, PATIENCE_S / 3) if a.reads]
@@ -124,6 +131,20 @@ def examine(pipelines: Pipelines, data: Path) -> tuple[str, Path, list[Answer]]:
         if asks and not any(a.reads for a in answers)
         else ("", data, answers)
     )
+
+
+def origin(data: Path) -> dict[str, str] | None:
+    """Return which run of ours made a path and how to do it again, None for what others made."""
+    found = made_by(data)
+    if found is None:
+        return None
+    path, record = found
+    what = f"{program_of(record['pipeline'])} {record.get('command', '')}".strip()
+    return {
+        "run": what,
+        "line": " ".join(str(record.get("line", "")).split()),
+        "next": shlex.join(["neuropipes", "reproduce", str(path)]),
+    }
 
 
 def unusable(data: Path) -> str:
@@ -189,9 +210,14 @@ def in_words(answer: Answer) -> dict[str, Any]:
     return {"pipeline": program_of(shown.pop("package")), **shown}
 
 
-def prescription(typed: str, where: str, read: Sequence[Answer]) -> Iterator[str]:
+def prescription(typed: str, where: str, read: Sequence[Answer], made: Mapping[str, str] | None) -> Iterator[str]:
     """Yield the lines that tell what is there and what to type."""
-    yield f"{typed}: " + (where or f"read by {', '.join(program_of(a.package) for a in read)}")
+    by = ", ".join(program_of(a.package) for a in read)
+    if made:
+        yield f"{typed}: made by {made['run']}" + (f", read by {by}" if read else "; it is a result, no recording")
+        yield from filter(None, [made["line"], f"  $ {made['next']}"])
+    else:
+        yield f"{typed}: " + (where or f"read by {by}")
     for number, answer in enumerate(read):
         doubt = "" if answer.sure else " (only by its shape)"
         yield f"\n{'or ' * (number > 0)}{program_of(answer.package)}{doubt}: {answer.line}"

@@ -125,10 +125,10 @@ def toy_root(tmp_path_factory):
 def toy_process(toy_root):
     """Return ``start(*args) -> Popen`` of the small package."""
 
-    def start(*arguments, **streams):
+    def start(*arguments, cwd=toy_root, **streams):
         env = {**os.environ, "PYTHONPATH": f"{toy_root}{os.pathsep}{ROOT}"}
         command = [sys.executable, "-m", "toy", *map(str, arguments)]
-        return subprocess.Popen(command, text=True, cwd=toy_root, env=env, **streams)
+        return subprocess.Popen(command, text=True, cwd=cwd, env=env, **streams)
 
     return start
 
@@ -137,8 +137,8 @@ def toy_process(toy_root):
 def toy(toy_process):
     """Return ``run(*args) -> CompletedProcess`` of the small package."""
 
-    def run(*arguments):
-        process = toy_process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def run(*arguments, **place):
+        process = toy_process(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **place)
         out, errors = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
@@ -535,6 +535,21 @@ def test_reproduce_prints_the_command_and_repeats_it(toy, tmp_path):
     assert other.returncode == 3
     assert json.loads(other.stdout)["results"]["at"] == "results.config.bin_ms"
     assert json.loads(other.stdout)["results"]["largest_relative_difference"] == 0.5
+
+
+def test_a_run_is_repeated_from_the_folder_it_was_typed_in(toy, tmp_path):
+    """Paths in a record may be relative: who stands elsewhere reads where to go, and nothing is called changed."""
+    (tmp_path / "labels.csv").write_text("labels")
+    typed = ["go", "f", "--what", "file", "--labels", "labels.csv", "--output", "out"]
+    assert toy(*typed, cwd=tmp_path).returncode == 0
+    here, elsewhere = toy("reproduce", "out", cwd=tmp_path), toy("reproduce", tmp_path / "out")
+    assert here.stdout == f"toy {' '.join(typed)}\n"
+    assert elsewhere.stdout == f"cd {tmp_path} && {here.stdout}"
+    again = toy("reproduce", tmp_path / "out", "--run")
+    assert again.returncode == 0, again.stderr
+    assert "every number is the same" in again.stdout
+    (tmp_path / "labels.csv").write_text("others")
+    assert "changed since: labels.csv" in toy("reproduce", tmp_path / "out").stdout
 
 
 DAMAGED = [

@@ -97,7 +97,16 @@ def test_a_written_file_explains_itself(tmp_path):
             "bin",
         )
         assert file.attrs["k"] == "v"
-        assert set(file["provenance"].attrs) == {"command", "config", "seed", "versions", "commit", "inputs", "time"}
+        assert set(file["provenance"].attrs) == {
+            "command",
+            "folder",
+            "config",
+            "seed",
+            "versions",
+            "commit",
+            "inputs",
+            "time",
+        }
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):

@@ -223,9 +223,32 @@ def test_reproduce_finds_the_pipeline_behind_a_result(tmp_path):
         done = ask("reproduce", given)
         assert done.returncode == 0, done.stderr
         assert f"laa-bayes trace --k 6 --output {made}" in done.stdout
-    done = ask("reproduce", tmp_path / "other.csv")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "no record" in done.stderr
+    for words, told in (([tmp_path / "other.csv"], "no record"), (["."], "no record"), (["--run"], "FILE is missing")):
+        done = ask("reproduce", *words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert told in done.stderr
+    done = ask("reproduce", "--tolerance", "0.1", made)
+    assert "--tolerance judges a repetition" in done.stderr
+
+
+def test_doctor_does_not_take_a_result_of_ours_for_a_recording(tmp_path):
+    """A table of numbers beside the record that lists it is a result, whatever else has columns of numbers."""
+    table = frame(tmp_path / "decoding.csv", exporters.pd.DataFrame({"time_ms": range(40), "identity": [0.5] * 40}))
+    record = {
+        "pipeline": "glm_rates",
+        "command": "decode",
+        "outputs": {"table": "decoding.csv"},
+        "line": "identity: chance",
+    }
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    for given in (tmp_path, table):
+        done = ask("doctor", given)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == f"{given}: made by glm-rates decode; it is a result, no recording"
+        assert f"neuropipes reproduce {tmp_path / 'result.json'}" in done.stdout
+        assert "neuro-diffusion" not in done.stdout
+    other = frame(tmp_path / "other.csv", exporters.pd.DataFrame({"a": range(40), "b": range(40)}))
+    assert "made by" not in ask("doctor", other).stdout
 
 
 def test_a_pipeline_answers_as_under_its_own_name():

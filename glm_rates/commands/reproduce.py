@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -36,13 +38,15 @@ def run(config: ReproduceConfig, run: Run) -> Result:
         raise InputError(f"{path}: no whole record of a run of this pipeline, with its options and inputs.")
     made = record["provenance"]
     after = record.get("inputs_after")
-    changed = list(_changed(inputs, after if isinstance(after, dict) else {}, options.get("output")))
+    base = _typed_in(made)
+    changed = list(_changed(base, inputs, after if isinstance(after, dict) else {}, options.get("output")))
     results: dict[str, Any] = {k: made.get(k) for k in ("command", "versions", "commit")} | {"changed_inputs": changed}
     typed = str(made.get("command", ""))
+    typed = typed if base.resolve() == Path.cwd() else f"cd {shlex.quote(str(base))} && {typed}"
     if not config.run:
         note = f"  # changed since: {', '.join(changed)}" if changed else ""
         return Result({}, results, typed + note)
-    again = _repeat(str(record.get("command")), options)
+    again = _repeat(str(record.get("command")), options, base)
     worst, where = largest_difference(record.get("results"), again.get("results"))
     same = worst <= config.tolerance
     results |= {"largest_relative_difference": worst, "at": where, "reproduced": same}
@@ -50,17 +54,24 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     return Result({}, results, f"{path}: {line}", 0 if same else 3)
 
 
-def _changed(inputs: Mapping[str, str], after: Mapping[str, str], output: str | None) -> Iterator[str]:
+def _typed_in(made: Mapping[str, Any]) -> Path:
+    """Return the folder that the paths of a run start from: where it was typed, or, where that is gone or unknown, this one."""
+    told = made.get("folder")
+    return Path(told) if isinstance(told, str) and told and Path(told).is_dir() else Path()
+
+
+def _changed(base: Path, inputs: Mapping[str, str], after: Mapping[str, str], output: str | None) -> Iterator[str]:
     """Yield the inputs that are gone or have another content now, neither that of before the run nor that with its results."""
     from hdf5io import sha256
 
+    leave_out = base / output if output else None
     for path, digest in inputs.items():
-        if not Path(path).exists() or sha256(path, leave_out=output) not in (digest, after.get(path)):
+        if not (base / path).exists() or sha256(base / path, leave_out=leave_out) not in (digest, after.get(path)):
             yield path
 
 
-def _repeat(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a verb again with the same options and its output in a temporary folder; return what it answered.
+def _repeat(verb: str, options: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Run a verb again, from the same folder and with the same options, its output in a temporary folder; return what it answered.
 
     An output that had a place of its own, inside a recording or beside it, gets one in the folder: nothing is written elsewhere, and
     what is stored there cannot pass for a repetition.
@@ -78,7 +89,9 @@ def _repeat(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "sys.exit(console.execute(program, verb, options, config_file=None, as_json=True, quiet=True, verbose=False))"
         )
         command = [sys.executable, "-c", code, PACKAGE, verb, json.dumps(_as_typed(given))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        here = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]  # also in a bare checkout
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=base, env=env)
         if done.returncode not in (0, 3):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise WorkFailed(f"{verb} ended with exit code {done.returncode}: {last}")
@@ -106,6 +119,8 @@ def largest_difference(old: Any, new: Any, where: str = "results") -> tuple[floa
         scale = max(abs(old), abs(new))
         return (abs(old - new) / scale if scale else 0.0), where
     else:
-        texts = isinstance(old, str) and isinstance(new, str) and ("/" in old or "\\" in old)  # paths differ
+        texts = (
+            isinstance(old, str) and isinstance(new, str) and ("/" in old + new or "\\" in old + new)
+        )  # paths differ
         return (0.0 if old == new or texts else math.inf), where
     return max((largest_difference(*pair) for pair in pairs), key=lambda found: found[0], default=(0.0, where))
