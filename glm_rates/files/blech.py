@@ -142,7 +142,8 @@ def read_params(folder: Path) -> dict[str, Any]:
     path = find_file(folder, ".params")
     if path is None:
         return {}
-    text = path.read_bytes()[:65536].decode("utf-8", "replace")
+    with parsing(path, "the parameters of blech_clust"):
+        text = path.read_bytes()[:65536].decode("utf-8", "replace")
     if text.strip() and not set(text) & set('{}[]:"'):
         log.warning(
             "%s: bare lines of an older version, which do not name their values: %d ms before the stimulus and %g Hz are assumed",
