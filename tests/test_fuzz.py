@@ -208,7 +208,7 @@ INPUTS = {
     "exchange": ("glm_rates", exchange, [("info", "X"), ("fit", "X", "--output", "OUT.h5", "--dry-run")]),
     "predictions": ("unit_refine", predictions, [("info", "X"), ("export-curation", "X", "--output", "OUT.json")]),
     "curation": ("unit_refine", curation, [("info", "X")]),
-    "bank": ("laa_bayes", bank, [("info", "X"), ("train", "--bank", "X", "--output", "OUT", "--dry-run")]),
+    "bank": ("laa_bayes", bank, [("info", "X"), ("train", "--bank", "X", "--batch-size", "64", "--output", "OUT", "--dry-run")]),
     "trace_csv": ("laa_bayes", trace_csv, [("info", "X"), ("plot", "X", "--output", "OUT.png")]),
     "trace_h5": ("laa_bayes", trace_h5, [("info", "X"), ("plot", "X", "--output", "OUT.png")]),
     "trace_npz": ("laa_bayes", trace_npz, [("info", "X"), ("plot", "X", "--output", "OUT.png")]),
@@ -225,6 +225,7 @@ KEPT = {
     "activity_h5": [2201],
     "predictions": [1078, 1092, 1105],
     "curation": [8],
+    "metrics": [280],
     "unit_model": [1204],
 }
 

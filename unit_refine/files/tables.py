@@ -86,13 +86,14 @@ def read_csv(path: Path) -> pd.DataFrame:
             written = pd.read_csv(io.StringIO(text), usecols=[ids], dtype=str, **how)[ids]
             if written.str.fullmatch(NAMES).any():
                 table[ids] = written
+        ends = ends_of(text, form.separator)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; expected a header line and one line for each unit.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+    except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, ValueError) as error:
         raise InputError(f"{path}: not readable as CSV: {str(error).strip().splitlines()[0]}") from None
     if not isinstance(table.index, pd.RangeIndex):  # more cells than names: the extra ones would become an index
         raise InputError(f"{path}: not readable as CSV: lines have more cells than the header names columns.")
-    return named_once(table, path, *ends_of(text, form.separator))
+    return named_once(table, path, *ends)
 
 
 def ends_of(text: str, separator: str) -> tuple[list[str], list[str]]:
