@@ -116,8 +116,10 @@ def _number(text: str) -> float | None:
     low = text.casefold()
     if low in NO_LABEL:
         return math.nan
+    if "_" in low:  # '1_0' is a name, which Python would read as ten
+        return None
     try:
-        return TRUTH[low] if low in TRUTH else float("not one" if "_" in text else text)  # '1_0' is a name
+        return TRUTH[low] if low in TRUTH else float(text)
     except ValueError:
         return None
 

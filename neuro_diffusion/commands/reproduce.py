@@ -40,7 +40,9 @@ def run(config: ReproduceConfig, run: Run) -> Result:
     after = record.get("inputs_after")
     base = _typed_in(made)
     changed = list(_changed(base, inputs, after if isinstance(after, dict) else {}, options.get("output")))
-    results: dict[str, Any] = {k: made.get(k) for k in ("command", "versions", "commit")} | {"changed_inputs": changed}
+    results: dict[str, Any] = {k: made.get(k) for k in ("command", "folder", "versions", "commit")} | {
+        "changed_inputs": changed
+    }
     typed = str(made.get("command", ""))
     typed = typed if base.resolve() == Path.cwd() else f"cd {shlex.quote(str(base))} && {typed}"
     if not config.run:
@@ -119,8 +121,7 @@ def largest_difference(old: Any, new: Any, where: str = "results") -> tuple[floa
         scale = max(abs(old), abs(new))
         return (abs(old - new) / scale if scale else 0.0), where
     else:
-        texts = (
-            isinstance(old, str) and isinstance(new, str) and ("/" in old + new or "\\" in old + new)
-        )  # paths differ
-        return (0.0 if old == new or texts else math.inf), where
+        texts = isinstance(old, str) and isinstance(new, str)
+        paths = texts and ("/" in old or "\\" in old or Path(new).is_absolute())  # which may differ
+        return (0.0 if old == new or paths else math.inf), where
     return max((largest_difference(*pair) for pair in pairs), key=lambda found: found[0], default=(0.0, where))

@@ -51,10 +51,11 @@ def test_options_that_would_do_nothing_or_mean_nothing_are_refused(kind, given, 
 def test_options_that_do_something_are_not_refused():
     infer = {"model": "none", "recording": "r.csv"}
     for given in ({"sweeps": "all", "jobs": 2}, {"noise": "known", "noise_mv": 3}, {"sweeps": "0-3,8"}):
-        configs.InferConfig(**infer | given)
-    configs.TrainConfig(output="m", summary="lstm", frame=5)
-    configs.TrainConfig(output="m", protocol_from="r.csv", channel="Vm", dt_ms=0.5)
-    configs.SimulateConfig(output="b", segments=[SEGMENT], duration_ms=150)
+        config = configs.InferConfig(**infer | given)
+        assert {name: getattr(config, name) for name in given} == given
+    assert configs.TrainConfig(output="m", summary="lstm", frame=5).frame == 5
+    assert configs.TrainConfig(output="m", protocol_from="r.csv", channel="Vm", dt_ms=0.5).channel == "Vm"
+    assert configs.SimulateConfig(output="b", segments=[SEGMENT], duration_ms=150).duration_ms == 150
 
 
 def test_a_span_far_beyond_the_file_makes_no_list_of_its_length():
