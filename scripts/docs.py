@@ -30,6 +30,7 @@ NOT_MATHEMATICS = ("cli", "config", "console", "options", "answer", "workers", "
 PLACES = {
     "README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "BENCHMARKS.md": "benchmarks.md",
     **{f"{name}/README.md": f"pipelines/{name}.md" for name in bootstrap.PIPELINES},
+    **{f"{name}/MEASURED.md": f"measured/{name}.md" for name in bootstrap.PIPELINES},
 }  # fmt: skip
 LAST_CELL = """from pathlib import Path
 
@@ -244,7 +245,7 @@ def installed_bytes(name: str) -> int:
 def configuration(pages: Path) -> str:
     """Return mkdocs' configuration with the generated pages in its table of contents."""
     text = (ROOT / "docs" / "mkdocs.yml").read_text(encoding="utf-8")
-    for folder in ("pipelines", "explanation", "options", "code"):
+    for folder in ("pipelines", "measured", "explanation", "options", "code"):
         rows = [f"      - {name.replace('_', '-')}: {folder}/{name}.md" for name in bootstrap.PIPELINES]
         title = next(line for line in text.splitlines() if line.startswith("  - ") and line.endswith(f": {folder}"))
         text = text.replace(title, "\n".join([title.removesuffix(f" {folder}"), *rows]))

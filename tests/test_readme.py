@@ -16,7 +16,7 @@ from typer.main import get_command
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 PACKAGES = {script: target.split(".")[0] for script, target in SCRIPTS.items() if script != "neuropipes"}
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/MEASURED.md"))]
 PROGRAMS = Path(sysconfig.get_path("scripts"))
 HEADING = re.compile(r"^#.*\b(three|3) commands\b", re.IGNORECASE | re.MULTILINE)
 

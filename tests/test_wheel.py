@@ -83,7 +83,7 @@ def test_it_holds_every_module_page_and_demo(wheel):
     shipped = [
         p
         for package in SHIPPED
-        for pattern in ("*.py", "*.html", "README.md", "demo.toml")
+        for pattern in ("*.py", "*.html", "README.md", "MEASURED.md", "demo.toml")
         for p in (ROOT / package).rglob(pattern)
     ]
     assert {path.relative_to(ROOT).as_posix() for path in shipped} <= held
