@@ -10,7 +10,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..config import UNITS, CompareConfig
+from ..config import MOST_TOGETHER, UNITS, CompareConfig
 from ..console import Result, Run, table
 from ..files import recordings
 from ..files.request import request_of
@@ -24,13 +24,12 @@ log = logging.getLogger("laa_bayes")
 
 def run(config: CompareConfig, run: Run) -> Result:
     """Fit every model to one sweep, score it on others, write the table; exit 3 when no model explains the trace."""
-    recording = recordings.read_recording(config.recording, request_of(config))
-    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
-    if config.sweeps is not None and config.chosen_sweeps(n)[-1] >= n:
-        raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
+    fitted, n = sweeps_to_fit(config)
+    several = [recordings.read_recording(config.recording, request_of(config, sweep)) for sweep in fitted]
     if config.dry_run:
-        told = f"would compare the models on {len(recording.v_mv)} samples of sweep {config.sweep}"
-        return Result({}, {"n_time": len(recording.v_mv), "sweep": config.sweep}, told)
+        n_time = len(several[0].v_mv)
+        told = f"would compare the models on {n_time} samples of sweep {', '.join(map(str, fitted))} of 0 to {n - 1}"
+        return Result({}, {"n_time": n_time, "sweep": fitted[0], "sweeps": fitted}, told)
     from ..fit.infer import infer
     from ..fit.joint import infer_together
     from ..posterior import answers, summary
@@ -38,15 +37,12 @@ def run(config: CompareConfig, run: Run) -> Result:
     from ..score import held_out
 
     asked = config.inference()
-    fitted = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
-    if config.sweeps is None:
-        together = [infer(recording, asked, None)]
-    else:
-        several = [recordings.read_recording(config.recording, request_of(config, sweep)) for sweep in fitted]
-        together = infer_together(several, asked)
+    together = infer_together(several, asked) if len(several) > 1 else [infer(several[0], asked, None)]
     posterior = together[0]
     results = summary.results(posterior, summary.predictive(posterior, config.seed))
     others = other_sweeps(config, posterior, [i for i in range(n) if i not in fitted])
+    if config.held_out and n > len(fitted) and not others:
+        log.warning("none of the other sweeps has the window: no model is scored on a sweep that it has not seen")
     each = held_out.errors_mv(posterior, others)
     errors = held_out.pooled(each)
     found_out = summary.answered(together, results)
@@ -73,6 +69,29 @@ def run(config: CompareConfig, run: Run) -> Result:
     return Result(
         {"table": config.target / "models.csv", "models": config.target / "models.json"}, found, line, 3 if bad else 0
     )
+
+
+def sweeps_to_fit(config: CompareConfig) -> tuple[list[int], int]:
+    """Return the sweeps to fit, and how many the file holds; a warning says that none is left to be predicted.
+
+    Raises
+    ------
+    InputError
+        A sweep that the file does not have, or more sweeps than are fitted together.
+    """
+    fitted, n = recordings.sweeps_asked(config)
+    if len(fitted) > MOST_TOGETHER:
+        raise InputError(
+            f"{config.recording}: --sweeps {config.sweeps} are {len(fitted)} sweeps, at most {MOST_TOGETHER} are fitted together. "
+            f"Name fewer of 0 to {n - 1}: the others are predicted."
+        )
+    if config.held_out and config.sweeps is not None and len(fitted) == n:
+        log.warning(
+            "--sweeps %s: every sweep of the file is fitted, none is left that the models have not seen: the answer is by BIC alone. "
+            "Name fewer of 0 to %d, or say --held-out 0",
+            config.sweeps, n - 1,
+        )  # fmt: skip
+    return fitted, n
 
 
 def other_sweeps(config: CompareConfig, posterior: Posterior, sweeps: list[int]) -> list[Observation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .. import workers
-from ..config import UNITS, InferConfig
+from ..config import MOST_TOGETHER, UNITS, InferConfig
 from ..console import Result, Run, table
 from ..files import model_folder, posterior_file, recordings
 from ..files.request import request_of
+from ..neuron.recording import apply_window
 
-MOST_TOGETHER = 12  #: sweeps of one joint posterior (six parameters, R_s, and three coordinates a sweep)
+NAMED = 3  #: reasons that one line gives
 log = logging.getLogger("laa_bayes")
 
 
@@ -37,13 +39,23 @@ def run(config: InferConfig, run: Run) -> Result:
 
 
 def planned(config: InferConfig) -> Result:
-    """Return what would be fitted, after a look at the recording."""
-    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
-    sweeps = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
-    recording = recordings.read_recording(config.recording, request_of(config, sweep=sweeps[0]))
-    results = {"sweeps": sweeps, "n_sweeps_in_file": n, "n_time": len(recording.v_mv)}
-    told = f"would fit {len(sweeps)} of {n} sweeps, {len(recording.v_mv)} samples in the first, into {config.target}"
-    return Result({}, results, told)
+    """Return what would be fitted, after a look at the recording: the sweeps that have the window, and those left out with the reason."""
+    sweeps, n = recordings.sweeps_asked(config)
+    usable, n_time, left_out = [], [], []
+    for sweep in sweeps:
+        one = config if config.sweeps is None else for_one_sweep(config, sweep, default_window(config))
+        try:
+            n_time.append(len(apply_window(recordings.read_recording(one.recording, request_of(one)), one.window).v_mv))
+            usable.append(sweep)
+        except InputError as error:
+            if config.sweeps is None:
+                raise
+            left_out.append({"sweep": sweep, "reason": str(error)})
+    if not usable:
+        raise InputError(none_fitted(config, left_out, n))
+    results = {"sweeps": usable, "left_out": left_out, "n_sweeps_in_file": n, "n_time": n_time[0]}
+    told = f"would fit {len(usable)} of {n} sweeps, {n_time[0]} samples in the first, into {config.target}"
+    return Result({}, results, told + (f"; {len(left_out)} left out" if left_out else ""))
 
 
 def infer_one(
@@ -75,17 +87,16 @@ def model_of(name: str) -> Any:
 
 def run_sweeps(config: InferConfig, run: Run) -> Result:
     """Infer every sweep that was asked for into one folder; one table says what became of each."""
-    n = recordings.n_sweeps(config.recording, request_of(config, sweep=0))
-    chosen, target = config.chosen_sweeps(n), config.target.resolve()
-    if chosen and chosen[-1] >= n:
-        raise InputError(f"{config.recording}: --sweeps {config.sweeps}, but the file has {n} sweeps (0 to {n - 1}).")
-    target.mkdir(parents=True, exist_ok=True)
+    chosen, n = recordings.sweeps_asked(config)
+    target = config.target.resolve()
     rows, told = (rows_together if config.together else rows_one_by_one)(config, chosen, run.provenance(config))
+    fitted = [row for row in rows if row["verdict"] != "left out"]
+    if not fitted:
+        raise InputError(none_fitted(config, rows, n))
     provenance = run.provenance(config)
     hdf5io.write_csv(target / "sweeps.csv", rows)
     outputs = {"folder": target, "table": target / "sweeps.csv"}
-    fitted = [row for row in rows if row["verdict"] != "left out"]
-    if fitted and config.report:
+    if config.report:
         from ..show import pages
 
         outputs |= pages.write_sweeps(config, target, rows, told, provenance, run.warnings)
@@ -96,6 +107,20 @@ def run_sweeps(config: InferConfig, run: Run) -> Result:
     log.info("\n%s", table([{k: v for k, v in row.items() if k != "file"} for row in rows]))
     bad = good == 0 and not config.force
     return Result(outputs, counts | {"sweeps": rows}, line, 3 if bad else 0, record=target)
+
+
+def none_fitted(config: InferConfig, rows: list[dict[str, Any]], n: int) -> str:
+    """Return one line on sweeps that are all left out: which there are, and each kind of reason once, with its first sweep."""
+    reasons: dict[str, str] = {}
+    for row in rows:
+        reasons.setdefault(re.sub(r"[\d.]+", "", row["reason"]), f"sweep {row['sweep']}: {row['reason']}")
+    told, what = " ".join(list(reasons.values())[:NAMED]), f"none of {len(rows)} sweeps" if rows[1:] else "no sweep"
+    return f"{config.recording}: {what} can be fitted (the file has sweeps 0 to {n - 1}). {told}"
+
+
+def default_window(config: InferConfig) -> str:
+    """Return the window of several sweeps unless one is typed: joint fits need windows of one length."""
+    return "sub-threshold" if config.together else "auto"
 
 
 def for_one_sweep(config: InferConfig, sweep: int, window: str) -> InferConfig:
@@ -112,7 +137,7 @@ def rows_one_by_one(
     """Return the table of sweeps that are inferred each for itself, and the answer that they give (None where none was fitted)."""
     target = config.target.resolve()
     tasks = [
-        (for_one_sweep(config, sweep, "auto"), target / f"sweep_{sweep:03d}.posterior.h5", provenance)
+        (for_one_sweep(config, sweep, default_window(config)), target / f"sweep_{sweep:03d}.posterior.h5", provenance)
         for sweep in chosen
     ]
     log.info("%d sweeps; each takes some seconds to a minute", len(tasks))
@@ -144,7 +169,7 @@ def rows_together(
 
     rows, kept = [], []
     for sweep in chosen:
-        one = for_one_sweep(config, sweep, "sub-threshold")
+        one = for_one_sweep(config, sweep, default_window(config))
         rows.append({"file": config.recording.name, "sweep": sweep, "verdict": "left out", "reason": ""})
         try:
             recording = recordings.read_recording(one.recording, request_of(one))

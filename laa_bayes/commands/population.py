@@ -75,7 +75,8 @@ def read_alike(config: PopulationConfig) -> tuple[list[Path], list[posterior_fil
     InputError
         Fewer than three cells, or cells of different priors or units.
     """
-    twice = [path for path in config.posteriors if config.posteriors.count(path) > 1]
+    places = [path.resolve() for path in config.posteriors]
+    twice = [path for path, place in zip(config.posteriors, places, strict=True) if places.count(place) > 1]
     if twice:
         raise InputError(f"{twice[0]}: given twice; each cell counts once.")
     read = {path: posterior_file.read_posterior(path) for path in config.posteriors}

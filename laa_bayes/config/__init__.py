@@ -4,6 +4,9 @@ Priors, current protocols and training presets are configuration too: everything
 """
 
 from .assumptions import (
+    MOST_TOGETHER as MOST_TOGETHER,
+)
+from .assumptions import (
     PARAMETERS as PARAMETERS,
 )
 from .assumptions import (

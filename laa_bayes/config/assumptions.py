@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .idle import idle_options
 
+MOST_TOGETHER = 12  #: sweeps of one joint posterior (six parameters, R_s, and three coordinates a sweep)
 PARAMETERS = ("C_m", "g_L", "E_L", "k", "V_thr", "G_act")
 
 

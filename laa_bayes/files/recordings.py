@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from . import abf, acquired, arrays, nwb, tables
 from .checks import check, check_size, uniform_step, without_tail
-from .request import Request
+from .request import Request, request_of
+
+log = logging.getLogger("laa_bayes")
 
 
 class Reader(NamedTuple):
@@ -103,12 +106,39 @@ def n_sweeps(path: Path, request: Request | None = None) -> int:
     return reader_of(Path(path)).n_sweeps(Path(path), request or Request())
 
 
+def sweeps_asked(config: Any) -> tuple[list[int], int]:
+    """Return the sweeps that the options of a command mean, and how many the file holds.
+
+    Raises
+    ------
+    InputError
+        A sweep that the file does not have.
+    """
+    path, n = config.recording, n_sweeps(config.recording, request_of(config, sweep=0))
+    if n == 0:
+        raise InputError(f"{path}: holds no sweep.")
+    asked = [config.sweep] if config.sweeps is None else config.chosen_sweeps(n)
+    if asked[-1] >= n:
+        typed = f"--sweep {config.sweep}" if config.sweeps is None else f"--sweeps {config.sweeps}"
+        raise InputError(f"{path}: {typed}, but the file has {n} sweep{'s' * (n > 1)} (0 to {n - 1}).")
+    return asked, n
+
+
 def read_current(path: Path, request: Request | None = None) -> tuple[np.ndarray, float, str]:
-    """Return a current protocol (n_time,), its grid in ms and its unit (pA or uA/cm2) from a table or recording."""
-    path, request = Path(path), request or Request()
+    """Return a current protocol (n_time,), its grid in ms and its unit (pA or uA/cm2) from a table or recording.
+
+    Without a request the first of several sweeps is taken, which is said.
+    """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file, and no built-in protocol of that name.")
-    if reader_of(path) is TABLE:
+    reader = reader_of(path)
+    if request is None and (n := (tables.n_currents if reader is TABLE else reader.n_sweeps)(path, Request())) > 1:
+        log.warning(
+            "%s: holds %d sweeps; the current of sweep 0 is taken. Export another one to a file of its own", path, n
+        )
+    request = request or Request()
+    if reader is TABLE:
         time_ms, current, unit = tables.current_columns(path, request)
         if not np.all(np.isfinite(current)):
             raise InputError(f"{path}: missing values in the current.")

@@ -156,6 +156,13 @@ def column_values(path: Path, table: Table, quantity: str, place: int) -> tuple[
     return convert(path, name, quantity, name_and_unit(name)[1], table.values[:, place])
 
 
+def n_currents(path: Path, request: Request) -> int:
+    """Return how many traces of a current a table holds beside one another."""
+    table = parse_table(path, request.columns)
+    currents = columns_of(table, "current")
+    return len(currents) if all(TRACE.search(table.header[i]) for i in currents) else 1
+
+
 def current_columns(path: Path, request: Request) -> tuple[np.ndarray, np.ndarray, str]:
     """Return time in ms, current and its unit of a table that holds no more than a current."""
     table = parse_table(path, request.columns)

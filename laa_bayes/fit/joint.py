@@ -45,7 +45,10 @@ def infer_together(recordings: Sequence[Recording], config: InferConfig) -> list
         told = (
             "have windows of " + ", ".join(str(n) for n in lengths) + " samples" if cuts[1:] else "are fewer than two"
         )
-        raise InputError(f"--together: the sweeps {told}. Name others, or --window sub-threshold or t0:t1.")
+        raise InputError(
+            f"{cuts[0][0].source.split(':sweep')[0]}: the sweeps to fit together {told}. Name others (--sweeps), or --window sub-threshold or "
+            "t0:t1."
+        )
     problems = [make_problem(cut, priors, config, None) for cut, _, priors in cuts]
     singles = [spec for spec, _ in problems]
     single = singles[len(singles) // 2]

@@ -138,9 +138,11 @@ def test_an_export_of_an_unknown_kind_is_refused():
 
 def test_a_population_needs_three_cells_of_one_prior(posterior, laa_here, tmp_path):
     path, *more = [Path(shutil.copy(posterior[0], tmp_path / f"cell{i}.posterior.h5")) for i in range(3)]
-    answer = laa_here("population", path, path, more[0], "--output", tmp_path / "p")
-    assert answer.returncode == 2
-    assert "given twice; each cell counts once" in answer.stderr
+    (tmp_path / "link.h5").symlink_to(path)
+    for again in (path, tmp_path / "." / path.name, tmp_path / "link.h5"):
+        answer = laa_here("population", path, again, more[0], "--output", tmp_path / "p")
+        assert answer.returncode == 2
+        assert "given twice; each cell counts once" in answer.stderr
     answer = laa_here("population", path, more[0], "--output", tmp_path / "p")
     assert answer.returncode == 2
     assert "a population needs 3 cells or more" in answer.stderr

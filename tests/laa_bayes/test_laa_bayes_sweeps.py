@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from laa_bayes import config
+from laa_bayes.files import recordings
 from laa_bayes.neuron import simulator
 
 
@@ -52,9 +53,63 @@ def test_sweeps_that_are_no_numbers_and_outputs_of_another_kind_are_refused():
 
 
 def test_sweeps_beyond_the_file_are_one_line(laa_here, family):
-    answer = laa_here("infer", "none", family, "--sweeps", "1-9")
+    for typed in (["infer", "none"], ["compare"]):
+        for named in (["--sweeps", "1-9"], ["--sweeps", "7"], ["--sweeps", "1-9", "--dry-run"]):
+            answer = laa_here(*typed, family, *named)
+            assert answer.returncode == 2
+            assert "the file has 3 sweeps (0 to 2)" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("mistake", "reason"),
+    [
+        (["--window", "5000:6000"], "sweep 0 lasts from 0 to 199.75 ms"),
+        (["--current-from", "Trace #7"], "--current-from 'Trace #7' is none of the current columns"),
+        (["--area-um2", "8600", "--prior", "lumped"], "--prior lumped does not fit a current in uA/cm2"),
+    ],
+)
+def test_a_mistake_that_leaves_out_every_sweep_is_one_line_and_no_folder(laa_here, family, mistake, reason):
+    """It was exit 3, the verdict of a recording that no model explains, beside a table of nothing."""
+    answer = laa_here("infer", "none", family, "--sweeps", "0-1", *mistake)
+    told = answer.stderr.splitlines()[-1]
     assert answer.returncode == 2
-    assert "the file has 3 sweeps (0 to 2)" in answer.stderr
+    assert "none of 2 sweeps can be fitted (the file has sweeps 0 to 2). sweep 0: " in told
+    assert reason in told
+    assert "sweep 1: " not in told  # the same reason once
+    assert not family.with_suffix(".sweeps").exists()
+
+
+def test_a_rehearsal_tells_which_sweeps_have_no_window(laa_here, family):
+    answer = laa_here("infer", "none", family, "--sweeps", "all", "--dry-run", "--json")
+    results = json.loads(answer.stdout)["results"]
+    assert results["sweeps"] == [0, 1]
+    assert "13 spikes, and no step" in results["left_out"][0]["reason"]
+    assert laa_here("infer", "none", family, "--window", "5000:6000", "--dry-run").returncode == 2
+
+
+def test_a_current_taken_from_a_file_of_several_sweeps_is_said_to_be_the_first(laa_here, family, tmp_path, caplog):
+    """The verbs that take a current from a file have no --sweep."""
+    args = ["--C_m", 100, "--g_L", 5, "--E_L", -70, "--k", 6, "--V_thr", -40, "--g-act", 0]
+    answer = laa_here("trace", *args, "--current", family, "--output", tmp_path / "t.csv")
+    assert answer.returncode == 0, answer.stderr
+    assert "holds 3 sweeps; the current of sweep 0 is taken" in answer.stderr
+
+
+def test_more_sweeps_than_one_fit_holds_are_refused_before_the_work(monkeypatch, family, laa_here):
+    monkeypatch.setattr(recordings, "n_sweeps", lambda *_: 30)
+    answer = laa_here("compare", family, "--sweeps", "all")
+    assert answer.returncode == 2
+    assert "--sweeps all are 30 sweeps, at most 12 are fitted together" in answer.stderr
+
+
+def test_a_comparison_on_every_sweep_says_that_none_is_left_to_be_predicted(laa_here, family):
+    told = "every sweep of the file is fitted, none is left that the models have not seen"
+    assert told in laa_here("compare", family, "--sweeps", "all", "--dry-run").stderr
+    assert told in laa_here("compare", family, "--sweeps", "0-2", "--dry-run").stderr
+    assert told not in laa_here("compare", family, "--sweeps", "all", "--held-out", 0, "--dry-run").stderr
+    assert told not in laa_here("compare", family, "--sweeps", "0-1", "--dry-run").stderr
+    one = laa_here("compare", family, "--sweeps", "1", "--dry-run")  # one sweep is no fit of several
+    assert "of sweep 1 of 0 to 2" in one.stdout
 
 
 @pytest.mark.slow
