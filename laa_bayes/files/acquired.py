@@ -6,6 +6,7 @@ Sources: AxoGraph_ReadWrite.h and CED's SON filing system as neo's ``axographraw
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import warn_of_odd_clock
+from .clock import differ, intervals_in
 from .request import Request
 from .units import CURRENT, TIME, VOLTAGE, convert, name_and_unit, other_electrodes, unit_key
 from .wavesurfer import chosen
@@ -26,6 +28,7 @@ from .winwcp import open_wcp
 
 FAR = 1.5  #: a rate is the nearest that the clock could make; this far from the one asked for, the file is damaged
 FLOATS = {6: ">f4", 7: ">f8"}  #: AxoGraph's types of columns that list every time
+log = logging.getLogger("laa_bayes")
 
 
 class Part(NamedTuple):
@@ -80,6 +83,7 @@ def open_axograph(path: Path) -> Acquired:
         headers = reader.header["signal_channels"]
         info: Any = reader.info
     start_ms, dt_ms = axograph_clock(path, info)
+    check_axograph_clock(path, reader, dt_ms)
     columns: dict[tuple[str, str], list[Part]] = {}
     for i, header in enumerate(headers):
         if str(header["dtype"]).endswith("l"):
@@ -114,10 +118,47 @@ def axograph_clock(path: Path, info: Any) -> tuple[float, float]:
     unit = name_and_unit(text)[1] or "s"
     if unit_key(unit) not in TIME:
         raise InputError(f"{path}: the first column is '{text}', time is expected. Is it a recording?")
+    info["n_times"], info["unit_of_time"] = n, unit
     factor = TIME[unit_key(unit)]  # below: 7 digits of what is kept in four bytes
     dt_ms = float(f"{factor * step:.{7 if kind in (0, 6) else 12}g}")
     warn_of_odd_clock(path, dt_ms)
     return factor * start, dt_ms
+
+
+def check_axograph_clock(path: Path, reader: Any, dt_ms: float) -> None:
+    """Compare the clock with what the file says beside it: lengths of columns, other columns of time, headers of traces; notes warn.
+
+    Raises
+    ------
+    InputError
+        Columns of other lengths, traces over another column than the first, another interval or extent.
+    """
+    info, headers, signals = reader.info, reader.header["signal_channels"], reader._raw_signals[0]
+    n, factor = info["n_times"], TIME[unit_key(info["unit_of_time"])]
+    for header, values in zip(headers, signals, strict=True):
+        name, unit = str(header["name"]), str(header["units"])
+        if len(values) != n and unit_key(unit) in VOLTAGE | CURRENT:
+            raise InputError(f"{path}: '{name}' has {len(values)} samples, the column of time {n}. Which is right?")
+        if name.lower() == "time" and unit_key(unit) in TIME and len(values) > 1:
+            scaled = np.asarray(values[:2], float) * header["gain"] + header["offset"]
+            if differ(TIME[unit_key(unit)] * float(scaled[1] - scaled[0]), dt_ms):
+                raise InputError(f"{path}: two columns of time that differ. Save the traces of one of them.")
+    for number, trace in info.get("trace_header_info_list", {}).items():
+        if trace["x_index"] != 0:
+            raise InputError(
+                f"{path}: trace {number} is drawn over column {trace['x_index']}, not over the first. Save it with its own time, or as text."
+            )
+        stated = factor * trace["x_interval_if_regularly_spaced"] if trace["x_is_regularly_spaced"] else 0.0
+        extent = factor * (trace["max_x"] - trace["min_x"]) / max(n - 1, 1)
+        for what, other in (("interval", stated), ("extent", extent)):
+            if other > 0 and differ(other, dt_ms):
+                raise InputError(
+                    f"{path}: a sample every {dt_ms:.6g} ms by the column of time, every {other:.6g} ms by the {what} that the header of trace "
+                    f"{number} states: the clock in the file is damaged."
+                )
+    for words, other in intervals_in(f"{info.get('comment', '')}\n{info.get('notes', '')}"):
+        if differ(other, dt_ms):
+            log.warning("%s: its notes say '%s', its samples are %.6g ms apart: which is right?", path, words, dt_ms)
 
 
 def open_spike2(path: Path) -> Acquired:

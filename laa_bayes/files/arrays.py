@@ -12,6 +12,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import assemble
+from .clock import NAME, refuse_scalars
 from .request import Request
 from .units import EXAMPLE, TABLES, convert, name_and_unit, other_electrodes, quantity_of, unit_key
 from .wavesurfer import is_wavesurfer, read_wavesurfer, sweeps_in
@@ -22,7 +23,9 @@ Vectors = dict[str, tuple[str, np.ndarray]]  #: unit and values by name
 
 def read_npz(path: Path, request: Request) -> Recording:
     """Read arrays named with units (``t_ms``, ``v_mV``, ``i_pA``) from an npz file; no pickled objects are loaded."""
-    return from_vectors(path, *npz_vectors(path), request)
+    recording = from_vectors(path, *npz_vectors(path), request)
+    refuse_scalars(path, npz_scalars(path), recording.dt_ms)
+    return recording
 
 
 def npz_vectors(path: Path) -> tuple[Vectors, list[str]]:
@@ -32,6 +35,24 @@ def npz_vectors(path: Path) -> tuple[Vectors, list[str]]:
         arrays = {name: file[name] for name in names if quantity_of(name) is not None}
     vectors = {name: a for name, a in arrays.items() if a.ndim in (1, 2) and a.dtype.kind in "iuf"}
     return {name: (name_and_unit(name)[1], as_vector(a)) for name, a in vectors.items()}, names
+
+
+def npz_scalars(path: Path) -> dict[str, tuple[np.ndarray, str]]:
+    """Return the single numbers of an npz file."""
+    with hdf5io.parsing(path, "an npz file"), np.load(path, allow_pickle=False) as file:
+        named = {name: file[name] for name in file.files if NAME.match(name)}
+    return {name: (value, "") for name, value in named.items()}
+
+
+def hdf5_scalars(file: Any) -> dict[str, tuple[Any, str]]:
+    """Return the single numbers of an HDF5 file with their units: datasets, and attributes of the file."""
+    found: dict[str, tuple[Any, str]] = {name: (value, "") for name, value in file.attrs.items() if NAME.match(name)}
+    for name in file:
+        item = file[name]
+        if NAME.match(name) and getattr(item, "shape", None) in ((), (1,)):
+            unit = item.attrs.get("units", item.attrs.get("unit", ""))
+            found[name] = (item[()], unit.decode() if isinstance(unit, bytes) else str(unit))
+    return found
 
 
 def as_vector(values: np.ndarray) -> np.ndarray:
@@ -45,7 +66,10 @@ def read_hdf5(path: Path, request: Request) -> Recording:
         if is_wavesurfer(file):
             return read_wavesurfer(path, file, request)
         vectors, names = hdf5_vectors(path, file)
-    return from_vectors(path, vectors, names, request)
+        scalars = hdf5_scalars(file)
+    recording = from_vectors(path, vectors, names, request)
+    refuse_scalars(path, scalars, recording.dt_ms)
+    return recording
 
 
 def hdf5_vectors(path: Path, file: Any) -> tuple[Vectors, list[str]]:

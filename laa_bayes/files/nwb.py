@@ -18,10 +18,22 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import LARGEST_PA, finite_length, uniform_step
-from .nwb_pairs import Part, electrode_name, named_stimulus, pairs_of, rate_of, samples, starting_s, text_of
+from .clock import differ
+from .nwb_pairs import (
+    Part,
+    electrode_name,
+    named_stimulus,
+    pairs_of,
+    rate_of,
+    rate_stated,
+    samples,
+    starting_s,
+    text_of,
+)
 from .request import Request
-from .units import CURRENT, convert, unit_key
+from .units import CURRENT, TIME, convert, unit_key
 
+SECONDS = {unit for unit, ms in TIME.items() if ms == 1e3} | {""}
 LARGEST_BIAS_PA = 5000.0  #: no cell is held with more
 SAME_BIAS = 1e-3  #: share by which the start of a stimulus may differ from the bias that it holds
 LEAST_BRIDGE_MOHM = 1e-3  #: no pipette has less
@@ -106,6 +118,7 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
     raw = raw if is_already_si(data.file) else raw * factor + offset
     values, _ = convert(path, part.name, quantity, unit, raw)
     check_amplitude(path, part, values)
+    refuse_other_clock(path, part)
     if "timestamps" in part.series:
         times = hdf5io.array(part.series, "timestamps", ndim=1)[part.start : stop] * 1e3
         if len(times) != len(values):
@@ -115,6 +128,28 @@ def trace_of(path: Path, part: Part, quantity: str) -> Trace:
     if rate is None:
         raise InputError(f"{path}: '{part.name}' has neither timestamps nor a rate.")
     return Trace(values, float(f"{1e3 / rate:.9g}"), math.nan if start is None else 1e3 * start)
+
+
+def refuse_other_clock(path: Path, part: Part) -> None:
+    """Raise InputError where times are stated in another unit than the format's seconds, or by a rate and by timestamps that differ."""
+    for name in ("timestamps", "starting_time"):
+        unit = text_of(part.series[name].attrs.get("unit", "seconds")) if name in part.series else "seconds"
+        if unit_key(unit) not in SECONDS:
+            raise InputError(
+                f"{path}: '{part.name}' states its {name} in '{unit}', the format has seconds. Correct it."
+            )
+    if "timestamps" not in part.series or "starting_time" not in part.series:
+        return
+    start, stated = float(np.ravel(part.series["starting_time"][()])[0]), rate_stated(part)
+    measured = rate_of(part)
+    if stated is None or measured is None:
+        return
+    apart_s = abs(start - float(part.series["timestamps"][0]))
+    if differ(stated, measured) or apart_s > 0.5 / stated:
+        raise InputError(
+            f"{path}: '{part.name}' has {measured:.6g} samples a second by its timestamps and {stated:.6g} by its rate, and begins "
+            f"{apart_s:.4g} s apart by the two. Which is right? Take one of them out."
+        )
 
 
 def is_already_si(file: Any) -> bool:

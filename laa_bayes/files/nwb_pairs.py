@@ -283,6 +283,11 @@ def rate_of(part: Part) -> float | None:
     if "timestamps" in part.series:
         times = part.series["timestamps"][: min(1000, len(part.series["timestamps"]))]
         return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else None
+    return rate_stated(part)
+
+
+def rate_stated(part: Part) -> float | None:
+    """Return the sampling rate in Hz that stands beside the starting time; None where it is not stated."""
     if "starting_time" not in part.series:
         return None
     rate = float(np.ravel(part.series["starting_time"].attrs.get("rate", math.nan))[0])

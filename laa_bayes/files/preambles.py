@@ -41,6 +41,11 @@ def table_lines(path: Path, titled: bool = True) -> list[str]:
     return lines
 
 
+def remarks(path: Path) -> str:
+    """Return the first lines of a text file, in which its writer may have said how it was sampled."""
+    return "\n".join(line.strip('"# %') for line in read_text(path).splitlines()[:PREAMBLE])
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file in UTF-8, UTF-16 with its mark, or Latin-1."""
     raw = path.read_bytes()

@@ -14,6 +14,7 @@ from hdf5io.errors import InputError
 from ..neuron.recording import Recording
 from . import abf, acquired, arrays, nwb, tables
 from .checks import check, check_size, uniform_step, without_tail
+from .clock import note_of, warn_of_long_spikes
 from .request import Request, request_of
 
 log = logging.getLogger("laa_bayes")
@@ -98,7 +99,9 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
         note = f"current multiplied by {request.current_scale:g}"
         scaled = request.current_scale * recording.current
         recording = recording._replace(current=scaled, notes=(*recording.notes, note))
-    return check(recording, confirmed=request.current_scale is not None)
+    recording = check(recording, confirmed=request.current_scale is not None)
+    warn_of_long_spikes(recording)
+    return recording._replace(notes=(note_of(recording), *recording.notes))
 
 
 def n_sweeps(path: Path, request: Request | None = None) -> int:

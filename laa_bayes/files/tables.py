@@ -19,7 +19,8 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from .checks import assemble
-from .preambles import first_of_numbers, header_line, is_number, table_lines
+from .clock import refuse_text
+from .preambles import first_of_numbers, header_line, is_number, remarks, table_lines
 from .request import Request
 from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, other_electrodes, quantity_of, unit_key
 
@@ -58,6 +59,7 @@ def read_table(path: Path, request: Request) -> Recording:
     found.setdefault("current", (np.zeros(len(part.values)), "pA"))
     notes = tuple(f"{quantity}: column '{table.header[i]}'" for quantity, i in chosen.items() if quantity != "time")
     recording = assemble(path, found)._replace(notes=notes)
+    refuse_text(path, remarks(path), recording.dt_ms)
     return recording._replace(source=f"{path}:sweep {request.sweep}") if n > 1 else recording
 
 

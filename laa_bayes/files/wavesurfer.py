@@ -6,6 +6,7 @@ before version .913 the stated rate is not the one that the clock could make. Co
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
+from .clock import SLACK
 from .request import Request
 from .units import CURRENT, VOLTAGE, convert, unit_key
 
@@ -26,6 +28,7 @@ FIELDS = {
     "active": ("IsAIChannelActive", "Acquisition/IsAnalogChannelActive", "Acquisition/IsChannelActive"),
     "coefficients": ("AIScalingCoefficients", "Acquisition/AnalogScalingCoefficients"),
     "rate": ("AcquisitionSampleRate", "Acquisition/SampleRate"),
+    "duration": ("SweepDuration", "Acquisition/Duration"),
 }  #: the same in newer and older files
 CLOCK_HZ = 100e6  #: time base of the boards; old files state a rate that it cannot make
 
@@ -38,6 +41,7 @@ class Channels(NamedTuple):
     scales: np.ndarray  #: (n_channel,) volts a unit
     coefficients: np.ndarray  #: (n_channel, n_coefficient) of the polynomial from counts to volts, lowest first
     dt_ms: float
+    duration_s: float = math.inf  #: that a sweep was asked to have; infinite where it had no end
 
 
 def is_wavesurfer(file: Any) -> bool:
@@ -68,6 +72,11 @@ def read_wavesurfer(path: Path, file: Any, request: Request) -> Recording:
     if len(counts) != len(channels.names):
         raise InputError(
             f"{path}: {len(counts)} channels of samples, {len(channels.names)} active ones in the header. Is it damaged?"
+        )
+    lasts, asked = 1e-3 * counts.shape[1] * channels.dt_ms, channels.duration_s
+    if math.isfinite(asked) and lasts > asked * (1 + SLACK) + 2e-3 * channels.dt_ms:
+        raise InputError(
+            f"{path}: a sweep of {lasts:.6g} s by the sampling rate of the header, which asked for {asked:.6g} s. Is it damaged?"
         )
     labels = list(zip(channels.names, channels.units, strict=True))
     place = chosen(path, labels, VOLTAGE, request.channel, "voltage", "--channel")
@@ -104,7 +113,8 @@ def channels_of(path: Path, file: Any) -> Channels:
     if "Acquisition/SampleRate" in header:
         rate = CLOCK_HZ / np.floor(CLOCK_HZ / rate + 1e-9)
     kept = np.flatnonzero(active)
-    return Channels([names[i] for i in kept], [units[i] for i in kept], scales[kept], coefficients, 1e3 / rate)
+    asked = math.inf if table["duration"] is None else float(np.ravel(table["duration"])[0])
+    return Channels([names[i] for i in kept], [units[i] for i in kept], scales[kept], coefficients, 1e3 / rate, asked)
 
 
 def chosen(

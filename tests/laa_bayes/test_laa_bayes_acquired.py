@@ -42,15 +42,15 @@ def text(words):
     return struct.pack(">l", 2 * len(words)) + words.encode("utf-16-be")
 
 
-def trace(column):
+def trace(column, x=0, interval=DT / 1e3, extent=(N - 1) * DT / 1e3):
     """Return the header of a trace, 220 bytes up to format 5: x and y column, error bars, group, then how it is drawn."""
     group = column % 2
-    ticks = struct.pack(">lddd", 0, 0, 0, 0) + struct.pack(">lld", 1, 1, DT / 1e3) + struct.pack(">ddd", 0, 0, 0)
+    ticks = struct.pack(">lddd", 0, 0, extent, 0) + struct.pack(">lld", 1, 1, interval) + struct.pack(">ddd", 0, 0, 0)
     drawn = struct.pack(">xBBBldl", 0, 0, 0, 1, 1, 0) + struct.pack(">13l", *[0] * 13)
-    return struct.pack(">llll", 0, column, -1, group) + ticks + drawn
+    return struct.pack(">llll", x, column, -1, group) + ticks + drawn
 
 
-def axograph(path, columns, version=6, time="Time (s)", clock=DT / 1e3, kind=10, episodes=None):
+def axograph(path, columns, version=6, time="Time (s)", clock=DT / 1e3, kind=10, episodes=None, notes="", **header):
     """Write columns (title, values): 1 floats, 2 scaled shorts, from 3 on types; 9 is a series, 10 scaled shorts, 5 longs, 6 floats."""
     old = version < 3
     out = struct.pack(">4sHH", b"AxGr", version, 1 + len(columns)) if old else b"axgx" + struct.pack(
@@ -75,8 +75,8 @@ def axograph(path, columns, version=6, time="Time (s)", clock=DT / 1e3, kind=10,
             shift = 0 if old else 1e-3
             out += head(title, 10) + scale + np.round(values / top - shift).astype(">i2").tobytes()
     if episodes is not None:
-        out += text("") + text("") + struct.pack(">l", len(columns))
-        out += b"".join(trace(1 + i) for i in range(len(columns)))
+        out += text("") + text(notes) + struct.pack(">l", len(columns))
+        out += b"".join(trace(1 + i, **header) for i in range(len(columns)))
         group = text("") + struct.pack(">h", 0) + text("") + struct.pack(">hll", 0, 0, 0)
         out += struct.pack(">l", min(2, len(columns))) + min(2, len(columns)) * group
         out += struct.pack(">9l", *[0] * 9) + struct.pack(">l", episodes) + episodes * struct.pack(">l", 1)
@@ -101,7 +101,8 @@ def test_axograph_of_every_layout(suffix, kwargs, tmp_path):
     path = axograph(tmp_path / f"a.{suffix}", [amperes(-100), volts(-100)], **kwargs)
     got = check(path, -100)
     assert recordings.n_sweeps(path) == 1
-    assert got.notes == ("voltage: channel 'Vm'", "current: channel 'Im'")
+    assert got.notes[1:] == ("voltage: channel 'Vm'", "current: channel 'Im'")
+    assert got.notes[0] == "clock: a sample every 0.1 ms (10 kHz), 400 ms"
 
 
 @pytest.mark.parametrize("kwargs", [{"version": 5, "episodes": 3}, {"version": 2}])
@@ -399,6 +400,44 @@ def test_a_clock_that_the_rest_of_the_file_contradicts_is_refused(tmp_path):
     one = wcp(tmp_path / "b.wcp", [(step(50), membrane(50))], DT=2 * DT / 1e3)
     with pytest.raises(InputError, match=r"records are sampled every 0\.1 to 0\.2 ms"):
         read(one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clock": 2 * DT / 1e3}, "a sample every 0.2 ms by the column of time, every 0.1 ms by the interval"),
+        ({"clock": 2 * DT / 1e3, "interval": 0.0}, "every 0.1 ms by the extent that the header of trace 1 states"),
+        ({"x": 2}, "trace 1 is drawn over column 2, not over the first"),
+    ],
+)
+def test_an_axograph_clock_that_the_headers_of_traces_contradict_is_refused(changes, message, tmp_path):
+    """Each trace's header has the extent and interval of its x values, and the column that holds them."""
+    columns = [volts(50), amperes(50)]
+    check(axograph(tmp_path / "a.axgx", columns, version=5, episodes=1), 50)
+    with pytest.raises(InputError, match=message):
+        read(axograph(tmp_path / "b.axgx", columns, version=5, episodes=1, **changes))
+
+
+def test_an_axograph_clock_that_is_doubled_throughout_is_told_beside_notes_that_say_another(tmp_path, caplog):
+    doubled = {"clock": 2 * DT / 1e3, "interval": 2 * DT / 1e3, "extent": 2 * (N - 1) * DT / 1e3}
+    notes = "Created on Fri May 2 2014\nSampling rate 10 kHz, filter 4 kHz"
+    got = read(axograph(tmp_path / "a.axgx", [volts(50), amperes(50)], version=5, episodes=1, notes=notes, **doubled))
+    assert got.notes[0] == "clock: a sample every 0.2 ms (5 kHz), 800 ms"
+    assert "its notes say 'Sampling rate 10 kHz', its samples are 0.2 ms apart" in caplog.text
+
+
+def test_axograph_columns_of_another_length_or_clock_are_refused(tmp_path):
+    other = ("Time (s)", 2 * DT / 1e3 * np.arange(N))
+    with pytest.raises(InputError, match="two columns of time that differ"):
+        read(axograph(tmp_path / "a.axgx", [volts(50), amperes(50), other], kind=6))
+    half = ("Im (A)", step(50)[: N // 2] * 1e-12)
+    path = axograph(tmp_path / "b.axgx", [volts(50), amperes(50)], kind=6)
+    short = axograph(tmp_path / "c.axgx", [volts(50), half], kind=6).read_bytes()
+    at = len(path.read_bytes()) - (len(path.read_bytes()) - len(short)) - 2 * N - 8 - len(text("Im (A)"))
+    short = short[:at] + struct.pack(">l", N // 2) + short[at + 4 :]
+    (tmp_path / "c.axgx").write_bytes(short)
+    with pytest.raises(InputError, match=f"'Im' has {N // 2} samples, the column of time {N}"):
+        read(tmp_path / "c.axgx")
 
 
 def test_an_odd_interval_is_told(tmp_path, caplog):
