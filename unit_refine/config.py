@@ -19,11 +19,8 @@ POSITIONAL: dict[str, Any] = {"positional": True}
 OUT: dict[str, Any] = {"flags": ["-o"]}
 THERE: dict[str, Any] = {"exists": "any"}
 SAME: dict[str, Any] = {"same": True}
-TREES = (
-    "vote",
-    "RandomForestClassifier",
-    "GradientBoostingClassifier",
-)  #: do not depend on the scaling of their metrics
+#: Do not depend on the scaling of their metrics.
+TREES = ("vote", "RandomForestClassifier", "GradientBoostingClassifier")
 OVERWRITE = "replace an earlier result"
 FORMAT: dict[str, Any] = {"description": "format of the figures", "json_schema_extra": {"flags": ["--format"]}}
 MEMORY: dict[str, Any] = {
@@ -46,6 +43,15 @@ class Command(BaseModel):
             for name, does_nothing, why in IDLE.get(cls.__name__, ()):
                 if getattr(self, name) != type(self).model_fields[name].default and does_nothing(self):
                     raise ValueError(f"--{name.replace('_', '-')}: {why}")
+        return self
+
+    @model_validator(mode="after")
+    def _output_is_of_its_kind(self):
+        output, field = getattr(self, "output", None), type(self).model_fields.get("output")
+        is_file = "product" in ((field and field.json_schema_extra) or {})
+        if output is not None and output.exists() and output.is_dir() == is_file:
+            kinds = "a folder; a file is made" if is_file else "a file; a folder is made"
+            raise ValueError(f"--output: {output} is {kinds}; give another output")
         return self
 
 
@@ -330,11 +336,8 @@ class ConvertMetricsConfig(Tables):
     overwrite: bool = Field(False, description=OVERWRITE)
 
 
-UNWRITTEN, VOLTAGE, NEW = (
-    "nothing is written without --output",
-    "--kind tables has no voltage",
-    "it is about new units, and there are no INPUTS",
-)
+UNWRITTEN, VOLTAGE = "nothing is written without --output", "--kind tables has no voltage"
+NEW = "it is about new units, and there are no INPUTS"
 #: Command -> options, when each does nothing, and why.
 IDLE: dict[str, list[tuple[str, Callable[[Any], bool], str]]] = {
     "Tables": [("gain_to_uv", lambda c: not c.compute_missing, "nothing is computed without --compute-missing")],

@@ -1,5 +1,6 @@
 """Is a mistake told before the work: before metrics are computed, before a model is fitted, before models are scored?"""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,8 +9,18 @@ import pytest
 from pydantic import ValidationError
 
 from hdf5io.errors import InputError
-from unit_refine.config import CompareConfig, PredictConfig, ReviewConfig, SimulateConfig, Tables, TrainConfig
-from unit_refine.files import analyzers, load_model, recordings
+from unit_refine.commands import predict as predict_command
+from unit_refine.config import (
+    CompareConfig,
+    PlotConfig,
+    PredictConfig,
+    ReviewConfig,
+    SimulateConfig,
+    SuggestConfig,
+    Tables,
+    TrainConfig,
+)
+from unit_refine.files import analyzers, load_model, phy, recordings, save_model
 from unit_refine.fit import train as training
 from unit_refine.fit.workflow import load_units, with_base_task
 from unit_refine.score import compare, outcome
@@ -64,10 +75,54 @@ def test_a_class_of_one_recording_is_refused_before_anything_is_fitted(tables, t
     table.to_csv(tmp_path / "a.csv", index=False)
     pd.read_csv(tables / "rec1.csv").query("label != 'noise'").to_csv(tmp_path / "b.csv", index=False)
     config = TrainConfig(inputs=[tmp_path / "a.csv", tmp_path / "b.csv"], label_column="label")
-    units = load_units(config)
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("it was fitted"))
-    with pytest.raises(InputError, match="no class may stand in one file only"):
-        outcome.run_training(config, units)
+    with pytest.raises(InputError, match=r"no class may stand in one file only \(noise in 'a'\)"):
+        outcome.run_training(config, load_units(config))
+
+
+def of_animals(tables, folder, *without):
+    """Write three recordings of two animals; return their paths. ``without``: the animals that have no noise."""
+    for i, animal in enumerate(["m1", "m1", "m2"]):
+        table = pd.read_csv(tables / f"rec{i}.csv").assign(animal=animal)
+        table[(table["label"] != "noise") | (animal not in without)].to_csv(folder / f"{i}.csv", index=False)
+    return [folder / f"{i}.csv" for i in range(3)]
+
+
+def test_a_class_of_one_animal_is_refused_before_anything_is_fitted(tables, tmp_path, run_command):
+    typed = ["unit_refine", "train", *of_animals(tables, tmp_path, "m2"), "--label-column", "label"]
+    answer = run_command(*typed, "--animal-by", "animal", "--dry-run", "--output", tmp_path / "model")
+    assert answer.returncode == 2
+    assert "no class may stand in one animal only, for none could be held out (noise in 'm1')" in answer.stderr
+    assert run_command(*typed, "--dry-run", "--output", tmp_path / "model").returncode == 0  # the recordings suffice
+    units = load_units(TrainConfig(inputs=of_animals(tables, tmp_path), label_column="label", animal_by="animal"))
+    assert set(units.animals) == {"m1", "m2"}
+
+
+def test_labels_that_are_not_enough_are_refused_before_metrics_are_computed(no_metrics, tmp_path, monkeypatch):
+    bare = analyzers.read(no_metrics)._replace(unit_ids=list(map(str, range(60))), table=pd.DataFrame(index=range(60)))
+    monkeypatch.setattr(analyzers, "read", lambda *_: bare)
+    other = tmp_path / "b.analyzer"
+    other.mkdir()
+    good = tmp_path / "good.tsv", tmp_path / "few.tsv", tmp_path / "none.tsv"
+    for path, words in zip(good, (["good", "mua", "noise"], ["good", "mua"], ["good"])):
+        labels = pd.DataFrame({"cluster_id": range(60), "group": (words * 60)[:60]})
+        labels.to_csv(path, sep="\t", index=False)
+    given = {"inputs": [no_metrics, other], "compute_missing": True}
+    with pytest.raises(InputError, match=r"no class may stand in one file only \(noise in 'a.analyzer'\)"):
+        load_units(TrainConfig(labels=good[:2], **given))
+    second = tmp_path / "a2.analyzer"
+    second.mkdir()
+    animals = {"inputs": [no_metrics, second, other], "labels": [good[0], good[0], good[1]], "animal_by": "^[ab]"}
+    with pytest.raises(InputError, match=r"no class may stand in one animal only.* \(noise in 'a'\)"):
+        load_units(TrainConfig(compute_missing=True, **animals))
+    with pytest.raises(InputError, match="needs units of every class"):
+        load_units(TrainConfig(labels=[good[2], good[2]], **given))
+    with pytest.raises(InputError, match=r"no labels\. Give --labels"):
+        load_units(TrainConfig(**given))
+    labels = pd.read_csv(good[0], sep="\t")
+    labels.assign(group=labels["group"].where(labels.index < 20, "")).to_csv(good[0], sep="\t", index=False)
+    with pytest.raises(InputError, match="20 labelled units"):
+        load_units(TrainConfig(labels=[good[0]], inputs=[no_metrics], compute_missing=True))
 
 
 def test_a_labeller_that_is_none_is_refused_before_units_are_read_and_models_scored(tables, model, monkeypatch):
@@ -134,3 +189,102 @@ def test_models_are_compared_on_units_that_are_read_once(tables, model, tmp_path
     assert len(seen) == 1
     scores = found.table.set_index("model")["balanced_accuracy"]
     assert np.isclose(scores[str(model)], scores[str(other)])
+
+
+@pytest.fixture
+def phy_folder(tables, tmp_path):
+    """Return a Phy folder with metrics and a person's groups."""
+    folder = tmp_path / "phy"
+    folder.mkdir()
+    (folder / "params.py").write_text("dat_path = 'x.dat'\n")
+    shutil.copy(tables / "bare3.csv", folder / "quality_metrics.csv")
+    shutil.copy(tables / "group3.tsv", folder / "cluster_group.tsv")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "more", "message"),
+    [
+        ("cluster_unit_refine.tsv", "cluster_id\tunit_refine\n0\tgood\n", {}, "exists already. Give --overwrite"),
+        ("cluster_unit_refine_prob.tsv", "cluster_id\tunit_refine_prob\n0\t1\n", {}, "exists already. Give --overwrite"),
+        ("cluster_group.tsv", "cluster_id\tquality\n0\tgood\n", {"write_group": True}, "expected the columns cluster_id and group"),
+        ("cluster_group.tsv", "cluster_id\tgroup\n0\tgood\n0\tmua\n", {"write_group": True}, "occurs more than once"),
+        ("cluster_group.tsv", "cluster_id\tgroup\n1\tgood\n01\tmua\n", {"write_group": True}, "under two spellings"),
+        (None, "", {"twice": True}, "a folder is given twice"),
+    ],
+)  # fmt: skip
+def test_a_phy_folder_that_cannot_take_predictions_is_refused_before_units_are_read(
+    name, content, more, message, phy_folder, model, tmp_path, monkeypatch
+):
+    if name:
+        (phy_folder / name).write_text(content)
+    before = {path: path.read_bytes() for path in phy_folder.iterdir()}
+    inputs = [phy_folder] * (1 + more.pop("twice", False))
+    monkeypatch.setattr(recordings, "read_recording", lambda *_: pytest.fail("units were read"))
+    config = PredictConfig(model=model, inputs=inputs, write_phy=True, output=tmp_path / "p.csv", **more)
+    with pytest.raises(InputError, match=message):
+        predict_command.run(config, None)
+    assert {path: path.read_bytes() for path in phy_folder.iterdir()} == before
+    assert not config.output.exists()
+
+
+def test_a_group_file_that_cannot_be_filled_leaves_the_folder_as_it_was(phy_folder):
+    (phy_folder / "cluster_group.tsv").write_text("cluster_id\tquality\n0\tgood\n")
+    before = sorted(phy_folder.iterdir())
+    table = pd.DataFrame({"unit_id": range(60), "predicted_quality": "good", "prediction_confidence": 0.9})
+    with pytest.raises(InputError, match="expected the columns cluster_id and group"):
+        phy.export(phy_folder, table.assign(abstained=False), write_group=True, overwrite=False)
+    assert sorted(phy_folder.iterdir()) == before
+
+
+def test_predictions_that_a_killed_run_left_in_a_phy_folder_are_no_obstacle_to_the_same_command(
+    phy_folder, model, tmp_path, run_command
+):
+    typed = ["unit_refine", "predict", model, phy_folder, "--write-phy", "--output", tmp_path / "p.csv"]
+    assert run_command(*typed).returncode == 0
+    record = tmp_path / "p.result.json"
+    begun = {key: json.loads(record.read_text())[key] for key in ("pipeline", "command", "options")}
+    record.unlink()
+    (phy_folder / "cluster_unit_refine_prob.tsv").unlink()
+    (tmp_path / ".p.csv.lock").write_text(json.dumps({"process": "killed", "wanted": begun}))
+    answer = run_command(*typed)
+    assert answer.returncode == 0, answer.stderr
+    assert (phy_folder / "cluster_unit_refine_prob.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda m, out: PredictConfig(model=m, inputs=[m], output=out), "a folder; a file is made"),
+        (lambda m, out: SuggestConfig(model=m, inputs=[m], output=out), "a folder; a file is made"),
+        (lambda m, out: ReviewConfig(model=m, inputs=[m], output=out), "a folder; a file is made"),
+        (lambda m, out: TrainConfig(inputs=[m], output=out / "file"), "a file; a folder is made"),
+        (lambda m, out: PlotConfig(model=m, output=out / "file"), "a file; a folder is made"),
+        (lambda m, out: SimulateConfig(output=out / "file"), "a file; a folder is made"),
+    ],
+)
+def test_an_output_of_the_other_kind_is_refused_before_the_work(make, kind, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValidationError, match=kind):
+        make(tmp_path, tmp_path)
+
+
+def test_a_folder_is_made_where_a_link_leads(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with save_model.staging(tmp_path / "link") as part:
+        (part / "x").write_text("made")
+    assert (tmp_path / "disk" / "x").read_text() == "made"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_groups_that_are_the_models_own_predictions_are_told(phy_folder, caplog):
+    table = pd.read_csv(phy_folder / "cluster_group.tsv", sep="\t")
+    for share, told in ((1.0, True), (0.5, False)):
+        own = table["group"].where(np.arange(len(table)) < share * len(table), "noise")
+        own.to_frame("unit_refine").assign(cluster_id=table["cluster_id"])[["cluster_id", "unit_refine"]].to_csv(
+            phy_folder / "cluster_unit_refine.tsv", sep="\t", index=False
+        )
+        caplog.clear()
+        assert recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder])).labels == table["group"].tolist()
+        assert any("are what unit-refine predicted" in m for m in caplog.messages) == told

@@ -128,6 +128,88 @@ def test_metrics_of_ecephys_beside_spikeinterfaces_do_not_drop_these(kilosort_fo
     assert set(table["peak_after_to_trough_ratio"]) == {0.5}
 
 
+def own_labels(folder, name, values, header=None):
+    table = pd.DataFrame({"cluster_id": range(12), header or name: values})
+    table.to_csv(folder / f"cluster_{name}.tsv", sep="\t", index=False)
+
+
+def labels_in(folder, **options):
+    (found,), _ = recordings.read_all(TrainConfig(inputs=[folder], **options))
+    return found.labels
+
+
+def test_labels_of_ones_own_column_are_read_and_the_column_is_told(kilosort_folder, caplog):
+    own_labels(kilosort_folder, "quality", GROUPS)
+    assert labels_in(kilosort_folder) == GROUPS
+    assert any("the labels are those of its column 'quality'" in m for m in caplog.messages)
+
+
+def test_of_two_label_columns_of_a_folder_that_disagree_one_must_be_named(kilosort_folder, model):
+    own_labels(kilosort_folder, "quality", GROUPS)
+    other = ["mua", *GROUPS[1:]]
+    own_labels(kilosort_folder, "group", other)
+    with pytest.raises(InputError, match="'group' and 'quality' could be the labels and differ for 1 clusters"):
+        labels_in(kilosort_folder)
+    assert labels_in(kilosort_folder, label_column="quality") == GROUPS
+    assert labels_in(kilosort_folder, label_column="group") == other
+    assert len(read(kilosort_folder, model).unit_ids) == 12  # where labels are not wanted nothing is asked
+    own_labels(kilosort_folder, "group", ["", *GROUPS[1:]])
+    assert labels_in(kilosort_folder) == ["", *GROUPS[1:]]  # they agree
+
+
+def test_a_column_of_any_name_is_read_where_it_is_named(kilosort_folder, caplog):
+    own_labels(kilosort_folder, "bc_unitType", ["GOOD", "MUA", "NOISE"] * 4)
+    with pytest.raises(InputError, match=r"no labels.*column 'bc_unitType' looks like labels"):
+        labels_in(kilosort_folder)
+    assert labels_in(kilosort_folder, label_column="bc_unitType") == ["GOOD", "MUA", "NOISE"] * 4
+    assert labels_in(kilosort_folder, label_column="KSLabel") == ["good", "mua"] * 6
+    assert any("Kilosort's own labels, not a curator's" in m for m in caplog.messages)
+    with pytest.raises(
+        InputError, match="no column 'quality'; beside metrics its clusters have ContamPct, bc_unitType"
+    ):
+        labels_in(kilosort_folder, label_column="quality")
+
+
+def ibl_folder(folder, label):
+    """Write IBL's files of a sorting as ONE downloads them."""
+    folder.mkdir()
+    n = len(label)
+    np.save(folder / "spikes.times.npy", np.linspace(0, 9, 50))
+    np.save(folder / "spikes.clusters.npy", np.arange(50) % n)
+    table = pd.DataFrame({"cluster_id": range(n), "spike_count": range(10, 10 + n), "firing_rate": 1.0, "label": label})
+    more = {
+        "slidingRP_viol": 1.0,
+        "noise_cutoff": 2.0,
+        "amp_median": 6e-5,
+        "missed_spikes_est": 0.1,
+        "presence_ratio": 1.0,
+    }
+    table.assign(**more, ks2_label="good").to_parquet(folder / "clusters.metrics.pqt")
+    return folder
+
+
+def test_the_share_of_ibls_criteria_is_no_curators_label(tmp_path, model):
+    folder = ibl_folder(tmp_path / "alf", [1.0, 0.0, 1.0, 0.0, 1 / 3, 2 / 3])
+    found = read(folder, model)
+    assert found.unit_ids == list("012345")
+    assert found.table["num_spikes"].tolist() == [10, 11, 12, 13, 14, 15]
+    assert "presence_ratio" not in found.table.columns  # defined otherwise
+    for path in (folder, folder / "clusters.metrics.pqt"):
+        with pytest.raises(InputError, match=r"share of IBL's three criteria .* no curator's class"):
+            labels_in(path, label_column="label", task="sua_vs_mua")
+        with pytest.raises(InputError, match=r"share of IBL's three criteria"):
+            labels_in(path, labels=[folder / "clusters.metrics.pqt"], task="sua_vs_mua")
+        wanted = ["1", "0", "1", "0", "0.33", "0.67"]
+        assert labels_in(path, label_column="label", label_map=["1=good", "0.67=mua", "0.33=mua", "0=noise"]) == wanted
+
+
+def test_ibls_spikes_without_metrics_are_refused_with_the_line_that_makes_them(tmp_path, model):
+    folder = ibl_folder(tmp_path / "alf", [1.0, 0.0])
+    (folder / "clusters.metrics.pqt").unlink()
+    with pytest.raises(InputError, match=r"read_ibl_sorting\(pid=PID"):
+        read(folder, model)
+
+
 @pytest.mark.parametrize("name", ["Cluster ID", "clusterId", "unitID", "Unit Id", "CLUSTER_ID"])
 def test_ids_are_found_however_their_column_is_spelled_not_the_row_numbers_before_them(name, tmp_path, model):
     metrics_of([7, 3, 5], name).to_csv(tmp_path / "m.csv")

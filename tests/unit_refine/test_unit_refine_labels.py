@@ -8,7 +8,7 @@ import pytest
 
 from hdf5io.errors import InputError
 from unit_refine.config import PredictConfig, TrainConfig
-from unit_refine.files import label_files, phy, recordings
+from unit_refine.files import folder_labels, label_files, phy, recordings
 from unit_refine.files import tables as tables_file
 from unit_refine.files import text as text_file
 from unit_refine.score import predict
@@ -210,7 +210,7 @@ def test_a_cluster_number_is_a_number_and_its_label_a_persons(folder, model, tab
     phy.export(folder, table, write_group=True, overwrite=False)
     groups = pd.read_csv(folder / "cluster_group.tsv", sep="\t", dtype=str)
     assert groups.loc[groups["cluster_id"].astype(float) == 14, "group"].tolist() == ["noise"]
-    assert phy.read_groups(folder)["14"] == "noise"
+    assert folder_labels.read_groups(folder)["14"] == "noise"
 
 
 def test_a_cluster_under_two_spellings_is_refused_and_the_file_is_left_alone(folder, model, tables):

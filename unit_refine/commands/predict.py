@@ -18,11 +18,16 @@ def run(config: PredictConfig, run: Run) -> Result:
     if config.write_phy:
         if config.group_by != "file":
             raise InputError("--write-phy: a Phy folder is one recording; leave --group-by away.")
+        if len({folder.resolve() for folder in config.inputs}) < len(config.inputs):
+            raise InputError("--write-phy: a folder is given twice.")
+        begun = config.output.exists()  # unfinished, of the same command: what is in the folders may be its own
         for folder in config.inputs:
-            phy.check_target(folder)
+            phy.check_target(folder, config.write_group, not (config.overwrite or begun))
     found = predict_inputs(config)
     tables = [table for _, table in found.table.groupby("recording", sort=False)] if config.write_phy else []
-    columns = [(f, *phy.columns_of(f, table, config.overwrite)) for f, table in zip(config.inputs, tables)]
+    columns = [
+        (f, *phy.columns_of(f, table, config.write_group, config.overwrite)) for f, table in zip(config.inputs, tables)
+    ]
     write_table(found.table, config.output)
     filled = sum(phy.write_columns(*parts, config.write_group)["n_groups_written"] for parts in columns)
     results = prediction_results(found)

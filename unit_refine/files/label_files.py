@@ -12,7 +12,7 @@ from hdf5io.errors import InputError
 from ..units.assemble import Recording, cluster_text, id_text, off_by_one
 from ..units.labels import LABEL_COLUMNS, MEANING, meaning, spelled_out, tidy
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
-from . import curation, nwb
+from . import alf, curation, nwb
 from .clusters import SI_IDS, si_unit_ids
 from .tables import PARQUET, read_parquet
 from .text import Form, TextTable, read_cells
@@ -77,6 +77,8 @@ def read_label_file(
         raise InputError(
             f"{path}: its column '{name}' holds Kilosort's own labels, not a curator's. Give the file that Phy wrote, cluster_group.tsv."
         )
+    if alf.share_of_criteria(table.rows[0], name):
+        alf.criteria_as_labels([], path, False)
     labels = spelled_out([row[column] for row in rows], name)
     return LabelFile(dict(zip(keys, labels)), {}, groups, name)
 

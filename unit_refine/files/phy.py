@@ -8,6 +8,7 @@ Files of Phy: ``cluster_group.tsv`` (a person's labels; Phy 1: ``cluster_groups.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,17 +21,22 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_key, id_text, off_by_one
 from ..units.labels import meaning, tidy
-from . import folder_tables
+from . import folder_labels, folder_tables
 from .clusters import CLUSTERS, check_counts, clusters_of, si_unit_ids, with_counts
-from .folder_tables import INFO, info_table
-from .label_files import KSLABEL, id_place, kilosort_labels, read_label_file, split_header, without_kilosorts
-from .tables import take_ids
+from .folder_labels import GROUPS, OURS, group_file, is_kilosorts, shown
+from .folder_tables import INFO
+from .label_files import (
+    KSLABEL,
+    id_place,
+    kilosort_labels,
+    read_label_file,
+    split_header,
+)
 from .text import Form, TextTable, read_cells, write_cells
 
 log = logging.getLogger(__package__)
 
-GROUPS = ("cluster_group.tsv", "cluster_groups.csv", "cluster_group.csv", "cluster_groups.tsv")
-OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
+THERE = "exists already. Give --overwrite to replace the earlier export."
 #: Phy knows three groups.
 PHY_GROUP = {"good": "good", "sua": "good", "mua": "mua", "noise": "noise"}
 
@@ -48,10 +54,14 @@ def is_phy(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("params.py", *GROUPS, INFO, KSLABEL, *CLUSTERS))
 
 
-def read(folder: Path) -> Clusters:
+def read(folder: Path, asked: bool = False) -> Clusters:
     """Return the clusters, their metrics and a person's labels.
 
     Clusters that are gone (merged or split since the metrics were computed) are left out, clusters without metrics are named.
+
+    Parameters
+    ----------
+    asked : the labels are what is wanted (see `folder_labels.read`).
 
     Raises
     ------
@@ -71,19 +81,10 @@ def read(folder: Path) -> Clusters:
     table = with_counts(folder, table)
     if there is not None:
         table = table.loc[compare(list(table.index), there, f"{folder}: its metrics", "metrics")]
-    labels = read_groups(folder)
-    if labels is not None:
-        absent = sorted((i for i, g in labels.items() if tidy(g) and i not in table.index), key=id_key)
-        labelled = [i for i, g in labels.items() if tidy(g)]
-        if len(absent) > 0.5 * len(labelled):
-            raise InputError(
-                f"{folder}: {len(absent)} of {len(labelled)} labelled clusters have no metrics: these were computed before clusters were"
-                " merged or split. Compute them again."
-            )
-        if absent:
-            log.warning("%s: %d labels are for clusters without metrics: %s", folder, len(absent), shown(absent))
+    labels = folder_labels.read(folder, asked)
     ids = list(table.index)
-    return Clusters(ids, table.reset_index(drop=True), None if labels is None else [labels.get(i, "") for i in ids])
+    own = None if labels is None else folder_labels.of_units(folder, labels, ids)
+    return Clusters(ids, table.reset_index(drop=True), own)
 
 
 def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[str]:
@@ -114,75 +115,39 @@ def compare(ids: Sequence[str], there: set[str], what: str, noun: str) -> list[s
     return known
 
 
-def shown(ids: Sequence[str]) -> str:
-    """Return ids as text, the first twenty."""
-    return ", ".join(ids[:20]) + (", ..." if len(ids) > 20 else "")
+def check_target(folder: Path, write_group: bool, free: bool) -> None:
+    """Raise an InputError where predictions cannot go into a folder: it is not Phy's, it is read-only, its group file cannot be filled.
 
-
-def group_file(folder: Path) -> Path | None:
-    """Return the file that holds a person's labels."""
-    return next((folder / name for name in GROUPS if (folder / name).is_file()), None)
-
-
-def is_kilosorts(path: Path) -> bool:
-    """Return whether a group file is the one that Kilosort 2.5 to 4 write: their own labels under their own name."""
-    header = [cell.lower() for cell in read_cells(path).rows[0]]
-    return "kslabel" in header and "group" not in header
-
-
-def read_groups(folder: Path) -> dict[str, object] | None:
-    """Return ``{cluster id: group}``; None where no file has groups, or where they only repeat Kilosort's labels."""
-    path, groups = group_file(folder), dict[str, object]()
-    if path is not None and is_kilosorts(path):
-        log.info("%s: Kilosort's own labels, not a person's", path)
-        path = None
-    if path is not None:
-        labels = read_label_file(path).labels
-        groups = {cluster_text(i): group for i, group in labels.items()}
-        if len(groups) < len(labels):
-            raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
-    elif (folder / INFO).is_file():
-        groups = info_groups(folder / INFO)
-    if not any(tidy(g) for g in groups.values()):
-        return None
-    source = path or folder / INFO
-    for other in [f for n in (*GROUPS, INFO) if (f := folder / n).is_file() and f != source]:
-        if other.name == INFO or not is_kilosorts(other):
-            found = info_groups(other) if other.name == INFO else read_label_file(other).labels
-            theirs = {cluster_text(i): meaning(g) for i, g in found.items()}
-            n = sum(meaning(g) != theirs[i] for i, g in groups.items() if i in theirs)
-            if n:
-                log.warning("%s: %d labels differ from %s's, which is read", other, n, source.name)
-    labels, notices = without_kilosorts(groups, folder, source)
-    for notice in notices:
-        log.warning("%s", notice)
-    return labels if any(tidy(g) for g in labels.values()) else None
-
-
-def info_groups(path: Path) -> dict[str, object]:
-    """Return ``{cluster id: group}`` of cluster_info.tsv; empty where it has no groups."""
-    ids, table = take_ids(info_table(path), path)
-    return dict(zip(map(cluster_text, ids), table["group"].tolist())) if "group" in table.columns else {}
-
-
-def check_target(folder: Path) -> None:
-    """Raise an InputError where a folder is not Phy's."""
+    Parameters
+    ----------
+    free : an earlier export must not be there either.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such Phy folder.")
     if not is_phy(folder):
         raise InputError(f"{folder}: not a Phy folder (no params.py, spike_clusters.npy or cluster_*.tsv).")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: no permission to write into it. Change the permissions, or export to a copy.")
+    earlier = [folder / name for name in OURS if (folder / name).exists()]
+    if free and earlier:
+        raise InputError(f"{earlier[0]} {THERE}")
+    path = group_file(folder) if write_group else None
+    if path is not None and not is_kilosorts(path):
+        read_group_file(path)
 
 
-def columns_of(folder: Path, predictions: pd.DataFrame, overwrite: bool) -> tuple[pd.DataFrame, dict[Path, str]]:
+def columns_of(
+    folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite: bool
+) -> tuple[pd.DataFrame, dict[Path, str]]:
     """Return predictions by cluster, and what Phy's columns of them will hold, by file.
 
     A file that holds just that is left of a run that was killed, and no obstacle.
 
     Raises
     ------
-    InputError : not a Phy folder; another export is there already; predictions of other clusters.
+    InputError : see `check_target`; another export is there already; predictions of other clusters.
     """
-    check_target(folder)
+    check_target(folder, write_group, False)
     table = as_clusters(predictions, folder)
     there = clusters_of(folder)
     if there is None:
@@ -196,7 +161,7 @@ def columns_of(folder: Path, predictions: pd.DataFrame, overwrite: bool) -> tupl
         texts[folder / name] = part.to_csv(sep="\t", index=False, float_format="%.6f", lineterminator="\n")
     for path, text in texts.items():
         if path.exists() and not overwrite and path.read_bytes() != text.encode():
-            raise InputError(f"{path} exists already. Give --overwrite to replace the earlier export.")
+            raise InputError(f"{path} {THERE}")
     return table, texts
 
 
@@ -215,7 +180,7 @@ def export(folder: Path, predictions: pd.DataFrame, write_group: bool, overwrite
     ------
     InputError : not a Phy folder; an earlier export; predictions of other clusters.
     """
-    return write_columns(folder, *columns_of(folder, predictions, overwrite), write_group)
+    return write_columns(folder, *columns_of(folder, predictions, write_group, overwrite), write_group)
 
 
 def write_columns(folder: Path, table: pd.DataFrame, texts: dict[Path, str], write_group: bool) -> dict[str, Any]:
@@ -267,17 +232,9 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
     if is_kilosorts(path):
         shutil.move(path, _free(path.with_name(path.name + ".backup")))
         return fill_groups(folder, predictions)
-    table = read_cells(path)
-    header, body = split_header(table, path)
-    id_at = id_place(table.rows[0] if body is not table.rows else header, body, path)
-    group_at = header.index("group") if "group" in header else None
-    if group_at is None:
-        raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(table.rows[0])}.")
-    read_label_file(path)  # refuses an id that stands there twice
+    table, header, body, id_at, group_at = read_group_file(path)
     own = kilosort_labels(folder)
     now = {cluster_text(row[id_at]): row[group_at] for row in body}
-    if len(now) < len(body):
-        raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
     repeats = bool(own) and all(tidy(own.get(i)) == tidy(g) for i, g in now.items())
     written = 0
     for row in body:
@@ -294,6 +251,24 @@ def fill_groups(folder: Path, predictions: pd.DataFrame) -> int:
         shutil.copy2(path, _free(path.with_name(path.name + ".backup")))
         write_cells(path, table)
     return written
+
+
+def read_group_file(path: Path) -> tuple[TextTable, list[str], list[list[str]], int, int]:
+    """Return a group file: all of it, its column names, the rows below them, and which columns hold the ids and the groups.
+
+    Raises
+    ------
+    InputError : it cannot be filled: no such columns; an id that stands there twice.
+    """
+    table = read_cells(path)
+    header, body = split_header(table, path)
+    id_at = id_place(table.rows[0] if body is not table.rows else header, body, path)
+    if "group" not in header:
+        raise InputError(f"{path}: expected the columns cluster_id and group, found {', '.join(table.rows[0])}.")
+    read_label_file(path, wanted="group")  # refuses an id that stands there twice
+    if len({cluster_text(row[id_at]) for row in body}) < len(body):
+        raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
+    return table, header, body, id_at, header.index("group")
 
 
 def _free(path: Path) -> Path:

@@ -20,7 +20,7 @@ from ..units.labels import LABEL_COLUMNS, parse_label_map, read_labels, spelled_
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, KNOWN, RENAMED, id_column, squeezed, to_new_names, without_sentinels
 from ..units.releases import ANY, of_names, together
-from . import analyzers, clusters, folder_tables, nwb, phy
+from . import alf, analyzers, clusters, folder_labels, folder_tables, nwb, phy
 from .label_files import join, labels_for
 from .tables import read_table, take_ids
 
@@ -53,15 +53,26 @@ def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> 
     """Return the clusters of a Phy or Kilosort folder, with a person's labels where there are any."""
     compute = config.compute_missing and phy.is_phy(path)
     have = not compute or len(folder_tables.read(path).columns)
-    found = phy.read(path) if have else None
-    ids, table, labels = with_computed(path, config.gain_to_uv, found) if found is None or compute else found
+    asked = isinstance(config, Labelled) and not config.labels and label_column is None
+    found = phy.read(path, asked) if have else None
+    ids, table, labels = with_computed(path, config, found, asked) if found is None or compute else found
     if label_column is not None:
-        labels = spelled_out(column(table, label_column, path), label_column)
-        table = table.drop(columns=[label_column])
+        labels, table = folder_column(path, ids, table, label_column)
     return Recording(path.name, path, ids, table, labels, {}, "cluster")
 
 
-def with_computed(path: Path, gain_to_uv: float | None, found: phy.Clusters | None) -> phy.Clusters:
+def folder_column(path: Path, ids: list[str], table: pd.DataFrame, name: str) -> tuple[list[object], pd.DataFrame]:
+    """Return the labels that are a column of a Phy folder: of its tables, of ``cluster_<name>.tsv``, of Phy's own table; and the table without it."""
+    if name in table.columns:
+        return spelled_out(table[name].tolist(), name), table.drop(columns=[name])
+    labels = folder_labels.column_of(path, name)
+    if labels is None:
+        known = ", ".join(folder_labels.own_names(path)[:12])
+        raise InputError(f"{path}: no column '{name}'; beside metrics its clusters have {known or 'none'}.")
+    return folder_labels.of_units(path, labels, ids), table
+
+
+def with_computed(path: Path, config: Tables, found: phy.Clusters | None, asked: bool) -> phy.Clusters:
     """Return the clusters of a sorter's folder with the metrics that it lacks; None: it has none. What is there stays."""
     from . import kilosort
 
@@ -69,15 +80,15 @@ def with_computed(path: Path, gain_to_uv: float | None, found: phy.Clusters | No
     if found is not None and set(COMPUTED) <= have:
         return found
     try:
-        new = kilosort.read(path, gain_to_uv)
+        new = kilosort.read(path, config.gain_to_uv)
     except InputError as error:
         if found is None:
             raise
         log.warning("metrics that are not there stay missing: %s", error)
         return found
     if found is None:
-        groups = phy.read_groups(path)
-        labels = None if groups is None else [groups.get(i, "") for i in new.unit_ids]
+        own = folder_labels.read(path, asked)
+        labels = None if own is None else folder_labels.of_units(path, own, new.unit_ids)
         return phy.Clusters(new.unit_ids, new.table, labels)
     more = new.table.set_axis(new.unit_ids, axis=0)[[c for c in new.table.columns if c not in have]]
     return found._replace(table=pd.concat([found.table, more.reindex(found.unit_ids).reset_index(drop=True)], axis=1))
@@ -94,14 +105,22 @@ def read_table_recording(path: Path, config: Tables, label_column: str | None) -
     )
     if label_column is not None:
         labels = spelled_out(column(table, label_column, path), label_column)
+        if alf.share_of_criteria(table.columns, label_column):
+            labels = alf.criteria_as_labels(labels, path, bool(getattr(config, "label_map", [])))
         table = table.drop(columns=[label_column])
     return Recording(path.stem, path, ids, table, labels, {}, id_of)
+
+
+def read_alf_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
+    """Return the units of a folder of IBL's files: those of its table of metrics."""
+    return read_table_recording(alf.metrics_table(path), config, label_column)._replace(name=path.name, source=path)
 
 
 #: What a path may be, and who reads it; the first that says yes does.
 READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Tables, str | None], Recording]], ...] = (
     (nwb.is_zarr, read_table_recording),
     (analyzers.is_analyzer, read_analyzer_recording),
+    (lambda path: alf.is_alf(path) and not phy.is_phy(path), read_alf_recording),
     (Path.is_dir, read_phy_recording),
     (lambda path: True, read_table_recording),
 )
@@ -207,10 +226,17 @@ def bare_recording(path: Path, config: Tables, label_column: str | None) -> Reco
         return Recording(path.name, path, found.unit_ids, found.table, labels, found.params)
     if not path.is_dir() or nwb.is_zarr(path):
         return read_table_recording(path, config, label_column)
+    if alf.is_alf(path) and not phy.is_phy(path):
+        return read_alf_recording(path, config, label_column)
     table = folder_tables.read(path)
-    labels = None if label_column is None else spelled_out(column(table, label_column, path), label_column)
     ids = list(table.index) if len(table.columns) else sorted(clusters.clusters_of(path) or set(), key=id_key)
-    return Recording(path.name, path, ids, table.reset_index(drop=True), labels, {}, "cluster")
+    labels, table = None, table.reset_index(drop=True)
+    if label_column is not None:
+        labels, table = folder_column(path, ids, table, label_column)
+    elif isinstance(config, Labelled) and not config.labels:
+        own = folder_labels.read(path, True)
+        labels = None if own is None else folder_labels.of_units(path, own, ids)
+    return Recording(path.name, path, ids, table, labels, {}, "cluster")
 
 
 def read_unlabelled(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
@@ -220,28 +246,51 @@ def read_unlabelled(config: Tables, inputs: Sequence[Path]) -> list[Recording]:
     return name_apart([r for path in inputs for r in split_by(read_recording(path, config), config.group_by)])
 
 
-def read_all(config: Labelled, task: str = "three_class") -> tuple[list[Recording], list[str]]:
-    """Return all recordings with raw labels, under different names, and notices; ``task`` decides what the labels 0 and 1 mean."""
+def read_all(
+    config: Labelled, task: str = "three_class", check: Callable[[list[Recording]], None] = lambda found: None
+) -> tuple[list[Recording], list[str]]:
+    """Return all recordings with raw labels, under different names, and notices.
+
+    Parameters
+    ----------
+    task : decides what the labels 0 and 1 mean.
+    check : refuses recordings whose labels are not enough; asked before metrics are computed.
+    """
     check_inputs(config)
-    label_map = parse_label_map(config.label_map)
-    for i, bare in enumerate(before_computing(config, config.inputs)):
-        parts = (
-            join_labels([bare], config, config.labels[i])[0] if config.labels and config.group_by == "file" else [bare]
-        )
-        read_labels(parts[0].labels or [], task, str(bare.source), label_map)
+    label_map, bare = parse_label_map(config.label_map), list[Recording]()
+    for i, found in enumerate(before_computing(config, config.inputs)):
+        parts, _ = labelled(found, config, i)
+        for part in parts:
+            read_labels(part.labels or [], task, str(part.source), label_map)
+        bare += parts
+    if bare:
+        check(name_apart(bare))
     recordings, notices = list[Recording](), list[str]()
     for i, path in enumerate(config.inputs):
         own = None if config.labels else config.label_column  # with --labels it is a column of that file
-        parts = split_by(read_recording(path, config, own), config.group_by)
-        if config.labels:
-            parts, more = join_labels(parts, config, config.labels[i])
-            notices += more
-        if parts[0].labels is None:
-            looks = [c for c in LABEL_COLUMNS if c in parts[0].table.columns]
-            hint = f" (column '{looks[0]}' looks like labels)" if looks else ""
-            raise InputError(f"{path}: no labels. Give --labels cluster_group.tsv or --label-column NAME{hint}.")
-        recordings += parts
+        parts, more = labelled(read_recording(path, config, own), config, i)
+        recordings, notices = [*recordings, *parts], [*notices, *more]
     return name_apart(recordings), notices
+
+
+def labelled(recording: Recording, config: Labelled, i: int) -> tuple[list[Recording], list[str]]:
+    """Return the recordings of input ``i`` with their labels, and notices.
+
+    Raises
+    ------
+    InputError : no labels; see `join_labels`.
+    """
+    parts, notices = split_by(recording, config.group_by), list[str]()
+    if config.labels:
+        parts, notices = join_labels(parts, config, config.labels[i])
+    if parts[0].labels is None:
+        looks = [c for c in LABEL_COLUMNS if c in parts[0].table.columns]
+        looks += folder_labels.own_names(recording.source) if parts[0].id_of == "cluster" and not looks else []
+        hint = f" (column '{looks[0]}' looks like labels)" if looks else ""
+        raise InputError(
+            f"{recording.source}: no labels. Give --labels cluster_group.tsv or --label-column NAME{hint}."
+        )
+    return parts, notices
 
 
 def join_labels(parts: Sequence[Recording], config: Labelled, path: Path) -> tuple[list[Recording], list[str]]:

@@ -29,6 +29,7 @@ PROBE_ROWS = 20
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
     """Yield a folder beside ``target`` that gets its name only when the block ends well; else it is removed."""
+    target = target.resolve()  # what a link leads to, else the link itself would be in the way
     made = [p for p in [target.parent, *target.parent.parents] if not p.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))

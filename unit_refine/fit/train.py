@@ -17,6 +17,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from hdf5io.errors import InputError
+
 from .. import workers
 from ..model.decisions import HeldOut, balanced_accuracy, decide
 from ..model.pipelines import Setting, fit, probabilities
@@ -106,6 +108,36 @@ def folds(y: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> list[tu
 def outer_folds(y: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the (train, test) rows that the scores of a training are made of (see `folds`)."""
     return folds(y, groups, MAX_OUTER_FOLDS if len(np.unique(groups)) > 1 else 5, seed)
+
+
+def check_folds(
+    y: np.ndarray, groups: np.ndarray, animals: np.ndarray | None, classes: Sequence[str], by: str, seed: int
+) -> None:
+    """Refuse labels of which no recording, or no animal, can be held out without a class losing all its units.
+
+    Parameters
+    ----------
+    y : (n,) class index.
+    groups, animals : (n,) recording and, where it is known, animal of each unit.
+    by : what tells the recordings apart.
+
+    Raises
+    ------
+    InputError : which class stands in one recording or animal only.
+    """
+    kinds = [
+        (f"labels: no class may stand in one {by} only", groups, "label a second recording, or use another --group-by")
+    ]
+    if animals is not None and len(np.unique(animals)) > 1:
+        told = "no class may stand in one animal only, for none could be held out"
+        kinds.append((f"--animal-by: {told}", animals, "label a second animal, or leave --animal-by away"))
+    for told, names, advice in kinds:
+        tested = [test for _, test in outer_folds(y, names, seed)]
+        there = set(y[np.concatenate(tested)].tolist()) if tested else set[int]()
+        absent = [k for k in range(len(classes)) if k not in there]
+        if absent:
+            where = ", ".join(f"{classes[k]} in '{names[y == k][0]}'" for k in absent if (y == k).any())
+            raise InputError(f"{told} ({where}); {advice}.")
 
 
 def score_settings(

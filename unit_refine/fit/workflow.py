@@ -13,11 +13,12 @@ from hdf5io.errors import InputError
 
 from ..config import TrainConfig
 from ..files import load_model, recordings
-from ..units.assemble import Recording, Units, assemble
-from ..units.labels import TASKS, classes_of
+from ..units.assemble import Recording, Units, animal_values, assemble, group_values
+from ..units.labels import TASKS, classes_of, encode, parse_label_map, read_labels
 from ..units.metrics import duplicates, to_new_names, with_sign
 from ..units.releases import together
 from .add import WEIGHT
+from .train import check_folds
 
 log = logging.getLogger(__package__)
 
@@ -26,8 +27,27 @@ MIN_UNITS, MIN_CLASS, GOOD_CLASS = 50, 6, 100
 
 def load_units(config: TrainConfig) -> Units:
     """Return the labelled units of a training run; log every notice; refuse too few of them."""
-    found, notices = recordings.read_all(config, config.task)
+    found, notices = recordings.read_all(config, config.task, lambda bare: check_labels(bare, config))
     return assembled(found, notices, config)
+
+
+def check_labels(found: Sequence[Recording], config: TrainConfig) -> None:
+    """Refuse labels that are not enough to learn from, before the metrics of their units are computed.
+
+    Raises
+    ------
+    InputError : see `check_size` and `train.check_folds`.
+    """
+    if config.add is not None:
+        return  # a base model knows all classes
+    label_map = parse_label_map(config.label_map)
+    labels = [label for r in found for label in read_labels(r.labels or [], config.task, str(r.source), label_map)[0]]
+    encoded, animals = encode(labels, config.task), animal_values(found, config.animal_by)
+    there = encoded.y >= 0
+    groups = np.array([g for r in found for g in group_values(r, config.group_by, "--group-by")])[there]
+    y, known = encoded.y[there], None if animals is None else np.array(animals)[there]
+    check_size(y, encoded.classes, config.allow_small, False)
+    check_folds(y, groups, known, encoded.classes, config.group_by, config.seed)
 
 
 def assembled(found: Sequence[Recording], notices: Sequence[str], config: TrainConfig) -> Units:
@@ -38,7 +58,8 @@ def assembled(found: Sequence[Recording], notices: Sequence[str], config: TrainC
         units = with_base(found, config, load_model.load(config.add, max_memory=config.max_memory))
     for notice in [*notices, *units.notices]:
         log.warning("%s", notice)
-    check_size(units, config.allow_small)
+    check_size(units.y, units.classes, config.allow_small)
+    check_folds(units.y, units.groups, units.animals, units.classes, config.group_by, config.seed)
     return units
 
 
@@ -128,16 +149,19 @@ def with_base(found: Sequence[Recording], config: TrainConfig, model: load_model
     )  # fmt: skip
 
 
-def check_size(units: Units, allow_small: bool) -> None:
-    """Refuse, or with ``allow_small`` warn of, fewer units than a classifier can learn from."""
-    counts = np.bincount(units.y, minlength=len(units.classes))
-    shown = ", ".join(f"{n} {name}" for name, n in zip(units.classes, counts))
-    if len(units.y) <= MIN_UNITS or counts.min() < MIN_CLASS:
-        text = f"{len(units.y)} labelled units ({shown}): more than {MIN_UNITS} in all and {MIN_CLASS} of each class are needed"
+def check_size(y: np.ndarray, classes: Sequence[str], allow_small: bool, tell: bool = True) -> None:
+    """Refuse, or with ``allow_small`` warn of (``tell``), fewer units than a classifier can learn from."""
+    counts = np.bincount(y, minlength=len(classes))
+    shown = ", ".join(f"{n} {name}" for name, n in zip(classes, counts))
+    if len(y) <= MIN_UNITS or counts.min() < MIN_CLASS:
+        text = (
+            f"{len(y)} labelled units ({shown}): more than {MIN_UNITS} in all and {MIN_CLASS} of each class are needed"
+        )
         if not allow_small or counts.min() < 2:
             raise InputError(f"{text}. Label more units, or go on with --allow-small (at least 2 of each class).")
-        log.warning("%s; going on because of --allow-small", text)
-    elif counts.min() < GOOD_CLASS:
+        if tell:
+            log.warning("%s; going on because of --allow-small", text)
+    elif counts.min() < GOOD_CLASS and tell:
         log.warning("%s: below %d units of a class the scores are uncertain", shown, GOOD_CLASS)
 
 

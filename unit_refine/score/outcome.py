@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hdf5io.errors import InputError
-
 from ..config import TrainConfig
 from ..fit import add
 from ..fit import train as training
@@ -70,11 +68,9 @@ def run_training(config: TrainConfig, units: Units, candidates: list[pipelines.S
         units.metrics.shape[1],
         n_groups,
     )
-    tested = [test for _, test in training.outer_folds(units.y, units.groups, config.seed)]
-    if not tested or len(np.unique(units.y[np.concatenate(tested)])) < len(units.classes):
-        raise InputError(
-            f"labels: no class may stand in one {config.group_by} only; label a second recording, or use another --group-by."
-        )
+    training.check_folds(units.y, units.groups, units.animals, units.classes, config.group_by, config.seed)
+    if units.animals is not None and len(np.unique(units.animals)) < 2:
+        log.warning("--animal-by: one animal only (%s): none can be held out", units.animals[0])
     hands = training.Hands(config.jobs, config.scheduler)
     found = training.train(
         candidates, units.metrics, units.y, units.groups, config.cv_folds, config.seed, hands, units.weight
@@ -136,10 +132,7 @@ def beside_baseline(config: TrainConfig, found: training.Trained, units: Units, 
 
 def score_animals(config: TrainConfig, candidates: list, units: Units, options: dict) -> evaluate.Scores | None:
     """Return scores with whole animals held out, where animals are known and there are at least two."""
-    if units.animals is None:
-        return None
-    if len(np.unique(units.animals)) < 2:
-        log.warning("--animal-by: one animal only (%s): none can be held out", units.animals[0])
+    if units.animals is None or len(np.unique(units.animals)) < 2:
         return None
     log.info("holding out whole animals")
     held = training.hold_out(
