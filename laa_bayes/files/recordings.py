@@ -12,9 +12,10 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
-from . import abf, acquired, arrays, nwb, tables
+from . import abf, acquired, arrays, igor, nwb, tables
 from .checks import check, check_size, uniform_step, without_tail
 from .clock import note_of, warn_of_long_spikes
+from .others import refusal
 from .request import Request, request_of
 
 log = logging.getLogger("laa_bayes")
@@ -37,18 +38,8 @@ READERS = {
     ".abf": Reader(abf.read_abf, abf.n_sweeps),
     **dict.fromkeys((".axgx", ".axgd", ".smr", ".wcp"), ACQUIRED),
     ".nwb": Reader(nwb.read_nwb, nwb.n_sweeps),
+    ".ibw": Reader(igor.read_ibw, igor.n_sweeps),
 }
-
-
-OTHERS = {
-    **dict.fromkeys((".ibw", ".pxp", ".pxt", ".itx"), "Igor"),
-    ".smrx": "Spike2 (64 bit)",
-    ".mat": "MATLAB",
-    ".edr": "WinEDR",
-    ".cfs": "Signal",
-    ".adicht": "LabChart",
-}  #: formats that are known and not read
-HEKA = (b"DAT1", b"DAT2", b"DATA")  #: first bytes of PatchMaster's and Pulse's bundles
 
 
 def reader_of(path: Path) -> Reader:
@@ -63,13 +54,10 @@ def reader_of(path: Path) -> Reader:
         raise InputError(f"{path}: {'is a folder, a file is expected' if path.is_dir() else 'no such file'}.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty.")
-    reader, maker = READERS.get(path.suffix.lower()), OTHERS.get(path.suffix.lower())
-    with path.open("rb") as file:
-        maker = "HEKA" if path.suffix.lower() == ".dat" and file.read(4) in HEKA else maker
-    if maker is not None:
-        raise InputError(
-            f"{path}: {maker}'s own format is not read. Export time, voltage and current with their units as text, or write NWB."
-        )
+    known = refusal(path)
+    if known is not None:
+        raise InputError(known)
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown format '{path.suffix}'. Expected one of {', '.join(sorted(READERS))}.")
     return reader
@@ -148,6 +136,8 @@ def read_current(path: Path, request: Request | None = None) -> tuple[np.ndarray
         if request.current_scale is not None:
             current = request.current_scale * current
         return current, uniform_step(path, time_ms), unit
+    if reader is READERS[".ibw"]:
+        return igor.read_current(path, request)
     recording = read_recording(path, request)
     return recording.current, recording.dt_ms, recording.current_unit
 
@@ -165,6 +155,8 @@ def with_current(recording: Recording, request: Request) -> Recording:
     current, dt_ms, unit = read_current(path, request._replace(columns=(), channel=None, current_file=None))
     if unit == "pA" and request.current_scale is None:
         check_size(path, current)
+    if path.suffix.lower() == ".ibw" == Path(recording.source.split(":sweep")[0]).suffix.lower():
+        igor.refuse_other_start(path, recording)
     n = len(recording.v_mv)
     if len(current) * dt_ms < (n - 0.5) * recording.dt_ms:
         raise InputError(

@@ -556,13 +556,22 @@ def test_a_stimulus_file_that_leaves_something_open_is_refused(stimulus, changes
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "maker"),
-    [("a.dat", b"DAT2\0\0", "HEKA"), ("a.ibw", b"\x05\0", "Igor"), ("a.smrx", b"S64", "Spike2 (64 bit)")],
+    ("name", "content", "maker", "line"),
+    [
+        ("a.dat", b"DAT2\0\0", "HEKA", "pip install x-to-nwb, then x-to-nwb a.dat, which writes a.nwb"),
+        ("a.pxp", b"IgorP", "Igor (packed experiment)", 'Save Vm as "Vm.ibw"; Save Im as "Im.ibw"'),
+        ("a.itx", b"IGOR", "Igor (text)", 'LoadWave/T "a.itx"; Save Vm as "Vm.ibw"'),
+        ("a.smrx", b"S64", "Spike2 (64 bit)", "neo.io.CedIO('a.smrx').read_segment().analogsignals; n.savetxt('a.csv'"),
+        ("a.edr", b"VER=", "WinEDR", "neo.io.WinEdrIO('a.edr').read_segment().analogsignals; n.savetxt('a.csv'"),
+        ("a.mat", b"MATL", "MATLAB", "writetable(table(t, v, i, 'VariableNames', {'time (s)', 'voltage (mV)', 'current (pA)'}), 'a.csv')"),
+        ("a.adicht", b"CFWB", "LabChart", "File, Export, LabChart Text File, with times"),
+    ],
 )  # fmt: skip
-def test_formats_that_are_not_read_are_named(name, content, maker, tmp_path):
+def test_formats_that_are_not_read_are_named_with_the_line_that_converts_them(name, content, maker, line, tmp_path):
     (tmp_path / name).write_bytes(content * 20)
-    with pytest.raises(InputError, match=re.escape(f"{maker}'s own format is not read. Export time")):
+    with pytest.raises(InputError, match=re.escape(f"{maker}'s own format is not read. Convert it: ")) as told:
         read(tmp_path / name)
+    assert line in str(told.value)
 
 
 def test_packed_integers_are_unpacked(tmp_path):
