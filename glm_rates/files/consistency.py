@@ -89,17 +89,17 @@ def spikes_of(h5: H5, dig_in: str, problems: list[str]) -> np.ndarray:
     return out
 
 
-def trials_told(recording: Recording, taste: Taste, h5: H5, problems: list[str]) -> tuple[int, int]:
-    """Laser trials of a taste, and its trials in the table of trials; notes a table that cannot be used."""
+def trials_told(recording: Recording, taste: Taste, h5: H5, problems: list[str]) -> tuple[int, int | None]:
+    """Laser trials of a taste, and its trials in the table of trials (None, and a problem, where the table cannot be used)."""
     try:
         lit = int(lasers(recording, taste, recording.shapes[taste.dig_in][0], h5).on.sum())
         return lit, len({place for place, _ in taste_rows(recording, taste)} if recording.trials else ())
     except InputError as error:
         problems += [str(error)] if str(error) not in problems else []
-        return 0, 0
+        return 0, None
 
 
-def taste_row(recording: Recording, taste: Taste, n_spikes: int, lit: int, in_frame: int) -> dict:
+def taste_row(recording: Recording, taste: Taste, n_spikes: int, lit: int, in_frame: int | None) -> dict:
     """What is known of one taste, from the array, ``.info`` and the table of trials."""
     shape = recording.shapes[taste.dig_in]
     return {"dig_in": taste.dig_in, "taste": taste.label, "trials": shape[0], "promised": taste.promised, "in_frame": in_frame,
@@ -112,7 +112,7 @@ def count_problems(recording: Recording, tastes: list[dict]) -> list[str]:
     for row in tastes:
         if row["promised"] not in (None, row["trials"]):
             problems.append(f"{row['dig_in']}: {row['trials']} trials in the spike array, {row['promised']} in .info")
-        if recording.trials and row["in_frame"] != row["trials"]:
+        if recording.trials and row["in_frame"] not in (None, row["trials"]):
             problems.append(
                 f"{row['dig_in']}: {row['trials']} trials in the spike array, {row['in_frame']} in trial_info_frame.csv"
             )
@@ -145,6 +145,21 @@ def label_problems(recording: Recording, h5: H5, notes: list[str] | None = None)
     except InputError as error:
         notes.append(f"taste labels not checked: {error}")
         return []
+
+
+def warn_of_disagreement(recording: Recording, h5: H5) -> list[str]:
+    """Warn of labels and trials that stand in the recording twice and differently; return what is said of labels.
+
+    That labels could not be compared is a warning only where there is something to compare them with.
+    """
+    notes: list[str] = []
+    labels, other = label_problems(recording, h5, notes), list[str]()
+    told = [taste_row(recording, t, 0, *trials_told(recording, t, h5, other)) for t in recording.tastes]
+    found = notes if recording.trials and "sorted_units" in h5 else []
+    found += [text for text in other if not any(text in said for said in found)]
+    for text in [*labels, *found, *count_problems(recording, told)]:
+        log.warning("%s", text)
+    return labels
 
 
 def names_of_tastes(recording: Recording) -> list[str]:

@@ -16,7 +16,7 @@ from hdf5io.errors import InputError
 
 from ..files.blech import read_recording
 from ..files.blech_trials import stimulus_times
-from ..files.consistency import MOST_A_MS, label_problems
+from ..files.consistency import MOST_A_MS, warn_of_disagreement
 from ..files.exchange import save
 from ..files.hdf5 import H5, parsing
 from ..files.lasers import lasers
@@ -87,9 +87,7 @@ def extract_blech(source, options):
             flagged.append(laser.on)
             on.append(laser.intervals + recording.before_ms - start)
             warn_of_lasers(laser, t.dig_in, recording.before_ms, trial_ms)
-        problems = label_problems(recording, h5)
-    for text in problems:
-        log.warning("%s", text)
+        problems = warn_of_disagreement(recording, h5)
     units = {name: [_plain(column[i]) for i in chosen] for name, column in recording.units.items()}
     params = {
         "tastes": [t.label for t in recording.tastes],

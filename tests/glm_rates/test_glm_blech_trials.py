@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import h5py
@@ -277,3 +278,29 @@ def test_rows_of_units_are_joined_by_their_ids(folder, by, caplog):
         )
     assert read_recording(folder).unit_region == plain
     assert "rows of /unit_descriptor are in another order than the units: joined by their ids" in caplog.text
+
+
+def without_a_row(folder):
+    rows = (folder / FRAME).read_text().splitlines(keepends=True)
+    (folder / FRAME).write_text("".join(rows[:-1]))
+
+
+def other_names(folder):
+    names = {"taste": "x", "laser": "", "laser_duration": 0}
+    change_rows(folder, lambda row: row.update(names, dig_in_name_taste=f"valve {row['dig_in_name_taste'][-1]}"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_a_row, r"trials in the spike array, \d+ in trial_info_frame"),
+        (other_names, "not checked: .*are called valve"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_arrays_is_a_warning_of_infer_too(folder, change, said, caplog):
+    stage.extract_blech(folder, request())
+    assert "trial_info_frame" not in caplog.text
+    change(folder)
+    stage.extract_blech(folder, request())
+    assert re.search(said, caplog.text)
+    assert caplog.text.count("trial_info_frame.csv") == 1  # told once
