@@ -12,6 +12,7 @@ from .assumptions import Frozen, Model
 from .names import FIGURE_FORMAT, ExportFile, FigureFile, Hdf5File
 from .presets import PRESETS, Preset
 
+RECORDED = "text, HDF5, npz, NWB, ABF, AxoGraph, Spike2, WinWCP or Igor file"
 WINDOWS = "all, auto, sub-threshold, first-spike, t0:t1 in ms (+t0:t1 from its start)"
 
 
@@ -131,15 +132,15 @@ class Named(Frozen):
     current_scale: float | None = Field(
         None, description="multiplies the current, where the file has its unit wrong; 1 confirms one of unusual size"
     )
+    current_file: Path | None = Field(
+        None, description="file with the injected current, from its start on", json_schema_extra={"exists": "file"}
+    )
 
 
 class Reading(Named):
     """How a recording is read: units, columns, sweep, window, grid."""
 
     area_um2: float | None = Field(None, gt=0, description="membrane area in um2: turns pA into uA/cm2")
-    current_file: Path | None = Field(
-        None, description="file with the injected current, from its start on", json_schema_extra={"exists": "file"}
-    )
     junction_mv: float = Field(
         0.0, ge=-50, le=50, description="liquid junction potential in mV, subtracted from the recorded voltage"
     )
@@ -182,9 +183,7 @@ class InferConfig(SeveralSweeps):
         description="model folder, or 'none': exact likelihood alone",
         json_schema_extra={"positional": True, "exists": "folder", "or_word": "none"},
     )
-    recording: Path = Field(
-        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
-    )
+    recording: Path = Field(description=RECORDED, json_schema_extra={"positional": True, "exists": "file"})
     refine: Literal["none", "newton", "is", "laplace", "smc", "nuts"] = Field(
         "laplace",
         description="exact-likelihood refinement of the network's posterior; newton (a Gaussian, 1 ms a trace) falls back to laplace, laplace to smc by itself",
@@ -238,9 +237,7 @@ class InferConfig(SeveralSweeps):
 class CompareConfig(SeveralSweeps):
     """Find which model a recording supports: passive, two compartments or activation; exit 3 when none explains it."""
 
-    recording: Path = Field(
-        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
-    )
+    recording: Path = Field(description=RECORDED, json_schema_extra={"positional": True, "exists": "file"})
     window: str = Field("auto", description=f"part of the trace: {WINDOWS}")
     sweeps: str | None = Field(
         None, description="sweeps that are fitted together, numbers such as 0-3,8 [the one of --sweep]"
@@ -273,9 +270,7 @@ class OwnConfig(Reading):
         description="Python file with PARAMETERS, start and slope",
         json_schema_extra={"positional": True, "exists": "file"},
     )
-    recording: Path = Field(
-        description="CSV, TSV, HDF5, NWB, ABF or npz file", json_schema_extra={"positional": True, "exists": "file"}
-    )
+    recording: Path = Field(description=RECORDED, json_schema_extra={"positional": True, "exists": "file"})
     window: str = Field("auto", description=f"part of the trace: {WINDOWS}")
     draws: int = Field(1000, ge=100, le=100_000, description="posterior draws to keep")
     seed: int = Field(0, ge=0, description="seed of every random choice")

@@ -1,6 +1,7 @@
 """Are Igor binary waves read as Igor writes them, and does the line that converts other formats write what is read?"""
 
 import importlib.util
+import json
 import struct
 from pathlib import Path
 
@@ -144,6 +145,17 @@ def test_a_wave_of_another_quantity_or_alone_is_refused(tmp_path):
     path.write_bytes(b"\x07\0" * 200)
     with pytest.raises(InputError, match="not readable as an Igor binary wave"):
         recordings.read_recording(path, request)
+
+
+def test_info_and_plot_take_the_file_of_the_current(tmp_path, laa_here):
+    """Both read recordings, and the refusal of one without a current names the option."""
+    path, request = pair(tmp_path)
+    told = laa_here("info", path, "--current-file", request.current_file, "--json")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["results"]["current"] == pytest.approx([0.0, 50.0])
+    drawn = laa_here("plot", path, "--current-file", request.current_file, "--output", tmp_path / "t.png")
+    assert drawn.returncode == 0, drawn.stderr
+    assert laa_here("info", path).returncode == 2
 
 
 def test_the_line_that_writes_what_neo_reads_as_text_gives_the_same_recording(tmp_path, monkeypatch):
