@@ -27,6 +27,7 @@ SENTENCE = re.compile(
     r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>[a-z\u00b5\u03bc/]*)",
     re.IGNORECASE | re.MULTILINE,
 )
+STARTS = re.compile(r"SweepStartTimesMS=([\d., ]+)", re.IGNORECASE)  #: a record of Axon text files
 NAME = re.compile(
     r"(?P<step>dt|(?:sampling|sample)_?(?:interval|period))|(?P<rate>fs|(?:sampling|sample|acquisition)_?(?:rate|freq(?:uency)?))",
     re.IGNORECASE,
@@ -63,13 +64,19 @@ def differ(stated_ms: float, dt_ms: float) -> bool:
     return abs(stated_ms / dt_ms - 1) > SLACK
 
 
-def refuse_text(path: Path, text: str, dt_ms: float) -> None:
-    """Raise InputError where a line above the columns states another interval than the times have."""
-    for words, stated_ms in intervals_in(text):
-        if differ(stated_ms, dt_ms):
-            raise InputError(
-                f"{path}: its own text says '{words}', its times are {dt_ms:.6g} ms apart. Correct one, or take the line out."
-            )
+def refuse_text(path: Path, text: str, dt_ms: float, lasts_ms: float) -> None:
+    """Raise InputError where no line above the columns that states an interval agrees with the times, or sweeps last beyond the next one's start."""
+    stated = dict(intervals_in(text))
+    if stated and all(differ(one, dt_ms) for one in stated.values()):
+        raise InputError(
+            f"{path}: its own text says '{next(iter(stated))}', its times are {dt_ms:.6g} ms apart. Correct one, or take the line out."
+        )
+    starts = STARTS.search(text)
+    apart = np.diff([float(number) for number in re.findall(r"[\d.]+", starts[1])]) if starts else np.empty(0)
+    if len(apart) and lasts_ms > apart.min() * (1 + SLACK):
+        raise InputError(
+            f"{path}: sweeps of {lasts_ms:.6g} ms by their times, which begin {apart.min():.6g} ms apart by the record SweepStartTimesMS."
+        )
 
 
 def refuse_scalars(path: Path, found: Mapping[str, tuple[Any, str]], dt_ms: float) -> None:

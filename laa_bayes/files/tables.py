@@ -59,7 +59,7 @@ def read_table(path: Path, request: Request) -> Recording:
     found.setdefault("current", (np.zeros(len(part.values)), "pA"))
     notes = tuple(f"{quantity}: column '{table.header[i]}'" for quantity, i in chosen.items() if quantity != "time")
     recording = assemble(path, found)._replace(notes=notes)
-    refuse_text(path, remarks(path), recording.dt_ms)
+    refuse_text(path, remarks(path), recording.dt_ms, recording.dt_ms * len(recording.v_mv))
     return recording._replace(source=f"{path}:sweep {request.sweep}") if n > 1 else recording
 
 

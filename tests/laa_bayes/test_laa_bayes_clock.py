@@ -64,6 +64,25 @@ def test_labcharts_interval_is_compared_with_its_times(tmp_path):
         read(tmp_path / "b.txt")
 
 
+def test_of_several_statements_one_has_to_agree(tmp_path):
+    header = ("Time (ms)", "Vm (mV)", "Im (pA)")
+    both = "# Sampling rate: 20 kHz\n# sampling rate: 10 kHz, after decimation\n"
+    assert read(exporters.table(tmp_path / "a.csv", header, COLUMNS, above=both)).dt_ms == pytest.approx(DT)
+
+
+def test_sweeps_of_an_axon_text_file_that_last_beyond_the_next_start_are_refused(tmp_path):
+    header = ("Time (ms)", "Trace #1 (mV)", "Trace #1 (pA)", "Trace #2 (mV)", "Trace #2 (pA)")
+    columns = [T, *2 * COLUMNS[1:]]
+    for apart, good in ((400, True), (250, False)):
+        above = f'ATF\t1.0\n2\t5\n"AcquisitionMode=Episodic Stimulation"\n"SweepStartTimesMS=0.000,{apart}.000"\n'
+        path = exporters.table(tmp_path / "a.atf", header, columns, sep="\t", above=above)
+        if good:
+            assert read(path, sweep=1).dt_ms == pytest.approx(DT)
+            continue
+        with pytest.raises(InputError, match="sweeps of 400 ms by their times, which begin 250 ms apart"):
+            read(path)
+
+
 @pytest.mark.parametrize(
     ("name", "right", "wrong"), [("fs", 10.0, 5.0), ("sampling_rate_hz", 1e4, 10.0), ("sample_interval_us", 100, 50)]
 )
