@@ -4,21 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from hdf5io.errors import InputError
 
-from ..config import SampleConfig
+from ..config import SampleConfig, refuse_size
 from ..console import Result, Run
-from ..files import dataset, model_folder, posterior_file
-from ..rate_network.weights import get_spectral_radius
-from ..score.prior_metrics import prior_metrics
+from ..files.metadata import load_metadata
+from ..files.model_header import header_of
+
+
+def check(config: SampleConfig) -> int:
+    """Return the number of neurons of the samples.
+
+    Raises
+    ------
+    InputError : a model of another kind, samples that no memory holds, a data set of other networks.
+    """
+    N = config.n_neurons or int(header_of(config.model, "diffusion")["n_neurons"])
+    try:
+        refuse_size(4 * 4 * config.n_samples * N**2, f"{config.n_samples} samples of {N} neurons")
+    except ValueError as error:
+        raise InputError(f"--n-samples: {error}.") from None
+    if config.data is not None:
+        there = load_metadata(config.data)["config"].get("n_neurons", N)
+        if there != N:
+            raise InputError(
+                f"{config.data}: networks of {there} neurons, the samples have {N}. Give --n-neurons {there}."
+            )
+    return N
 
 
 def run(config: SampleConfig, run: Run) -> Result:
     """Load the model, sample, compare with real networks where a data set is given, write."""
+    N = check(config)
+    import torch
+
+    from ..files import dataset, model_folder, posterior_file
+    from ..rate_network.weights import get_spectral_radius
+    from ..score.prior_metrics import prior_metrics
+
     model = model_folder.load_model(config.model, "diffusion")
-    N = config.n_neurons or model.spec.n_neurons
     real = None if config.data is None else dataset.load_weights(config.data, "test")
     if real is not None and real.shape[-1] != N:
         raise InputError(

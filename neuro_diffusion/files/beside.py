@@ -26,6 +26,20 @@ NAMES = ("stimulus", "stimuli", "input", "current")
 
 
 def load_stimulus(given: Path | None, activity: Path, shape: Sequence[int]) -> Tensor | None:
+    """Return the tensor of `read_stimulus`."""
+    return tensor_of(read_stimulus(given, activity, shape))
+
+
+def tensor_of(values: np.ndarray | None) -> Tensor | None:
+    """Return an array as a tensor, nothing as nothing."""
+    if values is None:
+        return None
+    import torch
+
+    return torch.from_numpy(values)
+
+
+def read_stimulus(given: Path | None, activity: Path, shape: Sequence[int]) -> np.ndarray | None:
     """Return the known input (K, T, N) of a recording of ``shape``: of a file, else the /stimulus of a recording made here, else None.
 
     (K, T, N), (T, N) for every trial, or (K, N) throughout each trial. What others call stimulus need not be an input in units of h:
@@ -60,9 +74,7 @@ def load_stimulus(given: Path | None, activity: Path, shape: Sequence[int]) -> T
         )
     if not np.isfinite(whole).all():
         raise InputError(f"{path}: the input has values that are not finite.")
-    import torch
-
-    return torch.from_numpy(np.array(np.broadcast_to(whole, (K, T, N))))
+    return np.array(np.broadcast_to(whole, (K, T, N)))
 
 
 def _holds_stimulus(path: Path) -> bool:
@@ -77,7 +89,7 @@ def _holds_stimulus(path: Path) -> bool:
     return there and ours
 
 
-def truth_beside(given: Path | None, activity: Path, N: int) -> Tensor | None:
+def truth_beside(given: Path | None, activity: Path, N: int) -> np.ndarray | None:
     """Return the true weights (N, N): of a file that was given, else those that a simulated recording holds beside it, else None."""
     if given is None:
         if not h5py.is_hdf5(activity):
@@ -85,19 +97,26 @@ def truth_beside(given: Path | None, activity: Path, N: int) -> Tensor | None:
         with hdf5io.read(activity) as file:
             if file.attrs.get("schema") != SCHEMA or "W" not in file:
                 return None
-    return load_truth(given or activity, N)
+    return read_truth(given or activity, N)
 
 
-def load_truth(path: Path, N: int) -> Tensor:
+def load_truth(path: Path, N: int) -> Tensor | None:
+    """Return the tensor of `read_truth`."""
+    return tensor_of(read_truth(path, N))
+
+
+def read_truth(path: Path, N: int) -> np.ndarray:
     """Return the true weights (N, N), row = postsynaptic, of a file's array 'W', or of its only square matrix."""
     kind = format_of(path)
     if kind == "text":
         raise InputError(f"{path}: a text file; true weights are read from HDF5, MATLAB or NumPy, row = postsynaptic.")
     found = load(path, kind, None, lambda s: s == (N, N), ("W",), f"true weights ({N}, {N})")
+    if found.values.shape != (N, N):
+        raise InputError(
+            f"{path}: weights of shape {found.values.shape}, expected ({N}, {N}) of the recording's neurons."
+        )
     if found.axes and role_of(found.axes[0]) == "pre":
         found = found._replace(values=found.values.T)
     if not np.isfinite(found.values).all():
         raise InputError(f"{path}: '{found.name}' is not finite.")
-    import torch
-
-    return torch.from_numpy(found.values.astype(np.float32))
+    return found.values.astype(np.float32)

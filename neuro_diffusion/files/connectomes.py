@@ -15,7 +15,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
-from .containers import format_of, load
+from .containers import format_of, load, refuse_name
 from .graphs import from_graphml, refuse_others
 from .tables import MISSING, TRUTH, Table, is_count, is_number, number, plain_name, read_table
 
@@ -94,6 +94,8 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     path = Path(path)
     kind = format_of(path)
     refuse_others(path)
+    if kind == "text":
+        refuse_name(path, dataset)
     if kind != "text":
         found = load(path, kind, dataset, lambda s: len(s) == 2 and s[0] == s[1] > 1, (), "square matrix")
         matrix, names = found.values, tuple[str, ...]()
@@ -106,10 +108,13 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
             matrix, names = np.asarray(read.toarray() if hasattr(read, "toarray") else read), ()
     elif _starts(path, b"<"):
         matrix, names = from_edges(*from_graphml(path, WEIGHT))
-        rows = None
+        _refuse_rows(path, rows)
     else:
         matrix, names, told = _from_text(path)
-        rows = (rows or told) if told != "edges" else None
+        if told == "edges":
+            _refuse_rows(path, rows)
+        else:
+            rows = rows or told
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
     matrix = np.array(matrix.T if rows == "pre" else matrix, float)
@@ -121,6 +126,14 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
         raise InputError(f"{path}: no connection in the matrix.")
     matrix.setflags(write=False)
     return Connectome(matrix, tuple(names) or tuple(map(str, range(len(matrix)))))
+
+
+def _refuse_rows(path: Path, rows: str | None) -> None:
+    """Raise InputError where it is said what a row of an edge list is."""
+    if rows is not None:
+        raise InputError(
+            f"--rows {rows}: without effect, {path} is a list of edges, whose columns say which side is which."
+        )
 
 
 def from_edges(

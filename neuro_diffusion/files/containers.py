@@ -6,7 +6,6 @@ stands in an HDF5 file of MATLAB's, R's or Julia's as (neuron, time), and is tur
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,17 +16,13 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from .foreign import refuse_foreign, refuse_foreign_hdf5
+
 COLUMN_MAJOR = (
     b"MATLAB ",
     b"HDF5-based Julia",
     b"Julia data file",
 )  #: first bytes of files whose first axis is the fastest
-OTHERS = {
-    b"PAR1": ("parquet", "pandas.read_parquet"),
-    b"ARROW1": ("feather", "pandas.read_feather"),
-    b"FEA1": ("feather", "pandas.read_feather"),
-    b"\xd0\xcf\x11\xe0": ("xls", "pandas.read_excel"),
-}  #: first bytes of tables that are not read, and what reads them
 FORMATS = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf5"}
 
 
@@ -54,7 +49,7 @@ def format_of(path: Path) -> str:
         head = handle.read(128)
     if not head:
         raise InputError(f"{path}: an empty file.")
-    _refuse_others(path, head)
+    refuse_foreign(path, head)
     for start, name in FORMATS.items():
         if head.startswith(start):
             return name
@@ -64,28 +59,6 @@ def format_of(path: Path) -> str:
     if path.suffix.lower() in (".npy", ".npz", ".mat", ".h5", ".hdf5", ".nwb"):
         raise InputError(f"{path}: damaged, its first bytes are not those of a {path.suffix} file.")
     return "text"
-
-
-def _refuse_others(path: Path, head: bytes) -> None:
-    """Raise InputError for a table of a format that is not read, with the line that converts it."""
-    found = next((other for start, other in OTHERS.items() if head.startswith(start)), None)
-    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
-        with hdf5io.parsing(path, "a zip archive"), zipfile.ZipFile(path) as archive:
-            if "[Content_Types].xml" in archive.namelist():
-                found = ("xlsx", "pandas.read_excel")
-    if found:
-        raise InputError(
-            f"{path}: a table as {found[0]}, which is not read. Convert it: {found[1]}('{path.name}').to_csv('{path.stem}.csv', index=False)"
-            " (leave index=False out where the index names the rows)."
-        )
-    if head.lstrip(b"\xef\xbb\xbf \n\r\t").startswith((b"{", b"[[", b"[{")):
-        graph = (
-            f"networkx.write_graphml(networkx.node_link_graph(json.load(open('{path.name}'))), '{path.stem}.graphml')"
-        )
-        raise InputError(
-            f"{path}: JSON, which is not read. Convert it: {graph} of a graph, or numpy.savetxt('{path.stem}.csv',"
-            f" json.load(open('{path.name}')), delimiter=',') of a matrix."
-        )
 
 
 def load(path: Path, kind: str, wanted: str | None, fits: Wanted, usual: tuple[str, ...], what: str) -> Array:
@@ -100,6 +73,7 @@ def load(path: Path, kind: str, wanted: str | None, fits: Wanted, usual: tuple[s
     InputError : unreadable, no array of that name, several or none that fit.
     """
     if kind == "npy":
+        refuse_name(path, wanted)
         with hdf5io.parsing(path, "a NumPy array"):
             values = np.load(path, mmap_mode="r", allow_pickle=False)
             values = np.array(values)
@@ -109,6 +83,12 @@ def load(path: Path, kind: str, wanted: str | None, fits: Wanted, usual: tuple[s
     found = _from_npz(path) if kind == "npz" else _from_mat(path)
     name = choose(path, {n: (a.shape, a.dtype.kind) for n, a in found.items()}, wanted, fits, usual, what)
     return Array(_numbers(path, name, found[name]), name, (), False)
+
+
+def refuse_name(path: Path, wanted: str | None) -> None:
+    """Raise InputError where an array is named in a file that holds but one."""
+    if wanted is not None:
+        raise InputError(f"--dataset {wanted}: without effect, {path} holds one array or table. Leave it out.")
 
 
 def choose(
@@ -179,6 +159,8 @@ def _from_hdf5(path: Path, wanted: str | None, fits: Wanted, usual: tuple[str, .
     with open(path, "rb") as handle:
         turned = handle.read(64).startswith(COLUMN_MAJOR)
     with hdf5io.read(path) as file:
+        if wanted is None:
+            refuse_foreign_hdf5(path, file)
         there = dict(_walk(file, set(), turned))
         if wanted is not None and wanted.strip("/") not in there:
             hdf5io.array(file, wanted)  # says what is wrong with it

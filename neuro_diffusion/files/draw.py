@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import BuildDatasetConfig, ImportConnectomeConfig
+from hdf5io.errors import InputError
+
+from ..config import BLOCK, BuildDatasetConfig, ImportConnectomeConfig
 from ..rate_network.connectome import connected, half_of, signed_subnetwork
 from ..rate_network.simulator import simulate_rate_network, step_of
 from ..rate_network.weights import jumped_stream, random_stream, sample_weight_matrix_batch
 from .connectomes import load_connectome
-
-BLOCK = 64  #: networks simulated together
-Source = BuildDatasetConfig | ImportConnectomeConfig
+from .metadata import Source
 
 
 class Networks(NamedTuple):
@@ -44,10 +44,11 @@ class Weights(NamedTuple):
 
 def draw_weights(config: Source, first: int, count: int) -> Weights:
     """Return the weights and radii of networks ``first .. first + count - 1``."""
-    matrix, half = None, np.arange(0)
+    matrix, half, ratio = None, np.arange(0), config.ei_ratio
     if isinstance(config, ImportConnectomeConfig):
         whole = load_connectome(config.connectome, config.dataset, config.rows).matrix
         half = half_of(len(whole), config.part)
+        ratio = None if (whole < 0).any() else ratio  # a piece without inhibition keeps its signs
         matrix = whole[np.ix_(half, half)]
     W, g, neurons = [], [], []
     for index in range(first, first + count):
@@ -57,7 +58,7 @@ def draw_weights(config: Source, first: int, count: int) -> Weights:
             W.append(_random_weights(config, g[-1], rng))
         elif matrix is not None:
             chosen = connected(matrix, config.n_neurons, rng)
-            W.append(signed_subnetwork(matrix, chosen, g[-1], config.ei_ratio, rng, config.transform))
+            W.append(signed_subnetwork(matrix, chosen, g[-1], ratio, rng, config.transform))
             neurons.append(half[chosen])
     return Weights(torch.stack(W), np.array(g), np.array(neurons) if neurons else None)
 
@@ -117,9 +118,23 @@ def _block(config: Source, block: int) -> Networks:
 
 
 def check(config: Source) -> None:
-    """Raise ValueError where the options cannot be simulated; read the connectome once."""
+    """Raise ValueError where the options cannot be simulated, InputError where one is of no use; read the connectome once."""
+    if isinstance(config, ImportConnectomeConfig):
+        check_signs(config)
     step_of(config.dt, config.tau, config.noise_std)
     draw_weights(config, 0, 1)
+
+
+def check_signs(config: ImportConnectomeConfig) -> None:
+    """Raise InputError where the share of excitatory neurons is not needed, or leaves columns of one sign."""
+    given, N = config.ei_ratio, config.n_neurons
+    default = type(config).model_fields["ei_ratio"].default
+    whole = load_connectome(config.connectome, config.dataset, config.rows).matrix
+    if (whole < 0).any():
+        if given not in (None, default):
+            raise InputError(f"--ei-ratio: without effect, {config.connectome} has signs of its own. Leave it out.")
+    elif given is not None and not 0 < round(given * N) < N:
+        raise InputError(f"--ei-ratio {given:g}: leaves no excitatory or no inhibitory neuron among {N}. Give another.")
 
 
 def split_of(index: np.ndarray) -> np.ndarray:

@@ -28,19 +28,37 @@ def describe(
     InputError : nothing that this pipeline reads or writes; each reader's reason is told.
     """
     if path.is_dir():
-        return _folder(path)
+        found = _folder(path)
+        refuse_reading(path, str(found["kind"]), array, rows, axes)
+        return found
     schema = _schema(path)
     if schema in SCHEMAS and array is None:
-        return SCHEMAS[schema](path)
-    reasons = []
+        if schema != recordings.SCHEMA:
+            found = SCHEMAS[schema](path)
+            refuse_reading(path, str(found["kind"]), array, rows, axes)
+            return found
+        return _recording(path, None, rows, axes)
+    reasons, read_as = list[str](), dict[str, Any]()
     for read in (lambda: _recording(path, array, rows, axes), lambda: _connectome(path, array)):
         try:
-            return read()
+            read_as = read()
+            break
         except InputError as error:
             reasons.append(str(error).removeprefix(f"{path}: "))
+    if read_as:
+        if read_as["kind"] == "connectome":
+            refuse_reading(path, "connectome", None, rows, axes)
+        return read_as
     raise InputError(
         f"{path}: neither activity ({reasons[0].rstrip('.')}) nor a connectome ({reasons[1].rstrip('.')})."
     )
+
+
+def refuse_reading(path: Path, kind: str, array: str | None, rows: str | None, axes: Sequence[str] | None) -> None:
+    """Raise InputError where it is said how to read what is read in one way only."""
+    for name, value in (("dataset", array), ("rows", rows), ("axes", axes)):
+        if value is not None:
+            raise InputError(f"--{name}: without effect, {path} is a {kind}, no recording. Leave it out.")
 
 
 def _schema(path: Path) -> str:

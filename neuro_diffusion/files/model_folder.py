@@ -16,8 +16,8 @@ from hdf5io.errors import InputError
 
 from ..model.model import ModelSpec, WeightModel
 from ..model.propagation import Family
+from .model_header import MODEL_SCHEMA, damaged, header_of
 
-MODEL_SCHEMA = "neuro_diffusion/model/1"
 STATE = "resume.safetensors"
 
 
@@ -41,29 +41,18 @@ def load_model(folder: Path, objective: str | None = None, conditional: bool = F
     ------
     InputError : no model, a foreign or damaged checkpoint, or one of another kind.
     """
-    path = Path(folder) / "model.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no model here (no model.json). Train one with train-prior or train-conditional.")
+    spec = header_of(folder, objective, conditional)
     try:
-        found = hdf5io.read_json(path)
-        if found["schema"] != MODEL_SCHEMA:
-            raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
-        spec = dict(found["spec"])
+        spec = dict(spec)
         if "noise" in spec:
             spec["noise"] = tuple(map(float, spec["noise"]))
         if spec.get("family") is not None:
             spec["family"] = Family(**spec["family"]) if isinstance(spec["family"], dict) else Family(*spec["family"])
         spec["gate"] = tuple((float(at), float(share)) for at, share in spec.get("gate", ()))
         model = WeightModel(ModelSpec(**spec))
-        model.load_state_dict(load_file(path.with_name("model.safetensors")))
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{folder}: not a model of this package, or damaged ({reason}).") from None
-    about = model.spec
-    if objective is not None and about.objective != objective:
-        raise InputError(f"{folder}: a {about.objective} model, expected one trained with --objective {objective}.")
-    if conditional and not about.conditional:
-        raise InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
+        raise damaged(folder, error) from None
     return model.eval()
 
 

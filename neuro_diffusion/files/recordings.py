@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor  # what is read is first an array; torch takes a second to load
 
 from .axes import LONG_FORM, TIME, TRIAL, check_axes, hint_of, order_of, rows_of, told_order
-from .containers import format_of, load
+from .containers import format_of, load, refuse_name
 from .tables import Table, is_number, number, plain_name, read_table
 from .times import parted_by, without_times
 
@@ -46,6 +46,15 @@ class Activity(NamedTuple):
     told: bool = True  #: whether file or user say which axis is which; False: (trial, time, neuron) is assumed
 
 
+class Rates(NamedTuple):
+    """A recording as arrays; fields as in `Activity`."""
+
+    y: np.ndarray
+    observed: np.ndarray
+    names: tuple[str, ...]
+    told: bool
+
+
 class _Raw(NamedTuple):
     values: np.ndarray  # (T, N) or (K, T, N) once `told` is True
     names: tuple[str, ...]
@@ -55,6 +64,20 @@ class _Raw(NamedTuple):
 def load_activity(
     path: Path, dataset: str | None = None, rows: str | None = None, axes: Sequence[str] | None = None
 ) -> Activity:
+    """Return the rates of a recording as tensors; see `read_activity`."""
+    return as_tensors(read_activity(path, dataset, rows, axes))
+
+
+def as_tensors(found: Rates) -> Activity:
+    """Return a recording as tensors."""
+    import torch
+
+    return Activity(torch.from_numpy(found.y), torch.from_numpy(found.observed), found.names, found.told)
+
+
+def read_activity(
+    path: Path, dataset: str | None = None, rows: str | None = None, axes: Sequence[str] | None = None
+) -> Rates:
     """Return the rates of a recording; see ``InferConfig.activity`` for the formats.
 
     Parameters
@@ -69,6 +92,8 @@ def load_activity(
     kind = format_of(path)
     if axes and rows:
         raise InputError("--axes and --rows both say what is along the axes. Give one of them.")
+    if kind == "text":
+        refuse_name(path, dataset)
     if axes and kind == "text":
         rows = rows_of(path, axes)
     raw = _from_table(path, rows) if kind == "text" else _from_array(path, kind, dataset, rows, axes)
@@ -95,14 +120,7 @@ def load_activity(
     if not (raw.told or rows):
         check_axes(path, y[:, :, observed])
     log.info("%s: trials: %d, time steps: %d, neurons: %d.", path, *y.shape)
-    import torch
-
-    return Activity(
-        torch.from_numpy(np.nan_to_num(y)),
-        torch.from_numpy(observed),
-        names,
-        raw.told or values.ndim == 2,
-    )
+    return Rates(np.nan_to_num(y), observed, names, raw.told or values.ndim == 2)
 
 
 def _from_array(

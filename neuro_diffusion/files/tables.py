@@ -58,10 +58,22 @@ def read_table(path: Path) -> Table:
     if separator is not None and len(cells) > 1 and all(len(row) > 2 and row[-1] == "" for row in cells):
         log.warning("%s: every line ends with a separator; there is no column behind it.", path)
         cells = [row[:-1] for row in cells]
+    _refuse_levels(path, cells)
     named = len(cells) > 1 and is_header(cells[0], cells[1])
     numbers = [n for n, _ in lines[named:]]
     starts = [0, *(i for i in range(1, len(numbers)) if numbers[i] > numbers[i - 1] + 1)]
     return Table(cells[0] if named else None, cells[1:] if named else cells, numbers[0], starts)
+
+
+def _refuse_levels(path: Path, cells: list[list[str]]) -> None:
+    """Raise InputError where several lines of names stand over numbers, as pandas writes columns of several levels."""
+    lines = [sum(is_number(cell) for cell in row[1:]) == 0 and len(row) > 2 for row in cells[:4]]
+    count = lines.index(False) if False in lines else 0
+    if count > 1 and all(is_number(cell) for cell in cells[count][1:] if cell):
+        raise InputError(
+            f"{path}: {count} lines of names over the numbers; one is expected. Join them, in pandas: d.columns = ['_'.join(map(str, c)) for c in"
+            f" d.columns]; d.to_csv('{path.name}')."
+        )
 
 
 def _points(cells: list[list[str]]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..files.asked import LARGEST as LARGEST
 from ..model import explain, propagation, ridge
 from ..model.agreement import entry_correlation, heldout_rows, heldout_score
 from ..model.anatomy import Reliability, averaged, reliability
@@ -22,7 +23,6 @@ from ..model.ridge import RowFit
 from .refine import refine_weight_matrix
 from .settings import MAX_SLACK, Choice
 
-LARGEST = 400  #: neurons up to which the diffusion model runs: beyond, the likelihoods of all rows fill the memory
 WRITTEN = ("ep", "anatomy")  #: estimates of expectation propagation
 WORDS = {"ep": "EP", "anatomy": "EP with anatomy", "combined": "EP with what the network adds"}
 MOST_FOLDS, FEW_FOLDS, SMALL = 8, 3, 100  #: trials that are left out in turn; beyond so many neurons; so many

@@ -56,7 +56,7 @@ def signed_subnetwork(
     if ei_ratio is not None and (W >= 0).all():
         excitatory = rng.permutation(N) < round(ei_ratio * N)
         plus, minus = W[:, excitatory].sum(), W[:, ~excitatory].sum()
-        W[:, ~excitatory] *= -(plus / minus) if minus > 0 else -1.0
+        W[:, ~excitatory] *= -(plus / minus) if min(plus, minus) > 0 else -1.0
     radius = np.abs(np.linalg.eigvals(W)).max()
     spread = W.std() * np.sqrt(N)
     size = max(radius, 0.5 * spread)  # a nearly feed-forward piece has no radius to scale by

@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import STRUCTURES
-
-EI_RATIO = 0.75  # fraction of excitatory neurons where "dale" is asked for without a ratio
+from ..config import EI_RATIO, STRUCTURES
 
 
 def parse_structure(structure: str) -> frozenset[str]:

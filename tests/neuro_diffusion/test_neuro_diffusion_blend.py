@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion.commands.benchmark import answer_of, narrower
+from neuro_diffusion.commands.held_out import answer_of, narrower
 from neuro_diffusion.files import model_folder
 from neuro_diffusion.fit import infer
 from neuro_diffusion.fit.settings import Choice

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from neuro_diffusion.commands.infer import answer_of, doubted, gains_of, too_sure
+from neuro_diffusion.commands.infer_one import answer_of, doubted, gains_of, too_sure
 from neuro_diffusion.fit import infer
 from neuro_diffusion.fit.infer_large import infer_large
 from neuro_diffusion.fit.refine import refine_weight_matrix

@@ -3,128 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Sampler = Literal["dpmpp-2m", "heun", "ddim", "ancestral", "ddpm"]
-Schedule = Literal["karras", "cosine", "linear"]
-FigureFormat = Literal["png", "svg", "pdf"]
-Rows = Literal["time", "neurons"]
-Axis = Literal["trial", "time", "neuron"]
-STRUCTURES = ("dense", "sparse", "lowrank", "block", "lognormal", "dale")
+from .shared import (
+    FILE,
+    FOLDER,
+    GIVEN,
+    GIVEN_FILE,
+    GIVEN_FOLDER,
+    MOST_SEED,
+    STRUCTURES,
+    Array,
+    Config,
+    FigureFormat,
+    RandomNetworks,
+    Rivals,
+    Settings,
+    Solver,
+    Storage,
+    Written,
+    about,
+    refuse_radius,
+    refuse_size,
+)  # fmt: skip
 
-
-def about(*flags: str, **keys: Any) -> dict[str, Any]:
-    """Return what the shell must know of a field: further spellings, and keys of ``console`` (positional, exists, same)."""
-    return ({"flags": list(flags)} if flags else {}) | keys
-
-
-FOLDER, FILE, GIVEN = about(exists="folder"), about(exists="file"), about(positional=True, exists="any")
-GIVEN_FOLDER, GIVEN_FILE = about(positional=True, exists="folder"), about(positional=True, exists="file")
-
-
-class Config(BaseModel):
-    """What every config of this package promises: values do not change, unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Written(Config):
-    """A verb that writes something and draws at random."""
-
-    seed: int = Field(0, ge=0, description="seed of every random choice")
-    overwrite: bool = Field(False, description="replace an earlier output")
-    dry_run: bool = Field(False, description="read and check everything, say what would be done, do nothing")
+BLOCK = 64  #: networks simulated together
 
 
-class Solver(Config):
-    """How the reverse process is solved."""
-
-    sampler: Sampler = Field("dpmpp-2m", description="solver of the reverse process")
-    steps: int = Field(18, ge=2, description="steps of the solver")
-    schedule: Schedule = Field("karras", description="spacing of the noise levels")
-
-    @property
-    def solver(self) -> dict[str, Any]:
-        """Return the options of the reverse process."""
-        return {"sampler": self.sampler, "steps": self.steps, "schedule": self.schedule}
-
-
-class Array(Config):
-    """Which array of a file, and which way round."""
-
-    dataset: str | None = Field(None, description="name of the array within a file that holds several")
-    rows: Rows | None = Field(None, description="what a row of activity is; default: what the file says, else time")
-    axes: tuple[Axis, ...] | None = Field(None, description="names of an array's axes, such as neuron,time,trial")
-
-
-class Rivals(Config):
-    """Models that are asked beside the main one."""
-
-    prior: Path | None = Field(
-        None, description="model whose unconditional score is guided by the likelihood (pigdm)", json_schema_extra=FOLDER
-    )  # fmt: skip
-    regression: Path | None = Field(None, description="regression network, a baseline", json_schema_extra=FOLDER)
-
-
-# --- networks and their activity ---------------------------------------------------------------------------------------------
-
-
-class Settings(Config):
-    """How trials are simulated and observed."""
-
-    n_trials: int = Field(10, ge=1, description="trials a network", json_schema_extra=about("--num-trials"))
-    n_time: int = Field(100, ge=6, description="time steps a trial", json_schema_extra=about("--T"))
-    dt: float = Field(0.1, gt=0, description="Euler step, in units of tau's unit")
-    tau: float = Field(1.0, gt=0, description="membrane time constant")
-    noise_std: float = Field(0.0, ge=0, description="noise of the dynamics (sqrt(dt) times this is added a step)")
-    h0_std: float = Field(1.0, gt=0, description="standard deviation of the initial states")
-    observed: float = Field(1.0, gt=0, le=1, description="fraction of the neurons that is recorded")
-    observation_noise: float = Field(0.0, ge=0, description="standard deviation of white noise on the recorded rates")
-
-    @model_validator(mode="after")
-    def _stable(self) -> Self:
-        if self.dt / self.tau >= 2:
-            raise ValueError(f"dt/tau = {self.dt / self.tau:g} makes Euler unstable; take dt < {2 * self.tau:g}")
-        return self
-
-
-class Storage(Written):
-    """Where and how shards are written; an unfinished data set of the same options is continued."""
-
-    resumes: ClassVar[bool] = True
-    output: Path = Field(description="folder to make; unfinished: continued", json_schema_extra=about("--out-dir"))
-    store: Literal["W", "all", "seeds"] = Field("W", description="in a shard: weights; activity as well; or only seeds")
-    shard_size: int = Field(1024, ge=1, description="networks a file")
-    jobs: int = Field(1, ge=1, description="worker processes; the result does not depend on it")
-    scheduler: str | None = Field(None, description="address of a running Dask scheduler, or slurm:CONFIG.toml")
-
-
-class RandomNetworks(Config):
-    """Of which kind random networks are."""
-
-    n_neurons: int = Field(50, ge=2, description="neurons a network", json_schema_extra=about("--N"))
-    g: tuple[float, ...] = Field((0.8, 1.8), description="radius of the eigenvalue bulk: one value, or LOW,HIGH")
-    ei_ratio: float | None = Field(None, gt=0, lt=1, description="fraction of excitatory neurons; none: signs are free")
-    dale: Literal["balanced", "legacy"] = Field("balanced", description="how excitation and inhibition are scaled")
-    structure: str = Field("dense", description=f"parts joined by hyphens: {' '.join(STRUCTURES)}")
-    density: float = Field(0.4, gt=0, le=1, description="connection probability of sparse structures")
-
-    @model_validator(mode="after")
-    def _structure(self) -> Self:
-        unknown = [part for part in self.structure.split("-") if part not in STRUCTURES]
-        if unknown:
-            raise ValueError(f"structure: unknown {', '.join(unknown)}; join any of {', '.join(STRUCTURES)} by hyphens")
-        if len(self.g) not in (1, 2) or not min(self.g) > 0 or list(self.g) != sorted(self.g):
-            raise ValueError(f"g: one positive value or LOW,HIGH, not {','.join(map(str, self.g))}")
-        return self
+def refuse_activity(config: BuildDatasetConfig | ImportConnectomeConfig) -> None:
+    """Raise ValueError where the activity of a block of networks does not fit into memory."""
+    if config.store == "all":
+        what = f"the activity of {BLOCK} networks ({config.n_trials} trials of {config.n_time} steps)"
+        refuse_size(3 * 4 * BLOCK * config.n_trials * config.n_time * config.n_neurons, what)
 
 
 class BuildDatasetConfig(RandomNetworks, Settings, Storage):
     """Draw random networks (and their activity) into a folder of shards; a killed build goes on."""
 
     n_networks: int = Field(1000, ge=1, description="networks to draw", json_schema_extra=about("--num-networks"))
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        refuse_activity(self)
+        return self
 
 
 class ImportConnectomeConfig(Settings, Storage):
@@ -147,6 +70,12 @@ class ImportConnectomeConfig(Settings, Storage):
     part: Literal["all", "first", "second"] = Field(
         "all", description="neurons to draw from: all, or one of two disjoint random halves (to train on, to test on)"
     )
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        refuse_radius(self.g)
+        refuse_activity(self)
+        return self
 
 
 class ImportPtConfig(Config):
@@ -172,7 +101,13 @@ class CheckSimulatorConfig(Config):
 
     n_neurons: int = Field(50, ge=2, description="neurons", json_schema_extra=about("--N"))
     n_time: int = Field(100, ge=6, description="time steps", json_schema_extra=about("--T"))
-    seed: int = Field(0, ge=0, description="seed of every random choice")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="seed of every random choice")
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        size = max(self.n_neurons**2, self.n_time * self.n_neurons)
+        refuse_size(3 * 8 * size, f"{self.n_neurons} neurons over {self.n_time} steps")
+        return self
 
 
 class TrainPriorConfig(Written):
@@ -184,7 +119,7 @@ class TrainPriorConfig(Written):
     iterations: int = Field(1500, ge=1, description="gradient steps")
     batch: int = Field(32, ge=1, description="networks a step")
     copies: int = Field(1, ge=1, description="noise levels drawn for each network of a step")
-    learning_rate: float = Field(2e-3, gt=0, description="peak rate of AdamW; cosine decay after a short warm-up")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="peak rate of AdamW; cosine decay after a short warm-up")
     ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights that are saved")
     arch: Literal["pool", "axial", "unet"] = Field("pool", description="pooling or attention (any N), or a U-Net")
     width: int = Field(48, ge=8, multiple_of=8, description="channels")
@@ -268,6 +203,10 @@ class InferConfig(Rivals, Array, Solver, Written):
 
     @model_validator(mode="after")
     def _without_model(self) -> Self:
+        if "none" in self.estimate and len(self.estimate) > 1:
+            raise ValueError(f"--estimate {','.join(self.estimate)}: none, or what is to be estimated")
+        if self.output.suffix.lower() == f".{self.figure_format}":
+            raise ValueError(f"--output {self.output}: the figure beside it would have this name. Give an .h5 file")
         needless = {"refine", "guidance", *(() if self.prior else Solver.model_fields)} & self.model_fields_set
         if str(self.model) == "none" and (needless or self.dt_over_tau is None):
             missing = "it needs --dt-over-tau, the recording's step over the neurons' time constant"
@@ -299,6 +238,10 @@ class BenchmarkConfig(HeldOutConfig):
         low = min(self.trials, default=0) >= 1 and min(self.noise, default=0) > 0
         if not low or not self.observed or not all(0 < o <= 1 for o in self.observed):
             raise ValueError("--trials from 1, --noise above 0, --observed in (0, 1]")
+        for name in ("trials", "noise", "observed"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"--{name} {','.join(f'{v:g}' for v in values)}: each value once")
         return self
 
 
@@ -325,6 +268,13 @@ class SimulateConfig(RandomNetworks, Settings, Written):
     push: float = Field(
         0.0, description="known input, in units of h, to one neuron in each trial: 0, 1, ... in turn (/stimulus)"
     )
+
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        refuse_size(
+            3 * 4 * self.n_trials * self.n_time * self.n_neurons, f"{self.n_trials} trials of {self.n_time} steps"
+        )
+        return self
 
 
 class InfoConfig(Array):
