@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import distributed
 
 import hdf5io
 
@@ -44,3 +48,17 @@ class EpochLog(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint; one of an earlier version has no rows."""
         self.rows = state.get("rows", [])
+
+
+@contextlib.contextmanager
+def first_checkpoint(path: Path, machines: bool) -> Iterator[Path | None]:
+    """Yield the checkpoint to go on from, None where there is none; of several machines that of the first one, which alone writes any."""
+    if not machines:
+        yield path if path.exists() else None
+        return
+    held = [path.read_bytes() if distributed.get_rank() == 0 and path.exists() else None]
+    distributed.broadcast_object_list(held, 0)
+    with tempfile.TemporaryDirectory(prefix="meso_forecast-") as folder:
+        if held[0] is not None:
+            (Path(folder) / path.name).write_bytes(held[0])
+        yield Path(folder) / path.name if held[0] is not None else None

@@ -48,7 +48,10 @@ def refuse_size(config: Any, name: str, contexts: Iterable[int]) -> None:
 
 
 def refuse_machine(config: Any) -> None:
-    """Refuse devices, a precision or a strategy that Lightning does not have here, and more processes than this one."""
+    """Refuse devices, a precision or a strategy that Lightning does not have here, and processes that cannot meet or share."""
+    from pytorch_lightning.strategies import DDPStrategy
+
+    from .processes import group_of
     from .train import quiet_trainer
 
     given = ", ".join(f"--{n.replace('_', '-')} {getattr(config, n)}" for n in config.given(*MACHINE))
@@ -58,10 +61,16 @@ def refuse_machine(config: Any) -> None:
             trainer = quiet_trainer(options_of(config), [])
     except Exception as error:  # Lightning's own kinds, ValueError, TypeError: whatever it says of the options
         raise InputError(f"{given}: {' '.join(str(error).split())[:200]}") from None
-    if trainer.world_size > 1:
+    if isinstance(trainer.strategy, DDPStrategy):
+        group_of(trainer.num_devices, trainer.num_nodes, trainer.strategy.root_device.type)
+    elif trainer.world_size > 1:
         raise InputError(
-            f"{given}: {trainer.world_size} processes would make one output, each by starting this command anew; one is"
-            " expected. Give --devices 1 and --num-nodes 1."
+            f"{given}: a network of several processes is trained by ddp alone here; others would leave each a part of its weights."
+            " Give --strategy auto."
+        )
+    if config.batch < trainer.world_size:
+        raise InputError(
+            f"{given}: {trainer.world_size} processes share the {config.batch} windows of a batch. Give a larger --batch."
         )
     if config.precision not in ("auto", str(trainer.precision)):
         raise InputError(
