@@ -28,7 +28,8 @@ class Wheel(NamedTuple):
     """Position of a wheel at times of its own."""
 
     times: np.ndarray  #: s, ascending
-    position: np.ndarray  #: rad
+    position: np.ndarray
+    unit: str = "rad"  #: or "m", a distance on a wheel of unknown radius; empty where it is not known
 
 
 class Signal(NamedTuple):
@@ -72,11 +73,18 @@ def covariates(behaviour: Behaviour, clock: np.ndarray) -> Covariates:
     c = Covariates(np.zeros(len(clock)), none, [], none, float("nan"))
     for trials in behaviour.trials:
         c = with_trials(c, trials, clock)
+    columns: dict[str, np.ndarray] = {}
     for wheel in behaviour.wheels:
-        c = c._replace(wheel_rad_s=c.wheel_rad_s + wheel_velocity(wheel, clock), has_wheel=True)
-    columns = [since_frame(signal, clock) for signal in behaviour.signals]
-    signals = np.stack(columns, axis=1) if columns else np.zeros((len(clock), 0))
-    return c._replace(signals=signals, signal_names=tuple(s.name for s in behaviour.signals))
+        velocity = wheel_velocity(wheel, clock)
+        if wheel.unit == "rad":
+            c = c._replace(wheel_rad_s=c.wheel_rad_s + velocity, has_wheel=True)
+        else:
+            name = f"wheel velocity ({wheel.unit}/s)" if wheel.unit else "wheel velocity (unit not known)"
+            columns[name] = columns.get(name, 0) + velocity
+    columns |= {name.replace("velocity", "speed"): np.abs(v) for name, v in columns.items()}
+    columns |= {signal.name: since_frame(signal, clock) for signal in behaviour.signals}
+    signals = np.stack([*columns.values()], axis=1) if columns else np.zeros((len(clock), 0))
+    return c._replace(signals=signals, signal_names=tuple(columns))
 
 
 def since_frame(s: Signal, clock: np.ndarray) -> np.ndarray:

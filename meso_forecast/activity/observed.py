@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .traces import Traces
+from .windows import GAP_INTERVALS, frame_interval
 
-GAP_INTERVALS = 1.5
 PAUSE_S = 1.0
 MANY_GAPS = 0.05
 
@@ -30,11 +30,11 @@ class Observed(NamedTuple):
 def observed(cells: list[Traces], clock: np.ndarray) -> Observed:
     """Return which frames each FOV observed, and why not; a stale frame (the FOV has no new one) is not observed."""
     good, pause, counts, pauses = [], [], [], []
-    period = float(np.median(np.diff(clock)))
+    period = frame_interval(clock)
     for c in cells:
         frame = np.maximum(c.frame, 0)
         step = np.diff(c.times[frame], prepend=np.nan)
-        own = float(np.median(np.diff(c.times)))
+        own = frame_interval(c.times)
         gap = step > GAP_INTERVALS * max(own, period)
         stale = np.r_[False, np.diff(frame) == 0] | (c.frame < 0)
         bad = c.bad_frames[frame] & ~stale

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+GAP_INTERVALS = 1.5  #: a longer step, in frame intervals, is a gap
+ROUNDED = 1e-3  #: by which the mean step of a clock that was not rounded may differ from the median
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
@@ -31,6 +33,18 @@ class Panel(NamedTuple):
     def without_behaviour(self) -> Panel:
         """Return the panel as forecasters see it that know of activity alone."""
         return self._replace(inputs=None, known=None)
+
+
+def frame_interval(times: np.ndarray) -> float:
+    """Return how long a frame lasts by its clock: the median step, or the mean of steps without a gap where the clock was rounded.
+
+    >>> round(frame_interval(np.round(np.arange(300) / 30, 2)), 4)  # steps of .03 and .04 s
+    0.0333
+    """
+    steps = np.diff(times)
+    median = float(np.median(steps))
+    mean = float(steps[steps <= GAP_INTERVALS * median].mean())
+    return mean if abs(mean - median) > ROUNDED * median else median
 
 
 def observed_runs(usable: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,9 @@ def fov_names(names: Iterable[str], where: object) -> list[str]:
     """Return the names of fields of view, by number; what else is called ``FOV_...`` (a copy, a backup) is left out and told."""
     found = sorted(set(names), key=lambda n: (len(n), n))
     other = [n for n in found if not FOV.fullmatch(n)]
+    for a, b in itertools.combinations([n for n in found if n not in other], 2):
+        if int(a[4:]) == int(b[4:]):
+            raise InputError(f"{where}: {a} and {b} are the same field of view by their number. Take one of them away.")
     if other:
         log.warning("%s: %s: no name of a field of view (FOV_00, FOV_01, ...), left out", where, ", ".join(other))
     return [n for n in found if n not in other]

@@ -18,6 +18,7 @@ from .behaviour_clock import trials_from, wheel_from
 from .fov import load_npy
 
 log = logging.getLogger(__package__)
+MOST_RATIO = 2.0  #: a velocity is smoothed; a wheel of 3.1 cm goes 3.1 cm a radian
 CAMERAS = ("left", "right", "body")
 TIMES = ("stimOn_times", "stimOff_times", "feedback_times", "response_times", "contrastLeft", "contrastRight")
 
@@ -110,7 +111,21 @@ def alf_wheel(find: Finder) -> Wheel | None:
         raise InputError(f"{times}: {len(t)} times for {len(x)} positions of the wheel.")
     if not np.isfinite(t).all() or (np.diff(t) < 0).any():
         raise InputError(f"{times}: the wheel's timestamps are not finite and ascending.")
+    speed = find("_ibl_wheel.velocity.npy")
+    if speed is not None and position.parent == speed.parent:
+        refuse_other_unit(t, x, column(speed), position, speed)
     return wheel_from(t, x)
+
+
+def refuse_other_unit(t: np.ndarray, x: np.ndarray, velocity: np.ndarray, position: Path, speed: Path) -> None:
+    """Refuse positions that go another way than their velocity, in rad/s, says: they are in cm or degrees, or it is."""
+    if len(velocity) != len(t) or not (np.isfinite(velocity).all() and np.isfinite(x).all()):
+        return
+    way, said = np.abs(np.diff(x)).sum(), np.abs(velocity[1:] * np.diff(t)).sum()
+    if way > 0 and said > 0 and not 1 / MOST_RATIO < way / said < MOST_RATIO:
+        raise InputError(
+            f"{position}: goes {way / said:.3g} times as far as {speed.name} says; one of the two is not in radians."
+        )
 
 
 def column(path: Path) -> np.ndarray:

@@ -7,10 +7,13 @@ own. Recordings of one thing that overlap in time are one recording that stands 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel, wheel_velocity
 
@@ -19,18 +22,35 @@ LEAST_SHARE = 1 / 200  #: of the time of behaviour that lies in the imaging; les
 COVERED = 0.5  #: of the imaging; who covers less is told
 SLACK_S = 1.0  #: events that much before and after their trial still belong to it
 FASTEST_RAD_S = 100.0  #: of a wheel; faster is told
-TURNS = (2 * np.pi, 360.0)
+TURNS = {2 * np.pi: 1.0, 360.0: np.pi / 180}  #: what a turn measures, and what makes radians of it
+UNITS = {  #: of a wheel's position: what it is in and by how much
+    **dict.fromkeys(("rad", "rads", "radian", "radians"), ("rad", 1.0)),
+    **dict.fromkeys(("deg", "degs", "degree", "degrees", "°"), ("rad", np.pi / 180)),
+    **dict.fromkeys(("turn", "turns", "revolution", "revolutions", "rotations", "cycles"), ("rad", 2 * np.pi)),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), ("m", 1.0)),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), ("m", 1e-2)),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), ("m", 1e-3)),
+    **dict.fromkeys(("inch", "inches"), ("m", 0.0254)),
+}
+NO_WORDS = ("m", "turn", "turns", "rotations", "cycles")  #: mean something else in a sentence
+OTHER_LENGTHS = re.compile(
+    r"[\d.]+[ -]?[a-z°]+|\bper \w+"
+)  #: of the wheel ("6.2 cm", "per revolution"), not of its position
 
 
 def on_clock(behaviour: Behaviour, clock: np.ndarray) -> Behaviour:
     """Return the part of behaviour that fits the common clock, each thing once."""
     trials = [t for t in behaviour.trials if fits("trials", np.r_[t.start, t.stop], clock)]
     wheels = [w for w in apart("wheel", behaviour.wheels) if fits("wheel", w.times, clock)]
+    if any(w.unit != "rad" for w in wheels):
+        log.warning(
+            "wheel: its position is no angle, or its unit is not said; its velocity is given in the units of the file"
+        )
     if wheels:
         fits("wheel", np.concatenate([w.times for w in wheels]), clock, sampled=True)
     for wheel in wheels:
         speed = np.percentile(np.abs(wheel_velocity(wheel, clock)), 99)
-        if speed > FASTEST_RAD_S:
+        if speed > FASTEST_RAD_S and wheel.unit == "rad":
             log.warning(
                 "wheel: faster than %.3g rad/s in a hundredth of the frames: are its positions in radians?", speed
             )
@@ -89,15 +109,42 @@ def within(times: np.ndarray | None, start: np.ndarray, stop: np.ndarray, what: 
     return None
 
 
-def wheel_from(times: np.ndarray, position: np.ndarray) -> Wheel:
-    """Return a wheel without unknown positions; an angle that starts anew after each turn goes on."""
+def wheel_from(times: np.ndarray, position: np.ndarray, unit: str = "rad") -> Wheel:
+    """Return a wheel without unknown positions; an angle that starts anew after each turn goes on, and is in radians."""
     known = np.isfinite(position)
     times, position = times[known], position[known]
     span = np.ptp(position) if len(position) else 0.0
-    for turn in TURNS:
-        if 0.9 * turn < span <= turn and (np.abs(np.diff(position)) > turn / 2).any():
-            position = np.unwrap(position, period=turn)
-    return Wheel(times, position)
+    for turn, radians in TURNS.items():
+        if unit != "m" and 0.9 * turn < span <= turn and (np.abs(np.diff(position)) > turn / 2).any():
+            if unit != "rad" or radians != 1:
+                log.warning("wheel: its position starts anew after %.4g: taken as an angle whose turn is that", turn)
+            return Wheel(times, np.unwrap(position, period=turn) * radians)
+    return Wheel(times, position, unit)
+
+
+def unit_of(unit: str, said: str, where: str) -> tuple[str, float]:
+    """Return what a wheel's position is in ("rad", "m" or "", not known) and what makes that of its numbers.
+
+    Parameters
+    ----------
+    unit : as the file gives it.
+    said : what else the file says of the position, its description.
+
+    Raises
+    ------
+    InputError : the two contradict each other, or the description itself.
+
+    >>> unit_of("cm", "", "wheel")
+    ('m', 0.01)
+    """
+    own = UNITS.get(unit.lower().strip())
+    words = set(re.split("[^a-z°]+", OTHER_LENGTHS.sub(" ", said.lower()))) - set(NO_WORDS)
+    told = {UNITS[word] for word in words if word in UNITS}
+    if (own is not None and told and own not in told) or (own is None and len(told) > 1):
+        raise InputError(
+            f"{where}: the wheel's unit is '{unit}', its description says {', '.join(sorted(words & set(UNITS)))}; which is right is not known."
+        )
+    return own or (told.pop() if told else ("", 1.0))
 
 
 def trials_from(

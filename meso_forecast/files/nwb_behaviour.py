@@ -17,7 +17,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour, Signal, Trials, Wheel
-from .behaviour_clock import trials_from, wheel_from
+from .behaviour_clock import trials_from, unit_of, wheel_from
 from .nwb_clock import number_of, regular_clock
 
 log = logging.getLogger(__package__)
@@ -54,7 +54,6 @@ OUTCOMES = {
     "abort", "aborted", "early", "success", "fail", "failure", "timeout", "response",
 }  # fmt: skip
 NO_POSITION = re.compile("velocity|speed|acceler|torque|force|movement|voltage")
-DEGREES = ("deg", "degree", "degrees", "°")
 SIDES = (("contrast_left", "contrast_right"), ("left_contrast", "right_contrast"), ("contrastleft", "contrastright"))
 
 
@@ -128,9 +127,9 @@ def wheel_of(file: h5py.File) -> Wheel | None:
     if not named:
         return None
     item = file[min(named, key=lambda n: (len(n), n))]
-    wheel = wheel_from(*series(item))
-    degrees = str(item["data"].attrs.get("unit", "")).lower() in DEGREES
-    return wheel._replace(position=np.deg2rad(wheel.position)) if degrees else wheel
+    unit, factor = unit_of(str(item["data"].attrs.get("unit", "")), said_of(item), f"{file.filename}: '{item.name}'")
+    times, position = series(item)
+    return wheel_from(times, position * factor, unit)
 
 
 def series(item: h5py.Group, key: str = "data") -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from ..activity.windows import frame_interval
 from .fov import FOVData
 
 log = logging.getLogger(__package__)
@@ -45,7 +46,7 @@ def number_of(value: Any, default: float) -> float:
 
 def check_rate(fov: FOVData, fs_hz: float | None) -> None:
     """Refuse a typed frame rate that the file contradicts."""
-    found = 1 / float(np.median(np.diff(fov.times))) if len(fov.times) > 1 else np.nan
+    found = 1 / frame_interval(fov.times) if len(fov.times) > 1 else np.nan
     if fs_hz is not None and abs(fs_hz / found - 1) > RATE_TOLERANCE:
         raise InputError(
             f"{fov.where}: --fs-hz {fs_hz:g}, but its clock has {found:.4g} frames a second. Leave out --fs-hz."
@@ -56,7 +57,7 @@ def doubt_rate(file: h5py.File, table: str, times: np.ndarray, name: str) -> Non
     """Tell where the imaging plane of a series has another frame rate than its clock."""
     place = f"{table}/imaging_plane/imaging_rate"
     said = number_of(file[place][()], 0.0) if table and isinstance(file.get(place), h5py.Dataset) else 0.0
-    found = 1 / float(np.median(np.diff(times))) if len(times) > 1 else said
+    found = 1 / frame_interval(times) if len(times) > 1 else said
     if said > 0 and abs(found / said - 1) > RATE_TOLERANCE:
         log.warning(
             "%s: '%s' has %.4g frames a second, its imaging plane %.4g; the clock of the series counts",

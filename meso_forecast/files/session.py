@@ -22,6 +22,7 @@ from hdf5io import Dataset
 from hdf5io.errors import InputError
 
 from ..activity.covariates import Behaviour
+from ..activity.windows import frame_interval
 from .activity_file import activity_fov
 from .alf import Finder, alf_fov, folder_finder, fov_names
 from .behaviour import alf_behaviour
@@ -175,7 +176,7 @@ class MesoscopeSession(BaseModel):
 
     def clock(self) -> np.ndarray:
         """Return the common clock, (time,) seconds: frames of the slowest FOV, of equal ones that which starts last, while all run."""
-        periods = [float(np.median(np.diff(f.times))) if len(f.times) > 1 else 0.0 for f in self.fovs]
+        periods = [frame_interval(f.times) if len(f.times) > 1 else 0.0 for f in self.fovs]
         slow = [f for f, period in zip(self.fovs, periods) if period > 0.99 * max(periods)]
         reference = max(slow, key=lambda f: f.times[0])
         start = max(f.times[0] for f in self.fovs)

@@ -12,6 +12,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from ..activity.windows import frame_interval
 from ..config import Source
 from .caiman import is_caiman
 from .fov import load_npy
@@ -174,7 +175,7 @@ def refuse_unread(config: Source, session: MesoscopeSession) -> None:
 def check_rate(session: MesoscopeSession, fs_hz: float) -> None:
     """Refuse a typed frame rate that a clock contradicts (where the typed one makes the clock, it cannot)."""
     for fov in session.fovs:
-        found = 1 / float(np.median(np.diff(fov.times)))
+        found = 1 / frame_interval(fov.times)
         if abs(fs_hz / found - 1) > 0.01:
             raise InputError(
                 f"{fov.where}: --fs-hz {fs_hz:g}, but its clock has {found:.4g} frames a second. Leave out --fs-hz."

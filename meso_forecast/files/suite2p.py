@@ -31,6 +31,7 @@ TERMS = {
     "bad_frames": "the list of bad frames",
     "position": "stat.npy",
 }
+PLANE = re.compile(r"plane(\d+)")
 DESCRIPTIONS = ("ops.npy", "db.npy", "settings.npy", "reg_outputs.npy")
 WANTED = (
     "fs",
@@ -56,14 +57,22 @@ LEAST_PADDED = 0.05  #: of the ROIs
 
 
 def suite2p_planes(folder: Path) -> list[Path]:
-    """Return the plane folders of a suite2p folder: itself, ``plane0, plane1, ...`` in it, or in ``suite2p`` below it, by number."""
+    """Return the plane folders of a suite2p folder: itself, ``plane0, plane1, ...`` in it, or in ``suite2p`` below it, by number.
+
+    Where only the view of all planes was kept, that is it.
+    """
     if (folder / "F.npy").is_file():
         return [folder]
     for root in (folder, folder / "suite2p"):
-        planes = [p for p in root.glob("plane*") if any((p / name).is_file() for name in RESULTS)]
+        found = [p for p in root.glob("plane*") if any((p / name).is_file() for name in RESULTS)]
+        planes = [p for p in found if PLANE.fullmatch(p.name)]
+        if len(planes) < len(found):
+            other = ", ".join(sorted(p.name for p in found if p not in planes))
+            log.warning("%s: %s: no name of a plane (plane0, plane1, ...), left out", root, other)
         if any((p / "F.npy").is_file() for p in planes):  # where some lack it, that is told when they are opened
             return sorted(planes, key=lambda p: (len(p.name), p.name))
-    return []
+    views = [root / "combined" for root in (folder, folder / "suite2p")]
+    return [view for view in views if (view / "F.npy").is_file()][:1]
 
 
 def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim_times: bool = False) -> FOVData:
@@ -90,6 +99,8 @@ def suite2p_fov(folder: Path, fs_hz: float | None, name: str | None = None, trim
         given["position"] = positions(folder / "stat.npy", n_rois)
     given["bad_frames"] = bad_frames_of(folder, ops, n_time) | padded(f)
     fs_hz = frame_rate(fs_hz, ops.get("fs"), folder)
+    if folder.name == "combined":
+        given["roi_delay"] = shares_of_rois(folder, ops, n_rois) / fs_hz
     times = clock_of(n_time, fs_hz, ops.get("frames_per_folder"), folder) + share_of_frame(folder, ops) / fs_hz
     return make_fov(name or folder.name, f, times, trim_times, terms=TERMS, **given)
 
@@ -139,7 +150,7 @@ def share_of_frame(folder: Path, ops: Mapping[str, Any]) -> float:
 
     ``nplanes`` counts flyback planes too; with several regions a plane (``nrois``) there are that many folders for each.
     """
-    named = re.fullmatch(r"plane(\d+)", folder.name)
+    named = PLANE.fullmatch(folder.name)
     if named is None:
         return 0.0
     beside = sum(p.is_dir() for p in folder.parent.glob("plane*"))
@@ -153,6 +164,20 @@ def share_of_frame(folder: Path, ops: Mapping[str, Any]) -> float:
             )
         return 0.0
     return plane / n
+
+
+def shares_of_rois(folder: Path, ops: Mapping[str, Any], n_rois: int) -> np.ndarray:
+    """Return which share of a frame lies between the first plane and each ROI's in a view of all planes; NaN, told, where not known."""
+    n, planes = count_of(ops.get("nplanes")), np.full(n_rois, np.nan)
+    try:
+        rows = list(np.asarray(load_pickled_npy(folder / "stat.npy"), dtype=object).reshape(-1))
+        planes = np.array([float(row["iplane"]) for row in rows])
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        n = None
+    if n is None or planes.shape != (n_rois,) or "lines" in ops or ops.get("bruker_bidirectional") or planes.max() >= n:
+        log.warning("%s: when each plane was scanned within a frame is not known", folder)
+        return np.full(n_rois, np.nan)
+    return planes / n
 
 
 def count_of(value: Any) -> int | None:

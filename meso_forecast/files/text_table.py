@@ -16,6 +16,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from ..activity.windows import frame_interval
 from .cell_flags import cells_said, is_status
 from .fov import FOVData, Trace, make_fov
 from .matrices import LEAST_FRAMES, counts_evenly, is_turned, required_rate, rises
@@ -324,7 +325,7 @@ def check_neurons(table: Table, turned: bool, path: Path) -> None:
 
 def check_clock(times: np.ndarray, fs_hz: float | None, path: Path) -> None:
     """Refuse a typed frame rate that the clock contradicts."""
-    found = 1 / np.median(np.diff(times)) if len(times) > 1 else np.nan
+    found = 1 / frame_interval(times) if len(times) > 1 else np.nan
     if fs_hz is not None and abs(fs_hz / found - 1) > 0.01:
         raise InputError(
             f"{path}: --fs-hz {fs_hz:g}, but its clock has {found:.4g} frames a second. Leave out --fs-hz."

@@ -22,7 +22,7 @@ from ..activity.reading import BLOCK, Rules, require_signal
 from ..activity.split import SplitRule, split_label
 from ..activity.survey import Survey, floor_of, survey
 from ..activity.traces import Traces
-from ..activity.windows import PARTS, observed_runs
+from ..activity.windows import PARTS, frame_interval, observed_runs
 from .behaviour_clock import on_clock
 from .recording import SCHEMA
 from .session import MesoscopeSession
@@ -45,7 +45,7 @@ def write_recording(
     InputError : what is wrong with the session, by file and dataset.
     """
     clock, c, label, cells = checked(session, rules, rule)
-    dt_s = float(np.median(np.diff(clock)))
+    dt_s = frame_interval(clock)
     o = observed(cells, clock)
     say_gaps(o, cells)
     found, seen, notes = [], np.zeros_like(o.good), notes_of(session, rules)

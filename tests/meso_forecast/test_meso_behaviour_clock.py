@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hdf5io.errors import InputError
 from meso_forecast import simulate
 from meso_forecast.activity.covariates import Behaviour, Signal, Wheel, covariates, wheel_velocity
 from meso_forecast.files.behaviour import alf_behaviour
-from meso_forecast.files.behaviour_clock import on_clock, wheel_from
+from meso_forecast.files.behaviour_clock import on_clock, unit_of, wheel_from
 
 CLOCK = np.arange(0, 200, 0.2)
 TIMES = np.arange(0, 200, 0.05)
@@ -49,9 +50,54 @@ def test_a_signal_of_two_tasks_is_one():
 
 
 @pytest.mark.parametrize("turn", [2 * np.pi, 360.0])
-def test_an_angle_that_starts_anew_after_a_turn_goes_on(turn):
-    speed = wheel_velocity(wheel_from(TIMES, np.mod(TIMES * turn / 10, turn)), CLOCK)
-    assert np.allclose(speed[1:], turn / 10, rtol=0.3)
+def test_an_angle_that_starts_anew_after_a_turn_goes_on_in_radians(turn):
+    wheel = wheel_from(TIMES, np.mod(TIMES * turn / 10, turn))
+    assert wheel.unit == "rad"
+    assert np.allclose(wheel_velocity(wheel, CLOCK)[1:], 2 * np.pi / 10, rtol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said", "expected"),
+    [
+        ("radians", "Initial angular position was zero.", ("rad", 1.0)),
+        ("rad", "The wheel diameter is 6.2 cm, 4096 ticks per revolution", ("rad", 1.0)),
+        ("rad", "turns of the wheel by the mouse, in m", ("rad", 1.0)),
+        ("degrees", "", ("rad", np.pi / 180)),
+        ("revolutions", "", ("rad", 2 * np.pi)),
+        ("cm", "distance on a wheel of 20 cm", ("m", 0.01)),
+        ("unknown", "position in radians", ("rad", 1.0)),
+        ("a.u.", "encoder", ("", 1.0)),
+        ("", "", ("", 1.0)),
+        ("meters", "angle in radians", None),
+        ("cm", "in mm", None),
+        ("n/a", "radians, or cm", None),
+    ],
+)
+def test_a_wheel_s_unit_is_read_or_the_contradiction_named(unit, said, expected):
+    if expected is None:
+        with pytest.raises(InputError, match="which is right is not known"):
+            unit_of(unit, said, "x.nwb: 'wheel'")
+    else:
+        assert unit_of(unit, said, "x.nwb") == expected
+
+
+def test_a_distance_or_a_number_without_a_unit_is_never_an_angle(caplog):
+    for unit, name in (("m", "wheel velocity (m/s)"), ("", "wheel velocity (unit not known)")):
+        found = covariates(on_clock(Behaviour((), (Wheel(TIMES, 0.2 * TIMES, unit),)), CLOCK), CLOCK)
+        assert not found.has_wheel
+        assert not found.wheel_rad_s.any()
+        assert found.signal_names == (name, name.replace("velocity", "speed"))
+        assert np.allclose(found.signals[1:, 0], 0.2, rtol=0.3)
+    assert "given in the units of the file" in caplog.text
+
+
+@pytest.mark.parametrize(("factor", "kept"), [(1.0, 1), (3.1, 0), (180 / np.pi, 0)])
+def test_positions_in_cm_or_degrees_beside_a_velocity_in_radians_are_left_out_by_name(tmp_path, factor, kept, caplog):
+    (tmp_path / "alf").mkdir()
+    for name, values in (("position", factor * np.sin(TIMES)), ("timestamps", TIMES), ("velocity", np.cos(TIMES))):
+        np.save(tmp_path / f"alf/_ibl_wheel.{name}.npy", values)
+    assert len(alf_behaviour(tmp_path).wheels) == kept
+    assert ("one of the two is not in radians" in caplog.text) == (not kept)
 
 
 def test_an_unknown_position_of_the_wheel_is_no_jump_to_zero():

@@ -82,6 +82,18 @@ def test_the_unit_and_the_conversion_of_a_wheel_s_position_count(stored, unit, c
     assert covariates(found, CLOCK).wheel_rad_s[1:] == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(("unit", "wheels"), [("meters", 0), ("radians", 1), ("unknown", 1)])
+def test_a_wheel_whose_unit_is_pynwb_s_default_though_it_is_an_angle_is_left_out_and_told(
+    unit, wheels, nwb, tmp_path, caplog
+):
+    """A SpatialSeries is in meters unless its exporter says otherwise."""
+    place = {"name": "WheelPosition", "reference_frame": "start", "timestamps": STAMPS, "description": "in radians"}
+    nwb.contain(behavior.Position, "Position", behavior.SpatialSeries(data=RAMP, unit=unit, **place))
+    found = nwb.read(tmp_path / "x.nwb")
+    assert [w.unit for w in found.wheels] == ["rad"] * wheels
+    assert ("which is right is not known" in caplog.text) == (not wheels)
+
+
 def test_a_velocity_or_torque_is_never_taken_for_a_position(nwb, tmp_path):
     nwb.series("wheel_speed", np.full(2000, 3.0))
     nwb.series("wheel_torque", RAMP)

@@ -71,6 +71,29 @@ def test_a_combined_view_is_refused_beside_its_planes_and_alone_its_padded_frame
     assert np.flatnonzero(opened(both).fovs[0].bad_frames).tolist() == [T - 2, T - 1]
 
 
+def test_a_root_that_kept_only_the_combined_view_opens_and_says_when_each_plane_was_scanned(tmp_path, caplog):
+    """Its `stat` says the plane of each ROI; neither of its settings does, as they are those of the first plane."""
+    rows = np.array([{"med": (i, 2 * i), "iplane": i // 4} for i in range(N)], dtype=object)
+    plane(tmp_path / "suite2p/combined", ops={"fs": 10.0, "nplanes": 3}, stat=rows)
+    (tmp_path / "suite2p/plane0").mkdir()
+    np.save(tmp_path / "suite2p/plane0/ops.npy", {"fs": 10.0}, allow_pickle=True)
+    for source in (tmp_path, tmp_path / "suite2p", tmp_path / "suite2p/combined"):
+        (fov,) = opened(source).fovs
+        assert fov.name == "combined"
+        assert fov.roi_delay == pytest.approx(np.arange(N) // 4 / 30)
+    assert "not known" not in caplog.text
+    (tmp_path / "suite2p/combined/stat.npy").unlink()
+    assert np.isnan(opened(tmp_path).fovs[0].roi_delay).all()
+    assert "when each plane was scanned within a frame is not known" in caplog.text
+
+
+def test_a_copy_beside_a_plane_is_no_second_field_of_view(tmp_path, caplog):
+    for name in ("plane0", "plane10", "plane2", "plane0_backup", "plane0 (copy)"):
+        plane(tmp_path / name, ops={"fs": 10.0, "nplanes": 11})
+    assert [f.name for f in opened(tmp_path).fovs] == ["plane0", "plane2", "plane10"]
+    assert "plane0 (copy), plane0_backup: no name of a plane" in caplog.text
+
+
 def test_a_plane_without_traces_does_not_vanish(tmp_path):
     plane(tmp_path / "plane0")
     (plane(tmp_path / "plane1") / "F.npy").unlink()
@@ -124,6 +147,13 @@ def test_a_backup_of_a_field_of_view_is_none(session, caplog):
     shutil.copytree(session / "alf/FOV_00", session / "alf/FOV_00_old")
     assert [f.name for f in opened(session).fovs] == ["FOV_00"]
     assert "FOV_00_old: no name of a field of view" in caplog.text
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    session = simulate.simulate_session(tmp_path / "one", 1, 12, 300, seed=2)
+    shutil.copytree(session / "alf/FOV_00", session / "alf/FOV_0")
+    with pytest.raises(InputError, match="FOV_0 and FOV_00 are the same field of view"):
+        opened(session)
 
 
 def test_labels_say_which_value_is_a_cell_in_either_order_of_columns_or_are_refused(session):

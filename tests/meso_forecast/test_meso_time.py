@@ -9,7 +9,7 @@ from meso_forecast import simulate
 from meso_forecast.activity.observed import observed, segments, warmed
 from meso_forecast.activity.reading import Rules
 from meso_forecast.activity.split import SplitRule
-from meso_forecast.activity.windows import window_origins
+from meso_forecast.activity.windows import frame_interval, window_origins
 from meso_forecast.config import PreprocessConfig
 from meso_forecast.files.recording import open_recording
 from meso_forecast.files.session import MesoscopeSession
@@ -287,3 +287,18 @@ def test_no_window_goes_from_one_folder_of_frames_to_the_next(tmp_path):
         steps = np.diff(fov.times)
         assert np.flatnonzero(steps > 1).tolist() == ([n // 2 - 1] if name == "two" else [])
         assert np.median(steps) == pytest.approx(0.2)
+
+
+def test_a_clock_that_was_rounded_has_the_rate_of_its_mean_step(tmp_path):
+    """30 Hz written with two digits: steps of .03 and .04 s. By the median it was 33 Hz, and the typed 30 was refused."""
+    times = np.round(np.arange(400) / 30, 2)
+    path = tmp_path / "x.csv"
+    names = ",".join(["Time (s)", *(f"C{i}" for i in range(6))])
+    np.savetxt(path, np.c_[times, np.random.default_rng(0).random((400, 6))], delimiter=",", header=names, comments="")
+    for fs_hz in (None, 30.0):
+        session = open_source(PreprocessConfig(source=str(path), output="x", fs_hz=fs_hz))
+        assert 1 / frame_interval(session.clock()) == pytest.approx(30, rel=1e-3)
+    with pytest.raises(InputError, match=r"its clock has 30 frames a second"):
+        open_source(PreprocessConfig(source=str(path), output="x", fs_hz=33.3))
+    kept = np.r_[times[:100], times[103:]]  # frames that were lost are not the rate
+    assert 1 / frame_interval(kept) == pytest.approx(30, rel=2e-3)
