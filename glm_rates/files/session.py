@@ -34,6 +34,7 @@ KINDS = {
 }  # what labels name, by the name of their column
 NO_LABEL = ("", "nan", "nat", "none", "<na>", "n/a", "#n/a", "null", "<undefined>", "<missing>")
 FAR_S = 60.0  # between a time and its own trial: such times are on another clock
+JITTER_S = 0.05  # so far outside its own trial a time may lie without a word
 UNKNOWN = ("", "nan", "none", "unknown", "n/a", "na", "void", "unassigned", "null")
 
 
@@ -184,15 +185,17 @@ def on_clock(events: np.ndarray, start: np.ndarray, stop: np.ndarray, where: str
         log.warning("%s counts from the start of each trial (0 to %g s): added to it", where, at.max())
         return events + start
     away = np.maximum(np.maximum(low - at, at - high), 0)
-    if len(at) > 1 and inside.mean() < 0.5:
-        if np.median(away) > FAR_S:
-            raise InputError(
-                f"{where}: times between {at.min():g} and {at.max():g} s, mostly more than {FAR_S:g} s from their own trials ({low.min():g} to "
-                f"{high.max():g} s): is it the same unit of time and the same clock?"
-            )
-        log.warning("%s: %d of %d times lie outside their own trials", where, (~inside).sum(), len(at))
+    if len(at) > 1 and inside.mean() < 0.5 and np.median(away) > FAR_S:
+        raise InputError(
+            f"{where}: times between {at.min():g} and {at.max():g} s, mostly more than {FAR_S:g} s from their own trials ({low.min():g} to "
+            f"{high.max():g} s): is it the same unit of time and the same clock?"
+        )
     absent = known & ((events == 0) | (events == -1))
     absent[known] &= ~inside
+    astray = (away > JITTER_S) & ~absent[known]
+    if astray.any():
+        text = "%s: %d of %d times lie outside their own trials, the first at %g s (trial from %g to %g s)"
+        log.warning(text, where, astray.sum(), len(at), *(values[astray][0] for values in (at, low, high)))
     if absent.any():
         log.warning("%s: %d time(s) of 0 or -1 outside their trials are taken as none", where, absent.sum())
     return np.where(absent, np.nan, events)

@@ -10,7 +10,7 @@ import pytest
 from glm_rates import config as options
 from glm_rates.files import covariates, describe, nwb, recordings
 from glm_rates.files.lasers import event_lasers
-from glm_rates.files.session import Session
+from glm_rates.files.session import Session, on_clock
 from glm_rates.fit import pipeline, trials
 from hdf5io.errors import InputError
 
@@ -155,3 +155,17 @@ def test_a_laser_of_less_than_a_millisecond_is_told(scale, told, caplog):
     columns = {"laser": [1, 0, 1], "laser_lag_ms": [700 * scale] * 3, "laser_duration_ms": [300 * scale] * 3}
     event_lasers(columns, np.arange(3.0), "x")
     assert ("the laser lasts 0.3 ms" in caplog.text) == told
+
+
+def test_one_time_far_from_its_own_trial_is_told_and_a_little_jitter_is_not(caplog):
+    start = np.arange(40) * 9.5
+    events = start + 0.5
+    events[5] = start[5] - 0.01  # a reward that ended the trial before
+    assert (on_clock(events, start, start + 4, "x: cue") == events).all()
+    assert not caplog.text
+    events[3] = start[3] + 50
+    on_clock(events, start, start + 4, "x: cue")
+    assert (
+        "x: cue: 1 of 40 times lie outside their own trials, the first at 78.5 s (trial from 28.5 to 32.5 s)"
+        in caplog.text
+    )
