@@ -43,6 +43,11 @@ def caiman_fov(path: Path, fs_hz: float | None) -> FOVData:
     with hdf5io.read(path) as file:
         estimates = file["estimates"]
         n, n_time = hdf5io.array(estimates, "C", ndim=2).shape
+        masks = estimates.get("A/shape")  # (pixel, component)
+        if isinstance(masks, h5py.Dataset) and masks.shape == (2,) and masks[1] != n:
+            raise InputError(
+                f"{path}: '/estimates/C' is {n, n_time}, '/estimates/A' has {masks[1]} components; (component, time) is expected."
+            )
         main = "F_dff" if is_matrix(estimates, "F_dff") else "C"
         if estimates[main].shape != (n, n_time):
             raise InputError(
@@ -67,7 +72,10 @@ def cells_of(estimates: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]
     """Return which components are cells: those accepted by hand, else ``idx_components`` less those rejected by hand, else all, which is said."""
     kept = listed(estimates, "accepted_list", n, path)
     if kept is None or not len(kept):
-        kept, rejected = (listed(estimates, name, n, path) for name in ("idx_components", "rejected_list"))
+        names = ("idx_components", "idx_components_bad", "rejected_list")
+        kept, bad, rejected = (listed(estimates, name, n, path) for name in names)
+        if kept is None and bad is not None and len(bad):
+            kept = np.setdiff1d(np.arange(n), bad)
         if kept is None:
             log.warning("%s: '/estimates/idx_components' is not there; all %d components are taken as cells", path, n)
             kept = np.arange(n)
@@ -85,8 +93,12 @@ def listed(estimates: h5py.Group, name: str, n: int, path: Path) -> np.ndarray |
     InputError : a component that there is not.
     """
     item = estimates.get(name)
-    if not (isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iub" and item.ndim == 1):
+    if not (isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "iubf" and item.ndim == 1):
         return None
+    if item.dtype.kind == "f" and (item[:] % 1 != 0).any():
+        raise InputError(
+            f"{path}: '/estimates/{name}' holds {item[:][item[:] % 1 != 0][0]:g}, numbers of components are expected."
+        )
     if item.dtype.kind == "b" and len(item) != n:
         raise InputError(f"{path}: '/estimates/{name}' has {len(item)} flags, there are {n} components.")
     found = np.flatnonzero(item[:]) if item.dtype.kind == "b" else item[:].astype(int)

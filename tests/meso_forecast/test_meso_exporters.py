@@ -265,6 +265,36 @@ def test_a_caiman_file_opens_with_its_kept_components(tmp_path, f_dff):
     assert np.median(np.diff(fov.times)) == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(
+    ("name", "listed", "cells"),
+    [
+        ("idx_components_bad", np.arange(1, N), [0]),  # the list of what was kept was not saved
+        ("idx_components", np.arange(0, N, 4).astype(float), [0, 4, 8]),
+        ("idx_components", np.array([0.5, 0.9]), None),
+    ],
+)
+def test_lists_of_components_count_whatever_form_they_have(tmp_path, name, listed, cells, caplog):
+    path = caiman_h5(tmp_path / "c.hdf5", kept=False)
+    with h5py.File(path, "r+") as file:
+        if name in file["estimates"]:
+            del file[f"estimates/{name}"]
+        file[f"estimates/{name}"] = listed
+    if cells is None:
+        with pytest.raises(InputError, match="numbers of components are expected"):
+            opened(path)
+    else:
+        assert opened(path).fovs[0].cells().tolist() == cells
+        assert "taken as cells" not in caplog.text
+
+
+def test_caiman_traces_the_other_way_round_than_their_masks_are_refused(tmp_path):
+    path = caiman_h5(tmp_path / "c.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["estimates/A/shape"] = [100, T]
+    with pytest.raises(InputError, match=r"'/estimates/A' has 300 components"):
+        opened(path)
+
+
 def test_a_caiman_file_without_a_selection_says_so(tmp_path, caplog):
     assert len(opened(caiman_h5(tmp_path / "c.hdf5", kept=False)).fovs[0].cells()) == N
     assert "all 12 components are taken as cells" in caplog.text
