@@ -15,6 +15,7 @@ from ..config import HeldOutConfig
 from ..console import Result, Run, log
 from ..files import dataset, model_folder
 from ..model.model import differences
+from ..model.propagation import Family, family_of, in_words
 from ..rate_network.activity import Regime
 from ..score import benchmark as conditions
 from ..score.evaluate import mean_and_error, t_95
@@ -53,6 +54,11 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
         model.spec, regime, n_time, W.shape[-1], max(c.trials for c in grid), [c.noise for c in grid]
     ):
         log.warning("%s", line)
+    family = model.spec.family or Family()
+    if family.dale and not family_of(W).dale:
+        log.warning(
+            "EP is told Dale's law, which the model's training networks keep and these test networks do not: `infer` would ask the evidence."
+        )
     for i, condition in enumerate(grid):
         g = torch.Generator().manual_seed(config.seed * 1000 + i)
         cells.append(
@@ -77,6 +83,7 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
     structure = str(dataset.load_metadata(config.data)["config"].get("structure", "connectome"))
     results = {
         "n_networks": len(W),
+        "ep_family": {**family._asdict(), "in words": in_words(family)},
         "answer": final,
         "further": further,
         "rows": list(conditions.long_rows(rows, structure, W.shape[-1])),

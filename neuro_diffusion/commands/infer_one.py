@@ -71,7 +71,7 @@ def infer_one(config: InferConfig, run: Run, asked: Asked) -> Result:
     choice = as_told(recording.y, told, config.noise_std, recording.observed) if settings is None else settings.best
     found = fitted(config, model, recording, recorded, choice, others, truth)
     gains = gains_of(found, len(recording.y))
-    judged = doubted(judged, gains, too_sure(found))
+    judged = doubted(judged, gains, [*too_sure(found), *unasked(found, recording.y.shape[-1])])
     bad = judged.verdict in (MISSPECIFIED, NO_NETWORK)
     first = "" if judged.verdict == TYPICAL else f"{judged.verdict}: {'; '.join(judged.facts)}"
     final = answer_of(inference.WORDS[found.default], gains, first, bad)
@@ -152,6 +152,15 @@ def too_sure(found: inference.Inference) -> list[str]:
     ]
 
 
+def unasked(found: inference.Inference, N: int) -> list[str]:
+    """Return that Dale's law was taken as given, where expectation propagation is what is to be trusted."""
+    if N <= inference.LARGEST or not found.ep.family.dale or found.trusted == "ridge":
+        return []
+    return [
+        f"whether columns have one sign each (Dale's law) is not asked beyond {inference.LARGEST} neurons, and its intervals stand on it"
+    ]
+
+
 def doubted(judged: Verdict, gains: dict[str, tuple[float, float]], unrest: Sequence[str] = ()) -> Verdict:
     """Return the verdict after the left-out trials were looked at: a network must predict them better than none does.
 
@@ -210,6 +219,11 @@ def fitted(
                 f" {inference.LARGEST} neurons. Give --estimate gain,tau,process to go on without."
             )
         family = model.spec.family or Family()
+        if family.dale:
+            log.warning(
+                "whether columns have one sign each (Dale's law) is not asked beyond %d neurons: expectation propagation takes it as given."
+                " If it does not hold, believe ridge, not its intervals.", inference.LARGEST,
+            )  # fmt: skip
         return infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
     n_samples = config.n_samples or max(8, min(64, int(7e8 / (N**3 * steps))))
@@ -270,7 +284,11 @@ def estimates_of(found: inference.Inference, recording: recordings.Activity) -> 
         "correlation_ridge_self": next(r["expected correlation"] for r in found.table if r["method"] == "ridge"),
         "trial_nll": {r["method"]: -r["held-out log-likelihood per value"] for r in found.table},
         "ep_converged": found.ep.converged,
-        "family": {**found.ep.family._asdict(), "log odds of Dale's law": found.ep.log_odds},
+        "family": {
+            **found.ep.family._asdict(),
+            "log odds of Dale's law": found.ep.log_odds,
+            "asked": recording.y.shape[-1] <= inference.LARGEST,
+        },
         "noise_std": found.noise_std,
         "n_trials": len(recording.y),
         "n_neurons": recording.y.shape[-1],

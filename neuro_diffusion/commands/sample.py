@@ -6,8 +6,9 @@ from typing import Any
 
 from hdf5io.errors import InputError
 
-from ..config import SampleConfig, refuse_size
+from ..config import SampleConfig
 from ..console import Result, Run
+from ..files.asked import refuse_memory
 from ..files.metadata import load_metadata
 from ..files.model_header import header_of
 
@@ -20,10 +21,7 @@ def check(config: SampleConfig) -> int:
     InputError : a model of another kind, samples that no memory holds, a data set of other networks.
     """
     N = config.n_neurons or int(header_of(config.model, "diffusion")["n_neurons"])
-    try:
-        refuse_size(4 * 4 * config.n_samples * N**2, f"{config.n_samples} samples of {N} neurons")
-    except ValueError as error:
-        raise InputError(f"--n-samples: {error}.") from None
+    refuse_memory("--n-samples", 4 * 4 * config.n_samples * N**2, f"{config.n_samples} samples of {N} neurons")
     if config.data is not None:
         there = load_metadata(config.data)["config"].get("n_neurons", N)
         if there != N:

@@ -6,8 +6,9 @@ import math
 
 from hdf5io.errors import InputError, WorkFailed
 
-from ..config import Settings, TrainConditionalConfig, TrainPriorConfig, refuse_size
+from ..config import Settings, TrainConditionalConfig, TrainPriorConfig
 from ..console import Result, Run, log
+from ..files.asked import refuse_memory
 from ..files.metadata import load_metadata, load_settings, shards_of
 from ..files.model_header import header_of
 
@@ -36,10 +37,8 @@ def check(config: TrainPriorConfig) -> Settings | None:
         T = config.n_time or (50 if found is None else found.n_time)
         N = int(load_metadata(config.data)["config"].get("n_neurons", 2))
         what = f"a step ({config.batch} networks, {max(config.trials)} trials of {T} steps)"
-        try:
-            refuse_size(4 * 4 * config.batch * max(config.trials) * T * N, what)
-        except ValueError as error:
-            raise InputError(f"--batch, --trials or --n-time: {error}.") from None
+        n_bytes = 4 * 4 * config.batch * max(config.trials) * T * N
+        refuse_memory("--batch, --trials or --n-time", n_bytes, what)
     return found
 
 

@@ -293,6 +293,12 @@ class PlotConfig(Array):
     figure_format: FigureFormat | None = Field(None, description="default: the suffix of --output")
     overwrite: bool = Field(False, description="replace an earlier output")
 
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if self.target.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise ValueError(f"--output {self.output}: figures are written as .png, .svg, .pdf")
+        return self
+
     @property
     def target(self) -> Path:
         """Return the figure's path."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
-from ..config import InferConfig
+from ..config import InferConfig, refuse_size
 from . import connectomes, recordings
 from .beside import read_stimulus, truth_beside
 from .model_header import header_of
@@ -54,7 +54,18 @@ def read_asked(config: InferConfig) -> Asked:
         )
     for name in not_for_many(config, recording) if recording.y.shape[-1] > LARGEST else ():
         raise InputError(f"{name}: not there for more than {LARGEST} neurons. Leave it out.")
+    if config.n_samples is not None:
+        N = recording.y.shape[-1]
+        refuse_memory("--n-samples", 4 * 4 * config.n_samples * N**2, f"{config.n_samples} samples of {N} neurons")
     return Asked(recording, truth, stimulus, anatomy_of(config.anatomy, recording))
+
+
+def refuse_memory(option: str, n_bytes: float, what: str) -> None:
+    """Raise InputError where what an option asks for is larger than the memory of this machine."""
+    try:
+        refuse_size(n_bytes, what)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}.") from None
 
 
 def not_for_many(config: InferConfig, recording: recordings.Rates) -> Iterator[str]:

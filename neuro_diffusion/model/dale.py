@@ -28,6 +28,9 @@ TOO_MUCH, AT_REST = (
     1.5,
     2.5,
 )  #: over what signs can add (log 2 a connection), and where sweeps came to rest: such an evidence is erratic
+LARGE = (
+    3.0  #: if it is also more than this a row: sparse columns, whose connections are few, give up to that (fly larva)
+)
 
 
 class Evidence(NamedTuple):
@@ -55,7 +58,7 @@ def choose(likelihood: Likelihood, family: Family) -> Chosen:
     own, rows = log_evidence(likelihood, found, family), found.mean.shape[-1]
     gain = float(sum(own) - sum(log_evidence(likelihood, free, other)))
     at_most = math.log(2) * float(found.present.sum())
-    erratic = gain > at_most * (AT_REST if bool(found.converged[0]) else TOO_MUCH)
+    erratic = gain > max(LARGE * rows, at_most * (AT_REST if bool(found.converged[0]) else TOO_MUCH))
     if gain < -DOUBT * rows - SLOPE * max(0.0, float(own.signs) - OPEN * rows) or erratic:
         return Chosen(free, other, gain if gain < 0 else math.nan)
     return Chosen(found, family, gain)

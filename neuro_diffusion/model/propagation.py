@@ -41,6 +41,9 @@ GAIN_WEIGHT = 40.0  #: how many entries the family's gain counts for (.8 to 1.8 
 ALLOWED = 1.12  #: by which squares that the data determine come out too small, because the likelihood allows for the path's own error
 
 
+DALE = "Dale's law"
+
+
 class Family(NamedTuple):
     """A prior over weights in words: what is written down, where the diffusion model has learned."""
 
@@ -50,6 +53,16 @@ class Family(NamedTuple):
     minus: float = 3.8  #: of a negative one
     excitatory: float = 0.75  #: share of the columns (or entries) that are positive
     dale: bool = True  #: the entries of a column have one sign
+
+
+def in_words(family: Family) -> str:
+    """Return what a family says.
+
+    >>> in_words(Family())
+    "Dale's law, density 0.40, log-normal sizes of sd 0.50"
+    """
+    sizes = f"log-normal sizes of sd {family.log_sd:.2f}" if family.log_sd else "half-normal sizes"
+    return f"{DALE if family.dale else 'no law of signs'}, density {family.density:.2f}, {sizes}"
 
 
 class Propagated(NamedTuple):

@@ -14,7 +14,7 @@ from ..model.blend import blend, claimed_correlation, mix, share_of
 from ..model.guidance import guided_prior_samples
 from ..model.joint import draw
 from ..model.model import WeightModel
-from ..model.propagation import Family, propagate
+from ..model.propagation import Family, in_words, propagate
 from ..model.ridge import Likelihood, Ridge, gaussian_likelihood, oracle_ridge, ridge_of
 from ..rate_network.activity import Regime, observation_mask
 from ..rate_network.weights import get_spectral_radius
@@ -100,6 +100,7 @@ def benchmark_cell(
         **posterior_row(score(scored, true), true, ridge, W, block),
         **written_row("ep", score(ep_scored, true), true),
         "ep converged": float(written.converged.float().mean()),
+        "ep family": in_words(family),
     }
     if model.spec.gate:
         row |= written_row("combined", score(mix(ep_scored, scored, share), true), true) | {

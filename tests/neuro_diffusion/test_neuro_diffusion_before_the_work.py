@@ -58,6 +58,7 @@ BASE = {
         ("BenchmarkConfig", {"trials": (1, 1)}, "--trials 1,1: each value once"),
         ("BenchmarkConfig", {"noise": (0.1, 0.1)}, "--noise 0.1,0.1: each value once"),
         ("InferConfig", {"estimate": ("none", "input")}, "none, or what is to be estimated"),
+        ("PlotConfig", {"output": "f.xyz"}, "figures are written as .png, .svg, .pdf"),
         ("InferConfig", {"output": "p.png"}, "the figure beside it would have this name"),
     ],
 )  # fmt: skip
@@ -195,6 +196,7 @@ def test_a_training_that_diverged_is_no_model(nd_data, tmp_path, monkeypatch):
         ),
         ({"activity": "HALF", "estimate": ("input",)}, "--estimate: without effect where neurons were not recorded"),
         ({"activity": "ONE"}, "one neuron was recorded"),
+        ({"n_samples": 10**9}, "--n-samples: 1000000000 samples of 6 neurons takes"),
     ],
 )
 def test_what_does_not_fit_a_recording_is_told_before_anything_is_inferred(
@@ -239,3 +241,17 @@ def test_one_test_network_is_refused_before_models_run(nd_model, tmp_path, monke
     config = configs.BenchmarkConfig(model=nd_model, data=tmp_path)
     with pytest.raises(InputError, match="one network in the test split"):
         scoring.score(config, RUN, [])
+
+
+def test_a_baseline_told_dales_law_says_so_where_test_networks_do_not_keep_it(nd_model, nd_data, monkeypatch, caplog):
+    from neuro_diffusion.commands import held_out as scoring
+
+    W = torch.randn(4, 6, 6, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(dataset, "load_weights", lambda *_: W)
+    monkeypatch.setattr(scoring.conditions, "benchmark_cell", no_work)
+    config = configs.BenchmarkConfig(model=nd_model, data=nd_data)
+    monkeypatch.setattr(scoring.log, "propagate", True)
+    scoring_grid = [scoring.conditions.Condition(1, 0.02, 1.0)]
+    with pytest.raises(pytest.fail.Exception, match="it was begun"):
+        scoring.score(config, RUN, scoring_grid)
+    assert "EP is told Dale's law" in caplog.text

@@ -198,6 +198,8 @@ def test_the_benchmark_holds_ridge_and_oracle_ridge_beside_the_model(nd_here, nd
         "diffusion",
         "pigdm",
     ] * 4
+    assert results["ep_family"]["dale"] is True
+    assert table[0]["ep family"].startswith("Dale's law, density ")
     keys = {"structure", "n", "k", "noise", "observed", "method", "correlation", "se", "coverage"}
     assert set(results["rows"][2]) == keys
     assert results["rows"][4]["coverage"]["80"] == table[0]["coverage 80 %"]
@@ -465,9 +467,11 @@ def test_the_public_names_come_from_the_root_and_load_nothing_heavy_before():
 def test_a_network_beyond_the_diffusion_model_is_answered_by_expectation_propagation(
     nd_here, nd_model, tmp_path, monkeypatch
 ):
+    from neuro_diffusion.files import asked
     from neuro_diffusion.fit import infer
 
     monkeypatch.setattr(infer, "LARGEST", 20)
+    monkeypatch.setattr(asked, "LARGEST", 20)
     assert nd_here("simulate", "--output", tmp_path / "s.h5", "--N", 24, "--num-trials", 2, "--T", 20).returncode == 0
     answer = nd_here(
         "infer", nd_model, tmp_path / "s.h5", "--truth", tmp_path / "s.h5", "--output", tmp_path / "p.h5", "--json", "--force"
@@ -476,6 +480,9 @@ def test_a_network_beyond_the_diffusion_model_is_answered_by_expectation_propaga
     results = json.loads(answer.stdout)["results"]
     assert [row["method"] for row in results["methods"]] == ["ridge", "ep"]
     assert all(row["held-out log-likelihood per value"] is not None for row in results["methods"])
+    assert results["family"]["asked"] is False  # Dale's law is taken as given there, and that is said
+    assert any("Dale's law) is not asked beyond 20 neurons" in line for line in json.loads(answer.stdout)["warnings"])
+    assert results["best_method"] == "ridge" or any("Dale's law) is not asked" in fact for fact in results["facts"])
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["samples"].shape == (8, 24, 24)
     refused = nd_here("infer", nd_model, tmp_path / "s.h5", "--refine", "map", "--output", tmp_path / "q.h5")
