@@ -84,7 +84,7 @@ class Labelled(Tables):
     )
     label_column: str | None = Field(
         None,
-        description="what holds the labels: a column of the label file, else of the table; a property of the analyzer",
+        description="what holds the labels: a column of the label file, else of the table or folder; a property of the analyzer",
     )
     label_category: str | None = Field(
         None,

@@ -138,6 +138,15 @@ def test_a_labeller_that_is_none_is_refused_before_units_are_read_and_models_sco
             predict_inputs(PredictConfig(model=model, inputs=[tables / "bare3.csv"], labellers=names))
 
 
+def test_a_model_whose_metrics_are_not_there_is_refused_before_another_is_scored(tables, model, tmp_path, monkeypatch):
+    first, second = load_model.load(model), load_model.load(model)
+    more = second._replace(folder=tmp_path, metric_names=[*second.metric_names, *(f"metric {i}" for i in range(9))])
+    monkeypatch.setattr(load_model, "load", lambda path, **_: first if path == model else more)
+    monkeypatch.setattr(compare, "evaluate_model", lambda *_: pytest.fail("a model was scored"))
+    with pytest.raises(InputError, match="metrics are absent"):
+        compare.compare(CompareConfig(inputs=[tables / "rec3.csv"], label_column="label", models=[model, tmp_path]))
+
+
 def test_what_a_model_is_not_is_told_before_units_are_read(tables, model, tmp_path, monkeypatch):
     monkeypatch.setattr(recordings, "read_recording", lambda *_: pytest.fail("units were read"))
     given = {"model": model, "inputs": [tables / "bare3.csv"]}

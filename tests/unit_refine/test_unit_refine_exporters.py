@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
+from unit_refine.commands import from_python
 from unit_refine.config import PredictConfig, Tables, TrainConfig
 from unit_refine.files import clusters, curation, kilosort, label_files, load_model, phy, pictures, recordings
 from unit_refine.files.analyzers import Analyzer
@@ -153,8 +154,55 @@ def test_of_two_label_columns_of_a_folder_that_disagree_one_must_be_named(kiloso
     assert labels_in(kilosort_folder, label_column="quality") == GROUPS
     assert labels_in(kilosort_folder, label_column="group") == other
     assert len(read(kilosort_folder, model).unit_ids) == 12  # where labels are not wanted nothing is asked
+    read_source = from_python.read_source(kilosort_folder, kilosort_folder, TrainConfig(inputs=[kilosort_folder]))
+    assert len(read_source.unit_ids) == 12  # nor where they come from Python
     own_labels(kilosort_folder, "group", ["", *GROUPS[1:]])
     assert labels_in(kilosort_folder) == ["", *GROUPS[1:]]  # they agree
+
+
+def test_groups_that_nobody_gave_do_not_stand_before_a_column_of_labels(kilosort_folder):
+    own_labels(kilosort_folder, "group", "unsorted")  # as SpikeInterface's export leaves it
+    own_labels(kilosort_folder, "quality", GROUPS)
+    assert labels_in(kilosort_folder) == GROUPS
+
+
+def test_labels_in_a_folders_table_of_metrics_count_like_those_beside_it(kilosort_folder):
+    metrics_of(range(12)).assign(quality=GROUPS).to_csv(kilosort_folder / "quality_metrics.csv", index=False)
+    assert labels_in(kilosort_folder) == labels_in(kilosort_folder, label_column="quality") == GROUPS
+    own_labels(kilosort_folder, "group", ["mua", *GROUPS[1:]])
+    with pytest.raises(InputError, match="'group' and 'quality' could be the labels and differ for 1 clusters"):
+        labels_in(kilosort_folder)
+    own_labels(kilosort_folder, "quality", ["mua", *GROUPS[1:]])
+    with pytest.raises(
+        InputError, match="'quality' of its metrics differs for 1 clusters from the labels called 'quality'"
+    ):
+        labels_in(kilosort_folder, label_column="quality")
+
+
+@pytest.mark.parametrize("content", ["", "cluster_id\tgroup\n"])
+def test_a_group_file_without_a_label_stops_nothing_and_is_filled(content, kilosort_folder, model):
+    for name in ("group", "KSLabel", "quality"):
+        (kilosort_folder / f"cluster_{name}.tsv").write_text(content)
+    assert read(kilosort_folder, model).labels is None
+    table = pd.DataFrame({"unit_id": [str(i) for i in range(12)], "predicted_quality": GROUPS})
+    phy.export(kilosort_folder, table.assign(prediction_confidence=0.9, abstained=False), True, False)
+    assert pd.read_csv(kilosort_folder / "cluster_group.tsv", sep="\t")["group"].tolist() == GROUPS
+
+
+def test_rows_that_a_spreadsheet_left_empty_are_no_units(tmp_path, model):
+    text = metrics_of([7, 3, 5]).to_csv(index=False)
+    (tmp_path / "m.csv").write_text(text + "," * len(METRICS) + "\n" + "," * len(METRICS) + "\n")
+    assert read(tmp_path / "m.csv", model).unit_ids == ["7", "3", "5"]
+    (tmp_path / "m.csv").write_text(text + ",1" + "," * (len(METRICS) - 1) + "\n")
+    with pytest.raises(InputError, match="1 units without an id"):
+        read(tmp_path / "m.csv", model)
+
+
+def test_a_session_that_is_spelled_in_two_ways_is_one(tmp_path):
+    both = pd.concat([metrics_of([7, 3]).assign(session=s) for s in ("1", "1.0", "b")])
+    both.to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(InputError, match="unit id 7 occurs more than once"):
+        recordings.read_unlabelled(Tables(inputs=[tmp_path / "m.csv"], group_by="session"), [tmp_path / "m.csv"])
 
 
 def test_a_column_of_any_name_is_read_where_it_is_named(kilosort_folder, caplog):

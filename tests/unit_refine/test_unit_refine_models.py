@@ -163,6 +163,12 @@ def test_steps_that_a_curation_model_does_not_have_are_refused_before_they_are_b
     refused(folder_of(tmp_path / "c", pipeline), "refused")
 
 
+def test_a_pointer_of_git_lfs_is_told_from_a_broken_file(tmp_path):
+    path = folder_of(tmp_path / "m", fitted(LogisticRegression()))
+    (path / "best_model.skops").write_text("version 1\noid sha256:4d7a\nsize 12345\n")
+    refused(path, r"a pointer of Git LFS, not the model\. Fetch it: git lfs pull")
+
+
 def test_a_file_that_unpacks_to_more_than_allowed_is_refused(tmp_path):
     path = folder_of(tmp_path / "m", fitted(LogisticRegression()))
 

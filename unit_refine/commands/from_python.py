@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import hdf5io
 from hdf5io.errors import InputError
 
-from ..config import Classifier, TrainConfig
+from ..config import Classifier, Tables, TrainConfig
 from ..files import compute_metrics
 from ..files.label_files import LabelFile, join
 from ..files.recordings import read_recording
@@ -162,7 +162,8 @@ def checked(chosen: dict[str, Any]) -> TrainConfig:
 def read_source(source: Any, place: Path, config: TrainConfig) -> Recording:
     """Return the recording of a CSV path or of a SortingAnalyzer in memory."""
     if isinstance(source, (str, Path)):
-        return read_recording(Path(source), config)
+        unlabelled = Tables(**{name: getattr(config, name) for name in Tables.model_fields})  # labels come from Python
+        return read_recording(Path(source), unlabelled)
     found = compute_metrics.describe(source, str(place), config.compute_missing)
     return Recording(place.name, place, found.unit_ids, to_new_names(found.table), None, found.params)
 

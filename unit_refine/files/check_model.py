@@ -77,8 +77,12 @@ def check_archive(path: Path, max_memory: int) -> None:
 
     Raises
     ------
-    InputError : unpacked it needs more memory than allowed; an array claims more than the file holds; a foreign class.
+    InputError : unpacked it needs more memory than allowed; an array claims more than the file holds; a foreign class; only a
+        pointer of Git LFS.
     """
+    with path.open("rb") as file:
+        if b"oid sha256:" in file.read(200):
+            raise InputError(f"{path}: a pointer of Git LFS, not the model. Fetch it: git lfs pull.")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         megabytes = sum(m.file_size for m in members) / 1e6

@@ -7,18 +7,22 @@ SpikeInterface exports are ``cluster_<name>.tsv``. Kilosort's ``cluster_KSLabel.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_key
 from ..units.labels import LABEL_COLUMNS, meaning, spelled_out, tidy
+from .alf import share_of_criteria
 from .clusters import SI_IDS, cluster_of_row
 from .folder_tables import INFO, WANTED, info_table
 from .label_files import KILOSORT_SHARE, KSLABEL, agree, kilosort_labels, read_label_file, without_kilosorts
 from .tables import take_ids
-from .text import read_cells
+from .text import is_blank, read_cells
 
 log = logging.getLogger(__package__)
 
@@ -28,7 +32,7 @@ OURS = ("cluster_unit_refine.tsv", "cluster_unit_refine_prob.tsv")
 PHYS_OWN = frozenset({"amp", "ch", "channel", "depth", "fr", "n_spikes", "sh", "shank", "group", "kslabel", "unit_refine", "unit_refine_prob"})  # fmt: skip
 
 
-def read(folder: Path, asked: bool) -> dict[str, object] | None:
+def read(folder: Path, asked: bool, metrics: pd.DataFrame) -> dict[str, object] | None:
     """Return ``{cluster id: label}`` of a person; None where nobody labelled.
 
     Groups are read, and columns under a usual name (``quality``, ``label``, ...); of several that agree the first.
@@ -36,6 +40,7 @@ def read(folder: Path, asked: bool) -> dict[str, object] | None:
     Parameters
     ----------
     asked : the labels are what is wanted: the column is told, and several that disagree are refused.
+    metrics : the folder's tables of metrics by cluster id, in which labels may stand too.
 
     Raises
     ------
@@ -49,6 +54,12 @@ def read(folder: Path, asked: bool) -> dict[str, object] | None:
         values = own_column(folder, name)
         if any(meaning(v) for v in values.values()):
             found[name] = values
+    for name in [
+        c for c in map(str, metrics.columns) if c.lower() in usual and not share_of_criteria(metrics.columns, c)
+    ]:
+        values = dict(zip(map(str, metrics.index), spelled_out(metrics[name].tolist(), name)))
+        if any(meaning(v) for v in values.values()):
+            found[f"{name} of the metrics" if name in found else name] = values
     if not found:
         return None
     first, *others = found
@@ -57,7 +68,7 @@ def read(folder: Path, asked: bool) -> dict[str, object] | None:
         if n and asked:
             raise InputError(
                 f"{folder}: its columns '{first}' and '{other}' could be the labels and differ for {n} clusters."
-                f" Name one: --label-column {first}, or --label-column {other}."
+                " Name the right one with --label-column."
             )
     if asked:
         log.warning("%s: the labels are those of its column '%s'", folder, first)
@@ -67,7 +78,7 @@ def read(folder: Path, asked: bool) -> dict[str, object] | None:
 def column_of(folder: Path, name: str) -> dict[str, object] | None:
     """Return ``{cluster id: label}`` of a column that was named; None where the folder has none of that name."""
     if name.lower() == "group":
-        return read_groups(folder)
+        return read_groups(folder) or {}
     if name.lower() == "kslabel":
         return kilosort_labels(folder) or None
     own = next((n for n in own_names(folder) if n.lower() == name.lower()), None)
@@ -77,10 +88,19 @@ def column_of(folder: Path, name: str) -> dict[str, object] | None:
 def own_names(folder: Path) -> list[str]:
     """Return the columns that a laboratory, or another program, gave the clusters: no metrics, nothing of Phy's, Kilosort's or ours."""
     taken = {SI_IDS, INFO, KSLABEL, *GROUPS, *OURS}
-    names = [p.stem.removeprefix("cluster_") for p in sorted(folder.glob("cluster_*.tsv")) if p.name not in taken]
+    names = [
+        p.stem.removeprefix("cluster_")
+        for p in sorted(folder.glob("cluster_*.tsv"))
+        if p.name not in taken and not is_blank(p)
+    ]
     if (folder / INFO).is_file():
         names += [str(c) for c in take_ids(info_table(folder / INFO), folder / INFO)[1].columns]
     return [n for n in dict.fromkeys(names) if n not in WANTED and n.lower() not in PHYS_OWN]
+
+
+def with_words(folder: Path) -> list[str]:
+    """Return those of `own_names` that hold words, as labels do."""
+    return [n for n in own_names(folder) if any(re.search("[a-z]{2}", tidy(v)) for v in own_column(folder, n).values())]
 
 
 def own_column(folder: Path, name: str) -> dict[str, object]:
@@ -102,7 +122,7 @@ def of_units(folder: Path, labels: Mapping[str, object], ids: Sequence[str]) -> 
     ------
     InputError : these are more than half.
     """
-    labelled = [i for i, g in labels.items() if tidy(g)]
+    labelled = [i for i, g in labels.items() if meaning(g)]
     absent = sorted(set(labelled) - set(ids), key=id_key)
     if len(absent) > 0.5 * len(labelled):
         raise InputError(
@@ -120,8 +140,8 @@ def shown(ids: Sequence[str]) -> str:
 
 
 def group_file(folder: Path) -> Path | None:
-    """Return the file that holds a person's labels."""
-    return next((folder / name for name in GROUPS if (folder / name).is_file()), None)
+    """Return the file that holds a person's labels; None where there is none, or nothing in it."""
+    return next((p for name in GROUPS if (p := folder / name).is_file() and not is_blank(p)), None)
 
 
 def is_kilosorts(path: Path) -> bool:
@@ -143,10 +163,10 @@ def read_groups(folder: Path) -> dict[str, object] | None:
             raise InputError(f"{path}: a cluster stands in it under two spellings, such as 14 and 014. Remove one.")
     elif (folder / INFO).is_file():
         groups = info_groups(folder / INFO)
-    if not any(tidy(g) for g in groups.values()):
+    if not any(meaning(g) for g in groups.values()):
         return None
     source = path or folder / INFO
-    for other in [f for n in (*GROUPS, INFO) if (f := folder / n).is_file() and f != source]:
+    for other in [f for n in (*GROUPS, INFO) if (f := folder / n).is_file() and f != source and not is_blank(f)]:
         if other.name == INFO or not is_kilosorts(other):
             found = info_groups(other) if other.name == INFO else read_label_file(other).labels
             theirs = {cluster_text(i): meaning(g) for i, g in found.items()}
@@ -157,7 +177,7 @@ def read_groups(folder: Path) -> dict[str, object] | None:
     labels, notices = without_kilosorts(groups, folder, source)
     for notice in notices:
         log.warning("%s", notice)
-    return labels if any(tidy(g) for g in labels.values()) else None
+    return labels if any(meaning(g) for g in labels.values()) else None
 
 
 def warn_of_predictions(groups: Mapping[str, object], folder: Path, source: Path) -> None:

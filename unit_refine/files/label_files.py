@@ -15,7 +15,7 @@ from ..units.metrics import ID_COLUMNS, id_column, other_ids
 from . import alf, curation, nwb
 from .clusters import SI_IDS, si_unit_ids
 from .tables import PARQUET, read_parquet
-from .text import Form, TextTable, read_cells
+from .text import Form, TextTable, is_blank, read_cells
 
 KSLABEL = "cluster_KSLabel.tsv"
 #: From this share of equal labels on they are taken for Kilosort's own: no curator agrees with it so often.
@@ -173,7 +173,7 @@ def agree(first: str, second: str) -> bool:
 def kilosort_labels(folder: Path) -> dict[str, object]:
     """Return Kilosort's own labels of a folder; empty where it has none."""
     path = folder / KSLABEL
-    if not path.is_file():
+    if not path.is_file() or is_blank(path):
         return {}
     table = read_cells(path)
     header, body = split_header(table, path)

@@ -81,7 +81,7 @@ def read(folder: Path, asked: bool = False) -> Clusters:
     table = with_counts(folder, table)
     if there is not None:
         table = table.loc[compare(list(table.index), there, f"{folder}: its metrics", "metrics")]
-    labels = folder_labels.read(folder, asked)
+    labels = folder_labels.read(folder, asked, table)
     ids = list(table.index)
     own = None if labels is None else folder_labels.of_units(folder, labels, ids)
     return Clusters(ids, table.reset_index(drop=True), own)

@@ -16,12 +16,12 @@ from hdf5io.errors import InputError
 
 from ..config import Labelled, Tables
 from ..units.assemble import Recording, animal_values, column, id_key, name_apart, split_by
-from ..units.labels import LABEL_COLUMNS, parse_label_map, read_labels, spelled_out
+from ..units.labels import LABEL_COLUMNS, meaning, parse_label_map, read_labels, spelled_out
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, KNOWN, RENAMED, id_column, squeezed, to_new_names, without_sentinels
 from ..units.releases import ANY, of_names, together
 from . import alf, analyzers, clusters, folder_labels, folder_tables, nwb, phy
-from .label_files import join, labels_for
+from .label_files import agree, join, labels_for
 from .tables import read_table, take_ids
 
 log = logging.getLogger(__package__)
@@ -63,9 +63,16 @@ def read_phy_recording(path: Path, config: Tables, label_column: str | None) -> 
 
 def folder_column(path: Path, ids: list[str], table: pd.DataFrame, name: str) -> tuple[list[object], pd.DataFrame]:
     """Return the labels that are a column of a Phy folder: of its tables, of ``cluster_<name>.tsv``, of Phy's own table; and the table without it."""
-    if name in table.columns:
-        return spelled_out(table[name].tolist(), name), table.drop(columns=[name])
     labels = folder_labels.column_of(path, name)
+    if name in table.columns:
+        own = spelled_out(table[name].tolist(), name)
+        n = sum(not agree(meaning(g), meaning((labels or {}).get(i, ""))) for i, g in zip(ids, own))
+        if n:
+            raise InputError(
+                f"{path}: column '{name}' of its metrics differs for {n} clusters from the labels called '{name}' beside it."
+                " Give the file of the right ones with --labels."
+            )
+        return own, table.drop(columns=[name])
     if labels is None:
         known = ", ".join(folder_labels.own_names(path)[:12])
         raise InputError(f"{path}: no column '{name}'; beside metrics its clusters have {known or 'none'}.")
@@ -87,7 +94,7 @@ def with_computed(path: Path, config: Tables, found: phy.Clusters | None, asked:
         log.warning("metrics that are not there stay missing: %s", error)
         return found
     if found is None:
-        own = folder_labels.read(path, asked)
+        own = folder_labels.read(path, asked, new.table.iloc[:0, :0])
         labels = None if own is None else folder_labels.of_units(path, own, new.unit_ids)
         return phy.Clusters(new.unit_ids, new.table, labels)
     more = new.table.set_axis(new.unit_ids, axis=0)[[c for c in new.table.columns if c not in have]]
@@ -234,7 +241,7 @@ def bare_recording(path: Path, config: Tables, label_column: str | None) -> Reco
     if label_column is not None:
         labels, table = folder_column(path, ids, table, label_column)
     elif isinstance(config, Labelled) and not config.labels:
-        own = folder_labels.read(path, True)
+        own = folder_labels.read(path, True, folder_tables.read(path))
         labels = None if own is None else folder_labels.of_units(path, own, ids)
     return Recording(path.name, path, ids, table, labels, {}, "cluster")
 
@@ -285,7 +292,7 @@ def labelled(recording: Recording, config: Labelled, i: int) -> tuple[list[Recor
         parts, notices = join_labels(parts, config, config.labels[i])
     if parts[0].labels is None:
         looks = [c for c in LABEL_COLUMNS if c in parts[0].table.columns]
-        looks += folder_labels.own_names(recording.source) if parts[0].id_of == "cluster" and not looks else []
+        looks += folder_labels.with_words(recording.source) if parts[0].id_of == "cluster" and not looks else []
         hint = f" (column '{looks[0]}' looks like labels)" if looks else ""
         raise InputError(
             f"{recording.source}: no labels. Give --labels cluster_group.tsv or --label-column NAME{hint}."

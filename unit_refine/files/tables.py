@@ -93,7 +93,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not readable as CSV: {str(error).strip().splitlines()[0]}") from None
     if not isinstance(table.index, pd.RangeIndex):  # more cells than names: the extra ones would become an index
         raise InputError(f"{path}: not readable as CSV: lines have more cells than the header names columns.")
-    return named_once(table, path, *ends)
+    return named_once(table, path, *ends).dropna(how="all").reset_index(drop=True)  # Excel saves rows that were emptied
 
 
 def ends_of(text: str, separator: str) -> tuple[list[str], list[str]]:
@@ -166,7 +166,7 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     summaries = [text for text in ids if text.strip().lower() in SUMMARIES]
     if summaries:
         raise InputError(f"{path}: the row '{summaries[0]}' sums up the units and is none; take such rows out.")
-    groups = table[group_by] if group_by in table.columns else [""] * len(ids)
+    groups = [id_text(v) for v in table[group_by]] if group_by in table.columns else [""] * len(ids)
     repeated = [key for key, n in Counter(zip(groups, ids)).items() if n > 1]
     others = [
         c

@@ -65,6 +65,14 @@ def read_text(path: Path) -> tuple[str, Form]:
     return text, Form(encoding, mark, newline, separator_of(text, path))
 
 
+def is_blank(path: Path) -> bool:
+    """Return whether a file of labels holds none: nothing, or only the names of its columns, as Phy writes before anybody labelled."""
+    if not path.read_bytes().strip(b" \t\r\n\0\xef\xbb\xff\xfe\xbf"):
+        return True
+    rows = read_cells(path).rows
+    return len(rows) == 1 and not any(cell.isdigit() for cell in rows[0])
+
+
 def is_western(raw: bytes) -> bool:
     """Return whether bytes are no UTF-8 but text of one byte a letter (Latin-1, Windows-1252): nothing in it is a control character.
 

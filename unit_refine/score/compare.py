@@ -148,6 +148,9 @@ def compare(config: CompareConfig) -> Comparison:
     known = task_of(loaded[0].classes)
     read = recordings.read_all(config, known[0] if known else "three_class")
     beside.ask_all(config.labellers, read[0])  # what a labeller judges by may not be there
+    for model in loaded:  # nor what a model does
+        for recording in read[0]:
+            load_model.match(model, recording.table, str(recording.source))
     rows, voices, first = [], list[beside.Voice](), None
     for model in loaded:
         found = evaluate_model(model, config, config.bootstraps, config.seed, read)
