@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,29 @@ def header_of(folder: Path, objective: str | None = None, conditional: bool = Fa
             raise ValueError(f"schema {found['schema']!r}, expected {MODEL_SCHEMA!r}")
         spec = dict(found["spec"])
         kind, told = str(spec["objective"]), bool(spec["conditional"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        _check_size(path.with_name("model.safetensors"))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise damaged(folder, error) from None
-    if not path.with_name("model.safetensors").is_file():
-        raise damaged(folder, ValueError("no model.safetensors"))
     if objective is not None and kind != objective:
         raise InputError(f"{folder}: a {kind} model, expected one trained with --objective {objective}.")
     if conditional and not told:
         raise InputError(f"{folder}: a prior, trained without activity. Train with train-conditional.")
     return spec
+
+
+def _check_size(path: Path) -> None:
+    """Raise ValueError where a file of safetensors is not as long as its head says: eight bytes of length, JSON with places, numbers."""
+    if not path.is_file():
+        raise ValueError(f"no {path.name}")
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if length > size:
+            raise ValueError(f"{path.name} is cut short")
+        places = json.loads(handle.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in places.items() if name != "__metadata__"]
+    if 8 + length + max(ends, default=0) != size:
+        raise ValueError(f"{path.name} has {size} bytes, its head tells of {8 + length + max(ends, default=0)}")
 
 
 def damaged(folder: Path, error: Exception) -> InputError:

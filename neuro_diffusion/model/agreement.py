@@ -35,7 +35,7 @@ def heldout_score(estimate: Tensor, test: Likelihood, n_values: int) -> Tensor:
     """Return the log-likelihood (B, N) of each row per value of held-out trials, the size of its errors fitted, up to a constant.
 
     -log(Q) / 2 with Q the mean square of the row's whitened errors. A trial that one set of weights misses by far counts for its
-    logarithm: the mean over trials has an interval then, which that of `heldout_rows` has not (README).
+    logarithm: the mean over trials has an interval then, which that of `heldout_rows` has not (MEASURED.md).
     """
     assert test.square is not None  # of every likelihood that is made of data
     mean_square = (test.square - 2 * heldout_rows(estimate, test)) / n_values

@@ -1,7 +1,7 @@
 """Which sign has each column of W, when all rows are heard at once?
 
 All rows regress on the same rates: what one row leaves open about the signs of columns, all leave open. Messages that are multiplied
-column by column, as if rows erred independently, are far too sure of them (README). Here an entry w of a column of sign s = +-1 has the site
+column by column, as if rows erred independently, are far too sure of them (MEASURED.md). Here an entry w of a column of sign s = +-1 has the site
 exp(-tau w^2 / 2 + (nu + kappa s) w + eta s). With W integrated out log p(s) = field s - s information s / 2 is left, all rows in it: an
 Ising model. Its marginals come from one Gaussian site a sign (expectation consistent: Opper & Winther 2005). Our definition.
 """

@@ -2,7 +2,7 @@
 
 typical: the residuals are white noise of the stated or estimated size, and a network explains more than neurons that do not hear
 each other. misspecified: they are not. no network needed: independent neurons, or none at all, explain the recording as well. cannot
-tell: one trial, or unrecorded neurons, leave the question open. Thresholds were chosen on simulations (README).
+tell: one trial, or unrecorded neurons, leave the question open. Thresholds were chosen on simulations (MEASURED.md).
 """
 
 from __future__ import annotations
