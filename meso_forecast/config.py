@@ -188,9 +188,9 @@ class Window(Base):
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
         "auto", description="auto: bf16-mixed on a GPU, 32-true on a CPU"
     )
-    devices: str = Field("1", pattern=r"^(auto|-1|\d+)$", description="devices, as Lightning counts them")
-    num_nodes: int = Field(1, ge=1, description="machines, for Lightning")
-    strategy: str = Field("auto", description="Lightning strategy, such as ddp")
+    devices: str = Field("1", pattern=r"^(auto|-1|\d+)$", description="devices of this machine, a process each")
+    num_nodes: int = Field(1, ge=1, description="machines, each with this command and an --output of its own")
+    strategy: str = Field("auto", description="Lightning strategy; of several processes one of ddp")
     seed: int = Field(0, ge=0, description="seed of every random choice")
 
 

@@ -13,7 +13,7 @@ is computed once a window: the same weights, the same numbers, faster.
 
 from __future__ import annotations
 
-import types
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -104,9 +104,9 @@ def fuse(model: Any) -> Any:
     the small projections are shifted and added. The static features (location and scale) are embedded once, not at every frame.
     """
     inner = model.model
-    inner.create_network_inputs = types.MethodType(_fused_inputs, inner)
+    inner.create_network_inputs = partial(_fused_inputs, inner)  # unlike a method, another process can be sent it
     for part in (inner.encoder, inner.decoder):
-        part.value_embedding.forward = types.MethodType(_embedded_already, part.value_embedding)
+        part.value_embedding.forward = partial(_embedded_already, part.value_embedding)
     return model
 
 

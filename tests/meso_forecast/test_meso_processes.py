@@ -95,6 +95,29 @@ def test_shares_of_a_batch_are_all_of_it_and_weigh_as_many_windows_as_they_hold(
         assert len(set(seen)) == windows
 
 
+@pytest.mark.slow  # transformers is loaded
+@pytest.mark.parametrize("name", ["informer-hf", "autoformer-hf"])
+def test_a_network_that_was_sent_to_a_process_forecasts_as_it_did(name):
+    import io
+
+    import torch
+
+    from meso_forecast.model.hugging_face import Architecture, HuggingFace
+
+    torch.manual_seed(0)
+    net, sent = HuggingFace(Architecture(name, 5, 24, 4)).eval(), io.BytesIO()
+    torch.save(net, sent)
+    arrived = torch.load(io.BytesIO(sent.getvalue()), weights_only=False)
+    window = torch.randn(3, 24, 5), torch.randn(3, 4, 5)
+    for one, other in zip(net.parameters(), arrived.parameters()):
+        assert torch.equal(one, other)
+    assert torch.equal(net.loss(*window), arrived.loss(*window))
+    with torch.no_grad():  # what was sent is a network of its own
+        for weight in net.parameters():
+            weight.zero_()
+    assert not torch.equal(net.loss(*window), arrived.loss(*window))
+
+
 def refused(monkeypatch, match, environment, **given):
     from meso_forecast.config import TrainConfig
     from meso_forecast.fit.feasible import refuse_impossible
