@@ -157,7 +157,7 @@ def unasked(found: inference.Inference, N: int) -> list[str]:
     if N <= inference.LARGEST or not found.ep.family.dale or found.trusted == "ridge":
         return []
     return [
-        f"whether columns have one sign each (Dale's law) is not asked beyond {inference.LARGEST} neurons, and its intervals stand on it"
+        f"whether columns have one sign each (Dale's law) is not asked beyond {inference.LARGEST} neurons, and EP's intervals stand on it"
     ]
 
 
@@ -222,7 +222,7 @@ def fitted(
         if family.dale:
             log.warning(
                 "whether columns have one sign each (Dale's law) is not asked beyond %d neurons: expectation propagation takes it as given."
-                " If it does not hold, believe ridge, not its intervals.", inference.LARGEST,
+                " If it does not hold, believe ridge, not EP's intervals.", inference.LARGEST,
             )  # fmt: skip
         return infer_large(family, recorded, choice, config.n_samples or 8, g, truth)
     steps = config.steps or (18 if N <= 100 else 12)
