@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
-from unit_refine.commands import from_python
+from unit_refine.commands import from_python, info
 from unit_refine.config import PredictConfig, Tables, TrainConfig
 from unit_refine.files import clusters, curation, kilosort, label_files, load_model, phy, pictures, recordings
 from unit_refine.files.analyzers import Analyzer
@@ -189,6 +189,15 @@ def test_a_group_file_without_a_label_stops_nothing_and_is_filled(content, kilos
     assert pd.read_csv(kilosort_folder / "cluster_group.tsv", sep="\t")["group"].tolist() == GROUPS
 
 
+@pytest.mark.parametrize("name", ["group", "label"])
+def test_labels_that_cannot_be_read_stop_only_those_who_want_them(name, kilosort_folder, model, caplog):
+    (kilosort_folder / f"cluster_{name}.tsv").write_text(f"cluster_id\t{name}\n1\tgood\n1\tmua\n")
+    assert len(read(kilosort_folder, model).unit_ids) == 12
+    assert any("not read" in m and "occurs more than once" in m for m in caplog.messages)
+    with pytest.raises(InputError, match="occurs more than once"):
+        labels_in(kilosort_folder)
+
+
 def test_rows_that_a_spreadsheet_left_empty_are_no_units(tmp_path, model):
     text = metrics_of([7, 3, 5]).to_csv(index=False)
     (tmp_path / "m.csv").write_text(text + "," * len(METRICS) + "\n" + "," * len(METRICS) + "\n")
@@ -242,6 +251,7 @@ def test_the_share_of_ibls_criteria_is_no_curators_label(tmp_path, model):
     assert found.unit_ids == list("012345")
     assert found.table["num_spikes"].tolist() == [10, 11, 12, 13, 14, 15]
     assert "presence_ratio" not in found.table.columns  # defined otherwise
+    assert info.of_units(folder).results["label_columns"] == []
     for path in (folder, folder / "clusters.metrics.pqt"):
         with pytest.raises(InputError, match=r"share of IBL's three criteria .* no curator's class"):
             labels_in(path, label_column="label", task="sua_vs_mua")

@@ -39,13 +39,24 @@ def read(folder: Path, asked: bool, metrics: pd.DataFrame) -> dict[str, object] 
 
     Parameters
     ----------
-    asked : the labels are what is wanted: the column is told, and several that disagree are refused.
+    asked : the labels are what is wanted: the column is told, and several that disagree are refused. Else labels that cannot be read
+        are told and stop nothing.
     metrics : the folder's tables of metrics by cluster id, in which labels may stand too.
 
     Raises
     ------
-    InputError : two columns disagree, and neither was named.
+    InputError : two columns disagree, and neither was named; a file of labels that cannot be read.
     """
+    try:
+        return _read(folder, asked, metrics)
+    except InputError as error:
+        if asked:
+            raise
+        log.warning("labels that are there are not read: %s", error)
+        return None
+
+
+def _read(folder: Path, asked: bool, metrics: pd.DataFrame) -> dict[str, object] | None:
     groups, found = read_groups(folder), dict[str, dict[str, object]]()
     if groups is not None:
         found["group"] = groups

@@ -115,7 +115,8 @@ def read_table_recording(path: Path, config: Tables, label_column: str | None) -
         if alf.share_of_criteria(table.columns, label_column):
             labels = alf.criteria_as_labels(labels, path, bool(getattr(config, "label_map", [])))
         table = table.drop(columns=[label_column])
-    return Recording(path.stem, path, ids, table, labels, {}, id_of)
+    ibls = [c for c in table.columns if alf.share_of_criteria(table.columns, str(c))]
+    return Recording(path.stem, path, ids, table.drop(columns=ibls), labels, {}, id_of)
 
 
 def read_alf_recording(path: Path, config: Tables, label_column: str | None) -> Recording:
