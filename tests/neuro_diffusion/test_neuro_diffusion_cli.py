@@ -301,7 +301,7 @@ def test_fine_tuning_starts_from_the_given_network_in_every_precision(nd_here, n
     assert found["fresh"] > before + 0.005
     answer = nd_here("train-conditional", nd_data, "--output", tmp_path / "other", "--fine-tune", nd_model)
     assert answer.returncode == 2
-    assert "pool of width 24, hidden 40, depth 2" in answer.stderr
+    assert "Give --arch pool --width 24 --hidden 40 --depth 2" in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "other").exists()
 
