@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -61,8 +62,8 @@ def refuse_foreign_hdf5(path: Path, file: h5py.File) -> None:
             f" neuron), or pandas.DataFrame(a.obsp['connectivities'].toarray(), a.obs_names, a.obs_names).to_csv('{path.stem}.csv') of a"
             f" connectome, a = {read}."
         )
-    for name, item in file.items():
-        kind = _text(item.attrs.get("pandas_type")) if isinstance(item, h5py.Group) else ""
+    for name, item in _groups(file):
+        kind = _text(item.attrs.get("pandas_type"))
         several = [axis for axis in ("axis0", "axis1") if _text(item.attrs.get(f"{axis}_variety")) == "multi"]
         if kind == "frame_table":
             several = ["axis0", *(["axis1"] if "multiframe" in _text(item.attrs.get("table_type")) else [])]
@@ -70,6 +71,18 @@ def refuse_foreign_hdf5(path: Path, file: h5py.File) -> None:
             read = f"pandas.read_hdf('{path.name}', '{name}')"
             what = "a table of pandas" if kind == "frame_table" else "a table of pandas with names of several levels"
             raise _not_read(path, what, _frame(path, read, "axis0" in several, 2 if "axis1" in several else 1))
+
+
+def _groups(file: h5py.File) -> Iterator[tuple[str, h5py.Group]]:
+    """Yield the groups at the root; links that lead elsewhere or nowhere, and what is damaged, are left to the reader of arrays."""
+    for name in file:
+        if isinstance(file.get(name, getlink=True), h5py.HardLink):
+            try:
+                item = file[name]
+            except (KeyError, OSError, RuntimeError):
+                continue
+            if isinstance(item, h5py.Group):
+                yield name, item
 
 
 def _refuse_workbook(path: Path) -> None:
