@@ -22,7 +22,7 @@ BASE = {
     "BuildDatasetConfig": {"output": "d"}, "ImportConnectomeConfig": {"output": "d", "connectome": "c.csv"}, "SimulateConfig": {"output": "r.h5"},
     "TrainConditionalConfig": {"data": "d", "output": "m"}, "TrainPriorConfig": {"data": "d", "output": "m"},
     "EvaluateConfig": {"model": "m", "data": "d"}, "BenchmarkConfig": {"model": "m", "data": "d"},
-    "InferConfig": {"model": "none", "activity": "a.h5", "output": "p.h5", "dt_over_tau": 0.1}, "CheckSimulatorConfig": {},
+    "InferConfig": {"model": "none", "activity": "a.h5", "output": "p.h5", "dt_over_tau": 0.1}, "CheckSimulatorConfig": {}, "PlotConfig": {"path": "a.h5"},
 }  # fmt: skip
 
 
