@@ -7,8 +7,7 @@ A verb is a file ``commands/<verb>.py`` with ``run(config, run) -> Result``; its
 The five pipelines hold this file in equal copies, so that each package can be lifted out with nothing but ``hdf5io``;
 ``tests/test_contract.py`` keeps the copies equal.
 
-Exit codes: 0 done, 1 the work failed, 2 bad option or input, 3 verdict "failed", 4 file in use, 5 environment missing,
-130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 failed, 2 bad option or input, 3 verdict "failed", 4 in use, 5 environment missing, 130 and 143 stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import typer
 from pydantic import BaseModel
 
-from hdf5io.errors import EnvironmentMissing, InputError, NoSpace
+from hdf5io.errors import EnvironmentMissing, InputError, NoSpace, WorkFailed
 
 from . import options
 
@@ -41,6 +40,7 @@ PACKAGE = (__package__ or "neuropipes").partition(".")[0]
 PROGRAM = PACKAGE.replace("_", "-")
 T = TypeVar("T")
 log = logging.getLogger(PACKAGE)
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "RESOURCE_EXHAUSTED: ")  # how torch and jax say it
 #: what --json prints
 ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds")
 
@@ -183,8 +183,7 @@ def execute(
         if stopped or isinstance(error, KeyboardInterrupt):
             fail(f"{verb}: interrupted")
             return (stopped or [130])[0]
-        known = known_error(error, whole)
-        if known is None:
+        if (known := known_error(error, whole)) is None:
             raise
         fail(f"{verb}: {' '.join(str(known).split())}")
         return known.exit_code  # type: ignore[attr-defined]
@@ -249,8 +248,7 @@ def recorded(whole: Program, verb: str, config: BaseModel, run: Run) -> dict[str
         if (Path(__file__).parent / "show" / "prose" / f"{verb}.md").is_file():
             importlib.import_module(methods).write_methods(whole_record, runs.record_path(Path(target)))
         runs.write_record(Path(target), whole_record)
-        after = run.written_into(getattr(config, "output", None))
-        if after:
+        if after := run.written_into(getattr(config, "output", None)):
             runs.write_record(Path(target), {**whole_record, "inputs_after": after})
     return outcome
 
@@ -274,6 +272,8 @@ def known_error(error: Exception, whole: Program) -> Exception | None:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != PACKAGE:
         missing = error.name.partition(".")[0]
         return EnvironmentMissing(f'needs {missing}; pip install "neuropipes[{whole.extra}]"')
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return WorkFailed(f"memory does not suffice ({str(error)[:200]}). Give less at once, or take a larger machine.")
     if not isinstance(error, OSError):
         return None
     where, why = error.filename or "output", error.strerror or error

@@ -32,7 +32,7 @@ class Config(BaseModel):
     '''Go.'''
     model_config = ConfigDict(frozen=True, extra="forbid")
     files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
-    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into", "masked"] = Field("work", description="what")
+    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into", "masked", "memory", "torch"] = Field("work", description="what")
     bin_ms: int = Field(25, ge=1, description="bin size in ms")
     time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
     strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
@@ -64,7 +64,8 @@ def run(config, run):
             os.kill(os.getpid(), signal.SIGTERM)
         except BaseException:  # a library in C makes its own error of what a handler raises
             raise ValueError("Invalid bounding box") from None
-    faults = {"bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
+    def torch(_): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: the message")
+    faults = {"memory": MemoryError, "torch": torch, "bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
               "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing, "masked": masked}
     if config.what == "into":
         run.provenance(config)
@@ -158,6 +159,8 @@ def toy(toy_process):
         ("interrupt", 130),
         ("masked", 143),
         ("library", 5),
+        ("memory", 1),
+        ("torch", 1),
     ],
 )
 def test_exit_codes(toy, what, code):
@@ -168,6 +171,10 @@ def test_exit_codes(toy, what, code):
     if what == "library":
         expected = 'toy: go: needs a_library_that_is_not_there; pip install "neuropipes[toys]"'
         assert answer.stderr.splitlines()[-1] == expected
+    elif what in ("memory", "torch"):
+        last = answer.stderr.splitlines()[-1]
+        assert last.startswith("toy: go: memory does not suffice (")
+        assert "the message). Give less" in last
     elif what not in ("work", "verdict", "bug"):
         assert answer.stderr.splitlines()[-1] == (
             "toy: go: interrupted" if what in ("interrupt", "masked") else "toy: go: the message"
