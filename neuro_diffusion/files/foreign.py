@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import h5py
 import hdf5io
 from hdf5io.errors import InputError
 
+FOOTER = 1 << 22  #: parquet and feather say at their end what is in them
 TABLES = {b"PAR1": "parquet", b"ARROW1": "feather", b"FEA1": "feather"}
 FLAT = "d.columns = ['_'.join(map(str, c)) if isinstance(c, tuple) else c for c in d.columns]"  #: of several levels one
 LEVELS = "d.index.names = ['trial', 'time']"
@@ -108,7 +110,9 @@ def _refuse_workbook(path: Path) -> None:
 
 def _shape_of(path: Path) -> tuple[bool, int]:
     """Return whether a table that pandas wrote has columns of several levels, and how many levels name its rows."""
-    raw = path.read_bytes()
+    with path.open("rb") as handle:
+        handle.seek(-min(path.stat().st_size, FOOTER), os.SEEK_END)
+        raw = handle.read()
     start = raw.find(b'{"index_columns"')
     try:
         found = json.JSONDecoder().raw_decode(raw[start:].decode("utf-8", "replace"))[0] if start >= 0 else {}

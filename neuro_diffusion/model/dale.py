@@ -20,17 +20,12 @@ from .tilted import component
 
 TURNS = 60  #: in which the Ising model settles
 DOUBT = 0.2  #: log odds a row against Dale's law from which it is given up
-OPEN, SLOPE = (
-    0.5,
-    0.5,
-)  #: more by a half of what open signs add beyond .5 a row: the more they add, the less surely is it known
-TOO_MUCH, AT_REST = (
-    1.5,
-    2.5,
-)  #: over what signs can add (log 2 a connection), and where sweeps came to rest: such an evidence is erratic
-LARGE = (
-    3.0  #: if it is also more than this a row: sparse columns, whose connections are few, give up to that (fly larva)
-)
+#: more by a half of what open signs add beyond .5 a row: the more they add, the less surely is it known
+OPEN, SLOPE = 0.5, 0.5
+#: over what signs can add (log 2 a connection), and where sweeps came to rest: such an evidence is erratic
+TOO_MUCH, AT_REST = 1.5, 2.5
+#: if it is also more than this a row: sparse columns, whose connections are few, give up to that (fly larva)
+LARGE = 3.0
 
 
 class Evidence(NamedTuple):
