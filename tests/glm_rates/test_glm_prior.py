@@ -20,14 +20,44 @@ def test_model_average_precision_shrinks_to_the_average():
     assert np.isinf(prior.model_average_precision(np.array([1e-4]), np.array([3.0])))[0]
 
 
-def test_edge_probability_is_the_ratio_of_marginal_likelihoods():
-    """One weight, Gaussian likelihood: log BF from the formula against a numerical integral."""
-    information, natural = 5.0, 4.0
-    w = np.linspace(-8, 8, 200_001)
-    slab = np.exp(-0.5 * w**2) / np.sqrt(2 * np.pi)
-    numeric = np.log(np.sum(np.exp(natural * w - 0.5 * information * w**2) * slab) * (w[1] - w[0]))
-    variance = 1 / (1 + information)
-    assert numeric == pytest.approx(0.5 * np.log(variance) + 0.5 * natural**2 * variance, abs=1e-6)
+def log_evidence(hessian, natural, precision, keep):
+    """Log of the integral of a Gaussian likelihood over the kept weights, without what the prior's own normalisation adds."""
+    inner = (hessian + np.diag(np.where(np.isfinite(precision), precision, 0)))[np.ix_(keep, keep)]
+    return 0.5 * natural[keep] @ np.linalg.solve(inner, natural[keep]) - 0.5 * np.linalg.slogdet(inner)[1]
+
+
+def test_edge_probability_is_the_ratio_of_marginal_likelihoods(learned):
+    """Each edge's odds against the evidence of all kept weights with the edge (slab N(0, 1)) over that without it, by brute force."""
+    design, fit = learned
+    n_units, columns, k = len(design.counts), design.columns["coupling"], len(fit.prior.covariance["coupling"])
+    rng = np.random.default_rng(0)
+    precision = np.where(rng.random((n_units, n_units)) < 0.5, 2.0, np.inf)
+    np.fill_diagonal(precision, np.inf)
+    white = prior.whiten(design, fit.prior._replace(edge_precision=precision), prior.grams(design))
+    z = prior.map_weights(white, tolerance=1e-9).coef
+    odds = rng.normal(size=(n_units, n_units))
+    for unit in range(n_units):
+        every = np.hstack([design.shared, design.own[unit]]) @ white.root
+        residual = design.counts[unit] - np.exp(
+            every @ z[unit] + np.broadcast_to(white.problem.offset, design.counts.shape)[unit]
+        )
+        finite = np.isfinite(white.precision[unit])
+        natural = (white.hessian[unit] + np.diag(np.where(finite, white.precision[unit], 0))) @ z[unit]
+        natural[~finite] += residual @ every[:, ~finite]  # of a dropped edge the likelihood's slope where it is 0
+        for source in range(n_units):
+            edge = np.arange(columns.start + source * k, columns.start + (source + 1) * k)
+            without = np.setdiff1d(np.flatnonzero(finite), edge)
+            slab = white.precision[unit].copy()
+            slab[edge] = 1
+            odds[unit, source] = log_evidence(white.hessian[unit], natural, slab, np.append(without, edge))
+            odds[unit, source] -= log_evidence(white.hessian[unit], natural, slab, without)
+    found = prior.edge_posterior(white, z, columns, k, 0.2).probability
+    off = ~np.eye(n_units, dtype=bool)
+    expected = 1 / (1 + np.exp(-(odds + np.log(0.2 / 0.8))))
+    np.testing.assert_allclose(found[off], expected[off], rtol=1e-3, atol=1e-9)
+    assert found[off].min() < 0.1
+    assert found[off].max() > 0.9
+    assert not np.diag(found).any()
 
 
 def test_the_spread_of_history_filters_is_recovered(learned, population):
@@ -103,6 +133,27 @@ def test_a_covariance_of_few_draws_is_drawn_towards_smooth_filters():
     np.testing.assert_allclose(prior.towards_smooth(found, shape, 2.0), (found + 3 * shape) / 2)
     np.testing.assert_allclose(prior.towards_smooth(found, shape, 1e9), found, atol=1e-7)
     assert np.trace(prior.towards_smooth(found, shape, 5.0)) == pytest.approx(3)
+
+
+def test_the_shape_towards_which_a_covariance_is_drawn_has_trace_one(learned):
+    design, fit = learned
+    for block, covariance in fit.prior.covariance.items():
+        assert np.trace(prior.shape_of(design, block, len(covariance))) == pytest.approx(1), block
+    assert np.trace(prior.shape_of(design, "a covariate", 4)) == pytest.approx(1)
+
+
+def test_moments_are_those_of_the_draws_where_the_data_determine_them_and_stay_where_the_prior_is_right():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(50, 6)) * ([2, 1, 0.5] * 2)
+    mean, new = prior._moments(z, np.zeros((50, 6, 6)), 3, centred=False, isotropic=False)
+    draws = z.reshape(-1, 3)
+    np.testing.assert_allclose(new, draws.T @ draws / 100, rtol=1e-12)
+    assert not mean.any()
+    half = np.sqrt(0.5) * np.array(
+        [[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]
+    )  # and half of the variance unknown
+    new = prior._moments(half, np.tile(0.5 * np.eye(2), (4, 1, 1)), 2, centred=True, isotropic=False)[1]
+    np.testing.assert_allclose(new, np.eye(2), atol=1e-12)
 
 
 def test_the_smooth_shape_is_that_of_independent_raw_cosines():

@@ -86,6 +86,14 @@ def test_newton_and_pcg_agree_on_many_columns():
     np.testing.assert_allclose(a.coef, b.coef, atol=1e-7)
 
 
+@pytest.mark.parametrize(("n_shared", "chosen", "other"), [(10, "newton", "pcg"), (60, "pcg", "newton")])
+def test_the_automatic_method_is_newton_for_few_columns_and_conjugate_gradients_for_many(n_shared, chosen, other):
+    problem = problem_of(n_units=3, n_rows=200, n_shared=n_shared, strength=1e-2)
+    found = {m: solver.solve(problem, method=m).coef for m in ("auto", chosen, other)}
+    assert np.array_equal(found["auto"], found[chosen])
+    assert not np.array_equal(found["auto"], found[other])
+
+
 def test_an_infinite_penalty_holds_a_coefficient_at_zero():
     problem = problem_of()
     problem.penalty[1, 2] = np.inf
