@@ -15,6 +15,7 @@ from ..neuron.recording import Recording
 from . import abf, acquired, arrays, igor, nwb, tables
 from .checks import check, check_size, uniform_step, without_tail
 from .clock import note_of, warn_of_long_spikes
+from .disturbances import warn_of_disturbances
 from .others import refusal
 from .request import Request, request_of
 
@@ -89,6 +90,7 @@ def read_recording(path: Path, request: Request | None = None) -> Recording:
         recording = recording._replace(current=scaled, notes=(*recording.notes, note))
     recording = check(recording, confirmed=request.current_scale is not None)
     warn_of_long_spikes(recording)
+    warn_of_disturbances(recording)
     return recording._replace(notes=(note_of(recording), *recording.notes))
 
 
