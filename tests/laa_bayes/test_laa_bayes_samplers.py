@@ -41,3 +41,23 @@ def test_a_precision_too_stiff_to_invert_has_a_root_all_the_same():
     assert np.linalg.eigvalsh(found[0] @ found[0].T).max() <= 1.0 + 1e-9  # no direction is wider than the prior
     assert np.all(np.diagonal(found, axis1=1, axis2=2) > 0)
     assert np.all(np.triu(found, 1) == pytest.approx(0.0))
+
+
+def test_the_evidence_is_the_integral_of_likelihood_and_prior(monkeypatch):
+    """The prior of coordinates is a standard normal, whose constant `log_posteriors` leaves out; a Gaussian target is integrated by hand."""
+    mean, cov = np.array([0.3, -0.2, 0.1]), np.diag([0.5, 0.2, 0.05])
+
+    def target(spec, w, observed):
+        return 1.7 - 0.5 * np.einsum("ni,ij,nj->n", w - mean, np.linalg.inv(cov), w - mean)
+
+    monkeypatch.setattr(importance, "log_posteriors", target)
+    expected = 1.7 + 0.5 * np.log(np.linalg.det(cov))
+    optimum, rng = Optimum(mean[None], np.full(1, 1.7), np.diag([2.5, 4.0, 15.0])[None]), np.random.default_rng(0)
+    value, error, k = importance.evidence(None, None, optimum, rng)
+    assert abs(value - expected) < 4 * error + 1e-3
+    assert error < 0.05
+    assert k < 0.7
+    proposal = importance.laplace_mixture(optimum)
+    draws = proposal.sample(4000, rng)
+    refined = importance.weigh(None, None, draws, proposal.log_density(draws), rng, 500, optimum)
+    assert abs(refined.log_evidence - expected) < 4 * error + 1e-3
