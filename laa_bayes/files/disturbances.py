@@ -16,7 +16,8 @@ MAINS_HZ = (50.0, 60.0)
 BESIDE_HZ = (26.0, 30.0, 34.0, 38.0, 72.0, 76.0, 80.0, 84.0)  #: what noise holds near the mains
 LEAST_HUM_MV, TIMES = 0.15, 5.0  #: an amplitude that matters, and so many times that of its neighbours
 RELAXES_MS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0)  #: time constants of what follows a step
-SHORTEST_MS, LONGEST_MS = 100.0, 2000.0
+SHORTEST_MS, LONGEST_MS = 100.0, 2000.0  #: of the stretch in which hum is looked for
+PIECE_MS = 2000.0  #: jumps are looked for in pieces: a recording of hours takes no more memory
 COARSEST_MS = 0.2  #: a coarser sampling interval cannot tell a jump from an onset
 HALF_MS, GAP_MS = 0.5, 0.3  #: means on either side of a jump, and its rise
 CLEAR_MS, LASTS_MS = 3.0, 8.0  #: distance from steps of the current, and how long a jump has to stay
@@ -45,8 +46,9 @@ def warn_of_disturbances(recording: Recording) -> None:
 
 def quiet_stretches(recording: Recording) -> list[tuple[int, int]]:
     """Return (start, stop) of the stretches of constant current without a spike."""
-    stretches = constant_stretches(idealised(recording.current, recording.dt_ms), tolerance=1e-3)
     clear = round(CLEAR_MS / recording.dt_ms)
+    current = idealised(recording.current, recording.dt_ms)
+    stretches = constant_stretches(current, tolerance=1e-3, shortest=clear + 1)
     found = [
         (start + clear if start else 0, stop - clear if stop < len(recording.v_mv) else stop)
         for start, stop in stretches
@@ -78,34 +80,40 @@ def hum_of(recording: Recording, quiet: list[tuple[int, int]]) -> tuple[float, f
 
 
 def jumps_of(recording: Recording, quiet: list[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Return the time (ms) and size (mV) of each sudden lasting change; synaptic potentials rise and fall more slowly."""
+    """Return the time (ms) and size (mV) of each sudden lasting change, piece by piece of the quiet stretches."""
     if recording.dt_ms > COARSEST_MS:
         return []
-    half, gap, lasts = (max(1, round(ms / recording.dt_ms)) for ms in (HALF_MS, GAP_MS, LASTS_MS))
+    overlap, piece = round((2 * LASTS_MS + GAP_MS) / recording.dt_ms), round(PIECE_MS / recording.dt_ms)
     found: list[tuple[float, float]] = []
     for start, stop in quiet:
-        n = stop - start - 2 * lasts - gap
-        if n < 1:
-            continue
-        total = np.concatenate([[0.0], np.cumsum(recording.v_mv[start:stop] - recording.v_mv[start])])
-
-        def mean(offset: int, width: int, total: np.ndarray = total, n: int = n) -> np.ndarray:
-            """Mean of ``width`` samples that begin ``offset`` after the last one before the rise, at every place."""
-            first = lasts + offset
-            return (total[first + width : first + width + n] - total[first : first + n]) / width
-
-        before, after = mean(-half, half), mean(gap, half)
-        step = after - before
-        sharp = np.abs(mean(-2 * half, half) - before) + np.abs(mean(gap + half, half) - after)
-        stays = mean(lasts // 2, lasts // 2) - mean(-(lasts // 2), lasts // 2)
-        spread = 1.4826 * np.median(np.abs(step - np.median(step)))
-        is_jump = (
-            (np.abs(step) > max(LEAST_JUMP_MV, SURE * spread))
-            & (sharp < SHARP * np.abs(step))
-            & (stays * np.sign(step) > LASTING * np.abs(step))
-        )
-        places = np.flatnonzero(is_jump)
-        for group in np.split(places, np.flatnonzero(np.diff(places) > lasts) + 1) if len(places) else []:
-            best = group[np.argmax(np.abs(step[group]))]
-            found.append((recording.t0_ms + (start + lasts + best) * recording.dt_ms, float(step[best])))
+        for begin in range(start, stop, piece):
+            for place, size_mv in sudden(recording.v_mv[begin : min(begin + piece + overlap, stop)], recording.dt_ms):
+                at_ms = recording.t0_ms + (begin + place) * recording.dt_ms
+                if not found or at_ms - found[-1][0] > LASTS_MS:  # else it lies in the overlap of two pieces
+                    found.append((at_ms, size_mv))
     return found
+
+
+def sudden(v_mv: np.ndarray, dt_ms: float) -> list[tuple[int, float]]:
+    """Return the sample and size (mV) of each sudden lasting change; synaptic potentials rise and fall more slowly."""
+    half, gap, lasts = (max(1, round(ms / dt_ms)) for ms in (HALF_MS, GAP_MS, LASTS_MS))
+    n = len(v_mv) - 2 * lasts - gap
+    if n < 1:
+        return []
+    total = np.concatenate([[0.0], np.cumsum(v_mv - v_mv[0])])
+
+    def mean(offset: int, width: int) -> np.ndarray:
+        """Mean of ``width`` samples that begin ``offset`` after the last one before the rise, at every place."""
+        first = lasts + offset
+        return (total[first + width : first + width + n] - total[first : first + n]) / width
+
+    before, after = mean(-half, half), mean(gap, half)
+    step = after - before
+    sharp = np.abs(mean(-2 * half, half) - before) + np.abs(mean(gap + half, half) - after)
+    stays = mean(lasts // 2, lasts // 2) - mean(-(lasts // 2), lasts // 2)
+    least = max(LEAST_JUMP_MV, SURE * 1.4826 * float(np.median(np.abs(step - np.median(step)))))
+    size = np.abs(step)
+    places = np.flatnonzero((size > least) & (sharp < SHARP * size) & (stays * np.sign(step) > LASTING * size))
+    groups = np.split(places, np.flatnonzero(np.diff(places) > lasts) + 1) if len(places) else []
+    best = [int(group[np.argmax(size[group])]) for group in groups]
+    return [(lasts + place, float(step[place])) for place in best]

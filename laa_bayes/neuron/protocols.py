@@ -50,11 +50,13 @@ def ornstein_uhlenbeck(n_time: int, dt_ms: float, segment: Segment) -> np.ndarra
     return segment.amplitude + segment.sd * x
 
 
-def constant_stretches(current: np.ndarray, tolerance: float = 1e-6) -> list[tuple[int, int]]:
-    """Return (start, stop) of every maximal stretch of constant current, as half-open sample ranges."""
+def constant_stretches(current: np.ndarray, tolerance: float = 1e-6, shortest: int = 0) -> list[tuple[int, int]]:
+    """Return (start, stop) of every maximal stretch of constant current of ``shortest`` samples or more, as half-open sample ranges."""
     scale = max(float(np.max(np.abs(current), initial=0.0)), 1e-12)
     edges = np.flatnonzero(np.abs(np.diff(current)) > tolerance * scale) + 1
-    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(current)], strict=True))
+    bounds = np.concatenate([[0], edges, [len(current)]])
+    long = np.flatnonzero(np.diff(bounds) >= shortest)
+    return list(zip(bounds[long].tolist(), bounds[long + 1].tolist(), strict=True))
 
 
 def idealised(current: np.ndarray, dt_ms: float, window_ms: float = 4.0) -> np.ndarray:

@@ -170,6 +170,7 @@ def _member(function: Callable[..., Any], folder: Path, group: Group, rank: int,
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     os.environ.update({"LOCAL_RANK": str(rank), "NODE_RANK": str(group.machine)})
     try:
+        # what the parent has just written, in its private folder
         work = torch.load(folder / "work.pt", mmap=True, weights_only=False)
         join(folder, group, rank)
         result = function(*work)

@@ -14,7 +14,7 @@ from ..answer import Answer, answer
 from ..config import HeldOutConfig
 from ..console import Result, Run, log
 from ..files import dataset, model_folder
-from ..model.model import differences
+from ..model.model import WeightModel, differences
 from ..model.propagation import Family, family_of, in_words
 from ..rate_network.activity import Regime
 from ..score import benchmark as conditions
@@ -43,22 +43,8 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
     if config.dry_run:
         line = f"would score {len(W)} networks under {len(grid)} conditions"
         return Result({}, {"n_networks": len(W), "n_conditions": len(grid)}, line)
-    found = dataset.load_settings(config.data)
-    regime, n_time, cells = model.spec.regime, config.n_time or model.spec.n_time, []
-    if found is None:
-        log.warning("the data set does not say how its networks run; those of the model's training are taken.")
-    else:
-        regime = Regime.of(found.dt, found.tau, found.noise_std, found.h0_std)
-        n_time = config.n_time or found.n_time
-    for line in differences(
-        model.spec, regime, n_time, W.shape[-1], max(c.trials for c in grid), [c.noise for c in grid]
-    ):
-        log.warning("%s", line)
-    family = model.spec.family or Family()
-    if family.dale and not family_of(W).dale:
-        log.warning(
-            "EP is told Dale's law, which the model's training networks keep and these test networks do not: `infer` would ask the evidence."
-        )
+    regime, n_time = how_they_run(config, model, W, grid)
+    family, cells = model.spec.family or Family(), []
     for i, condition in enumerate(grid):
         g = torch.Generator().manual_seed(config.seed * 1000 + i)
         cells.append(
@@ -91,6 +77,27 @@ def score(config: HeldOutConfig, run: Run, grid: Sequence[conditions.Condition])
         "dynamics": [cell.behaviour for cell in cells],
     }
     return Result(outputs, results, line, record=config.output)
+
+
+def how_they_run(
+    config: HeldOutConfig, model: WeightModel, W: Tensor, grid: Sequence[conditions.Condition]
+) -> tuple[Regime, int]:
+    """Return how the networks of a data set run, and for how many steps; warn where that, or their weights, are not what the model knows."""
+    found = dataset.load_settings(config.data)
+    regime, n_time = model.spec.regime, config.n_time or model.spec.n_time
+    if found is None:
+        log.warning("the data set does not say how its networks run; those of the model's training are taken.")
+    else:
+        regime = Regime.of(found.dt, found.tau, found.noise_std, found.h0_std)
+        n_time = config.n_time or found.n_time
+    trials, noise = max(c.trials for c in grid), [c.noise for c in grid]
+    for line in differences(model.spec, regime, n_time, W.shape[-1], trials, noise):
+        log.warning("%s", line)
+    if (model.spec.family or Family()).dale and not family_of(W).dale:
+        log.warning(
+            "EP is told Dale's law, which the model's training networks keep and these test networks do not: `infer` would ask the evidence."
+        )
+    return regime, n_time
 
 
 def answer_of(gain: Tensor, ours: str, best: str) -> Answer:

@@ -103,9 +103,8 @@ def benchmark_cell(
         "ep family": in_words(family),
     }
     if model.spec.gate:
-        row |= written_row("combined", score(mix(ep_scored, scored, share), true), true) | {
-            "combined share": float(share.mean())
-        }
+        row |= written_row("combined", score(mix(ep_scored, scored, share), true), true)
+        row["combined share"] = float(share.mean())
     return Cell(row, behaviour, W, estimates, samples, random_ranks(scored, true), h0, scores)
 
 

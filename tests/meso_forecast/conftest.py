@@ -1,5 +1,6 @@
 """One small simulated session, preprocessed once, for the tests of training and of the commands."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -28,3 +29,25 @@ def small_session(tmp_path_factory):
         answer = run_meso(*command)
         assert answer.returncode == 0, answer.stderr
     return root / "one/simlab/Subjects/SIM_001/2024-05-17/001", root / "session.h5"
+
+
+@pytest.fixture
+def killed_in_the_third_epoch(monkeypatch):
+    """Return a context in which a training ends as if it were killed when its third epoch begins."""
+
+    @contextlib.contextmanager
+    def context():
+        from meso_forecast.fit import train
+
+        before = train.Module.on_train_epoch_start
+
+        def killed(self):
+            if self.current_epoch == 2:
+                raise RuntimeError("killed")
+            before(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train.Module, "on_train_epoch_start", killed)
+            yield
+
+    return context()

@@ -51,21 +51,10 @@ def test_two_processes_learn_what_one_learns(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_one_was_killed(tmp_path, monkeypatch):
-    from meso_forecast.fit import train
-
+def test_two_processes_go_on_where_one_was_killed(tmp_path, killed_in_the_third_epoch):
     whole, _ = trained(tmp_path / "whole", epochs=4)
-    before = train.Module.on_train_epoch_start
-
-    def killed_in_the_third(self):
-        if self.current_epoch == 2:
-            raise RuntimeError("killed")
-        before(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Module, "on_train_epoch_start", killed_in_the_third)
-        with pytest.raises(RuntimeError, match="killed"):
-            trained(tmp_path / "cut", epochs=4)
+    with pytest.raises(RuntimeError, match="killed"), killed_in_the_third_epoch:
+        trained(tmp_path / "cut", epochs=4)
     assert len((tmp_path / "cut/log.csv").read_text().splitlines()) == 3
     cut, fitted = trained(tmp_path / "cut", epochs=4, devices="2")
     assert fitted.epochs == 4

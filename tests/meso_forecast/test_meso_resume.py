@@ -32,20 +32,11 @@ def trained(folder, **given):
     return [weight.detach().numpy() for weight in net.parameters()]
 
 
-def test_dropout_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_dropout_goes_on_where_it_was(tmp_path, killed_in_the_third_epoch):
     whole = trained(tmp_path / "whole")
 
-    before = train.Module.on_train_epoch_start
-
-    def killed_in_the_third(self):
-        if self.current_epoch == 2:
-            raise RuntimeError("killed")
-        before(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Module, "on_train_epoch_start", killed_in_the_third)
-        with pytest.raises(RuntimeError, match="killed"):
-            trained(tmp_path / "cut")
+    with pytest.raises(RuntimeError, match="killed"), killed_in_the_third_epoch:
+        trained(tmp_path / "cut")
     assert all(np.array_equal(a, b) for a, b in zip(whole, trained(tmp_path / "cut")))
     logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "cut")]
     assert logs[0] == logs[1]

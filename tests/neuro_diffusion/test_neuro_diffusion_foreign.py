@@ -1,6 +1,7 @@
 """Does a refusal of a foreign format hold the line that converts it, and does that line do it?"""
 
 import gzip
+import itertools
 import pickle
 import re
 import zipfile
@@ -38,15 +39,21 @@ def converted(message, folder, monkeypatch):
     exec(line, {"pandas": pandas})
 
 
-@pytest.mark.parametrize("columns", [False, True])
-@pytest.mark.parametrize("rows", [False, True])
-@pytest.mark.parametrize("suffix", ["parquet", "feather", "h5", "table.h5"])
+#: what pandas writes: no levels of rows in feather, not both in a table of HDF5
+WRITTEN = [
+    (suffix, rows, columns)
+    for suffix, rows, columns in itertools.product(
+        ["parquet", "feather", "h5", "table.h5"], [False, True], [False, True]
+    )
+    if not ((suffix == "feather" and rows) or (suffix == "table.h5" and rows and columns))
+]
+
+
+@pytest.mark.parametrize(("suffix", "rows", "columns"), WRITTEN)
 def test_the_line_that_converts_a_table_of_pandas_gives_the_rates(columns, rows, suffix, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     pytest.importorskip("tables")
     table, path = frame(columns, rows), tmp_path / f"a.{suffix}"
-    if (suffix == "feather" and rows) or (suffix == "table.h5" and rows and columns):
-        pytest.skip("pandas writes no such file")
     {"parquet": table.to_parquet, "feather": table.to_feather}.get(
         suffix, lambda p: table.to_hdf(p, key="rates", format="table" if suffix == "table.h5" else "fixed")
     )(path)

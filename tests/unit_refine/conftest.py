@@ -1,5 +1,7 @@
 """One tiny data set and one model for all tests of unit_refine."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,17 @@ def quick_train():
         return outcome
 
     return train
+
+
+@pytest.fixture
+def phy_folder(tables, tmp_path):
+    """Return a Phy folder with metrics and a person's groups."""
+    folder = tmp_path / "phy"
+    folder.mkdir()
+    (folder / "params.py").write_text("dat_path = 'x.dat'\n")
+    shutil.copy(tables / "bare3.csv", folder / "quality_metrics.csv")
+    shutil.copy(tables / "group3.tsv", folder / "cluster_group.tsv")
+    return folder
 
 
 @pytest.fixture(scope="session")

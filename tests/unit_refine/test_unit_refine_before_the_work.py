@@ -200,17 +200,6 @@ def test_models_are_compared_on_units_that_are_read_once(tables, model, tmp_path
     assert np.isclose(scores[str(model)], scores[str(other)])
 
 
-@pytest.fixture
-def phy_folder(tables, tmp_path):
-    """Return a Phy folder with metrics and a person's groups."""
-    folder = tmp_path / "phy"
-    folder.mkdir()
-    (folder / "params.py").write_text("dat_path = 'x.dat'\n")
-    shutil.copy(tables / "bare3.csv", folder / "quality_metrics.csv")
-    shutil.copy(tables / "group3.tsv", folder / "cluster_group.tsv")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("name", "content", "more", "message"),
     [

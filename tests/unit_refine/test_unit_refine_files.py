@@ -297,16 +297,6 @@ def test_a_failed_training_leaves_nothing_behind(tables, tmp_path):
 # --- Phy and curation ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def phy_folder(tables, tmp_path):
-    folder = tmp_path / "phy"
-    folder.mkdir()
-    (folder / "params.py").write_text("dat_path = 'x.dat'\n")
-    shutil.copy(tables / "bare3.csv", folder / "quality_metrics.csv")
-    shutil.copy(tables / "group3.tsv", folder / "cluster_group.tsv")
-    return folder
-
-
 def test_a_phy_folder_is_read_with_its_labels(phy_folder, tables):
     recording = recordings.read_recording(phy_folder, TrainConfig(inputs=[phy_folder]))
     table = pd.read_csv(tables / "rec3.csv")

@@ -1,7 +1,5 @@
 """Labels as Phy, Kilosort, SpikeInterface, sortingview and spreadsheets write them, each with the trap that goes with it."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,15 +68,10 @@ def test_a_label_file_that_cannot_be_read_is_one_line(content, message, tmp_path
 
 
 @pytest.fixture
-def folder(tables, tmp_path):
+def folder(phy_folder):
     """Return a Phy folder of 60 clusters with metrics, groups and spikes."""
-    path = tmp_path / "phy"
-    path.mkdir()
-    (path / "params.py").write_text("dat_path = 'x.dat'\n")
-    shutil.copy(tables / "bare3.csv", path / "quality_metrics.csv")
-    shutil.copy(tables / "group3.tsv", path / "cluster_group.tsv")
-    np.save(path / "spike_clusters.npy", np.repeat(np.arange(60, dtype=np.int32), 5))
-    return path
+    np.save(phy_folder / "spike_clusters.npy", np.repeat(np.arange(60, dtype=np.int32), 5))
+    return phy_folder
 
 
 def answers(model, path, **options):
