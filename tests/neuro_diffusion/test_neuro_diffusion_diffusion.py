@@ -81,6 +81,19 @@ def test_the_gaussian_step_without_data_is_the_edm_skip():
     torch.testing.assert_close(step.shrinkage, torch.eye(4).expand(2, 3, 4, 4, 4))
 
 
+def test_what_the_written_prior_does_not_know_fades_with_the_noise_and_is_bounded():
+    w, step = torch.zeros(1, 1, 3, 3), lambda sigma: diffusion.gaussian_step(w, sigma, diffusion.without_data(1, 3, w))
+
+    def room(sigma):
+        sigma = torch.full((1, 1), sigma)
+        plain, doubted = (diffusion.precondition(w, sigma, step(sigma), "edm", known)[1] for known in (False, True))
+        return float((doubted**2 - plain**2).mean()) ** 0.5
+
+    assert room(100.0) == pytest.approx(diffusion.DOUBT, rel=0.02)
+    assert room(diffusion.DOUBT) == pytest.approx(diffusion.DOUBT / 2**0.5, rel=1e-3)
+    assert room(0.01) == pytest.approx(0.01, rel=0.02)
+
+
 def random_model(arch="pool", **options):
     torch.manual_seed(0)
     model = WeightModel(ModelSpec(arch=arch, width=16, hidden=24, depth=2, **options)).double().eval()

@@ -15,14 +15,19 @@ from neuro_diffusion.model.ridge import (
     decay_of,
     estimate_noise,
     exponential_filter,
+    factor_of,
     fit_ridge,
+    fitted_states,
     gaussian_likelihood,
     linearise,
     log_evidence,
     oracle_ridge,
     posterior,
+    posterior_mean,
+    process_noise,
     ridge_of,
     row_likelihood,
+    smooth,
     spectrum,
     widen,
 )
@@ -215,6 +220,63 @@ def test_linearising_anew_about_the_fitted_path_gains_correlation():
     )
     assert float(anew - once) > 0.02
     torch.testing.assert_close(entry_correlation(fit_ridge(y, A).mean, W).mean(), anew)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_the_linearisation_is_renewed_as_often_as_asked(task, turns):
+    y, noise, variance = task[1][:2], torch.full((2,), 0.05), torch.full((2,), 0.1)
+    x, decay = smooth(y, noise, A), decay_of(50, A, y)
+    for _ in range(turns):
+        f, p = exponential_filter(x, A), linearise(y, x, noise)
+        x = torch.tanh(fitted_states(posterior_mean(row_likelihood(p, f, decay), variance), f, p, decay))
+    expected = row_likelihood(linearise(y, x, noise), exponential_filter(x, A), decay)
+    found = gaussian_likelihood(y, A, variance, noise, n_relinearise=turns).likelihood
+    torch.testing.assert_close(found.A, expected.A)
+    torch.testing.assert_close(found.b, expected.b)
+
+
+def test_with_noise_of_the_dynamics_each_row_is_a_regression_with_the_random_path_integrated_out(task):
+    y, noise, process = task[1][:1].double(), torch.tensor([0.05]).double(), 0.1
+    variance, decay = torch.tensor([0.1]).double(), decay_of(50, A, y)
+    found = gaussian_likelihood(y, A, variance, noise, n_relinearise=0, process=process).likelihood
+    x, i = smooth(y, noise, A, process), 3
+    f, p = exponential_filter(x, A), linearise(y, x, noise)
+    A_i, b_i = np.zeros((10, 10)), np.zeros(10)
+    path = np.outer(decay, decay) + process**2 * process_noise(50, A, y).numpy()
+    for k in range(4):
+        F, precision = f[0, k].numpy(), np.linalg.inv(np.diag(1 / p.omega[0, k, :, i].numpy()) + path)
+        A_i += F.T @ precision @ F
+        b_i += F.T @ precision @ p.z[0, k, :, i].numpy()
+    np.testing.assert_allclose(found.A[0, i], A_i, rtol=1e-6)
+    np.testing.assert_allclose(found.b[0, i], b_i, rtol=1e-6)
+
+
+def test_the_noise_of_the_dynamics_has_the_covariance_of_simulated_paths():
+    rng, paths = np.random.default_rng(0), np.zeros((40_000, 12))
+    for t in range(1, 12):
+        paths[:, t] = (1 - A) * paths[:, t - 1] + rng.standard_normal(len(paths))
+    np.testing.assert_allclose(process_noise(12, A, torch.zeros(1).double()), np.cov(paths.T), atol=0.15)
+
+
+def test_the_mean_of_w_is_that_of_the_textbook_posterior(task):
+    likelihood = fit_ridge(task[1][:2], A).likelihood
+    variance = torch.tensor([0.05, 0.4])
+    torch.testing.assert_close(
+        posterior_mean(likelihood, variance), posterior(spectrum(likelihood), variance)[0], atol=1e-4, rtol=1e-3
+    )
+
+
+def test_a_precision_that_rounding_left_not_positive_is_lifted_by_no_more_than_it_takes():
+    g = torch.Generator().manual_seed(0)
+    Q = torch.linalg.qr(torch.randn(6, 6, generator=g).double())[0]
+
+    def lift(lowest):
+        M = Q * torch.tensor([lowest, 1, 1, 2, 2, 4.0]) @ Q.mT
+        return factor_of(M).square().sum(-1) - M.diagonal()
+
+    torch.testing.assert_close(lift(0.5), torch.zeros(6).double())
+    for lowest, most in ((-1e-8, 1e-7), (-1e-6, 1e-6), (-1e-5, 1e-5), (-1e-4, 1e-4)):
+        assert -lowest < float(lift(lowest).min()) < float(lift(lowest).max()) < 4.1 * most
 
 
 def test_too_short_trials_are_refused():
