@@ -51,6 +51,7 @@ def update(
     InputError : no such file, no HDF5, no permission to write, or something else stands under all of these names.
     LockedError : another process has the file open, or has died while it wrote.
     NoSpace : the disk is too full; the file is as it was and nothing is left beside it.
+    WorkFailed : the disk gives an error; the file is as it was, or `recover` finishes or discards what was begun.
     """
     path, group = Path(path), group.strip("/")
     if not path.is_file():
@@ -183,7 +184,10 @@ def _locked(path: Path) -> Iterator[int]:
                 raise InputError(
                     f"{path}: its file system gives no lock ({error}). Give --output FILE on a local disk."
                 ) from None
-        _refuse_while_written(path, descriptor)
+        try:
+            _refuse_while_written(path, descriptor)
+        except OSError as error:
+            raise WorkFailed(f"{path}: could not be read ({error.strerror}); nothing was changed.") from None
         yield descriptor
     finally:
         os.close(descriptor)

@@ -48,7 +48,7 @@ class Overlay(io.RawIOBase):
             try:
                 data = read_at(self.descriptor, min(length, self.base_size - start), start)
             except OSError as error:
-                self.failure = error
+                self.failure = error.with_traceback(None)  # its frames would hold HDF5's property lists beyond the end
         return data.ljust(length, b"\0")
 
     def base_checksums(self, number: int) -> bytes:

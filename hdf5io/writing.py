@@ -241,7 +241,7 @@ class _Sink(io.RawIOBase):
             try:
                 return action()
             except OSError as error:
-                self.failure = error
+                self.failure = error.with_traceback(None)  # see Overlay
         return otherwise
 
 

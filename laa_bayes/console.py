@@ -41,8 +41,7 @@ PROGRAM = PACKAGE.replace("_", "-")
 T = TypeVar("T")
 log = logging.getLogger(PACKAGE)
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "RESOURCE_EXHAUSTED: ")  # how torch and jax say it
-#: what --json prints
-ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds")
+ENVELOPE = ("pipeline", "command", "version", "seed", "outputs", "results", "line", "warnings", "seconds")  # of --json
 
 
 class Result(NamedTuple):
@@ -143,7 +142,6 @@ def entry_point(whole: Program) -> Callable[[], NoReturn]:
     """Return the function behind the console script: run the command line, print one line for a user's mistake."""
 
     def main() -> NoReturn:
-        """Run what was typed."""
         words = sys.argv[1:] or ["--help"]
         verb = whole.aliases.get(words[0], words[0])
         if verb in whole.verbs:
@@ -281,6 +279,8 @@ def known_error(error: Exception, whole: Program) -> Exception | None:
         return NoSpace(f"{where}: the disk is full ({why}). Make room and run again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return InputError(f"{where}: {why}. Give another place, or change the permissions.")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
+        return WorkFailed(f"{where}: {why}. Is its disk or network share still there, and sound?")
     return None
 
 

@@ -32,7 +32,7 @@ class Config(BaseModel):
     '''Go.'''
     model_config = ConfigDict(frozen=True, extra="forbid")
     files: list[Path] = Field(description="files", json_schema_extra={"positional": True})
-    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into", "masked", "memory", "torch"] = Field("work", description="what")
+    what: Literal["work", "bug", "input", "failed", "verdict", "locked", "environment", "interrupt", "library", "folder", "file", "sleep", "into", "masked", "memory", "torch", "device"] = Field("work", description="what")
     bin_ms: int = Field(25, ge=1, description="bin size in ms")
     time_lims: tuple[int, int] = Field((1500, 4500), description="limits in ms")
     strategies: list[Literal["median", "mean"]] = Field(["median"], description="strategies")
@@ -65,7 +65,8 @@ def run(config, run):
         except BaseException:  # a library in C makes its own error of what a handler raises
             raise ValueError("Invalid bounding box") from None
     def torch(_): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: the message")
-    faults = {"memory": MemoryError, "torch": torch, "bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
+    def device(_): raise OSError(5, "Input/output error", "the message")
+    faults = {"memory": MemoryError, "torch": torch, "device": device, "bug": ZeroDivisionError, "input": hdf5io.InputError, "failed": hdf5io.WorkFailed, "locked": hdf5io.LockedError,
               "environment": hdf5io.EnvironmentMissing, "interrupt": interrupt, "library": missing, "masked": masked}
     if config.what == "into":
         run.provenance(config)
@@ -161,6 +162,7 @@ def toy(toy_process):
         ("library", 5),
         ("memory", 1),
         ("torch", 1),
+        ("device", 1),
     ],
 )
 def test_exit_codes(toy, what, code):
@@ -175,6 +177,9 @@ def test_exit_codes(toy, what, code):
         last = answer.stderr.splitlines()[-1]
         assert last.startswith("toy: go: memory does not suffice (")
         assert "the message). Give less" in last
+    elif what == "device":
+        expected = "toy: go: the message: Input/output error. Is its disk or network share still there, and sound?"
+        assert answer.stderr.splitlines()[-1] == expected
     elif what not in ("work", "verdict", "bug"):
         assert answer.stderr.splitlines()[-1] == (
             "toy: go: interrupted" if what in ("interrupt", "masked") else "toy: go: the message"

@@ -489,6 +489,39 @@ def test_a_system_call_that_fails_once_leaves_the_old_results_or_the_new_ones(re
     assert (False, 2) in outcomes
 
 
+READ_FAILS = """
+    import os, sys
+    sys.path.insert(0, {root!r})
+    import h5py, numpy as np, hdf5io
+
+    reads, original = 0, os.read
+
+    def failing(*args):
+        global reads
+        reads += 1
+        if reads > {at}:
+            raise OSError(5, "Input/output error")
+        return original(*args)
+
+    os.read = failing
+    try:
+        hdf5io.update({path!r}, "glm_output", {{"rates": hdf5io.Dataset(np.zeros(9), "Hz", "a rate", ("bin",))}})
+    except hdf5io.WorkFailed as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 8])
+def test_a_disk_that_gives_errors_is_one_line_and_the_process_ends_by_itself(recording, at):
+    """What HDF5 still holds when Python ends would be freed after Python's own end: a signal."""
+    kept = recording.read_bytes()
+    process = start(READ_FAILS, path=str(recording), at=at)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out == f"{recording}: could not be read (Input/output error); nothing was changed.\n"
+    assert recording.read_bytes() == kept
+
+
 # --- kills -------------------------------------------------------------------------------------------------------------------
 
 RESULTS = """
