@@ -24,6 +24,7 @@ from typing import Any
 from . import PIPELINES, OneLine, fail, made_by, program_of
 from .answer import Answer
 
+DEPTH = 4  #: levels below a folder in which a recording is looked for: subject/date/number/alf
 PATIENCE_S = 30.0  #: a pipeline that has not answered by then is left out, and named
 HERE = Path(__file__).resolve().parents[1]
 
@@ -122,7 +123,8 @@ def examine(pipelines: Pipelines, data: Path) -> tuple[str, Path, list[Answer]]:
         return "", data, [a for a in answers if a.package == made[1]["pipeline"]]
     if not any(a.reads for a in answers):
         for place, what in neighbours(data):
-            others = [a for a in pipelines.ask(place, PATIENCE_S / 3) if a.reads]
+            near = data == place.parent or data.is_file()  # deeper below a shape alone says too little
+            others = [a for a in pipelines.ask(place, PATIENCE_S / 3) if a.reads and (a.sure or near)]
             if others:
                 return what, place, others
     asks = [a for a in answers if a.asks]
@@ -172,18 +174,22 @@ def entries(folder: Path) -> list[Path]:
 
 
 def neighbours(data: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what else could be meant: a file of the folder, of the kind that it has most of, one a folder below, or a file's folder."""
+    """Yield what else could be meant: a file's folder, a file of the kind that a folder has most of, the first folder of each level below."""
     if not data.is_dir():
         yield data.resolve().parent, "the file by itself is read by none, but the folder it lies in is:"
         return
-    inside, no = entries(data), "the folder itself is read by none, but its"
-    for first, kind, n in kinds_of(inside)[:2]:
+    no = "the folder itself is read by none, but its"
+    for first, kind, n in kinds_of(entries(data))[:2]:
         yield first, f"{no} {n} '{kind}' file{'s' * (n > 1)}, such as {first.name}:"
-    folders = [p for p in inside if p.is_dir()]
-    if folders:
-        such = f"{no} {len(folders)} folder(s), such as {folders[0].name}"
-        yield folders[0], f"{such}:"
-        for first, kind, n in kinds_of(entries(folders[0]))[:1]:
+    folder = data
+    for _ in range(DEPTH):
+        folders = [p for p in entries(folder) if p.is_dir()]
+        if not folders:
+            return
+        folder = folders[0]
+        such = f"{no} {len(folders)} folder(s), such as {folder.relative_to(data)}"
+        yield folder, f"{such}:"
+        for first, kind, n in kinds_of(entries(folder))[:1]:
             yield first, f"{such}, hold files that are, such as {first.name} ({n} '{kind}'):"
 
 

@@ -152,6 +152,10 @@ def test_doctor_tells_a_folder_of_recordings_by_one_of_them(tmp_path):
     done = ask("doctor", tmp_path / "days")
     assert "its 1 folder(s), such as many, hold files that are, such as a.csv (2 '.csv')" in done.stdout
     assert "unit-refine: 40 units" in done.stdout
+    (tmp_path / "lab/mouse").mkdir(parents=True)
+    (tmp_path / "days").rename(tmp_path / "lab/mouse/day")
+    done = ask("doctor", tmp_path / "lab")
+    assert f"such as {Path('mouse/day/many')}, hold files that are, such as a.csv (2 '.csv')" in done.stdout
 
 
 @pytest.mark.parametrize(("make", "message"), [
