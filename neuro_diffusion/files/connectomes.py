@@ -16,11 +16,11 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .containers import format_of, load, refuse_name
+from .edge_columns import SIGNED, ids_of, plain_header, refuse_kinds, refuse_ragged, signs_of
 from .graphs import from_graphml, refuse_others
-from .tables import MISSING, TRUTH, Table, is_count, is_number, number, plain_name, read_table
+from .tables import TRUTH, Table, is_count, is_number, number, plain_name, read_table
 
 log = logging.getLogger("neuro_diffusion")
-WHOLE, ROUNDED = re.compile(r"-?\d+(\.0*)?"), re.compile(r"\d(\.\d+)?[eE]\+?\d+")
 PRE = (
     "pre", "source", "from", "presynaptic", "src", "sender", "pre_id", "pre_pt_root_id", "pre_root_id", "bodyid_pre",
     "i_pre", "origin", "presyn", "preid", "sourceid", "upstream",
@@ -34,32 +34,7 @@ WEIGHT = (
     "nbr", "number", "n", "contacts", "n_syn", "nsyn", "num_synapses", "synapse_count", "number_of_connections", "fln", "flne",
 )  # fmt: skip
 INDEX = ("", "index", "unnamed_0", "id", "edge", "edge_id")
-SIGN = {
-    "1": 1,
-    "+1": 1,
-    "1.0": 1,
-    "+": 1,
-    "exc": 1,
-    "excitatory": 1,
-    "e": 1,
-    "-1": -1,
-    "-1.0": -1,
-    "-": -1,
-    "inh": -1,
-    "inhibitory": -1,
-    "i": -1,
-}  #: what a column "sign" may hold
 MARKET = b"%%MatrixMarket"  #: first bytes of a sparse matrix as text, whose first number is the row
-GAP = (
-    "electrical",
-    "gap",
-    "gap junction",
-    "gap_junction",
-    "ej",
-    "e",
-    "elec",
-)  #: kinds of connections that are no synapses
-KINDS = ("type", "edge_type", "connection_type", "syn_type", "synapse_type", "kind")
 SUMS = ("sum", "total", "totals", "all", "margin", "mean")
 UNDIRECTED = ("undirected", "false")  #: in a column "type" or "directed" of a line that stands for both directions
 
@@ -92,7 +67,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
     InputError : missing or unreadable file, a matrix that is not square, numbers that are not finite, no connection at all.
     """
     path = Path(path)
-    kind = format_of(path)
+    kind, told = format_of(path), None
     refuse_others(path)
     if kind == "text":
         refuse_name(path, dataset)
@@ -107,7 +82,7 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
             read = mmread(path)
             matrix, names = np.asarray(read.toarray() if hasattr(read, "toarray") else read), ()
     elif _starts(path, b"<"):
-        matrix, names = from_edges(*from_graphml(path, WEIGHT))
+        matrix, names, told = *from_edges(*from_graphml(path, WEIGHT)), "edges"
         _refuse_rows(path, rows)
     else:
         matrix, names, told = _from_text(path)
@@ -117,6 +92,8 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
             rows = rows or told
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(f"{path}: the matrix has shape {matrix.shape}, expected a square one.")
+    if rows is None and told != "edges":
+        log.info("%s: a row is taken for a target (postsynaptic); --rows pre if it is a source.", path)
     matrix = np.array(matrix.T if rows == "pre" else matrix, float)
     np.fill_diagonal(matrix, 0.0)
     if not np.isfinite(matrix).all():
@@ -124,8 +101,21 @@ def load_connectome(path: Path, dataset: str | None = None, rows: str | None = N
         raise InputError(f"{path}: {bad} entries are not finite numbers. Write 0 for 'no connection'.")
     if not matrix.any():
         raise InputError(f"{path}: no connection in the matrix.")
+    _warn_without_cycle(path, matrix)
     matrix.setflags(write=False)
     return Connectome(matrix, tuple(names) or tuple(map(str, range(len(matrix)))))
+
+
+def _warn_without_cycle(path: Path, matrix: np.ndarray) -> None:
+    """Say that no neuron hears itself along any path, as where the edges of an undirected network are listed once."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    if len(matrix) > 2 and connected_components(csr_array(matrix), connection="strong")[0] == len(matrix):
+        log.warning(
+            "%s: no path leads back to where it starts, so nothing in it is recurrent. Of an undirected network give each edge in both"
+            " directions.", path,
+        )  # fmt: skip
 
 
 def _refuse_rows(path: Path, rows: str | None) -> None:
@@ -152,6 +142,12 @@ def from_edges(
 def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], str | None]:
     """Return matrix, names and "edges", or what a row of a square table is where the table says it."""
     table = read_table(path)
+    if (
+        table.header is None
+        and len(table.rows) > 1
+        and {role_of(name) for name in table.rows[0][:2]} == {"pre", "post"}
+    ):
+        table = table._replace(header=table.rows[0], rows=table.rows[1:], first_line=table.first_line + 1)
     corner = _corner(table)
     if corner is not None:
         return *_square(path, table), corner
@@ -178,43 +174,13 @@ def _from_text(path: Path) -> tuple[np.ndarray, tuple[str, ...], str | None]:
     return *_square(path, table), None
 
 
-def _ids(path: Path, table: Table, pre: int, post: int) -> list[tuple[str, str]]:
-    """Return the ids of both sides of each line; whole numbers that a table of floats holds (``720575.0``) as such.
-
-    Raises
-    ------
-    InputError : a line without an id; ids rounded to a few digits (``7.2e+17``), which may be those of several neurons.
-    """
-    pairs = [(row[pre], row[post]) for row in table.rows if len(row) > max(pre, post)]
-    for line, pair in enumerate(pairs, table.first_line):
-        for cell in pair:
-            if cell.lower() in MISSING:
-                raise InputError(f"{path}: line {line} names no neuron on one side. Leave such lines out.")
-            if ROUNDED.fullmatch(cell):
-                raise InputError(f"{path}: line {line}: id {cell} is rounded. Write ids in full, as whole numbers.")
-    if all(WHOLE.fullmatch(cell) for pair in pairs for cell in pair):
-        return [(pre.partition(".")[0], post.partition(".")[0]) for pre, post in pairs]
-    return pairs
-
-
-def _refuse_gaps(path: Path, table: Table, header: list[str]) -> None:
-    """Raise InputError where a column of kinds has gap junctions among synapses: they have no direction."""
-    for kind in (i for i, name in enumerate(header) if name in KINDS):
-        found = {row[kind].lower() for row in table.rows if len(row) > kind}
-        gaps = found & {*GAP}
-        if gaps and found - gaps:
-            raise InputError(
-                f"{path}: column '{header[kind]}' has {', '.join(sorted(found)[:6])}: gap junctions have no direction. Keep one kind of lines."
-            )
-
-
 def _corner(table: Table) -> str | None:
     """Return what a row of a square table with names is, as its corner cell says it: ``pre``, or ``from/to``."""
     if table.header is None or len(table.header) != len(table.rows) + 1 or len(table.header) < 3:
         return None
     if not {row[0] for row in table.rows} & set(table.header[1:]):
         return None
-    return role_of(re.sub(r"[\W_]+", "_", table.header[0].strip()).split("_")[0])
+    return role_of(re.sub(r"[\W_]+", "_", table.header[0].strip()))
 
 
 def role_of(name: str) -> str | None:
@@ -254,7 +220,9 @@ def _named_columns(path: Path, table: Table) -> tuple[int, int, int | None] | No
         return None
     if weight is None:
         others = [
-            i for i, n in enumerate(header) if i not in (pre, post) and n not in (*INDEX, "sign") and _numeric(table, i)
+            i
+            for i, n in enumerate(header)
+            if i not in (pre, post) and n not in (*INDEX, *SIGNED) and _numeric(table, i)
         ]
         if others:
             raise InputError(
@@ -279,11 +247,12 @@ def _numeric(table: Table, column: int) -> bool:
 
 
 def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    header = [plain_name(name) for name in table.header or ()]
-    sign = header.index("sign") if "sign" in header else None
+    header = plain_header(table)
+    signs = signs_of(path, table, header, (pre, post, weight))
     both = next((i for i, name in enumerate(header) if name in ("type", "directed")), None)
-    _refuse_gaps(path, table, header)
-    ids, edges = iter(_ids(path, table, pre, post)), list[tuple[str, str, float]]()
+    refuse_kinds(path, table, header)
+    refuse_ragged(path, table)
+    ids, edges = iter(ids_of(path, table, pre, post)), list[tuple[str, str, float]]()
     if header and weight is not None:
         log.info("%s: column '%s' is the weight; equal edges are added up.", path, header[weight])
     for line, row in enumerate(table.rows, table.first_line):
@@ -291,10 +260,8 @@ def _edges(path: Path, table: Table, pre: int, post: int, weight: int | None) ->
         if len(row) <= max(pre, post) or (weight is not None and value is None):
             raise InputError(f"{path}: line {line} is {','.join(row)!r}, expected source,target,weight.")
         value = 1.0 if value is None else value
-        if sign is not None:
-            if row[sign].lower() not in SIGN:
-                raise InputError(f"{path}: line {line}: sign {row[sign]!r}, expected 1 or -1, exc or inh.")
-            value = abs(value) * SIGN[row[sign].lower()]
+        if signs is not None:
+            value = abs(value) * signs[line - table.first_line]
         source, target = next(ids)
         edges.append((source, target, value))
         if both is not None and row[both].lower() in UNDIRECTED:
@@ -323,6 +290,11 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
         rows = [row[1:] for row in rows]
     if header is not None:
         header = header[len(header) - len(rows[0]) :]
+    if names and header and names != header and len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            f"{path}: several rows are named {twice}, and the columns are named otherwise. Give each neuron one name."
+        )
     if names and header and set(names) == set(header) and names != header:
         order = [header.index(name) for name in names]  # columns of another order than the rows: joined by name
         rows, header = [[row[i] for i in order] for row in rows], names
@@ -335,8 +307,10 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
     if names and names[-1].lower() in SUMS:
         raise InputError(f"{path}: the last row is '{names[-1]}', no neuron. Leave sums out, row and column.")
     if names and header and names != header:
+        odd = [*sorted({*names} ^ {*header}), names[0]][0]
         raise InputError(
-            f"{path}: rows are named {names[0]}, ..., columns {header[0]}, ...; expected the same neurons."
+            f"{path}: {len(names)} rows are named {names[0]}, ..., {len(header)} columns {header[0]}, ...; expected the same neurons in both,"
+            f" '{odd}' is not."
         )
     return matrix, tuple(header or names) if len(header or names) == len(matrix) else ()
 

@@ -94,7 +94,7 @@ def refuse_name(path: Path, wanted: str | None) -> None:
 def choose(
     path: Path, there: dict[str, tuple[tuple[int, ...], str]], wanted: str | None, fits: Wanted, usual: tuple[str, ...], what: str
 ) -> str:  # fmt: skip
-    """Return the name of the array to take: of real numbers before whole ones."""
+    """Return the name of the array to take: rates (of a usual name) are real numbers before whole ones, counts of synapses are not."""
     if wanted is not None:
         name = wanted.strip("/")
         if name in there:
@@ -104,7 +104,8 @@ def choose(
     for name in usual:
         if name in able:
             return name
-    fit = [name for name, kind in able.items() if kind == "f"] or list(able)
+    real = [name for name, kind in able.items() if kind == "f"] if usual else []
+    fit = real or list(able)
     if len(fit) == 1:
         return fit[0]
     shown = ", ".join(f"{name} {there[name][0]}" for name in (fit or list(there))[:8])
