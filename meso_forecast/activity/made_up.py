@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 SAMPLED = 16  #: cells that are looked at for frames
-LEAST_CELLS = 8  #: fewer may lie on a line, or stay, by chance
+LEAST_CELLS = 8  #: fewer may lie on a line by chance
+CHANCE = 0.01  #: of the frames that stay in all cells
 ON_LINE = 1e-5  #: of a trace's standard deviation
 LEAST_CHANGES = 20
 SAME = 0.95  #: correlation of what is new in each frame; noise of their own keeps that of neighbours far below
@@ -33,15 +34,23 @@ def made_up(x: np.ndarray, good: np.ndarray) -> np.ndarray:
     out = np.zeros(len(x), bool)
     x = np.asarray(x, float)
     x = x[:, np.isfinite(x[good]).all(0) & (x[good].std(0) > 0)] if good.any() else x[:, :0]
-    if x.shape[1] < LEAST_CELLS or len(x) < 3:
+    if x.shape[1] < 2 or len(x) < 3:
         return out
     near = ON_LINE * x[good].std(0) + 1e-6 * np.abs(x[good]).max(0)
     step = np.diff(x, axis=0)
     moved = (np.abs(step) > 0).mean(1) > 0.5  # in sparse activity most cells stay at zero
-    line = (np.abs(np.diff(step, axis=0)) <= near).all(1) & moved[:-1] & moved[1:]
-    out[1:-1] = line & good[:-2] & good[2:]
-    out[1:] |= (step == 0).all(1) & ((x[1:] != 0).mean(1) > 0.5) & good[:-1]
+    if x.shape[1] >= LEAST_CELLS:
+        line = (np.abs(np.diff(step, axis=0)) <= near).all(1) & moved[:-1] & moved[1:]
+        out[1:-1] = line & good[:-2] & good[2:]
+    held = (step == 0).all(1) & ((x[1:] != 0).mean(1) > 0.5) & good[:-1]
+    if held.any() and by_chance(step[~held] == 0) * len(step) < CHANCE * held.sum():
+        out[1:] |= held
     return out & good
+
+
+def by_chance(stays: np.ndarray) -> float:
+    """Return how likely all cells stay in one frame by chance, from how often each does (time, cell), at least once."""
+    return float(np.prod((stays.sum(0) + 1) / (len(stays) + 2)))
 
 
 class Copy(NamedTuple):

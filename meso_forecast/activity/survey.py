@@ -15,6 +15,8 @@ from .traces import Traces
 LEAST_CHANGES = 10  #: fewer changes of the trace from frame to frame (five events) say nothing about its scale
 LEAST_TRAINING = 100
 MOST_EMPTY = 0.5
+MOST_ALIKE = 0.2  #: of the neurons that have the value of the first one, in a usual frame
+FEWEST_ALIKE = 3  #: neurons that do not show one value by chance
 
 
 class Survey(NamedTuple):
@@ -52,7 +54,8 @@ def survey(
     wanted = np.zeros(len(train), bool)
     wanted[chosen[:: -(-len(chosen) // QUANTILE_FRAMES)]] = True
     sample, square, count, missing, lost = [], np.zeros(n), 0, np.zeros(n, int), np.zeros(len(train), int)
-    changes, raw_changes, zero = np.zeros(n, int), np.zeros(n, int), np.zeros(len(train), bool)
+    changes, raw_changes = np.zeros(n, int), np.zeros(n, int)
+    zero, flat, n_alike = np.zeros(len(train), bool), np.zeros(len(train), bool), 0.0
     low, high, few = np.full(n, np.inf), np.full(n, -np.inf), []
     for start in range(0, len(train), BLOCK):
         rows = slice(start, min(start + BLOCK, len(train)))
@@ -62,7 +65,10 @@ def survey(
         if bad.any():
             missing += bad[here].sum(0)
             lost[rows] = np.where(here, bad.sum(1), 0)
-        zero[rows] = here & (raw == 0).all(1)
+        alike = raw == raw[:, :1]
+        flat[rows] = here & alike.all(1)
+        zero[rows] = flat[rows] & (raw[:, 0] == 0)
+        n_alike += alike[here & ~flat[rows]].mean(1).sum()
         fine = seen[rows] & train[rows]
         both = fine[1:] & fine[:-1]
         step = np.diff(x.astype(float), axis=0)[both]
@@ -80,22 +86,24 @@ def survey(
         np.sqrt(square / max(count, 1) / 2), np.abs(np.nanmedian(values, axis=0)),
         np.nanpercentile(values, rules.percentile, axis=0), constant & ~broken, broken,
     )  # fmt: skip
-    empty = empty_frames(c, rules, lost, zero, missing, good)
+    lively = n_alike < MOST_ALIKE * (good & ~flat).sum() and n >= FEWEST_ALIKE
+    empty = empty_frames(c, rules, lost, zero | flat if lively else zero, missing, good, lively)
     return found, empty, made_up(np.concatenate(few), good & ~empty)
 
 
 def empty_frames(
-    c: Traces, rules: Rules, lost: np.ndarray, zero: np.ndarray, missing: np.ndarray, good: np.ndarray
+    c: Traces, rules: Rules, lost: np.ndarray, zero: np.ndarray, missing: np.ndarray, good: np.ndarray, lively: bool
 ) -> np.ndarray:
-    """Return the frames without a finite value in most neurons, and those with a fluorescence of zero in all (a closed shutter).
+    """Return the frames without a finite value in most neurons, and those filled with one number in all (a closed shutter, laser off).
 
-    Neurons that are missing in most frames do not count. Sparse activity that is used as it is may well be zero everywhere.
+    Neurons that are missing in most frames do not count. Sparse activity that is used as it is may well be zero everywhere: there a
+    filled frame counts only where neurons hardly ever have the same value otherwise (``lively``).
     """
     hopeless = int((missing > MOST_EMPTY * good.sum()).sum())
     left = len(missing) - hopeless
     empty = (lost - hopeless > MOST_EMPTY * left) if left else np.zeros(len(lost), bool)
     fluorescent = rules.signal != "deconvolved" and not c.processed and len(missing) > 1
-    return empty | zero if fluorescent and zero.sum() < MOST_EMPTY * good.sum() else empty
+    return empty | zero if (fluorescent or lively) and zero.sum() < MOST_EMPTY * good.sum() else empty
 
 
 def floor_of(s: Survey) -> np.ndarray:

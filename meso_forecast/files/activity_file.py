@@ -11,7 +11,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from .fov import FOVData, Trace, make_fov
-from .matrices import refuse_clocks
+from .matrices import refuse_clocks, refuse_ids
 
 log = logging.getLogger(__package__)
 NAMES = ("activity", "activity_matrix", "dff_activity", "data")
@@ -32,6 +32,7 @@ def activity_fov(path: Path, trim_times: bool = False) -> tuple[FOVData, dict[st
     transposed = shape[1] == len(times) != shape[0]
     trace = Trace(path=path, dataset=name, transposed=transposed, **packing._asdict())
     refuse_clocks(trace)
+    refuse_ids(trace)
     attrs = {str(k): v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in said.items()}
     given = {"processed": True, "ahead": attrs.get("ahead", ""), "terms": {"times": f"'/{stamp}'"}}
     return make_fov("FOV_00", trace, times, trim_times, **given), attrs

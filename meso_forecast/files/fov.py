@@ -19,6 +19,7 @@ import hdf5io
 from hdf5io.errors import InputError
 
 from ..activity.traces import Traces
+from .rounded_clock import regular_again
 
 log = logging.getLogger(__package__)
 #: what a reader's format calls the parts of a FOV, for messages
@@ -182,8 +183,7 @@ class FOVData(BaseModel):
         for label, trace in (("neuropil", self.neuropil), ("deconvolved", self.deconvolved)):
             if trace is not None and trace.shape != (n_time, n_rois):
                 raise InputError(f"{trace} ({self.name}): {label} has shape {trace.shape}, F has {n_time, n_rois}.")
-        if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
-            raise InputError(f"{what}: {terms['times']} is not finite and increasing.")
+        refuse_disorder(self.times, f"{what}: {terms['times']}")
         step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
         if step > LONGEST_FRAME_S:
             raise InputError(
@@ -229,6 +229,28 @@ class FOVData(BaseModel):
         return Traces(self.name, self.where, *arrays, self.times, self.bad_frames, self.processed, rois, frame)
 
 
+def refuse_disorder(times: np.ndarray, where: str) -> None:
+    """Refuse a clock that is not finite and increasing, by its first frame that is not.
+
+    Raises
+    ------
+    InputError : which frame, and whether the clock starts anew there.
+    """
+    if not np.isfinite(times).all():
+        raise InputError(
+            f"{where} is not finite and increasing: frame {np.flatnonzero(~np.isfinite(times))[0]} has no time."
+        )
+    back = np.flatnonzero(np.diff(times) <= 0)
+    if len(back):
+        i = int(back[0])
+        anew = times[i + 1] - times[0] < 0.1 * (times[i] - times[0])
+        advice = " It starts anew there: give each recording a file of its own." if anew else ""
+        raise InputError(
+            f"{where} is not finite and increasing: frame {i + 1} is at {times[i + 1]:.10g} s, the one before at {times[i]:.10g} s"
+            f" ({len(back)} such frames).{advice}"
+        )
+
+
 def doubt_clock(times: np.ndarray, where: str) -> None:
     """Tell of a clock in seconds that looks like frame numbers or minutes."""
     if times.ndim != 1 or len(times) < 2 or times.dtype.kind not in "iuf":
@@ -261,6 +283,7 @@ def make_fov(name: str, fluorescence: Trace, times: np.ndarray, trim_times: bool
         "uuids": np.array([f"{name}/{i}" for i in range(n_rois)]), "roi_delay": np.zeros(n_rois), "red": np.zeros(n_rois, bool),
     }  # fmt: skip
     terms = GENERIC | given.pop("terms", {})
+    times = regular_again(times, f"{fluorescence}: {terms['times']}")
     delay, frame_s = given.get("roi_delay", np.zeros(0)), float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     if len(times) > 1 and (np.abs(delay[np.isfinite(delay)]) > LONGEST_DELAY * frame_s).any():
         log.warning("%s: %s of up to %g s, a frame lasts %g s: left out (in ms?)", fluorescence, terms["roi_delay"], np.nanmax(delay), frame_s)  # fmt: skip

@@ -15,6 +15,8 @@ from .fov import FOVData, Trace, load_npy, make_fov
 
 EVEN = 1e-6
 FEW_FRAMES = 256
+FEWEST_IDS = 3
+MOST_WHOLE = 0.05  #: of the values; rounded activity has some
 LEAST_FRAMES = 200  #: fewer cannot be preprocessed, so a shorter axis is not time
 
 
@@ -27,6 +29,7 @@ def npy_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
     fs_hz = required_rate(fs_hz, path)
     n_time, trace = shape[1] if turned else shape[0], Trace(path=path, transposed=turned)
     refuse_clocks(trace)
+    refuse_ids(trace)
     return make_fov(path.stem, trace, np.arange(n_time) / fs_hz, processed=True)
 
 
@@ -49,6 +52,26 @@ def refuse_clocks(trace: Trace) -> None:
             raise InputError(
                 f"{trace}: {what} {i} rises from frame to frame: a clock or a number of frames, no neuron. Take it out."
             )
+
+
+def refuse_ids(trace: Trace) -> None:
+    """Refuse a matrix whose first frame holds the cells' numbers: whole and all different, where the frames after it hardly have whole ones.
+
+    Raises
+    ------
+    InputError : the first frame holds no activity.
+    """
+    n_time, n = trace.shape
+    if n_time < LEAST_FRAMES or n < FEWEST_IDS:
+        return
+    x = trace.read(0, FEW_FRAMES)
+    whole = x % 1 == 0
+    if whole[0].all() and len(np.unique(x[0])) == n and whole[1:].mean() < MOST_WHOLE:
+        what = "column" if trace.transposed else "row"
+        raise InputError(
+            f"{trace}: the first {what} holds whole numbers alone ({x[0, 0]:g}, {x[0, 1]:g}, {x[0, 2]:g}, ...), the others do not: the cells'"
+            " numbers, no frame. Take it out."
+        )
 
 
 def rises(x: np.ndarray) -> np.ndarray:

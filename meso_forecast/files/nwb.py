@@ -247,11 +247,12 @@ def fov_of(
     )  # fmt: skip
     terms = {"roi_type": table.rule, "times": f"'{main.name}': its clock"}
     columns = {"uuids": np.array([f"{name}/{i}" for i in main.rows]), **table.columns}
-    doubt_rate(file, main.table, main.times, main.name)
     smoothed = main.smoothed or (surround_smoothed and not as_it_is)
     ahead = "; ".join(text for text in (AHEAD.get(main.role, ""), SMOOTH if smoothed else "") if text)
     given = {"processed": as_it_is, "ahead": ahead, "terms": terms, **extra, **columns}
-    return make_fov(name, main.trace, main.times, trim_times, **given)
+    fov = make_fov(name, main.trace, main.times, trim_times, **given)
+    doubt_rate(file, main.table, fov.times, main.name)
+    return fov
 
 
 def same_frames(a: Series, b: Series) -> bool:

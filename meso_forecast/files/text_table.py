@@ -19,13 +19,16 @@ from hdf5io.errors import InputError
 from ..activity.windows import frame_interval
 from .cell_flags import cells_said, is_status
 from .fov import FOVData, Trace, make_fov
-from .matrices import LEAST_FRAMES, counts_evenly, is_turned, required_rate, rises
+from .matrices import LEAST_FRAMES, counts_evenly, is_turned, refuse_ids, required_rate, rises
+from .rounded_clock import regular_again
 from .table_files import DATE, Columns, read_parquet, read_text, seconds
 
 log = logging.getLogger(__package__)
+MOST_UNLIKE = 0.2  #: of the columns that have another kind of name
 PARQUET = (".parquet", ".pqt")
 CLOCK = re.compile(
-    r"(?:(?:relative|frame)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµμ]*)[\])]?|(s|ms|seconds))", re.IGNORECASE
+    r"(?:(?:relative|frame|elapsed|unix|recording|session|experiment|imaging)?[ _]?(?:time ?_?stamps?|times?|t)[ _]*[\[(]?([a-zµμ]*)[\])]?|(s|ms|seconds))",
+    re.IGNORECASE,
 )
 DATES = ("date", "datetime", "date_time", "date time", "system time")
 UNITS = {
@@ -33,42 +36,16 @@ UNITS = {
     **dict.fromkeys(("us", "µs", "μs", "microseconds"), 1e-6), **dict.fromkeys(("min", "minutes"), 60.0), "ns": 1e-9,
 }  # fmt: skip
 OTHER_UNITS = (
-    "a.u.",
-    "a.u",
-    "au",
-    "df/f",
-    "df/f0",
-    "dff",
-    "Δf/f",
-    "%",
-    "z",
-    "counts",
-    "adu",
-    "1",
-    "-",
-    "frame",
-    "frames",
+    "a.u.", "a.u", "au", "df/f", "df/f0", "dff", "Δf/f", "%", "z", "counts", "adu", "1", "-", "frame", "frames",
     "samples",
-)
+)  # fmt: skip
 NUMBERS = ("", "frame", "frames", "frame_number", "index", "row", "slice", "#", "unnamed: 0")
 CELL_IDS = ("roi", "cell", "neuron", "unit", "cell_id", "roi_id", "neuron_id", "unit_id", "cellid", "id")
 POSE = ("scorer", "bodyparts", "coords")
 MEASURES = (
-    "f",
-    "fneu",
-    "spks",
-    "dff",
-    "neuropil",
-    "npil",
-    "deconvolved",
-    "raw",
-    "denoised",
-    "spikes",
-    "events",
-    "zscore",
-    "corrected",
-    "yra",
-)
+    "f", "fneu", "spks", "dff", "neuropil", "npil", "deconvolved", "raw", "denoised", "spikes", "events", "zscore",
+    "corrected", "yra",
+)  # fmt: skip
 #: names of columns that tables hold beside activity
 NO_ACTIVITY = (
     "stimulus", "stim", "stimulus_id", "stim_id", "condition", "trial", "trial_id", "trial_number", "epoch", "block", "session", "event", "label",
@@ -110,7 +87,8 @@ def csv_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
     if clock is not None:
         if time_axis == "columns":
             raise InputError(f"{path}: --time-axis columns, but one of its columns is a clock.")
-        check_clock(times := clock * scale, fs_hz, path)
+        times = regular_again(clock * scale, f"{path}: the clock")
+        check_clock(times, fs_hz, path)
         turned = False
     else:
         turned = is_turned(table.values.shape, time_axis, path)
@@ -122,13 +100,16 @@ def csv_fov(path: Path, fs_hz: float | None, time_axis: str | None) -> FOVData:
             log.warning("%s: a column of text, or of which rows are cells, is left out: its rows are frames", path)
     check_neurons(table, turned, path)
     if columns.head and not turned:
+        refuse_unlike(table.names, path)
         given["uuids"] = np.array(table.names)
     elif turned and table.row_names is not None:
         given["uuids"] = table.row_names
     cells = table.row_cells if turned else table.status
     if cells is not None:
         given |= {"roi_type": cells.astype(np.int16), "terms": {"roi_type": f"'{table.status_name}'"}}
-    return make_fov(path.stem, Trace(path=path, transposed=turned, array=table.values), times, **given)
+    trace = Trace(path=path, transposed=turned, array=table.values)
+    refuse_ids(trace)
+    return make_fov(path.stem, trace, times, **given)
 
 
 def table_of(columns: Columns, path: Path) -> Table:
@@ -308,6 +289,21 @@ def without_other_measures(table: Table, path: Path) -> Table:
         return table
     log.info("%s: measures %s of each region; the means are taken", path, ", ".join(sorted(kinds)))
     return table.keep([i for i, m in enumerate(found) if m and m.group(1) == "Mean"])
+
+
+def refuse_unlike(names: list[str], path: Path) -> None:
+    """Refuse columns whose name has no number where those of the cells have one (a trigger, a wheel beside ``C0, C1, ...``).
+
+    Raises
+    ------
+    InputError : which ones.
+    """
+    other = [n for n in names if not re.search(r"\d", n)]
+    if other and len(other) <= MOST_UNLIKE * len(names):
+        like = next(n for n in names if n not in other)
+        raise InputError(
+            f"{path}: {', '.join(map(repr, other[:4]))} among cells that are called like '{like}': no cell by its name? Take it out, or give it a number."
+        )
 
 
 def check_neurons(table: Table, turned: bool, path: Path) -> None:

@@ -160,7 +160,7 @@ def surveyed(
         made[:] = False
     o.counts[fov] |= {"empty": int(empty.sum()), "made up": int(made.sum())}
     for frames, why in (
-        (empty, "empty (no finite value, or all zero)"),
+        (empty, "empty (no finite value, or one number in all cells)"),
         (made, "interpolated, or repeat the one before,"),
     ):
         if frames.any():
