@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ModelName = Literal[
-    "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "ar-drift", "nlinear", "dlinear", "var",
+    "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "ar-drift", "ar-mixture", "nlinear", "dlinear", "var",
     "stack", "informer", "patchtst", "tsmixer", "itransformer", "poco", "informer-hf", "autoformer-hf",
 ]  # fmt: skip
 

@@ -191,6 +191,17 @@ def only_var(m, c: Columns) -> list[Member]:
     return choose_members(m, c, ("mean",))[-3:-2]
 
 
+def fit_own_mixture(panel: Panel, context: int, horizon: int, seed: int = 0) -> Linear:
+    """Return the stack of what each neuron's own past says: autoregressions around four levels, the last value, the training mean.
+
+    A slow level (bleaching, drift, 1/f noise) is followed best by a mixture of levels; without this baseline that would count as
+    something found.
+    """
+    panel = panel.without_behaviour()
+    plan = plan_stack(panel, context, horizon, seed, population=False)
+    return fit_plan(plan, panel, {"members": [m._asdict() for m in plan.members]})
+
+
 def fit_stack(
     panel: Panel, context: int, horizon: int, seed: int, projector: Callable[[slice, np.ndarray], None] | None = None
 ) -> Linear:
@@ -220,6 +231,7 @@ CLOSED_FORM: dict[str, Callable[[Panel, int, int, int], Any]] = {
     "ar16": lambda panel, context, horizon, seed: fit_autoregression(panel, context, horizon, (16,), (1e-4,)),
     "ar": lambda panel, context, horizon, seed: fit_autoregression(panel, context, horizon, ORDERS, OWN_PENALTIES),
     "ar-drift": fit_around_levels,
+    "ar-mixture": fit_own_mixture,
     "var": fit_var,
     "stack": fit_stack,
 }

@@ -184,7 +184,9 @@ def convex_weights(products: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_members=choose_members) -> Plan:
+def plan_stack(
+    panel: Panel, context: int, horizon: int, seed: int = 0, choose_members=choose_members, population: bool = True
+) -> Plan:
     """Choose the stack on a sample of neurons; see the module's docstring.
 
     Parameters
@@ -193,6 +195,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     context, horizon : window in frames.
     seed : seed of the sample of neurons and of the principal directions.
     choose_members : ``(moments, columns) -> members``, the rule that chooses.
+    population : whether a neuron's forecast may use the others.
     """
     n_neurons = panel.x.shape[1]
     origins, block = training_windows(panel, context, horizon)
@@ -201,7 +204,7 @@ def plan_stack(panel: Panel, context: int, horizon: int, seed: int = 0, choose_m
     rank = min(max(k for k, _ in SHAPES), n_neurons)
     lags = min(max(q for _, q in SHAPES), context)
     inputs, known = (0 if given is None else given.shape[1] for given in (panel.inputs, panel.known))
-    if rank < 2:
+    if rank < 2 or not population:
         rank = lags = 0
     c = Columns(
         context,

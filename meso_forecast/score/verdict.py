@@ -3,7 +3,7 @@
 The best baseline is the one with the least error on validation windows, so that the test part does not choose its own opponent. A
 model beats it where the 95 % interval of its skill excludes zero, and where it also beats the training mean and the last value (where
 the test part is another regime, validation may have chosen a poor opponent) and every baseline within two percent of the best on
-validation, and where no baseline makes less error on the test part; it does not where the interval leaves no room for a gain
+validation, and where no baseline makes less error on the test part, and the gain is half a percent at least; it does not where the interval leaves no room for a gain
 of half a percent; else nobody can tell. Where test activity leaves the range of the training part, that is said in the same sentence.
 """
 
@@ -26,6 +26,7 @@ BASELINES = (
     "ar",
     "ar16",
     "ar-drift",
+    "ar-mixture",
     "var",
 )
 FLOORS = {
@@ -103,7 +104,7 @@ def decide(
     failed = [other for other, floor in floors.items() if floor.low <= 0]
     errors = {other: scores[other].mse.mean() for other in BASELINES if other in scores and other != name}
     least = min(errors, key=errors.__getitem__, default=baseline)
-    if c.low > 0 and not failed and scores[name].mse.mean() <= errors.get(least, np.inf):
+    if c.low > 0 and c.skill >= WORTHWHILE and not failed and scores[name].mse.mean() <= errors.get(least, np.inf):
         answer = "yes"
     elif c.high < WORTHWHILE or (c.low > 0 and any(floors[other].high < WORTHWHILE for other in failed)):
         answer = "no"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 # Okabe-Ito, colour-blind safe
 COLOURS = {
-    "informer": "#D55E00", "stack": "#0072B2", "ar": "#000000", "ar16": "#666666", "ar-drift": "#DDAA33", "persistence": "#999999", "mean": "#CCCCCC",
+    "informer": "#D55E00", "stack": "#0072B2", "ar": "#000000", "ar16": "#666666", "ar-drift": "#DDAA33", "ar-mixture": "#997700", "persistence": "#999999", "mean": "#CCCCCC",
     "var": "#009E73", "informer-hf": "#CC79A7", "autoformer-hf": "#AA4499", "nlinear": "#56B4E9", "dlinear": "#88CCEE",
     "linear-regression": "#E69F00", "context-mean": "#BBAA88", "stimulus-mean": "#F0E442",
     "patchtst": "#882255", "tsmixer": "#44AA99", "itransformer": "#117733", "poco": "#999933",

@@ -19,7 +19,7 @@ from meso_forecast.model import correction
 
 N_TIME, T, CONTEXT, HORIZON = 1300, 1200, 24, 4
 MODELS = (
-    "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "ar-drift", "var", "stack", "nlinear", "dlinear",
+    "persistence", "mean", "context-mean", "stimulus-mean", "linear-regression", "ar", "ar16", "ar-drift", "ar-mixture", "var", "stack", "nlinear", "dlinear",
     "informer", "informer-hf", "autoformer-hf",
 )  # fmt: skip
 

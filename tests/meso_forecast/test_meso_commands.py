@@ -18,6 +18,7 @@ BASELINES = (
     "ar",
     "ar16",
     "ar-drift",
+    "ar-mixture",
     "var",
 )
 FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]

@@ -76,7 +76,19 @@ def test_persistence_repeats_the_last_frame(panel):
 
 
 @pytest.mark.parametrize(
-    "name", ["persistence", "mean", "context-mean", "linear-regression", "ar", "ar16", "ar-drift", "var", "stack"]
+    "name",
+    [
+        "persistence",
+        "mean",
+        "context-mean",
+        "linear-regression",
+        "ar",
+        "ar16",
+        "ar-drift",
+        "ar-mixture",
+        "var",
+        "stack",
+    ],
 )
 def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
     fitted = closed_form.fit_closed_form(name, panel, CONTEXT, HORIZON)
@@ -87,7 +99,7 @@ def test_frames_after_an_origin_leave_its_forecast_bit_identical(panel, name):
     assert np.array_equal(fitted.forecast(panel, origins), fitted.forecast(panel._replace(x=later), origins))
 
 
-@pytest.mark.parametrize("name", ["ar", "ar-drift", "var", "stack"])
+@pytest.mark.parametrize("name", ["ar", "ar-drift", "ar-mixture", "var", "stack"])
 def test_the_test_part_changes_no_fitted_statistic(panel, name):
     other = panel.x.copy()
     other[panel.label == windows.TEST] = 7.0
@@ -191,6 +203,22 @@ def test_no_baseline_but_the_one_around_running_levels_follows_a_drift():
     over_ar, over_stack = np.mean(gains, axis=0)
     assert over_ar > 0.02
     assert over_stack > -0.002
+
+
+def test_levels_that_bleach_are_followed_by_the_mixture_of_own_pasts_as_well_as_by_the_stack():
+    """White noise on levels that decay: nothing is left for a forecaster that sees other neurons, though it beats each single level."""
+    rng, t = np.random.default_rng(5), np.arange(3000)[:, None]
+    panel = panel_of(rng.standard_normal((3000, 8)) + 4 * np.exp(-t / rng.uniform(300, 3000, 8)))
+    origins = window_origins(panel.usable, panel.label, 2, CONTEXT, HORIZON)
+    y = gather(panel.x, origins, 1, HORIZON)
+    names = ("ar-mixture", "stack", "ar", "ar-drift", "context-mean")
+    mse = {
+        k: ((y - closed_form.fit_closed_form(k, panel, CONTEXT, HORIZON).forecast(panel, origins)) ** 2).mean()
+        for k in names
+    }
+    assert mse["stack"] > 0.998 * mse["ar-mixture"]
+    assert mse["ar-mixture"] < min(mse[k] for k in names[2:])
+    assert not closed_form.fit_closed_form("ar-mixture", panel, CONTEXT, HORIZON).map.shared.any()
 
 
 def test_walks_are_forecast_around_their_last_value_and_noise_around_its_mean():
