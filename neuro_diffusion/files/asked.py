@@ -86,6 +86,13 @@ def anatomy_of(path: Path | None, recording: recordings.Rates) -> np.ndarray | N
         return None
     found, names = connectomes.load_connectome(path), recording.names
     N = recording.y.shape[-1]
+    twice = [
+        name for side in (names, found.names) for name in dict.fromkeys(side) if side.count(name) > 1 and name in names
+    ]
+    if twice:
+        raise InputError(
+            f"{path}: several neurons are named {twice[0]}, here or in the recording. Neurons are joined by their names."
+        )
     if names and set(names) <= set(found.names):
         order = [found.names.index(name) for name in names]
     elif len(found.matrix) == N and (not names or found.names == tuple(map(str, range(N)))):

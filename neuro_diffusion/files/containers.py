@@ -6,7 +6,7 @@ stands in an HDF5 file of MATLAB's, R's or Julia's as (neuron, time), and is tur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ def load(path: Path, kind: str, wanted: str | None, fits: Wanted, usual: tuple[s
     if kind == "hdf5":
         return _from_hdf5(path, wanted, fits, usual, what)
     found = _from_npz(path) if kind == "npz" else _from_mat(path)
-    name = choose(path, {n: (a.shape, a.dtype.kind) for n, a in found.items()}, wanted, fits, usual, what)
+    name = choose(path, {n: _outline(a) for n, a in found.items()}, wanted, fits, usual, what)
     return Array(_numbers(path, name, found[name]), name, (), False)
 
 
@@ -114,7 +114,24 @@ def choose(
     )
 
 
+def _unequal(path: Path, name: str, cells: Sequence[tuple[int, ...]]) -> InputError:
+    """Return what is wrong with cells of several shapes."""
+    shown = ", ".join(" x ".join(map(str, shape)) for shape in sorted(set(cells))[:4])
+    return InputError(
+        f"{path}: '{name}' has {len(cells)} cells of shapes {shown}; all must be as long. Cut the trials to one length."
+    )
+
+
+def _outline(values: np.ndarray) -> tuple[tuple[int, ...], str]:
+    """Return shape and kind of an array; of cells of several shapes that of the smallest array that could hold them."""
+    if values.dtype.kind != "O":
+        return values.shape, values.dtype.kind
+    return (len(values), *np.max([cell.shape for cell in values], axis=0).tolist()), "f"
+
+
 def _numbers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "O" and all(isinstance(cell, np.ndarray) for cell in values):
+        raise _unequal(path, name, [cell.shape for cell in values])
     if values.dtype.kind not in "iufb":
         raise InputError(f"{path}: {name or 'the array'} holds {values.dtype}, real numbers are expected.")
     return values.astype(float)
@@ -141,17 +158,25 @@ def _from_mat(path: Path) -> dict[str, np.ndarray]:
 
 
 def _plain(place: str, there: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the arrays of MATLAB's variables, of the fields of a struct and of cells of equal arrays."""
+    """Yield the arrays of MATLAB's variables, of the fields of structs, and cells of arrays: one array where they are of one shape."""
     for name, value in there.items():
         value = value.toarray() if hasattr(value, "toarray") else value
         if not isinstance(value, np.ndarray):
             continue
         if value.dtype.names and value.size == 1:
             yield from _plain(f"{place}{name}/", {field: value[field].item() for field in value.dtype.names})
+        elif value.dtype.names:
+            yield from _plain(f"{place}{name}/", {field: value[field] for field in value.dtype.names})
         elif value.dtype.kind == "O":
             cells = [cell for cell in value.ravel() if isinstance(cell, np.ndarray)]
-            if len(cells) == value.size and len({cell.shape for cell in cells}) == 1:
+            if not cells or len(cells) < value.size or len({cell.ndim for cell in cells}) > 1:
+                continue
+            if len({cell.shape for cell in cells}) == 1:
                 yield f"{place}{name}", np.stack(cells)
+            elif {cell.dtype.kind for cell in cells} <= {*"iufb"}:
+                unequal = np.empty(len(cells), object)
+                unequal[:] = cells
+                yield f"{place}{name}", unequal
         else:
             yield f"{place}{name}", value
 
@@ -195,9 +220,18 @@ def _walk(group: h5py.Group, seen: set[int], turned: bool) -> Iterator[tuple[str
                 yield item.name.strip("/"), _sparse(item)
             elif isinstance(item, h5py.Group):
                 yield from _walk(item, seen | {address}, turned)
-            elif isinstance(item, h5py.Dataset) and item.dtype == h5py.ref_dtype and "MATLAB_class" in item.attrs:
+            elif (
+                isinstance(item, h5py.Dataset)
+                and item.dtype == h5py.ref_dtype
+                and (turned or "MATLAB_class" in item.attrs)
+            ):
                 yield item.name.strip("/"), _cells(item)
-            elif isinstance(item, h5py.Dataset) and item.shape is not None and item.dtype.kind in "biufc":
+            elif (
+                isinstance(item, h5py.Dataset)
+                and item.shape is not None
+                and item.dtype.kind in "biufc"
+                and not _is_text(item)
+            ):
                 yield item.name.strip("/"), _entry(item, turned)
         except (
             KeyError,
@@ -250,10 +284,25 @@ def _sparse(group: h5py.Group) -> _Entry:
     return _Entry((n_rows, n_columns), "f", read)
 
 
+def _is_text(item: h5py.Dataset) -> bool:
+    """Return whether MATLAB calls an array text: numbers of letters."""
+    return item.attrs.get("MATLAB_class") in (b"char", "char")
+
+
 def _cells(item: h5py.Dataset) -> _Entry:
-    """Return a cell array of MATLAB's whose cells are arrays of one shape, in order."""
-    cells = [_entry(item.file[reference], True) for reference in item[()].ravel()]
-    shapes, kinds = {c.shape for c in cells}, {c.kind for c in cells}
-    if len(shapes) != 1 or len(kinds) != 1:
+    """Return a cell array of MATLAB's, or a field of its struct arrays, in order; where shapes differ it can only be named."""
+    datasets = [item.file[reference] for reference in item[()].ravel()]
+    if any(_is_text(cell) for cell in datasets):
+        raise ValueError("cells of text")
+    cells = [_entry(cell, True) for cell in datasets]
+    shapes, kinds = [c.shape for c in cells], {c.kind for c in cells}
+    if len(kinds) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError("cells of several kinds")
-    return _Entry((len(cells), *shapes.pop()), kinds.pop(), lambda: np.stack([c.read() for c in cells]))
+
+    def read() -> np.ndarray:
+        """Return the cells as one array."""
+        if len(set(shapes)) > 1:
+            raise _unequal(Path(item.file.filename), item.name.strip("/"), shapes)
+        return np.stack([c.read() for c in cells])
+
+    return _Entry((len(cells), *np.max(shapes, axis=0).tolist()), kinds.pop(), read)

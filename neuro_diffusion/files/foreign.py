@@ -69,6 +69,13 @@ def refuse_foreign_hdf5(path: Path, file: h5py.File) -> None:
         several = [axis for axis in ("axis0", "axis1") if _text(item.attrs.get(f"{axis}_variety")) == "multi"]
         if kind == "frame_table":
             several = ["axis0", *(["axis1"] if "multiframe" in _text(item.attrs.get("table_type")) else [])]
+        if kind == "frame" and not several and int(item.attrs.get("nblocks", 1)) > 1:
+            read = f"pandas.read_hdf('{path.name}', '{name}')"
+            raise _not_read(
+                path,
+                "a table of pandas with columns of several kinds (a trial or a time beside rates?)",
+                _frame(path, read, False, 1),
+            )
         if kind.startswith("frame") and several:
             read = f"pandas.read_hdf('{path.name}', '{name}')"
             what = "a table of pandas" if kind == "frame_table" else "a table of pandas with names of several levels"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 from .axes import LONG_FORM, TIME, TRIAL, check_axes, hint_of, order_of, rows_of, told_order
 from .containers import format_of, load, refuse_name
+from .plausible import check_values, refuse_copies, refuse_counts
 from .tables import Table, is_number, number, plain_name, read_table
 from .times import parted_by, without_times
 
@@ -31,10 +32,9 @@ INDEX = ("", "index", "unnamed_0", "step", "sample")
 BESIDE = (
     "condition", "stim", "stimulus", "velocity", "speed", "position", "lick", "licks", "reward", "choice", "context", "label",
     "block", "session", "mean", "average", "avg", "median", "sum", "total", "population", "pop_rate", "population_rate",
+    "background", "bg", "neuropil", "motion", "running", "pupil", "wheel", "odor", "odour", "laser", "opto", "led", "animal", "subject",
+    "mouse", "day",
 )  # fmt: skip
-
-
-SAME = 0.01  #: largest difference, in sd, of a column from the mean or sum of the others that it is
 
 
 class Activity(NamedTuple):
@@ -113,10 +113,10 @@ def read_activity(
             f"{path}: activity has shape {values.shape}; at least 6 time steps and 2 neurons are needed.{hint}"
         )
     y, names = without_times(path, y, raw.names)
-    _refuse_counts(path, y)
-    _refuse_sums(path, y)
+    refuse_counts(path, y)
     y, observed = _complete(path, y)
-    _check_values(path, y[:, :, observed])
+    check_values(path, y[:, :, observed])
+    refuse_copies(path, y, np.flatnonzero(observed))
     if not (raw.told or rows):
         check_axes(path, y[:, :, observed])
     log.info("%s: trials: %d, time steps: %d, neurons: %d.", path, *y.shape)
@@ -130,7 +130,9 @@ def _from_array(
         path,
         kind,
         dataset,
-        lambda s: max(s, default=0) > 5 and (len(s) in (2, 3) or (len(s) == 4 and s[0] == 1)),
+        lambda s: (
+            max(s, default=0) > 5 and ((len(s) == 2 and min(s) > 1) or len(s) == 3 or (len(s) == 4 and s[0] == 1))
+        ),
         USUAL,
         "activity",
     )
@@ -182,6 +184,7 @@ def _from_table(path: Path, rows: str | None) -> _Raw:
     if long_form:
         raise InputError(
             f"{path}: has a column '{long_form[0]}', one line a value; a row a time step and a column a neuron are expected."
+            " In pandas: d.pivot(index=['trial', 'time'], columns='neuron', values='rate').reset_index(), with the names of your columns."
         )
     beside = [header[i] for i, name in enumerate(lower) if name.rstrip("_0123456789") in BESIDE]
     if beside:
@@ -243,36 +246,6 @@ def _by_trial(path: Path, values: np.ndarray, labels: list[str]) -> np.ndarray:
     return np.stack(parts)
 
 
-def _refuse_counts(path: Path, y: np.ndarray) -> None:
-    """Raise InputError where a column changes in whole numbers only, as labels, events and counts do, while the others do not."""
-    flat = y.reshape(-1, y.shape[2])
-    steps = np.diff(flat, axis=0)
-    whole = np.array([np.isfinite(c).all() and (c == np.round(c)).all() for c in flat.T])
-    if whole.all() and len(np.unique(flat)) == 2:
-        raise InputError(
-            f"{path}: only the values {', '.join(f'{v:g}' for v in np.unique(flat))}: spikes or events, no rates. Smooth them."
-        )
-    counts = whole & (steps != 0).any(0)
-    if counts.any() and not whole.all():
-        column = int(np.flatnonzero(counts)[0])
-        raise InputError(
-            f"{path}: column {column + 1} counts {flat[:, column].min():g} to {flat[:, column].max():g}: no rate of a neuron. Name it"
-            " 'trial' in a header if it numbers trials, leave it out if not."
-        )
-
-
-def _refuse_sums(path: Path, y: np.ndarray) -> None:
-    """Raise InputError where a column is the mean or the sum of all others: no neuron, though it would be heard as one."""
-    flat, n = y.reshape(-1, y.shape[2]).astype(float), y.shape[2]
-    rest = flat.sum(1, keepdims=True) - flat
-    for what, made in (("mean", rest / max(n - 1, 1)), ("sum", rest)):
-        same = np.abs(flat - made).max(0) < SAME * flat.std(0)
-        if n > 3 and same.any():
-            raise InputError(
-                f"{path}: column {int(np.argmax(same)) + 1} is the {what} of the others, no neuron. Leave it out."
-            )
-
-
 def _complete(path: Path, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rates without trials and frames that were not recorded, and which neurons were.
 
@@ -314,16 +287,6 @@ def _runs(path: Path, y: np.ndarray, empty: np.ndarray) -> np.ndarray:
     parts = [r[i * T : (i + 1) * T] for r in enough for i in range(len(r) // T)]
     log.warning("%s: frames of NaN part the recording; %d trials of %d steps are used.", path, len(parts), T)
     return np.stack(parts)
-
-
-def _check_values(path: Path, seen: np.ndarray) -> None:
-    share = float((np.abs(seen) > 1.5).mean())
-    if share > 0:
-        raise InputError(
-            f"{path}: {share:.1%} of the values lie outside [-1.5, 1.5]; rates x = tanh(h) are expected. Rescale them."
-        )
-    if float(seen.std()) < 1e-6:
-        raise InputError(f"{path}: the activity is constant; nothing can be inferred from it.")
 
 
 def save(

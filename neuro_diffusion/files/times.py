@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hdf5io.errors import InputError
+
 log = logging.getLogger("neuro_diffusion")
 STRAIGHT = 0.9998  #: squared correlation with a straight line from which a rising column is a clock
 JUMP = 1.9  #: a step of a clock, in usual steps, over which a frame or more is missing
@@ -47,6 +49,10 @@ def parted_by(path: Path, values: np.ndarray, clock: np.ndarray) -> np.ndarray:
     """Return values (T, N) with a row of NaN where their clock (T) goes back or jumps."""
     steps = np.diff(clock)
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else np.inf
+    if (steps < 0).sum() * FEWEST > len(steps):
+        raise InputError(
+            f"{path}: times fall at {int((steps < 0).sum())} of {len(clock)} rows. Sort the rows by time (and by trial)."
+        )
     jumps = np.flatnonzero((steps < 0) | (steps > JUMP * usual)) + 1
     if len(jumps):
         log.warning("%s: time goes back or jumps at row %d and %d others.", path, jumps[0] + 1, len(jumps) - 1)
