@@ -44,6 +44,7 @@ class Trace(BaseModel):
     array: np.ndarray | None = Field(None, repr=False)
     scale: float = 1.0  #: stored numbers times this, plus ``offset``, are the activity
     offset: float = 0.0
+    columns: tuple[int, ...] | None = None  #: stored ROIs that are the trace's, in its order; all as they are
     missing: tuple[float, ...] = ()  #: stored numbers that mean that there is none
 
     @property
@@ -53,7 +54,8 @@ class Trace(BaseModel):
             shape = data.shape
         if len(shape) != 2:
             raise InputError(f"{self}: expected two axes, found shape {tuple(shape)}.")
-        return shape[::-1] if self.transposed else shape
+        n_time, n_rois = shape[::-1] if self.transposed else shape
+        return n_time, n_rois if self.columns is None else len(self.columns)
 
     def opened(self):
         """Return a context manager with the array, nothing read yet."""
@@ -63,7 +65,7 @@ class Trace(BaseModel):
         """Return a block of frames of some ROIs, (time, roi) float32; a copy, so that no mapping stays."""
         with self.opened() as data:
             block = np.asarray(data[:, start:stop]).T if self.transposed else np.asarray(data[start:stop])
-        block = block[:, rois]
+        block = (block if self.columns is None else block[:, self.columns])[:, rois]
         block = hdf5io.Packing(self.scale, self.offset, self.missing).unpack(block)
         with np.errstate(over="ignore"):  # values beyond float32 become infinite, and their neurons are dropped as such
             return np.ascontiguousarray(block, dtype=np.float32)

@@ -1,6 +1,6 @@
 """How are two-photon traces read from an NWB file? With h5py: the NWB schema says where things lie.
 
-One field of view (FOV) is one set of rows of a table of ROIs: series of the same rows are *roles* of one FOV (fluorescence,
+One field of view (FOV) is one set of rows of a table of ROIs: series that share rows are *roles* of one FOV (fluorescence,
 neuropil, deconvolved, ...), told by the words that exporters put into the names of a series and of its container, never by the
 order of names. The activity of a FOV is its only fluorescence series of the first channel; without one its dF/F, then its corrected,
 denoised, deconvolved one, and these are used as they are. A second channel, backgrounds and baselines are never taken unless
@@ -173,11 +173,23 @@ def is_turned(shape: tuple[int, ...], n_rois: int | None, n_time: int | None, wh
 
 
 def grouped(found: list[Series]) -> list[list[Series]]:
-    """Return the series of each set of ROIs: the same rows of the same table, by first appearance of their table and rows."""
-    groups: dict[tuple, list[Series]] = {}
+    """Return the series of each set of ROIs by table and rows: those of one table that share a row speak of the same cells."""
+    groups: list[list[Series]] = []
     for s in found:
-        groups.setdefault((s.table or s.name, s.rows.tobytes()), []).append(s)
-    return sorted(groups.values(), key=lambda g: (g[0].table, int(g[0].rows.min()) if len(g[0].rows) else 0))
+        same = [g for g in groups if s.table and any(o.table == s.table and np.isin(o.rows, s.rows).any() for o in g)]
+        groups = [g for g in groups if not any(g is o for o in same)] + [[*(o for g in same for o in g), s]]
+    return sorted(groups, key=lambda g: (g[0].table, min((int(s.rows.min()) for s in g if len(s.rows)), default=0)))
+
+
+def of_rows(series: Series, rows: np.ndarray) -> Series | None:
+    """Return a series in the order of other rows of its table, None where it has none of some of them."""
+    if np.array_equal(series.rows, rows):
+        return series
+    place = {int(row): i for i, row in enumerate(series.rows)}
+    if not all(int(row) in place for row in rows):
+        return None
+    columns = tuple(place[int(row)] for row in rows)
+    return series._replace(rows=rows, trace=series.trace.model_copy(update={"columns": columns}))
 
 
 def neuropil_elsewhere(group: list[Series], groups: list[list[Series]], file: h5py.File) -> Series | None:
@@ -225,9 +237,16 @@ def fov_of(
     extra, surround_smoothed = {}, False
     for role in ("neuropil", "deconvolved"):
         found = [s for s in group if s.role == role and s.channel == main.channel]
-        fitting = [s for s in found if same_frames(s, main)]
+        ordered = [of_rows(s, main.rows) for s in found]
+        fitting = [s for s in ordered if s is not None and same_frames(s, main)]
         if len(fitting) < len(found):
-            log.warning("%s: left out, of other frames than '%s': %s", path, main.name, listed([s for s in found if s not in fitting]))  # fmt: skip
+            other = [s for s in found if s.name not in [f.name for f in fitting]]
+            log.warning(
+                "%s: left out, of other frames than '%s' or without some of its ROIs: %s",
+                path,
+                main.name,
+                listed(other),
+            )
         if role == "neuropil" and neuropil is not None and main.channel == 1 and same_frames(neuropil, main):
             fitting.append(neuropil)
         fitting = unsmoothed(fitting)

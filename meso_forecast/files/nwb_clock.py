@@ -16,6 +16,7 @@ from .fov import FOVData
 
 log = logging.getLogger(__package__)
 RATE_TOLERANCE = 0.01
+IN_MS = 200  #: a clock that is so much slower than its imaging plane is in ms; planes of a volume are fewer
 
 
 def regular_clock(item: h5py.Group, n_time: int) -> np.ndarray:
@@ -54,10 +55,19 @@ def check_rate(fov: FOVData, fs_hz: float | None) -> None:
 
 
 def doubt_rate(file: h5py.File, table: str, times: np.ndarray, name: str) -> None:
-    """Tell where the imaging plane of a series has another frame rate than its clock."""
+    """Tell where the imaging plane of a series has another frame rate than its clock.
+
+    Raises
+    ------
+    InputError : the clock is in ms.
+    """
     place = f"{table}/imaging_plane/imaging_rate"
     said = number_of(file[place][()], 0.0) if table and isinstance(file.get(place), h5py.Dataset) else 0.0
     found = 1 / frame_interval(times) if len(times) > 1 else said
+    if found * IN_MS < said:
+        raise InputError(
+            f"{file.filename}: '{name}' has {found:.4g} frames a second, its imaging plane {said:.4g}: is its clock in ms? Write seconds."
+        )
     if said > 0 and abs(found / said - 1) > RATE_TOLERANCE:
         log.warning(
             "%s: '%s' has %.4g frames a second, its imaging plane %.4g; the clock of the series counts",

@@ -569,6 +569,17 @@ def test_rois_that_a_column_calls_no_cells_are_none(column, tmp_path):
     assert opened(nwb.write(tmp_path / "x.nwb")).fovs[0].cells().tolist() == [0, 3, 6, 9]
 
 
+def test_a_clock_in_milliseconds_is_told_by_the_rate_of_its_imaging_plane(tmp_path):
+    nwb = Nwb()
+    nwb.plane = nwb.file.create_imaging_plane(
+        name="fast", optical_channel=ophys.OpticalChannel(name="c2", description="d", emission_lambda=500.0), description="d",
+        device=nwb.file.devices["scope"], excitation_lambda=900.0, indicator="G", location="V1", imaging_rate=200.0,
+    )  # fmt: skip
+    nwb.series("Fluorescence", "F", GREEN, nwb.table(), timestamps=np.arange(T) * 1000 / 200)
+    with pytest.raises(InputError, match=r"F' has 0\.2 frames a second, its imaging plane 200: is its clock in ms"):
+        opened(nwb.write(tmp_path / "x.nwb"))
+
+
 @pytest.mark.parametrize(("clock", "told"), [({"rate": 30.0}, "its imaging plane 5"), ({"rate": 5.0}, ""),
                                              ({"timestamps": np.arange(T, dtype=float)}, "counts frames")])  # fmt: skip
 def test_a_clock_that_something_contradicts_is_told(clock, told, tmp_path, caplog):
@@ -863,3 +874,23 @@ def test_a_recording_says_what_its_activity_is(processed, signal, said, tmp_path
         meso("extract", source, *given, "--signal", "raw", "--output", tmp_path / "x.h5")
         with h5py.File(tmp_path / "x.h5") as file:
             assert file["activity_matrix"].attrs["description"] == f"activity of all cells, {said}"
+
+
+@pytest.mark.parametrize("rows", [np.arange(8), np.arange(N)[::-1], np.random.default_rng(5).permutation(N)])
+@pytest.mark.parametrize("role", ["Deconvolved", "DfOverF"])
+def test_series_of_other_rows_of_one_table_are_no_further_cells(tmp_path, rows, role):
+    """Events of valid ROIs alone, or in another order: joined by row, or left out where some cells have none."""
+    nwb = Nwb()
+    table = nwb.table(Accepted=[1] * 8 + [0] * 4)
+    nwb.series("Fluorescence", "RoiResponseSeries", GREEN, table)
+    nwb.series("Fluorescence", "Neuropil", NEUROPIL[:, ::-1], table, rows=np.arange(N)[::-1])
+    kind = ophys.DfOverF if role == "DfOverF" else ophys.Fluorescence
+    nwb.series(role, role, DECONVOLVED[:, rows], table, rows=rows, kind=kind)
+    fovs = opened(nwb.write(tmp_path / "x.nwb")).fovs
+    assert [f.n_rois for f in fovs] == [N]
+    assert np.array_equal(fovs[0].fluorescence.read(0, T), GREEN)
+    assert np.array_equal(fovs[0].neuropil.read(0, T, np.array([3, 1])), NEUROPIL[:, [3, 1]])
+    if role == "Deconvolved" and len(rows) == N:
+        assert np.array_equal(fovs[0].deconvolved.read(0, T), DECONVOLVED)
+    else:
+        assert fovs[0].deconvolved is None
