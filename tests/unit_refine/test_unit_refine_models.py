@@ -264,3 +264,14 @@ def test_every_tree_of_a_vote_is_looked_at(tables, quick_train, tmp_path):
     assert kinds.count("Tree") == 120
     assert kinds.count("TreePredictor") == 60 * 3
     check_model.check_parts(pipeline, Path("m"))
+
+
+@pytest.mark.parametrize("conversion", [{"neural": 1, "noise": 0}, {"neural": "1", "noise": "0"}])
+def test_a_label_conversion_written_the_other_way_round_is_read_as_it_means(conversion, tmp_path):
+    folder = folder_of(tmp_path / "m", fitted(LogisticRegression()), label_conversion=conversion)
+    assert load_model.load(folder).classes == ("noise", "neural")
+
+
+def test_classes_of_true_and_false_have_the_names_of_1_and_0(tmp_path):
+    folder = folder_of(tmp_path / "m", fitted(LogisticRegression(), labels=[False, True]))
+    assert load_model.load(folder).classes == ("noise", "neural")

@@ -12,14 +12,14 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text
 from ..units.metric_names import from_producer
-from ..units.metrics import KNOWN, RENAMED, id_column
+from ..units.metrics import id_column
+from ..units.spelling import WANTED, read_spellings
 from .clusters import cluster_of_row, numbering, si_unit_ids
 from .tables import read_table, take_ids
 
 log = logging.getLogger(__package__)
 
 INFO = "cluster_info.tsv"
-WANTED = frozenset({*KNOWN, *RENAMED})
 #: Tables of metrics in a sorter's folder; SpikeInterface's report has a blank in the name.
 TABLES = ("quality_metrics.csv", "quality metrics.csv", "metrics.csv", "template_metrics.csv", "waveform_metrics.csv")
 BOMBCELL = tuple(f"{folder}templates._bc_qMetrics" for folder in ("", "bombcell/", "qMetrics/"))
@@ -88,8 +88,9 @@ def ours(names: list[str], where: str) -> list[str]:
 
 def with_our_names(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return a table with SpikeInterface's names (see ``metric_names``), and tell what was done."""
+    table, spelled = read_spellings(table, str(path))
     table, notices = from_producer(table)
-    for notice in notices:
+    for notice in spelled + notices:
         log.warning("%s: %s", path, notice)
     return table
 

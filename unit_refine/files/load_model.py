@@ -24,6 +24,7 @@ from ..model.calibration import Sigmoid
 from ..units.assemble import Recording
 from ..units.metrics import Checked, match_model, negative_share
 from ..units.releases import Release, of_names, told
+from ..units.spelling import look_alikes, under_names
 from . import check_model
 from .model_info import (
     class_names,
@@ -226,7 +227,11 @@ def read_training_data(model: Model) -> pd.DataFrame | None:
 
 def match(model: Model, table: pd.DataFrame, where: str) -> Checked:
     """Return new units' metrics in a model's columns (see `match_model`), sizes in the sign that they had in training."""
-    return match_model(table, model.metric_names, where, training_sign(model))
+    try:
+        return match_model(under_names(table, model.metric_names), model.metric_names, where, training_sign(model))
+    except InputError as error:
+        hint = look_alikes(list(map(str, table.columns)), model.metric_names)
+        raise InputError(f"{error} {hint}".strip()) from None
 
 
 def release_of(model: Model) -> Release:

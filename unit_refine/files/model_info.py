@@ -38,7 +38,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         )
     info = hdf5io.read_json(path)
     try:
-        conversion = {int(code): str(name) for code, name in info["label_conversion"].items()}
+        conversion = {int(code): str(name) for code, name in names_of_codes(info["label_conversion"]).items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{path}: expected JSON with 'label_conversion' (class number to name): {first_line(error)}."
@@ -48,6 +48,18 @@ def read_info(folder: Path) -> dict[str, Any]:
             raise InputError(f"{path}: '{key}' is {type(info[key]).__name__}, an object is expected.")
         info[key] = info.get(key) or {}
     return {**info, "label_conversion": conversion}
+
+
+def names_of_codes(conversion: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return ``{code: name}`` also of a conversion written the other way round, ``{name: code}``.
+
+    >>> names_of_codes({"good": 1, "noise": 0}), names_of_codes({"0": 0, "1": 1})
+    ({1: 'good', 0: 'noise'}, {'0': 0, '1': 1})
+    """
+    texts = [id_text(v) for v in conversion.values()]
+    turned = all(v.isdigit() for v in texts) and len(set(texts)) == len(texts)
+    turned = turned and not any(id_text(k).isdigit() for k in conversion)
+    return {int(v): k for k, v in zip(conversion, texts)} if turned else conversion
 
 
 def class_names(pipeline: Any, info: Mapping[str, Any], given: Sequence[str], where: Path) -> tuple[str, ...]:
@@ -61,7 +73,7 @@ def class_names(pipeline: Any, info: Mapping[str, Any], given: Sequence[str], wh
     ------
     InputError : a class without a name, or two with the same; ``given`` names no class of the model.
     """
-    codes = [id_text(code) for code in np.asarray(pipeline.classes_).tolist()]
+    codes = [id_text(int(c) if isinstance(c, bool) else c) for c in np.asarray(pipeline.classes_).tolist()]
     names = {id_text(code): str(name) for code, name in info["label_conversion"].items()}
     if not all(code.lstrip("-").isdigit() for code in codes):
         names = {code: code for code in codes}  # the model's classes are words themselves

@@ -20,6 +20,7 @@ from ..units.labels import LABEL_COLUMNS, meaning, parse_label_map, read_labels,
 from ..units.metric_names import from_producer
 from ..units.metrics import COMPUTED, KNOWN, RENAMED, id_column, squeezed, to_new_names, without_sentinels
 from ..units.releases import ANY, of_names, together
+from ..units.spelling import read_spellings
 from . import alf, analyzers, clusters, folder_labels, folder_tables, nwb, phy
 from .label_files import agree, join, labels_for
 from .tables import read_table, take_ids
@@ -146,11 +147,12 @@ def read_recording(path: Path, config: Tables, label_column: str | None = None) 
     ):
         log.warning("%s: '%s' holds Kilosort's own labels, not a curator's", path, label_column)
     recording = next(reader for is_this, reader in READERS if is_this(path))(path, config, label_column)
-    table, notices = from_producer(recording.table)
-    for notice in notices:
+    table, spelled = read_spellings(recording.table, str(path))
+    table, notices = from_producer(table)
+    for notice in spelled + notices:
         log.warning("%s: %s", path, notice)
     if recording.release == ANY:
-        recording = recording._replace(release=of_names(map(str, recording.table.columns)))
+        recording = recording._replace(release=of_names(map(str, table.columns)))
     table, notices = without_sentinels(to_new_names(table))
     for notice in notices:
         log.warning("%s: %s", path, notice)

@@ -16,6 +16,8 @@ from hdf5io.errors import InputError
 
 from ..units.assemble import cluster_text, id_text
 from ..units.metrics import ID_COLUMNS, id_column, other_ids
+from ..units.spelling import WANTED as METRICS
+from ..units.spelling import metric_of
 from . import nwb
 from .text import decimal_mark, read_text
 
@@ -76,6 +78,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_csv(path: Path) -> pd.DataFrame:
     """Return a text table whose first line names its columns."""
     text, form = read_text(path)
+    text = under_one_header(text, form.separator)
     how: dict[str, Any] = {
         "sep": form.separator, "decimal": decimal_mark(text, form.separator), "low_memory": False, "skipinitialspace": True,
     }  # fmt: skip
@@ -94,6 +97,22 @@ def read_csv(path: Path) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):  # more cells than names: the extra ones would become an index
         raise InputError(f"{path}: not readable as CSV: lines have more cells than the header names columns.")
     return named_once(table, path, *ends).dropna(how="all").reset_index(drop=True)  # Excel saves rows that were emptied
+
+
+def under_one_header(text: str, separator: str) -> str:
+    """Return a text table whose two header lines (pandas' ``quality``, ``snr`` above each other) became one, ``quality.snr``."""
+    lines = text.split("\n", 3)
+    if len(lines) < 4:
+        return text
+    above, names, below = csv.reader(lines[:3], delimiter=separator)
+    if len(above) != len(names) or any(map(metric_of, above)) or sum(metric_of(n) is not None for n in names) < 3:
+        return text
+    named = bool(below and below[0]) and not any(below[1:])  # a third line that only names the index
+    joined = [".".join(filter(None, pair)) for pair in zip(above, names)]
+    joined[0] = below[0] if named else joined[0]
+    line = io.StringIO()
+    csv.writer(line, delimiter=separator, lineterminator="\n").writerow(joined)
+    return line.getvalue() + ("" if named else lines[2] + "\n") + lines[3]
 
 
 def ends_of(text: str, separator: str) -> tuple[list[str], list[str]]:
@@ -129,6 +148,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """Return a parquet table; an index that holds the unit ids becomes a column."""
     with hdf5io.parsing(path, "a parquet table"):
         table = pd.read_parquet(path)
+    if table.columns.nlevels > 1:  # ('quality', 'snr')
+        table.columns = [".".join(str(part) for part in name if str(part)) for name in table.columns]
     if not isinstance(table.index, pd.RangeIndex) or table.index.name is not None:
         known = id_column(list(map(str, table.columns))) is not None
         table = table.reset_index(drop=known and table.index.name is None and table.index.nlevels == 1)
@@ -163,6 +184,7 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
     if table[name].isna().any():
         raise InputError(f"{path}: {int(table[name].isna().sum())} units without an id in column '{name}'.")
     ids = [id_text(value) for value in table[name]]
+    refuse_turned(path, table, ids)
     summaries = [text for text in ids if text.strip().lower() in SUMMARIES]
     if summaries:
         raise InputError(f"{path}: the row '{summaries[0]}' sums up the units and is none; take such rows out.")
@@ -184,6 +206,19 @@ def take_ids(table: pd.DataFrame, path: Path, group_by: str = "file") -> tuple[l
         )
     drop = [c for c in table.columns if str(c).lower() in ID_COLUMNS or str(c).startswith("Unnamed") or c == name]
     return ids, table.drop(columns=[c for c in drop if c != group_by])
+
+
+def refuse_turned(path: Path, table: pd.DataFrame, ids: list[str]) -> None:
+    """Refuse a table whose rows are metrics, or numbers of one metric each."""
+    if len(METRICS & set(ids)) > 2:
+        raise InputError(
+            f"{path}: its rows are metrics and its columns units. Turn it: one row a unit (pandas: table.T)."
+        )
+    for name in table.columns[1:]:
+        if not pd.api.types.is_numeric_dtype(table[name]) and len(METRICS & set(table[name].astype(str))) > 2:
+            raise InputError(
+                f"{path}: one row for each unit and metric (its column '{name}'). Make one row a unit (pandas: table.pivot)."
+            )
 
 
 def unique_ids(table: pd.DataFrame, group_by: str) -> str | None:

@@ -17,6 +17,7 @@ from ..config import Labelled
 from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels, tidy
 from .metrics import KNOWN, SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
 from .releases import ANY, Release, difference, together
+from .spelling import as_read
 
 
 class Recording(NamedTuple):
@@ -206,6 +207,7 @@ def assemble(
         labels, notices = labels + canonical, notices + more
     encoded = encode(labels, task, classes)
     excluded = [*LABEL_COLUMNS, *filter(None, (config.group_by, config.label_column, by_animal))]
+    metric_names = as_read(metric_names, [r.table.columns for r in recordings])
     columns, more = choose_columns([r.table for r in recordings], metric_names, excluded)
     notices += encoded.notices + more
     metrics = pd.concat([numeric(r.table[columns], str(r.source)) for r in recordings], ignore_index=True)
