@@ -489,6 +489,14 @@ def test_a_system_call_that_fails_once_leaves_the_old_results_or_the_new_ones(re
     assert (False, 2) in outcomes
 
 
+def test_without_reserving_calls_the_growth_is_written_as_zeros(tmp_path):
+    path, size = tmp_path / "grown", (2 << 20) + 5
+    path.write_bytes(b"old")
+    with open(path, "r+b") as handle:
+        journal._write_zeros(handle.fileno(), 3, size)
+    assert path.read_bytes() == b"old" + bytes(size - 3)
+
+
 READ_FAILS = """
     import os, sys
     sys.path.insert(0, {root!r})
