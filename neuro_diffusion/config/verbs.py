@@ -297,6 +297,11 @@ class PlotConfig(Array):
     def _drawable(self) -> Self:
         if self.target.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise ValueError(f"--output {self.output}: figures are written as .png, .svg, .pdf")
+        told = self.output.suffix.lower()
+        if self.figure_format and told in (".png", ".svg", ".pdf") and told != f".{self.figure_format}":
+            raise ValueError(
+                f"--figure-format {self.figure_format} and --output {self.output} name two formats. Give one of them"
+            )
         return self
 
     @property

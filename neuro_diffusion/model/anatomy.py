@@ -19,13 +19,15 @@ from .propagation import Propagated
 
 HIT, FALSE = 0.85, 0.05  #: how often a connection is there where anatomy sees one, and where it does not, before data
 WEIGHT = 5.0  #: of the told densities: so many entries
+#: between which a connection's probability is told to expectation propagation: nearer to 0 and 1 its sweeps swing and run away
+SURE = (0.05, 0.8)
 GRID = torch.linspace(0.005, 0.995, 100, dtype=torch.double)
 
 
 class Reliability(NamedTuple):
     """What anatomy turned out to be worth."""
 
-    density: Tensor  #: (B, N, N) probability of each connection before its own data, where anatomy is informative
+    density: Tensor  #: (B, N, N) probability of each connection before its own data, where anatomy is informative, within SURE
     informative: Tensor  #: (B) probability that anatomy says anything
     classes: Tensor  #: (B, C) density of each class
 
@@ -56,7 +58,7 @@ def reliability(found: Propagated, anatomy: Tensor) -> Reliability:
         apart = apart + fit.logsumexp(1) - (common * member).sum((1, 2))
         means.append((fit.softmax(1) * GRID).sum(1))
     classes = torch.stack(means, 1)
-    density = torch.gather(classes, 1, anatomy.flatten(1)).view(p.shape)
+    density = torch.gather(classes, 1, anatomy.flatten(1)).view(p.shape).clamp(*SURE)
     return Reliability(density, torch.sigmoid(apart), classes)
 
 

@@ -33,6 +33,7 @@ COLD, RISING = (
 )  #: sweeps in which signs stay open, and in which the rows come to count for them: at once, signs of many columns lock
 UNSIGNED = 12  #: sweeps where no column has a sign
 DAMPING = 0.4  #: share of the new sites in a sweep
+TOLD_SLOWER = 2  #: times as many sweeps, of so much smaller shares, where each connection has a probability of its own: else they swing
 SHARED = 200.0  #: N rows count for the signs as N / (1 + N / SHARED): what the family gets wrong of a network, all rows get wrong
 TOLERANCE = 0.1  #: largest change of a mean in the last sweep, in units of the family's size, of a network at rest
 PRIOR_WEIGHT = 20.0  #: how many entries the family's density counts for beside the network's own
@@ -187,8 +188,8 @@ def sweep(
     signs = columns.unheard(_half(state), N)
     believed = 1 - torch.tanh(signs.half) ** 2
     uncertain, sign = torch.diag_embed(believed.expand(B, N)), torch.tanh(signs.half).expand(B, N)
-    before = torch.zeros_like(b)
-    for turn in range(SWEEPS if family.dale else UNSIGNED):
+    before, slower = torch.zeros_like(b), 1 if density is None else TOLD_SLOWER
+    for turn in range(slower * (SWEEPS if family.dale else UNSIGNED)):
         heat = heat_of(N) * min(max((turn + 1 - COLD) / RISING, 0.0), 1.0)
         h = rows(sites, uncertain, sign)
         if family.dale:
@@ -200,7 +201,7 @@ def sweep(
         cavity = cavity_of(h, sites, odds, uncertain, sign, LEAST / variance, heat)
         t = tilt(cavity, state.scale, state.density, family.log_sd)
         new = sites_of(cavity, t, family.dale, WIDE / variance, NARROW / variance)
-        sites = Sites(*(old + DAMPING * (z - old) for old, z in zip(sites, new)))
+        sites = Sites(*(old + DAMPING / slower * (z - old) for old, z in zip(sites, new)))
         if family.dale:
             uncertain, sign = later
         mean, spread = t.both()

@@ -59,6 +59,7 @@ BASE = {
         ("BenchmarkConfig", {"noise": (0.1, 0.1)}, "--noise 0.1,0.1: each value once"),
         ("InferConfig", {"estimate": ("none", "input")}, "none, or what is to be estimated"),
         ("PlotConfig", {"output": "f.xyz"}, "figures are written as .png, .svg, .pdf"),
+        ("PlotConfig", {"output": "f.png", "figure_format": "svg"}, "--figure-format svg and --output f.png name two formats"),
         ("InferConfig", {"output": "p.png"}, "the figure beside it would have this name"),
     ],
 )  # fmt: skip
