@@ -1,13 +1,14 @@
 """Metric names as other people write them: capitals, prefixes, units in the name, header lines of two levels."""
 
 import logging
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
-from unit_refine.config import PredictConfig
+from unit_refine.config import PredictConfig, TrainConfig
 from unit_refine.files import load_model
 from unit_refine.files.recordings import read_recording
 from unit_refine.units.spelling import metric_of, read_spellings, under_names
@@ -111,3 +112,20 @@ def test_metrics_in_rows_and_long_tables_are_refused_with_what_to_do(bare, tmp_p
     bare.reset_index().melt(id_vars="unit_id", var_name="metric").to_csv(tmp_path / "long.csv", index=False)
     with pytest.raises(InputError, match="one row for each unit and metric"):
         read(tmp_path / "long.csv", model)
+
+
+@pytest.mark.parametrize(("metric", "factor", "told"), [("amplitude_median", 1e-6, "1e-06"), ("trough_half_width", 1e3, "1e+03"), ("presence_ratio", 100, "1e+02"), (None, 1, None)])  # fmt: skip
+def test_training_tables_in_different_units_are_told(metric, factor, told, tables, tmp_path):
+    from unit_refine.fit.workflow import load_units
+
+    table, paths = pd.read_csv(tables / "rec1.csv"), [tables / "rec0.csv", tmp_path / "rec1.csv", tables / "rec2.csv"]
+    if metric is not None:
+        table[metric] *= factor
+    table.to_csv(paths[1], index=False)
+    units = load_units(TrainConfig(inputs=paths, label_column="label", output=tmp_path / "m"))
+    found = [n for n in units.notices if "unit of measure" in n]
+    assert len(found) == (metric is not None)
+    if metric is not None:
+        size = re.search(r"is (\S+) times", found[0])[1]
+        assert f"{metric} of 'rec1'" in found[0]
+        assert float(size) == pytest.approx(float(told), rel=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,14 @@ from .labels import LABEL_COLUMNS, encode, parse_label_map, read_labels, tidy
 from .metrics import KNOWN, SIZE, choose_columns, drop_empty, duplicates, give_away, negative_share, numeric, with_sign
 from .releases import ANY, Release, difference, together
 from .spelling import as_read
+
+#: Metrics with a unit of measure whose size hardly differs between recordings.
+MEASURED = frozenset({
+    "peak_to_trough_duration", "trough_half_width", "peak_half_width", "repolarization_slope", "recovery_slope", "velocity_above",
+    "velocity_below", "exp_decay", "spread", SIZE, "drift_ptp", "drift_std", "drift_mad", "presence_ratio",
+})  # fmt: skip
+OTHER_UNIT = 1.7  #: decades
+MIN_SIZES = 10  #: fewer units tell nothing about the size of a metric
 
 
 class Recording(NamedTuple):
@@ -235,7 +244,7 @@ def assemble(
             f"column '{disguised[0]}' tells the label of every unit: a label in disguise. Leave it out with --metric-names."
         )
     params = next((r.params for r in recordings if r.params), {})
-    notices += mixed_releases(recordings, list(metrics.columns))
+    notices += mixed_releases(recordings, list(metrics.columns)) + mixed_units(recordings, list(metrics.columns))
     return Units(
         metrics, y[keep], encoded.classes, [ids[i] for i in order], groups[order],
         None if animals is None else np.array(animals, dtype=str)[order], params, notices, int((~keep).sum()),
@@ -260,6 +269,31 @@ def mixed_releases(recordings: Sequence[Recording], names: Sequence[str]) -> lis
                 f" (changed with {found[0] // 1000}.{found[0] % 1000}): compute the metrics with one release"
             ]
     return []
+
+
+def mixed_units(recordings: Sequence[Recording], names: Sequence[str]) -> list[str]:
+    """Return notices of metrics whose size in one recording is that of another unit of measure (V for µV, ms for s, percent for shares).
+
+    Over the seven public recordings medians of a metric in `MEASURED` lie within a factor of 6; a unit is off by 100 or more.
+    """
+    notices = []
+    for name in [n for n in names if n in MEASURED]:
+        sizes = {}
+        for recording in recordings:
+            values = numeric(recording.table[[name]], str(recording.source))[name].abs()
+            values = values[values > 0]
+            if len(values) >= MIN_SIZES:
+                sizes[recording.name] = float(np.log10(values.median()))
+        order = sorted(sizes, key=sizes.__getitem__)
+        gap, at = max(((sizes[b] - sizes[a], i + 1) for i, (a, b) in enumerate(pairwise(order))), default=(0.0, 0))
+        if gap > OTHER_UNIT:
+            odd, rest = sorted((order[:at], order[at:]), key=len)
+            times = 10 ** (np.median([sizes[n] for n in odd]) - np.median([sizes[n] for n in rest]))
+            notices.append(
+                f"{name} of {', '.join(map(repr, odd[:8]))} is {times:.2g} times that of the other recordings: another unit of measure?"
+                " SpikeInterface's are s, uV, um, Hz and shares of 1"
+            )
+    return notices
 
 
 def one_sign(recordings: Sequence[Recording]) -> tuple[Sequence[Recording], list[str]]:
