@@ -15,6 +15,7 @@ import numpy as np
 from hdf5io.errors import InputError
 
 from .blech_trials import number_of, read_trials
+from .foreign import how_to_convert
 from .hdf5 import H5, parsing
 
 log = logging.getLogger("glm_rates.files.blech")
@@ -55,7 +56,9 @@ def one_file(folder: Path, ending: str, name: str | None = None) -> Path:
     """
     found = find_file(folder, ending, name)
     if found is None:
-        raise InputError(f"{folder}: no file ends in {ending}; expected a blech_clust directory.")
+        raise InputError(
+            f"{folder}: no file ends in {ending}; expected a blech_clust directory.{how_to_convert(folder)}"
+        )
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from .ends import check_ends
 from .hdf5 import values
 from .lasers import event_lasers
 from .nwb_columns import column, column_names, ends_of, flat_array, read, scalar_columns
@@ -207,6 +208,9 @@ def read_events(data: Session, table: h5py.Group, options: dict, path: Path) -> 
     )
     if len(ids) != len(events) or (stop is not None and len(stop) != len(events)):
         raise InputError(f"{path}: the columns of {name} have different lengths.")
+    if stop is not None:
+        begin = events if start is None or len(start) != len(events) else start
+        check_ends(begin, stop, options.get("to_trial_end", False), f"{path}: {name}")
     if align != "start_time" and start is not None and stop is not None and len(start) == len(events):
         events = on_clock(events, start, stop, f"{path}: {name}.{align}")
     laser = event_lasers(every, events, f"{path}: {name}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .foreign import how_to_convert
 from .selection import select
 from .session import Session
 from .tables import READERS as TABLES
@@ -32,7 +33,7 @@ def read_times(source: Path, options: dict[str, Any]) -> Session:
     ending = source.suffix.lower()
     if ending not in READERS:
         expected = "a blech_clust directory, .nwb, or a spike table (.csv, .tsv, .txt, .parquet, .npz: unit_id, time_s)"
-        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.")
+        raise InputError(f"{source}: cannot read '{ending}' files; expected {expected}.{how_to_convert(source)}")
     module, function = READERS[ending]
     data = getattr(importlib.import_module(f"{__package__}.{module}"), function)(source, options)
     if not data.unit_id:

@@ -14,19 +14,10 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from .ends import check_ends
 from .lasers import event_lasers
 from .pynapple_npz import support_of
-from .session import (
-    NO_LABEL,
-    REGION_COLUMNS,
-    UNKNOWN,
-    Session,
-    choose_label,
-    clean_events,
-    on_clock,
-    row_ids,
-    text_of,
-)
+from .session import NO_LABEL, REGION_COLUMNS, UNKNOWN, Session, choose_label, clean_events, on_clock, row_ids, text_of
 from .tables import SCALE, TIME_COLUMNS, Table, read_table
 
 log = logging.getLogger("glm_rates.files.spike_table")
@@ -248,14 +239,15 @@ def _with_events(data: Session, path: Path, options: dict) -> Session:
             f"{path}: column '{edge}' tells beginnings from ends; expected one row an event: keep those that begin."
         )
     label, kind = choose_label(rest, options["label_column"], str(path), len(events))
+    if stop is not None:
+        check_ends(events if start is None else start, stop, options.get("to_trial_end", False), str(path))
     if start is not None and stop is not None and not align.startswith("start_"):
         events = on_clock(events, start, stop, f"{path}: {align}")
     laser = event_lasers(rest, events, str(path))
     numbered = (row_ids(table[name], len(events)) for name in IDS if name in table)
     ids: list[Any] = next((found for found in numbered if found), list(range(len(events))))
-    return clean_events(
-        data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser, kind=kind), path.name
-    )
+    data = data._replace(event_s=events, label=label, trial_id=ids, stop_s=stop, laser=laser, kind=kind)
+    return clean_events(data, path.name)
 
 
 def _has(table: Table, what: str) -> bool:

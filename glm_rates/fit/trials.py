@@ -13,6 +13,7 @@ import numpy as np
 
 from hdf5io.errors import InputError
 
+from ..files.ends import closed
 from ..files.session import Session
 
 log = logging.getLogger("glm_rates.fit.trials")
@@ -105,13 +106,11 @@ def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.
             raise InputError(
                 f"{where}: an interval from {start:g} to {stop:g} s ends before it begins; expected start before stop."
             )
-    invalid = np.zeros((0, 2)) if data.invalid is None else merged(data.invalid)
     shared = data.recorded if bears_out(data, where) else None
     told = [np.asarray(i, float).ravel() for i in (shared, *(data.observed or [])) if i is not None]
     warn_of_dead_time(data, np.concatenate([*told, np.zeros(0)]), where)
     shared = span_of_spikes(data) if shared is None else shared
-    own = data.observed or [None] * len(data.unit_id)
-    out = [merged(shared if mine is None else mine) for mine in own]
+    invalid, out = closed_intervals(data, shared, where)
     stray = sum(int((~covered(t, t, intervals)).sum()) for t, intervals in zip(data.times_s, out))
     if stray and stray == sum(map(len, data.times_s)):
         known = np.concatenate([i for i in out if len(i)] or [np.full((1, 2), np.nan)])
@@ -125,6 +124,21 @@ def recorded_intervals(data: Session, where: str) -> tuple[list[np.ndarray], np.
             "%s: %d spike(s) lie outside the time in which their unit was observed; they are not used", where, stray
         )
     return out, invalid
+
+
+def closed_intervals(data: Session, shared: np.ndarray, where: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Invalid times, and when each unit was observed, with the recording's own ends where an interval has none."""
+    own = [None if mine is None else closed(mine, shared) for mine in data.observed or [None] * len(data.unit_id)]
+    invalid = closed(np.zeros((0, 2)) if data.invalid is None else data.invalid, shared)
+    for name, found in (("observed", [mine for mine in own if mine is not None]), ("invalid", [invalid])):
+        n_open, n_empty = sum(item[1] for item in found), sum(item[2] for item in found)
+        if n_open:
+            text = "%s: %d interval(s) of %s time lack a start or an end: taken up to the ends of the recording (%g to %g s)"
+            log.warning(text, where, n_open, name, shared.min(), shared.max())
+        if n_empty:
+            log.warning("%s: %d interval(s) of %s time without start and end left out", where, n_empty, name)
+    unsaid = [mine is None or (mine[2] > 0 and not len(mine[0])) for mine in own]
+    return merged(invalid[0]), [merged(shared if no or mine is None else mine[0]) for no, mine in zip(unsaid, own)]
 
 
 def bears_out(data: Session, where: str) -> bool:
