@@ -63,10 +63,13 @@ def units_table(file: h5py.File, path: Path) -> h5py.Group:
         if isinstance(node, h5py.Group) and "spike_times" in node and "id" in node:
             found.append(name)
 
-    if "units" in file and isinstance(file["units"], h5py.Group) and "spike_times" in file["units"]:
-        return file["units"]
     if "processing" in file:
         file["processing"].visititems(visit)
+    if "units" in file and isinstance(file["units"], h5py.Group) and "spike_times" in file["units"]:
+        if found:
+            told = ", ".join(f"processing/{name}" for name in found)
+            log.warning("%s: 'units' are used; other tables of units are not: %s", path.name, told)
+        return file["units"]
     if len(found) != 1:
         raise InputError(f"{path}: no units table with spike_times{', but ' + ', '.join(found) if found else ''}.")
     return file["processing"][found[0]]

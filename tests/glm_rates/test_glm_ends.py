@@ -2,10 +2,11 @@
 
 import logging
 
+import h5py
 import numpy as np
 import pytest
 
-from glm_rates.files import ends
+from glm_rates.files import ends, nwb
 from glm_rates.files.session import Session
 from glm_rates.fit import trials
 from hdf5io.errors import InputError
@@ -71,3 +72,12 @@ def test_a_table_of_events_with_such_trials_is_told(tmp_path, caplog):
     assert "1 of 7 trials end before they begin, the first from 26 to 23 s" in caplog.text
     with pytest.raises(InputError, match="--to-trial-end needs the end of each trial on the clock of its start"):
         extract.extract_times(tmp_path / "spikes.csv", {**chosen, "to_trial_end": True})
+
+
+def test_a_second_table_of_units_is_told(tmp_path, caplog):
+    path = tmp_path / "s.nwb"
+    with h5py.File(path, "w") as file:
+        for place in ("units", "processing/ecephys/units_raw"):
+            file[f"{place}/id"], file[f"{place}/spike_times"] = np.arange(1), np.arange(3.0)
+        assert nwb.units_table(file, path).name == "/units"
+    assert "'units' are used; other tables of units are not: processing/ecephys/units_raw" in caplog.text
