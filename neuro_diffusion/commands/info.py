@@ -15,7 +15,7 @@ def run(config: InfoConfig, run: Run) -> Result:
     """Describe it in one line, or with --json in full."""
     found = describe(config.path, config.dataset, config.rows, config.axes)
     facts = ", ".join(f"{name} {_short(value)}" for name, value in found.items() if name != "kind")
-    more = {**found, "next": next_commands(config.path, found)}
+    more = {**found, "next": next_commands(config.path, found), "sure": not _by_its_shape(config.path, found)}
     return Result({}, more, f"{config.path}: {found['kind']}; {facts}")
 
 
@@ -36,6 +36,16 @@ def next_commands(path: Path, found: dict[str, Any]) -> list[str]:
         "posterior": [f"neuro-diffusion plot {data} --output posterior.png"],
         "samples of a prior": [f"neuro-diffusion plot {data} --output samples.png"],
     }.get(kind, [])
+
+
+def _by_its_shape(path: Path, found: dict[str, Any]) -> bool:
+    """Return whether only the shape of numbers without names tells what they are: another pipeline may know better."""
+    named = any(not str(name).isdigit() for name in found.get("names", ()))
+    bare = {
+        "activity": (".npy", ".npz", ".mat", ".h5", ".hdf5", ".csv", ".tsv", ".txt"),
+        "connectome": (".npy", ".npz", ".mat", ".h5", ".hdf5"),
+    }
+    return not named and path.suffix.lower() in bare.get(str(found["kind"]), ())
 
 
 def _short(value: object) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import hdf5io
 from hdf5io.errors import InputError
 
+from .axes import TIME
 from .containers import format_of, load, refuse_name
 from .edge_columns import SIGNED, ids_of, plain_header, refuse_kinds, refuse_ragged, signs_of
 from .graphs import from_graphml, refuse_others
@@ -290,6 +291,8 @@ def _square(path: Path, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
         rows = [row[1:] for row in rows]
     if header is not None:
         header = header[len(header) - len(rows[0]) :]
+        if clocks := [name for name in header if plain_name(name) in {*TIME} - {"t"}]:
+            raise InputError(f"{path}: column '{clocks[0]}' counts time: no matrix of weights between neurons.")
     if names and header and names != header and len({*names}) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(

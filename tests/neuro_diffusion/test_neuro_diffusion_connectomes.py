@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from hdf5io.errors import InputError
+from neuro_diffusion.commands.info import _by_its_shape
 from neuro_diffusion.files.connectomes import load_connectome
+from neuro_diffusion.files.identify import describe
 
 NAMES = ["AVAL", "AVBR", "PVCL", "RIML"]
 LINES = [
@@ -167,3 +169,17 @@ def test_a_row_that_is_taken_for_a_target_is_said(tmp_path, caplog):
         caplog.clear()
         load_connectome(tmp_path / "m.npy", rows="pre")
     assert "is taken for" not in caplog.text
+
+
+def test_a_table_with_a_clock_is_no_matrix_of_weights(tmp_path):
+    (tmp_path / "licks.csv").write_text("time,lick\n1.0,1\n2.0,1\n")
+    with pytest.raises(InputError, match="column 'time' counts time"):
+        load_connectome(tmp_path / "licks.csv")
+    (tmp_path / "w.csv").write_text("t,u\n0,1\n2,0\n")  # a letter may well name a neuron
+    assert load_connectome(tmp_path / "w.csv").matrix[1, 0] == 2
+
+
+def test_numbers_without_names_are_told_by_their_shape_only(tmp_path):
+    np.save(tmp_path / "w.npy", np.eye(4)[::-1])
+    (tmp_path / "w.csv").write_text("source,target,weight\nA,B,1\nB,A,1\n")
+    assert [_by_its_shape(path, describe(path)) for path in (tmp_path / "w.npy", tmp_path / "w.csv")] == [True, False]
