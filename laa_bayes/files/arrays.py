@@ -14,7 +14,7 @@ from ..neuron.recording import Recording
 from .checks import assemble
 from .clock import NAME, refuse_scalars
 from .request import Request
-from .units import EXAMPLE, TABLES, convert, name_and_unit, other_electrodes, quantity_of, unit_key
+from .units import EXAMPLE, TABLES, convert, name_and_unit, other_electrodes, quantity_of, refuse_factor, unit_key
 from .wavesurfer import is_wavesurfer, read_wavesurfer, sweeps_in
 
 SCALES = ("gain", "scale", "scaling", "conversion", "factor", "multiplier", "offset")  #: attributes that may be factors
@@ -159,6 +159,7 @@ def from_vectors(path: Path, vectors: Vectors, names: list[str], request: Reques
                 f"{path}: does the current '{name}' belong to '{chosen['voltage']}'? Then --current-from {name}."
             )
         chosen[quantity] = name
+        refuse_factor(path, name)
         unit, values = vectors[name]
         n_time = n_time or values.shape[-1]
         if quantity == "voltage":

@@ -110,7 +110,8 @@ def check(recording: Recording, confirmed: bool = False) -> Recording:
                 f"{source}: {bad.sum()} missing values in the {name}, first at sample {int(np.argmax(bad))}. Cut or repair the trace."
             )
     flat_voltage, rich_current = len(np.unique(v[:5000])) <= 12, len(np.unique(current[:5000])) > 100
-    exchanged = np.median(v) > -10 and -120 < np.median(current) < -20 and repeats(v) > repeats(current)
+    stepped = repeats(v) > repeats(current) or sharpest(v) > 2 * sharpest(current)
+    exchanged = np.median(v) > -10 and -120 < np.median(current) < -20 and stepped
     if (flat_voltage and rich_current) or exchanged or np.median(v) > 100 or np.median(v) < -200:
         raise InputError(
             f"{source}: the voltage has median {np.median(v):.3g} mV and {len(np.unique(v[:5000]))} distinct values, the current "
@@ -217,3 +218,8 @@ def is_clamped(recording: Recording, least_mv: float = 2.0) -> bool:
 def repeats(x: np.ndarray) -> float:
     """Return the share of samples equal to the one before: large for a command current, small for a membrane voltage."""
     return float(np.mean(np.diff(x) == 0))
+
+
+def sharpest(x: np.ndarray) -> float:
+    """Return the largest change between two samples as a share of the range: large for a current, small for a membrane that charges."""
+    return float(np.max(np.abs(np.diff(x))) / max(np.ptp(x), 1e-9))

@@ -22,7 +22,17 @@ from .checks import assemble
 from .clock import refuse_text
 from .preambles import first_of_numbers, header_line, is_number, remarks, table_lines
 from .request import Request
-from .units import EXAMPLE, TABLES, convert, label_of, name_and_unit, other_electrodes, quantity_of, unit_key
+from .units import (
+    EXAMPLE,
+    TABLES,
+    convert,
+    label_of,
+    name_and_unit,
+    other_electrodes,
+    quantity_of,
+    refuse_factor,
+    unit_key,
+)
 
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 TRACE = re.compile(r"(trace|sweep|episode)\s*#?\s*(\d+)", re.IGNORECASE)
@@ -155,6 +165,7 @@ def current_for(path: Path, table: Table, voltages: list[int], currents: list[in
 def column_values(path: Path, table: Table, quantity: str, place: int) -> tuple[np.ndarray, str]:
     """Return a column in ms, mV, pA or uA/cm2, and the unit."""
     name = table.header[place]
+    refuse_factor(path, name)
     return convert(path, name, quantity, name_and_unit(name)[1], table.values[:, place])
 
 

@@ -50,14 +50,21 @@ CHANNEL = re.compile(
 IONIC = re.compile(
     "nav?|k|kv|kdr|ka|kca|cav?|h|leak|l|cap|syn|ampa|nmda|gaba|ion|ionic|pas"
 )  #: what follows "I" where a current flowed through the membrane itself
+POWER = r"(?:10+|0?\.0*1)"
+SCALED = re.compile(rf"(?:^|[\s_])(?:[x×*/]\s?{POWER}|{POWER}\s?[x×*])(?=$|[\s_])", re.I)  #: ``Vm x10``, ``10x Vm``
 HELD = {"hold", "holding"}  #: a current of such a name is hardly all that was injected, a voltage was clamped
 EXAMPLE = "time_ms, voltage_mV, current_pA (or current_uA_cm2)"
 
 
 def unit_key(unit: str) -> str:
-    """Return a unit in the one spelling of the tables: small letters and digits, u for micro."""
-    plain = unit.strip().lower().replace("µ", "u").replace("μ", "u").replace("²", "2")
-    return re.sub(r"[^a-z0-9]", "", plain)
+    """Return a unit in the one spelling of the tables: small letters and digits, u for micro; a sign or stroke before it stays.
+
+    >>> unit_key(" [mV] "), unit_key("-mV")
+    ('mv', '-mv')
+    """
+    plain = unit.strip(' \t()[]"').lower().replace("µ", "u").replace("μ", "u").replace("²", "2").replace("−", "-")
+    changed = plain[0] if re.match(r"[-/*]\s*[a-z]", plain) else ""
+    return changed + re.sub(r"[^a-z0-9]", "", plain)
 
 
 def name_and_unit(header: str) -> tuple[str, str]:
@@ -113,6 +120,17 @@ def quantity_of(header: str) -> str | None:
     if named or not unit or not CHANNEL.match(name):
         return named
     return next((quantity for quantity, table in TABLES.items() if unit_key(unit) in table), None)
+
+
+def refuse_factor(path: Path, header: str) -> None:
+    """Raise InputError where a column's name has a factor (``Vm x10``): the samples may be multiplied by it or not."""
+    name, unit = name_and_unit(header)
+    scaled = SCALED.search(name)
+    if scaled:
+        raise InputError(
+            f"{path}: '{header}' names a factor ({scaled[0].strip(' _')}). Are the samples multiplied by it? Write them in "
+            f"{unit or 'their unit'}, and take it out of the name."
+        )
 
 
 def convert(path: Path, name: str, quantity: str, unit: str, values: np.ndarray) -> tuple[np.ndarray, str]:
