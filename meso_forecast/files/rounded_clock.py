@@ -15,7 +15,7 @@ log = logging.getLogger(__package__)
 COARSE = 1.4  #: long over short steps; nearer ones are no gaps, and their mean is right
 SAME_STEP = 1e-3  #: of the long step
 LEAST_LONG = 4  #: steps of either length, fewer are no rule
-SLACK = 1.02
+SLACK = 1.1  #: of the unit; the rate of a short clock is not known exactly
 
 
 class Regular(NamedTuple):
