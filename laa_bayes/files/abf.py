@@ -19,7 +19,7 @@ from hdf5io.errors import InputError
 
 from ..neuron.recording import Recording
 from . import abf_stimulus
-from .abf_clock import check_clock, read_clock
+from .abf_clock import check_clock, missing_sweeps, read_clock
 from .abf_header import EPISODIC, FILE, Header, Input, Output, read_header
 from .abf_stimulus import Column
 from .abf_waveform import NoWaveform, waveform
@@ -41,6 +41,7 @@ class Abf(NamedTuple):
     header: Header
     sweeps: list[np.ndarray]  #: (n_samples, n_inputs) in the inputs' units, not yet read from disk
     dt_ms: float
+    gaps: bool  #: sweeps were taken out before the last one
 
 
 class Source(NamedTuple):
@@ -69,7 +70,8 @@ def _open(path: Path, mtime_ns: int, size: int) -> Abf:
         channels = reader.header["signal_channels"]
         n_sweeps, rate = reader.segment_count(0), float(reader.get_signal_sampling_rate(0))
     header = read_header(path, info)
-    check_clock(path, read_clock(path, info), header.mode, 1e3 / rate)
+    clock = read_clock(path, info)
+    check_clock(path, clock, header.mode, 1e3 / rate)
     if len(channels) != len(header.inputs):
         raise InputError(
             f"{path}: {len(channels)} channels of data, {len(header.inputs)} in the header. Is it complete?"
@@ -84,7 +86,7 @@ def _open(path: Path, mtime_ns: int, size: int) -> Abf:
     n = header.n_samples
     if n_sweeps == 1 and header.n_episodes > 1 and len(sweeps[0]) == n * header.n_episodes:  # without a table of sweeps
         sweeps = np.split(sweeps[0], header.n_episodes)
-    return Abf(path, header, sweeps, 1e3 / rate)
+    return Abf(path, header, sweeps, 1e3 / rate, bool(missing_sweeps(clock, header.mode)))
 
 
 def n_sweeps(path: Path, request: Request) -> int:
@@ -281,6 +283,14 @@ def command_source(abf: Abf, output: Output, sweep: int) -> Source:
         return from_stimulus_file(abf, output, sweep)
     try:
         current = factor * waveform(abf.header, output, sweep, n)
+        if abf.gaps and any(
+            np.any(waveform(abf.header, output, i, n) != waveform(abf.header, output, 0, n))
+            for i in range(1, abf.header.n_episodes)
+        ):
+            raise NoWaveform(
+                f"sweeps were taken out (the starts leave gaps) and the command of output '{output.name}' changes from sweep to "
+                "sweep: which one this sweep had is not told. Take the whole file"
+            )
     except NoWaveform as reason:
         return Source(output.name, "command", None, str(reason))
     kind = "the protocol's epochs" if output.enabled and output.source else "holding level"

@@ -19,6 +19,7 @@ from hdf5io.errors import InputError
 from .abf_header import BLOCK, EPISODIC
 
 SLACK = 0.01  #: share by which two times of one clock may differ
+EXACT = 1e-3  #: share of a period within which the starts of a protocol lie on its multiples
 log = logging.getLogger("laa_bayes")
 
 
@@ -28,6 +29,8 @@ class Clock(NamedTuple):
     unit_us: float  #: of the starts; 0 where they are in samples
     apart_ms: np.ndarray  #: (n_sweep - 1,) from start to start
     lengths: np.ndarray  #: (n_sweep,) samples of all inputs
+    starts_ms: np.ndarray  #: (n_sweep,)
+    period_ms: float  #: from start to start as the protocol asked; 0 where one sweep follows the other
     second_us: float  #: interval of all inputs behind a change of rate, 0 where there is none
     n_inputs: int
 
@@ -51,6 +54,8 @@ def read_clock(path: Path, info: Mapping[str, Any]) -> Clock:
         unit_us,
         1e-3 * unit_us * np.diff(starts),
         lengths,
+        1e-3 * unit_us * starts,
+        1e3 * float(0.0 if old else info["protocol"]["fEpisodeStartToStart"]),
         second_us * n_inputs if old and change > 0 else 0.0,
         n_inputs,
     )
@@ -82,3 +87,20 @@ def check_clock(path: Path, clock: Clock, mode: int, dt_ms: float) -> None:
             "%s: a sample every %.6g us, which is no multiple of the file's unit of time (%.6g us); is the clock damaged?",
             path, 1e3 * dt_ms / clock.n_inputs, clock.unit_us,
         )  # fmt: skip
+
+
+def missing_sweeps(clock: Clock, mode: int) -> list[int]:
+    """Return the numbers of sweeps that were taken out of a file before its last one; none where a trigger started the sweeps.
+
+    Sweeps that a protocol starts itself begin at whole multiples of one period; what was taken out leaves a gap.
+    """
+    periods = [clock.period_ms, *clock.apart_ms[clock.apart_ms > 0]]
+    period = periods[0] or min(periods[1:], default=0.0)
+    if mode != EPISODIC or not clock.unit_us > 0 or not period > 0 or not len(clock.starts_ms):
+        return []
+    first = clock.starts_ms[0]
+    numbers = (clock.starts_ms - (first if first < period * (1 - EXACT) else 0.0)) / period
+    whole = np.rint(numbers)
+    if np.any(np.abs(numbers - whole) > EXACT) or np.any(np.diff(whole) < 1):
+        return []
+    return sorted(set(range(int(whole[-1]))) - set(whole.astype(int).tolist()))
