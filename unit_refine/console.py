@@ -4,8 +4,7 @@ A verb is a file ``commands/<verb>.py`` with ``run(config, run) -> Result``; its
 ``options.py``), its help is the docstring of that class. The file is imported only after options and paths were found good. What
 ``--overwrite``, a second run and an interrupted run mean stands in ``hdf5io/runs.py``.
 
-The five pipelines hold this file in equal copies, so that each package can be lifted out with nothing but ``hdf5io``;
-``tests/test_contract.py`` keeps the copies equal.
+The five pipelines hold equal copies (``tests/test_contract.py``), so that each can be lifted out with nothing but ``hdf5io``.
 
 Exit codes: 0 done, 1 failed, 2 bad option or input, 3 verdict "failed", 4 in use, 5 environment missing, 130 and 143 stopped.
 """
@@ -142,6 +141,7 @@ def entry_point(whole: Program) -> Callable[[], NoReturn]:
     """Return the function behind the console script: run the command line, print one line for a user's mistake."""
 
     def main() -> NoReturn:
+        """Run what was typed."""
         words = sys.argv[1:] or ["--help"]
         verb = whole.aliases.get(words[0], words[0])
         if verb in whole.verbs:

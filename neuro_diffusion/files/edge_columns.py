@@ -14,9 +14,8 @@ from .tables import MISSING, TRUTH, Table, plain_name
 
 log = logging.getLogger("neuro_diffusion")
 WHOLE, ROUNDED = re.compile(r"-?\d+(\.0*)?"), re.compile(r"\d(\.\d+)?[eE]\+?\d+")
-CHANCE_BITS = (
-    14  #: ids that are all round in so many binary digits together were rounded (by chance: one list in 16 000)
-)
+#: ids that are all round in so many binary digits together were rounded (by chance: one list in 16 000)
+CHANCE_BITS = 14
 EXCEL = 10**15  #: from here on Excel writes zeros for the last digits
 SIGN = {
     **dict.fromkeys(("1", "+1", "1.0", "+", "e", "exc", "excitatory", "excitation", "positive"), 1),
@@ -30,30 +29,12 @@ TRANSMITTER = (
 )  # fmt: skip
 KINDS = ("type", "edge_type", "connection_type", "syn_type", "synapse_type", "kind")
 GAP = {"electrical", "electricalsynapse", "gap", "gapjunction", "gapjunctions", "gj", "ej", "e", "elec"}  #: no synapses
-RECEIVED = {
-    "r",
-    "rp",
-    "receive",
-    "received",
-    "receives",
-}  #: lines of WormAtlas and its kin that repeat what others send
+#: lines of WormAtlas and its kin that repeat what others send
+RECEIVED = {"r", "rp", "receive", "received", "receives"}
 SIDES = ("direction", "prepost", "side", "partner_type", "relation")
 SIDE = {
-    "in",
-    "out",
-    "input",
-    "output",
-    "inputs",
-    "outputs",
-    "pre",
-    "post",
-    "upstream",
-    "downstream",
-    "incoming",
-    "outgoing",
-    "0",
-    "1",
-}
+    "in", "out", "input", "output", "inputs", "outputs", "incoming", "outgoing", "pre", "post", "upstream", "downstream", "0", "1",
+}  # fmt: skip
 
 
 def ids_of(path: Path, table: Table, pre: int, post: int) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 from hdf5io.errors import InputError
 from laa_bayes.files.recordings import read_recording
 from laa_bayes.files.request import Request
-from laa_bayes.files.units import refuse_factor, unit_key
+from laa_bayes.files.units import SCALED, name_and_unit, unit_key
 
 DT_MS = 0.1
 
@@ -73,7 +73,7 @@ def test_a_factor_in_the_name_of_a_column_is_refused(tmp_path: Path, name: str) 
     "name", ["Vm (mV)", "V_x1", "IN 0", "IN 10 (mV)", "Vm_10 (mV)", "10_Vm", "Vmx10y", "voltage_mV"]
 )
 def test_ordinary_names_have_no_factor(name: str) -> None:
-    refuse_factor(Path("cell.csv"), name)
+    assert SCALED.search(name_and_unit(name)[0]) is None
 
 
 @pytest.mark.parametrize("name", ["Vm (mV)", "V1 (mV)", "Vm [mV]", "voltage_mV", "Vm / mV", "IN 0 (mV)"])

@@ -9,18 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-BASELINES = (
-    "persistence",
-    "mean",
-    "context-mean",
-    "stimulus-mean",
-    "linear-regression",
-    "ar",
-    "ar16",
-    "ar-drift",
-    "ar-mixture",
-    "var",
-)
+from meso_forecast.score.verdict import BASELINES
+
 FAST = ["--context", 24, "--horizon", 4, "--epochs", 2, "--batches-per-epoch", 5]
 
 

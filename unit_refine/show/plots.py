@@ -123,12 +123,13 @@ def abstention(curve: Sequence[Mapping[str, float]]) -> Figure:
     axes = figure.subplots()
     x, y = [r["coverage"] for r in curve], [r["balanced_accuracy"] for r in curve]
     axes.plot(x, y, "o-", color=BLUE)
-    for row in curve:
+    for i, row in enumerate(curve):
         if round(row["fraction"], 2) in (0.0, 0.2, 0.4):
+            rises = i > 0 and y[i - 1] > y[i]  # towards the right, where the label stands
             axes.annotate(
                 f"{row['fraction']:.0%} left: {row['balanced_accuracy']:.3f}",
                 (row["coverage"], row["balanced_accuracy"]),
-                xytext=(4, 6),
+                xytext=(4, -14 if rises else 6),
                 textcoords="offset points",
                 fontsize=8,
             )
@@ -203,7 +204,7 @@ def distributions(metrics: pd.DataFrame, predicted: Any, names: Sequence[str]) -
                 label=f"{c} ({int((predicted == c).sum())})",
             )
         ticks = np.linspace(edges[0], edges[-1], 4)
-        axes.set_xticks(ticks, [f"{np.sinh(t) * unit:.2g}" for t in ticks])
+        axes.set_xticks(ticks, [f"{np.sinh(t) * unit:.3g}" for t in ticks])
         axes.set(xlabel=f"{name} ({1 - finite.mean():.0%} missing)", ylabel="share of units")
     for axes in panels[len(names) :]:
         axes.set_visible(False)
